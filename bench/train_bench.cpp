@@ -1,0 +1,137 @@
+// Milliseconds of each phase of a StyleGAN2 iteration (with its optimiser step) and images a second, on random data.
+// A full iteration is Gmain + Greg/4 + Dmain + Dreg/16 + the moving average. Medians over --repeats.
+//   train_bench --resolution 32 --channel-base 16384 --batch 8 --type bf16 --frozen-layers 4
+#include <fmt/core.h>
+#include <omp.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "engine/adam.h"
+#include "kernels/memory.h"
+#include "models/freeze.h"
+#include "training/phases.h"
+
+namespace {
+
+using namespace firn;
+
+struct Options {
+  int resolution = 32, channel_base = 16384, batch = 8, mapping_layers = 8, frozen_blocks = 0, frozen_layers = 0;
+  int repeats = 5, threads = 2;
+  std::string type = "f32", device = "cpu";
+  bool json = false;
+};
+
+double median(std::vector<double> v) {
+  std::nth_element(v.begin(), v.begin() + v.size() / 2, v.end());
+  return v[v.size() / 2];
+}
+
+// One thread: processor time, which neighbours on the machine do not inflate. More: the clock on the wall.
+double now_ms() {
+  timespec t;
+  clock_gettime(omp_get_max_threads() == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+  return double(t.tv_sec) * 1e3 + double(t.tv_nsec) * 1e-6;
+}
+
+nlohmann::ordered_json measure(const Options& o) {
+  const Device device = Device::from_name(o.device);
+  const StyleGan2Options model{.height = o.resolution,
+                               .channel_base = o.channel_base,
+                               .mapping_layers = o.mapping_layers,
+                               .activation_type = o.type == "bf16" ? DType::bf16 : DType::f32};
+  StyleGan2Generator g(model, device), ema(model, device);
+  StyleGan2Discriminator d(model, device);
+  apply({.blocks = o.frozen_blocks, .layers = o.frozen_layers}, g, d);
+  Adam g_adam(g.parameters().trainable(), {}), d_adam(d.parameters().trainable(), {});
+  Rng rng{.seed = 1};
+  Tensor pl_mean = Tensor::zeros({1}, DType::f32, device);
+  const LossOptions loss;
+
+  const auto inputs = [&](int n) {
+    const Shape images{n, o.resolution, o.resolution, 3};
+    return PhaseInputs{.z = randn({n, 512}, rng, DType::f32, device),
+                       .z_mix = randn({n, 512}, rng, DType::f32, device),
+                       .mix_cutoff = static_cast<int>(rng.integer(1, model.num_ws())),
+                       .images = randn(images, rng, DType::f32, device),
+                       .pl_noise = randn(images, rng, DType::f32, device),
+                       .rng = &rng};
+  };
+  struct Phase {
+    const char* name;
+    std::function<void()> run;
+    double share;  // of an iteration
+    std::vector<double> ms{};
+  };
+  std::vector<Phase> phases{
+      {"Gmain", [&] { g_adam.step(g_main(g, d, inputs(o.batch), loss).gradients); }, 1},
+      {"Greg", [&] { g_adam.step(g_reg(g, pl_mean, inputs(std::max(1, o.batch / 2)), loss).gradients); }, 1.0 / loss.g_reg_interval},
+      {"Dmain", [&] { d_adam.step(d_main(g, d, inputs(o.batch), loss).gradients); }, 1},
+      {"Dreg", [&] { d_adam.step(d_reg(d, inputs(o.batch), loss).gradients); }, 1.0 / loss.d_reg_interval},
+      {"EMA", [&] { update_average(ema.parameters(), g.parameters(), 0.999); }, 1},
+  };
+  for (int i = -1; i < o.repeats; ++i)
+    for (Phase& p : phases) {
+      const double start = now_ms();
+      p.run();
+      if (i >= 0) p.ms.push_back(now_ms() - start);  // the first round plans and touches memory
+    }
+
+  nlohmann::ordered_json row{{"resolution", o.resolution}, {"channel_base", o.channel_base}, {"batch", o.batch}, {"type", o.type},
+                             {"frozen_blocks", o.frozen_blocks}, {"frozen_layers", o.frozen_layers}};
+  double total = 0;
+  for (const Phase& p : phases) {
+    row[std::string(p.name) + "_ms"] = median(p.ms);
+    total += p.share * median(p.ms);
+  }
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  row["iteration_ms"] = total;
+  row["images_per_s"] = o.batch / total * 1e3;
+  row["tensor_peak_mb"] = double(kernels::memory_use().peak) / 1e6;
+  row["peak_mb"] = double(usage.ru_maxrss) * 1024 / 1e6;
+  row["threads"] = o.threads;
+  return row;
+}
+
+void print(const nlohmann::ordered_json& row) {
+  for (const auto& [key, value] : row.items()) fmt::print("| {} ", key);
+  fmt::print("|\n");
+  for (size_t i = 0; i < row.size(); ++i) fmt::print("|---");
+  fmt::print("|\n");
+  for (const auto& [key, value] : row.items())
+    fmt::print("| {} ", value.is_number_float() ? fmt::format("{:.1f}", value.get<double>()) : value.is_string() ? value.get<std::string>() : value.dump());
+  fmt::print("|\n");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options o;
+  CLI::App app{"Speed of a StyleGAN2 training iteration"};
+  app.add_option("--resolution", o.resolution)->capture_default_str();
+  app.add_option("--channel-base", o.channel_base)->capture_default_str();
+  app.add_option("--batch", o.batch)->capture_default_str();
+  app.add_option("--type", o.type, "f32 or bf16")->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
+  app.add_option("--frozen-blocks", o.frozen_blocks, "D's highest-resolution blocks")->capture_default_str();
+  app.add_option("--frozen-layers", o.frozen_layers, "D's first layers, counted as stylegan2-ada-pytorch does")->capture_default_str();
+  app.add_option("--mapping-layers", o.mapping_layers)->capture_default_str();
+  app.add_option("--repeats", o.repeats)->capture_default_str();
+  app.add_option("--threads", o.threads)->capture_default_str();
+  app.add_option("--device", o.device)->capture_default_str();
+  app.add_flag("--json", o.json, "one line of JSON instead of a table");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    omp_set_num_threads(o.threads);
+    const auto row = measure(o);
+    if (o.json) fmt::print("{}\n", row.dump());
+    else print(row);
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "train_bench: {}\n", e.what());
+    return 1;
+  }
+}

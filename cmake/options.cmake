@@ -1,0 +1,17 @@
+# One interface target that every part of Firn links: warnings, instruction set, sanitizers.
+add_library(firn_options INTERFACE)
+target_include_directories(firn_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_link_libraries(firn_options INTERFACE fmt::fmt)
+# Option structs are written with designated initialisers that name only what differs from the default.
+# Signed zeros, NaN and infinity keep their meaning (losses are checked for them); errno and trap flags do not.
+target_compile_options(firn_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wno-missing-field-initializers;-fno-math-errno;-fno-trapping-math>)
+if(FIRN_WERROR)
+  target_compile_options(firn_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+endif()
+if(FIRN_NATIVE)
+  target_compile_options(firn_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=native;-mprefer-vector-width=512>)
+endif()
+if(FIRN_SANITIZE)
+  target_compile_options(firn_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined;-fno-sanitize-recover=all;-fno-omit-frame-pointer>)
+  target_link_options(firn_options INTERFACE -fsanitize=address,undefined)
+endif()

@@ -1,0 +1,37 @@
+// Adam over a list of parameters, and the moving average of weights.
+#pragma once
+#include <vector>
+
+#include "engine/parameters.h"
+
+namespace firn {
+
+struct AdamOptions {
+  double lr = 2e-3, beta1 = 0, beta2 = 0.99, eps = 1e-8;
+};
+
+class Adam {
+ public:
+  Adam(Parameters parameters, AdamOptions options);  // keeps moments for all of them, frozen or not
+  // One update. gradients[i] belongs to targets()[i]; non-finite values are repaired and counted (kernels/adam.h).
+  void step(const std::vector<Tensor>& gradients);
+  std::vector<Tensor> parameters() const { return parameters_.tensors(); }
+  const Parameters& targets() const { return parameters_; }
+  AdamOptions& options() { return options_; }
+  int64_t step_count() const { return step_; }
+  void set_step_count(int64_t step) { step_ = step; }
+  int64_t repaired() const { return repaired_; }  // non-finite gradient values, so far
+  Tensor& first_moment(size_t i) { return m_[i]; }
+  Tensor& second_moment(size_t i) { return v_[i]; }
+
+ private:
+  Parameters parameters_;
+  AdamOptions options_;
+  std::vector<Tensor> m_, v_;
+  int64_t step_ = 0, repaired_ = 0;
+};
+
+// averages[i] <- lerp(current[i], averages[i], beta), matched by position; buffers are copied.
+void update_average(const Parameters& averages, const Parameters& current, double beta);
+
+}  // namespace firn

@@ -1,0 +1,27 @@
+#include "engine/device.h"
+
+#include <charconv>
+
+#include "engine/error.h"
+#include "kernels/memory.h"
+
+namespace firn {
+
+Device Device::cuda(int index) { return Device(kernels::cuda_stream(index), fmt::format("cuda:{}", index)); }
+
+Device Device::best() { return kernels::cuda_device_count() > 0 ? cuda(0) : cpu(); }
+
+Device Device::from_name(std::string_view name) {
+  if (name == "cpu") return cpu();
+  if (name == "auto") return best();
+  if (name == "cuda") return cuda(0);
+  if (name.starts_with("cuda:")) {
+    const std::string_view digits = name.substr(5);
+    int index = -1;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
+    if (error == std::errc() && end == digits.data() + digits.size() && index >= 0) return cuda(index);
+  }
+  throw ConfigError(fmt::format("device '{}': expected auto, cpu, cuda or cuda:N", name));
+}
+
+}  // namespace firn

@@ -1,0 +1,114 @@
+// Sums over axes and their adjoint.
+#include "kernels/reduce.h"
+
+#include <algorithm>
+
+#include "engine/error.h"
+#include "engine/ops.h"
+#include "engine/ops/broadcast.h"
+#include "engine/ops/parts.h"
+
+namespace firn {
+
+namespace {
+
+// [A,R,B] -> [A,B] in the accumulation type.
+Tensor sum_middle(const Tensor& x, int64_t A, int64_t R, int64_t B) {
+  const int64_t parts = ops::parts_for(A, R, B);
+  const DType type = acc_type(x.type());
+  Tensor y = x.like({A, parts, B}, type);
+  dispatch(x.type(), [&](auto tag) {
+    using T = decltype(tag);
+    run(x.stream(), kernels::SumMiddle<T>{y.mutable_as<acc_t<T>>(), x.as<T>(), A, R, B, parts});
+  });
+  return ops::add_parts(y, A, parts, B);
+}
+
+}  // namespace
+
+namespace ops {
+
+int64_t parts_for(int64_t outer, int64_t reduced, int64_t inner) {
+  const int64_t work = reduced * inner;
+  const int64_t wanted = std::max<int64_t>(1, 64 / std::max<int64_t>(outer, 1));
+  return std::clamp<int64_t>(std::min(wanted, work / 16384), 1, std::max<int64_t>(reduced, 1));
+}
+
+Tensor add_parts(const Tensor& y, int64_t A, int64_t parts, int64_t B) {
+  if (parts == 1) return y.view({A, B});
+  Tensor total = y.like({A, B});
+  dispatch_acc(y.type(), [&](auto tag) {
+    using T = decltype(tag);
+    run(y.stream(), kernels::SumMiddle<T>{total.mutable_as<T>(), y.as<T>(), A, parts, B, 1});
+  });
+  return total;
+}
+
+}  // namespace ops
+
+Tensor sum_to(const Tensor& x, const Shape& shape) {
+  const Shape target = ops::broadcast_shape("sum_to", x.shape(), shape);
+  if (target != x.shape())
+    throw ShapeError(fmt::format("sum_to: {} is not a broadcast of {}", to_string(x.shape()), to_string(shape)));
+  if (shape == x.shape()) return x;
+  // Each maximal run of reduced axes is one [A,R,B] sum, from the back so that the axes before it keep their places.
+  Shape dims = x.shape();
+  const Shape keep = [&] {
+    Shape s(dims.size() - shape.size(), 1);
+    s.insert(s.end(), shape.begin(), shape.end());
+    return s;
+  }();
+  Tensor y = x.detach();
+  for (size_t end = dims.size(); end > 0;) {
+    if (dims[end - 1] == keep[end - 1]) {
+      --end;
+      continue;
+    }
+    size_t begin = end;
+    while (begin > 0 && (dims[begin - 1] != keep[begin - 1] || dims[begin - 1] == 1)) --begin;
+    int64_t A = 1, R = 1, B = 1;
+    for (size_t i = 0; i < begin; ++i) A *= dims[i];
+    for (size_t i = begin; i < end; ++i) R *= dims[i];
+    for (size_t i = end; i < dims.size(); ++i) B *= dims[i];
+    y = sum_middle(y, A, R, B);
+    for (size_t i = begin; i < end; ++i) dims[i] = 1;
+    end = begin;
+  }
+  y = cast(y, acc_type(x.type())).view(shape);
+  return record("sum", y, {{x, [shape = x.shape(), type = x.type()](const Tensor& gy, const Tensor&) {
+                              return expand(gy, shape, type);
+                            }}});
+}
+
+Tensor expand(const Tensor& x, const Shape& shape, DType type) {
+  if (ops::broadcast_shape("expand", x.shape(), shape) != shape)
+    throw ShapeError(fmt::format("expand: {} does not broadcast to {}", to_string(x.shape()), to_string(shape)));
+  if (shape == x.shape()) return cast(x, type);
+  const Tensor source = cast(x, type);
+  Tensor y = source.like(shape);
+  ops::strided_copy(y, 0, ops::strides_of(shape), source, 0, ops::broadcast_strides(x.shape(), shape), shape);
+  return record("expand", y, {{source, [shape = x.shape(), type](const Tensor& gy, const Tensor&) {
+                                 return cast(sum_to(gy, shape), type);
+                               }}});
+}
+
+Tensor sum(const Tensor& x) { return sum_to(x, {}); }
+Tensor mean(const Tensor& x) { return sum(x) * (1.0 / static_cast<double>(x.count())); }
+
+Tensor sum_per_sample(const Tensor& x) {
+  Shape keep(x.shape().size(), 1);
+  keep[0] = x.dim(0);
+  return reshape(sum_to(x, keep), {x.dim(0)});
+}
+
+Tensor mean_axes(const Tensor& x, const std::vector<int>& axes) {
+  Shape keep = x.shape();
+  int64_t n = 1;
+  for (int a : axes) {
+    n *= keep[static_cast<size_t>(a)];
+    keep[static_cast<size_t>(a)] = 1;
+  }
+  return sum_to(x, keep) * (1.0 / static_cast<double>(n));
+}
+
+}  // namespace firn

@@ -1,0 +1,67 @@
+// upfirdn2d is its own gradient with up and down exchanged and the filter flipped.
+#include "kernels/upfirdn2d.h"
+
+#include <algorithm>
+
+#include "engine/error.h"
+#include "engine/ops.h"
+
+namespace firn {
+
+namespace {
+
+struct Size {
+  int64_t H, W;
+};
+
+Size output_size(const Shape& x, const Fir& p) {
+  const int64_t taps = static_cast<int64_t>(p.taps.size());
+  const auto size = [&](int64_t n, int before, int after) { return (n * p.up + before + after - taps) / p.down + 1; };
+  return {size(x[1], p.pad_y0, p.pad_y1), size(x[2], p.pad_x0, p.pad_x1)};
+}
+
+Fir adjoint(const Fir& p, const Shape& x, const Shape& y) {
+  Fir q = p;
+  std::reverse(q.taps.begin(), q.taps.end());
+  std::swap(q.up, q.down);
+  const int taps = static_cast<int>(p.taps.size());
+  const auto after = [&](int64_t in, int64_t out, int before) {
+    return static_cast<int>(in * p.up - out * p.down + before - p.up + 1);
+  };
+  q.pad_x0 = taps - p.pad_x0 - 1;
+  q.pad_y0 = taps - p.pad_y0 - 1;
+  q.pad_x1 = after(x[2], y[2], p.pad_x0);
+  q.pad_y1 = after(x[1], y[1], p.pad_y0);
+  return q;
+}
+
+}  // namespace
+
+Tensor upfirdn2d(const Tensor& x, Fir p) {
+  const size_t taps = p.taps.size();
+  if (x.rank() != 4 || taps == 0 || taps > kernels::kMaxTaps)
+    throw ShapeError(fmt::format("upfirdn2d: expected x [N,H,W,C] and 1..{} taps, got {} and {}", kernels::kMaxTaps,
+                                 to_string(x.shape()), taps));
+  const Size size = output_size(x.shape(), p);
+  if (size.H < 1 || size.W < 1) throw ShapeError(fmt::format("upfirdn2d: x {} is smaller than the filter", to_string(x.shape())));
+  Tensor y = x.like({x.dim(0), size.H, size.W, x.dim(3)});
+  dispatch(x.type(), [&](auto tag) {
+    using T = decltype(tag);
+    kernels::Upfirdn2d<T> k{y.mutable_as<T>(), x.as<T>(), x.dim(0), x.dim(1), x.dim(2), x.dim(3), size.H, size.W,
+                            p.up, p.down, p.pad_x0, p.pad_y0, static_cast<int>(taps), static_cast<acc_t<T>>(p.gain), {}};
+    for (size_t i = 0; i < taps; ++i) k.f[i] = static_cast<acc_t<T>>(p.taps[taps - 1 - i]);
+    run(x.stream(), k);
+  });
+  const Fir q = adjoint(p, x.shape(), y.shape());
+  return record("upfirdn2d", y, {{x, [q](const Tensor& gy, const Tensor&) { return upfirdn2d(gy, q); }}});
+}
+
+Tensor upsample2d(const Tensor& x) {
+  return upfirdn2d(x, {.up = 2, .pad_x0 = 2, .pad_x1 = 1, .pad_y0 = 2, .pad_y1 = 1, .gain = 4});
+}
+
+Tensor downsample2d(const Tensor& x) {
+  return upfirdn2d(x, {.down = 2, .pad_x0 = 1, .pad_x1 = 1, .pad_y0 = 1, .pad_y1 = 1});
+}
+
+}  // namespace firn

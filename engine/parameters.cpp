@@ -1,0 +1,85 @@
+#include "engine/parameters.h"
+
+#include <fnmatch.h>
+
+#include "engine/error.h"
+
+namespace firn {
+
+Parameter::Parameter(std::string name, Tensor value, bool buffer)
+    : state_(std::make_shared<State>(State{std::move(name), std::move(value), buffer})) {
+  set_frozen(false);
+}
+
+void Parameter::set_frozen(bool frozen) {
+  state_->frozen = frozen;
+  Tensor& v = state_->value;
+  if (this->frozen()) {
+    v = v.detach();
+  } else if (!v.wants_grad()) {
+    v = v.require_grad();
+  }
+}
+
+bool matches(const std::string& name, const std::string& pattern) {
+  return fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+}
+
+Parameters Parameters::matching(const std::vector<std::string>& patterns) const {
+  std::vector<bool> used(patterns.size());
+  Parameters result;
+  for (const Parameter& p : list_) {
+    bool hit = false;
+    for (size_t i = 0; i < patterns.size(); ++i)
+      if (matches(p.name(), patterns[i])) hit = used[i] = true;
+    if (hit) result.add(p);
+  }
+  for (size_t i = 0; i < patterns.size(); ++i)
+    if (!used[i]) throw ConfigError(fmt::format("no parameter matches '{}'", patterns[i]));
+  return result;
+}
+
+Parameters Parameters::trainable() const {
+  Parameters result;
+  for (const Parameter& p : list_)
+    if (!p.frozen()) result.add(p);
+  return result;
+}
+
+Parameters Parameters::without_buffers() const {
+  Parameters result;
+  for (const Parameter& p : list_)
+    if (!p.buffer()) result.add(p);
+  return result;
+}
+
+const Parameter* Parameters::find(const std::string& name) const {
+  for (const Parameter& p : list_)
+    if (p.name() == name) return &p;
+  return nullptr;
+}
+
+void Parameters::freeze() const {
+  for (Parameter p : list_) p.set_frozen(true);
+}
+
+void Parameters::unfreeze() const {
+  for (Parameter p : list_) p.set_frozen(false);
+}
+
+std::vector<Tensor> Parameters::tensors() const {
+  std::vector<Tensor> result;
+  for (const Parameter& p : list_) result.push_back(p());
+  return result;
+}
+
+int64_t Parameters::count() const {
+  int64_t n = 0;
+  for (const Parameter& p : list_) n += p.count();
+  return n;
+}
+
+FrozenScope::FrozenScope(const Parameters& parameters) : thawed_(parameters.trainable()) { thawed_.freeze(); }
+FrozenScope::~FrozenScope() { thawed_.unfreeze(); }
+
+}  // namespace firn

@@ -1,0 +1,77 @@
+// Named tensors of a network, and masks over them. Freezing is a mask and nothing else.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/tensor.h"
+
+namespace firn {
+
+// A handle: copies refer to the same parameter. Buffers (w_avg, noise_const) are parameters that never train.
+class Parameter {
+ public:
+  Parameter() = default;
+  Parameter(std::string name, Tensor value, bool buffer = false);
+
+  const std::string& name() const { return state_->name; }
+  bool frozen() const { return state_->frozen || state_->buffer; }
+  bool buffer() const { return state_->buffer; }
+  void set_frozen(bool frozen);
+
+  // The value for use in an op: a leaf that wants a gradient unless frozen.
+  const Tensor& operator()() const { return state_->value; }
+  Tensor& value() { return state_->value; }
+  const Tensor& value() const { return state_->value; }
+  int64_t count() const { return state_->value.count(); }
+
+ private:
+  struct State {
+    std::string name;
+    Tensor value;
+    bool buffer = false, frozen = false;
+  };
+  std::shared_ptr<State> state_;
+};
+
+class Parameters {
+ public:
+  void add(Parameter p) { list_.push_back(std::move(p)); }
+  auto begin() const { return list_.begin(); }
+  auto end() const { return list_.end(); }
+  size_t size() const { return list_.size(); }
+  bool empty() const { return list_.empty(); }
+  const Parameter& operator[](size_t i) const { return list_[i]; }
+
+  // Those whose name matches one of the patterns (* and ? as in file names). ConfigError for a pattern that matches none.
+  Parameters matching(const std::vector<std::string>& patterns) const;
+  template <class... P>
+  Parameters operator()(const P&... patterns) const { return matching({patterns...}); }
+  Parameters trainable() const;
+  Parameters without_buffers() const;
+  const Parameter* find(const std::string& name) const;
+
+  void freeze() const;
+  void unfreeze() const;
+  std::vector<Tensor> tensors() const;  // what grad() takes
+  int64_t count() const;                // numbers in all
+
+ private:
+  std::vector<Parameter> list_;
+};
+
+bool matches(const std::string& name, const std::string& pattern);
+
+// Freezes what is trainable, and restores exactly that: a network that a phase only passes through.
+class FrozenScope {
+ public:
+  explicit FrozenScope(const Parameters& parameters);
+  ~FrozenScope();
+  FrozenScope(const FrozenScope&) = delete;
+  FrozenScope& operator=(const FrozenScope&) = delete;
+
+ private:
+  Parameters thawed_;
+};
+
+}  // namespace firn

@@ -1,0 +1,17 @@
+// A stream of random tensors. Its whole state is two numbers, saved in snapshots.
+#pragma once
+#include "engine/tensor.h"
+
+namespace firn {
+
+struct Rng {
+  uint64_t seed = 0;
+  uint64_t offset = 0;  // draws made so far
+
+  double uniform();                      // [0,1)
+  int64_t integer(int64_t lo, int64_t hi);  // lo..hi-1
+};
+
+Tensor randn(Shape shape, Rng& rng, DType type, const Device& device);  // N(0,1)
+
+}  // namespace firn

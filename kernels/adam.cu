@@ -1,0 +1,77 @@
+#include "kernels/adam.h"
+
+#include <cmath>
+
+#include "kernels/team.h"
+
+namespace firn::kernels {
+
+namespace {
+// The last tensor whose first_block is not past `block`.
+template <class Entry>
+FIRN_DEVICE const Entry& tensor_of(const Entry* tensors, int n, int64_t block) {
+  int lo = 0, hi = n - 1;
+  while (lo < hi) {
+    const int mid = (lo + hi + 1) / 2;
+    if (tensors[mid].first_block <= block) {
+      lo = mid;
+    } else {
+      hi = mid - 1;
+    }
+  }
+  return tensors[lo];
+}
+}  // namespace
+
+template <class T>
+template <class Team>
+FIRN_DEVICE void Adam<T>::operator()(Team t) const {
+  const AdamTensor<T>& e = tensor_of(tensors, tensor_count, t.block());
+  const int64_t first = (t.block() - e.first_block) * chunk;
+  const int64_t last = first + chunk < e.count ? first + chunk : e.count;
+  const T step = lr / correction1, root = T(1) / std::sqrt(correction2), b1 = beta1, b2 = beta2, eps_ = eps;
+  int64_t bad = 0;
+  T *p = e.p, *m = e.m, *v = e.v;
+  const T* grad = e.g;
+  // A block is walked in strips: first repair and count, then a loop without branches that vectorises.
+  for (int64_t i = first + t.rank(); i < last; i += t.size()) {
+    const T g = grad[i];
+    bad += !(std::fabs(g) <= T(3.4e38));
+  }
+  const bool clean = bad == 0;
+  const auto repaired_gradient = [&](T g) {
+    return clean ? g : g != g ? T(0) : g > T(3.4e38) ? T(1e5) : g < T(-3.4e38) ? T(-1e5) : g;
+  };
+  const auto update = [&](auto momentum) {
+    for (int64_t i = first + t.rank(); i < last; i += t.size()) {
+      const T g = repaired_gradient(grad[i]);
+      const T vi = b2 * v[i] + (1 - b2) * g * g;
+      v[i] = vi;
+      T mi = g;
+      if (momentum) m[i] = mi = b1 * m[i] + (1 - b1) * g;
+      p[i] -= step * mi / (std::sqrt(vi) * root + eps_);
+    }
+  };
+  // beta1 = 0 needs no first moment: half the memory traffic.
+  b1 == 0 ? update(std::false_type{}) : update(std::true_type{});
+  bad = t.sum(bad);
+  if (t.rank() == 0) repaired[t.block()] = bad;
+}
+
+template <class T>
+template <class Team>
+FIRN_DEVICE void Lerp<T>::operator()(Team t) const {
+  const LerpTensor<T>& e = tensor_of(tensors, tensor_count, t.block());
+  const int64_t first = (t.block() - e.first_block) * chunk;
+  const int64_t last = first + chunk < e.count ? first + chunk : e.count;
+  const T b = beta;
+  for (int64_t i = first + t.rank(); i < last; i += t.size()) e.y[i] = e.x[i] + b * (e.y[i] - e.x[i]);
+}
+
+}  // namespace firn::kernels
+
+using namespace firn::kernels;
+FIRN_KERNEL(Adam<float>);
+FIRN_KERNEL(Adam<double>);
+FIRN_KERNEL(Lerp<float>);
+FIRN_KERNEL(Lerp<double>);

@@ -1,0 +1,69 @@
+#include "kernels/bias_act.h"
+
+#include <cmath>
+
+#include "kernels/team.h"
+
+namespace firn::kernels {
+
+template <class T>
+template <class Team>
+FIRN_DEVICE void BiasAct<T>::operator()(Team t) const {
+  using A = acc_t<T>;
+  const int64_t rows = rows_per_block(), per_image = (P + rows - 1) / rows;
+  const int64_t n = t.block() / per_image, first = t.block() % per_image * rows;
+  const int64_t last = first + rows < P ? first + rows : P;
+  const A limit = clamp < 0 ? A(INFINITY) : clamp;
+  const A amplitude = noise ? *strength : A(0);
+  const A slope_ = slope, gain_ = gain;
+  const A* dn = d ? d + n * C : nullptr;
+  const A* bias = b;
+  const auto rows_with = [&](auto affine) {
+    for (int64_t i = first; i < last; ++i) {
+      const T* xi = x + (n * P + i) * C;
+      T* yi = y + (n * P + i) * C;
+      const A nu = noise ? amplitude * noise[(noise_images > 1 ? n : 0) * P + i] : A(0);
+      for (int64_t c = t.rank(); c < C; c += t.size()) {
+        const A v = affine(A(xi[c]), c) + nu;
+        const A u = gain_ * (v > 0 ? v : slope_ * v);
+        // Written so that NaN survives: a comparison with NaN is false.
+        yi[c] = T(u > limit ? limit : u < -limit ? -limit : u);
+      }
+    }
+  };
+  if (dn && bias) {
+    rows_with([=](A v, int64_t c) { return v * dn[c] + bias[c]; });
+  } else if (dn) {
+    rows_with([=](A v, int64_t c) { return v * dn[c]; });
+  } else if (bias) {
+    rows_with([=](A v, int64_t c) { return v + bias[c]; });
+  } else {
+    rows_with([](A v, int64_t) { return v; });
+  }
+}
+
+template <class T>
+template <class Team>
+FIRN_DEVICE void BiasActGrad<T>::operator()(Team t) const {
+  using A = acc_t<T>;
+  const int64_t first = t.block() * chunk;
+  const int64_t last = first + chunk < count ? first + chunk : count;
+  const A limit = clamp < 0 ? A(INFINITY) : clamp;
+  const A positive = gain, negative = gain * slope;
+  for (int64_t i = first + t.rank(); i < last; i += t.size()) {
+    const A v = A(y[i]);
+    const A k = v > 0 ? positive : negative;
+    gt[i] = T(A(gy[i]) * (v >= limit || v <= -limit ? A(0) : k));
+  }
+}
+
+}  // namespace firn::kernels
+
+using firn::bf16;
+using namespace firn::kernels;
+FIRN_KERNEL(BiasAct<float>);
+FIRN_KERNEL(BiasAct<bf16>);
+FIRN_KERNEL(BiasAct<double>);
+FIRN_KERNEL(BiasActGrad<float>);
+FIRN_KERNEL(BiasActGrad<bf16>);
+FIRN_KERNEL(BiasActGrad<double>);

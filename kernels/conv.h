@@ -1,0 +1,71 @@
+// Convolution behind one small interface. Providers: oneDNN (CPU; f32 and bf16), the reference kernels of conv.cu
+// (f64 anywhere, and every type on CUDA).
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+
+#include "kernels/run.h"
+
+namespace firn::kernels {
+
+// A correlation from the big side [N,H,W,I] to the small side [N,OH,OW,O] with weights [O,KH,KW,I], all NHWC.
+// `swapped` says that the weights are stored [I,KH,KW,O]: a transposed convolution keeps its own order.
+// The weights used are gain times those stored.
+struct ConvProblem {
+  int64_t N, H, W, I, OH, OW, O;
+  int KH, KW, stride, pad_y, pad_x;
+  bool swapped = false;
+  double gain = 1;
+  DType type = DType::f32;  // of the activations; weights and their gradients are of acc_type(type)
+  double flops() const { return 2.0 * double(N) * double(OH) * double(OW) * double(O) * double(I) * KH * KW; }
+};
+
+// What a provider derived from weights (packed, scaled, rounded), kept until the weights change.
+struct WeightCache {
+  uint64_t version = 0;  // of the weights that `entries` were made from
+  std::map<std::string, std::shared_ptr<void>> entries;
+};
+
+void conv_forward(const Stream&, const ConvProblem&, void* small, const void* big, const void* w, WeightCache&);
+void conv_backward_data(const Stream&, const ConvProblem&, void* big, const void* small, const void* w, WeightCache&);
+void conv_backward_weights(const Stream&, const ConvProblem&, void* dw, const void* big, const void* small);
+
+// The definition, one output element (or vector of channels) at a time.
+template <class T>
+struct ConvForward {
+  static constexpr const char* name = "conv_forward_reference";
+  T* small;
+  const T* big;
+  const acc_t<T>* w;
+  ConvProblem p;
+  FIRN_DEVICE int64_t blocks() const { return p.N * p.OH * p.OW; }
+  template <class Team>
+  FIRN_DEVICE void operator()(Team t) const;
+};
+
+template <class T>
+struct ConvBackwardData {
+  static constexpr const char* name = "conv_backward_data_reference";
+  T* big;
+  const T* small;
+  const acc_t<T>* w;
+  ConvProblem p;
+  FIRN_DEVICE int64_t blocks() const { return p.N * p.H * p.W; }
+  template <class Team>
+  FIRN_DEVICE void operator()(Team t) const;
+};
+
+template <class T>
+struct ConvBackwardWeights {
+  static constexpr const char* name = "conv_backward_weights_reference";
+  acc_t<T>* dw;
+  const T* big;
+  const T* small;
+  ConvProblem p;
+  FIRN_DEVICE int64_t blocks() const { return p.O * p.KH * p.KW; }
+  template <class Team>
+  FIRN_DEVICE void operator()(Team t) const;
+};
+
+}  // namespace firn::kernels

@@ -1,0 +1,13 @@
+// Every CUDA status becomes a DeviceError with the place that saw it.
+#pragma once
+#include <cuda_runtime_api.h>
+
+#include "engine/error.h"
+
+namespace firn {
+
+inline void check(cudaError_t status, std::source_location at = std::source_location::current()) {
+  if (status != cudaSuccess) throw DeviceError(std::string("CUDA: ") + cudaGetErrorString(status), at);
+}
+
+}  // namespace firn

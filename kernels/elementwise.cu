@@ -1,0 +1,136 @@
+#include "kernels/elementwise.h"
+
+#include <cmath>
+
+#include "kernels/team.h"
+
+namespace firn::kernels {
+
+template <class T>
+template <class Team>
+FIRN_DEVICE void Unary<T>::operator()(Team t) const {
+  using A = acc_t<T>;
+  const int64_t first = t.block() * kChunk;
+  const int64_t last = first + kChunk < count ? first + kChunk : count;
+  const auto map = [&](auto f) {
+    for (int64_t i = first + t.rank(); i < last; i += t.size()) y[i] = T(f(A(x[i])));
+  };
+  const A scale = a, shift = b;
+  switch (op) {
+    case UnaryOp::affine: return map([=](A v) { return scale * v + shift; });
+    case UnaryOp::square: return map([](A v) { return v * v; });
+    case UnaryOp::sqrt: return map([](A v) { return std::sqrt(v); });
+    case UnaryOp::rsqrt: return map([](A v) { return A(1) / std::sqrt(v); });
+    case UnaryOp::reciprocal: return map([](A v) { return A(1) / v; });
+    case UnaryOp::softplus:
+      return map([](A v) { return (v > 0 ? v : A(0)) + std::log1p(std::exp(-std::fabs(v))); });
+    case UnaryOp::sigmoid: return map([](A v) { return A(1) / (A(1) + std::exp(-v)); });
+    case UnaryOp::tanh: return map([](A v) { return std::tanh(v); });
+    case UnaryOp::exp: return map([](A v) { return std::exp(v); });
+    case UnaryOp::log: return map([](A v) { return std::log(v); });
+    case UnaryOp::sign: return map([](A v) { return A((v > 0) - (v < 0)); });
+    case UnaryOp::abs: return map([](A v) { return std::fabs(v); });
+  }
+}
+
+template <class T>
+template <class Team>
+FIRN_DEVICE void Binary<T>::operator()(Team t) const {
+  using A = acc_t<T>;
+  const int last = rank - 1;
+  int64_t rest = t.block() / chunks();
+  const int64_t first = t.block() % chunks() * kChunk;
+  const int64_t n = first + kChunk < dims[last] ? kChunk : dims[last] - first;
+  int64_t ai = first * a_strides[last], bi = first * b_strides[last], yi = first, y_stride = dims[last];
+  for (int d = last - 1; d >= 0; --d) {
+    const int64_t j = rest % dims[d];
+    rest /= dims[d];
+    ai += j * a_strides[d];
+    bi += j * b_strides[d];
+    yi += j * y_stride;
+    y_stride *= dims[d];
+  }
+  const T *pa = a + ai, *pb = b + bi;
+  T* py = y + yi;
+  const int64_t sa = a_strides[last], sb = b_strides[last];
+  const auto loop = [&](auto f) {
+    // Separate loops keep the strides compile-time constants, which is what lets them vectorise.
+    if (sa == 1 && sb == 1) {
+      for (int64_t i = t.rank(); i < n; i += t.size()) py[i] = T(f(A(pa[i]), A(pb[i])));
+    } else if (sa == 1 && sb == 0) {
+      const A v = A(*pb);
+      for (int64_t i = t.rank(); i < n; i += t.size()) py[i] = T(f(A(pa[i]), v));
+    } else {
+      for (int64_t i = t.rank(); i < n; i += t.size()) py[i] = T(f(A(pa[i * sa]), A(pb[i * sb])));
+    }
+  };
+  switch (op) {
+    case BinaryOp::add: return loop([](A u, A v) { return u + v; });
+    case BinaryOp::sub: return loop([](A u, A v) { return u - v; });
+    case BinaryOp::mul: return loop([](A u, A v) { return u * v; });
+    case BinaryOp::div: return loop([](A u, A v) { return u / v; });
+  }
+}
+
+template <class To, class From>
+template <class Team>
+FIRN_DEVICE void Cast<To, From>::operator()(Team t) const {
+  const int64_t first = t.block() * kChunk;
+  const int64_t last = first + kChunk < count ? first + kChunk : count;
+  for (int64_t i = first + t.rank(); i < last; i += t.size()) y[i] = To(acc_t<To>(acc_t<From>(x[i])));
+}
+
+template <class T>
+template <class Team>
+FIRN_DEVICE void Fill<T>::operator()(Team t) const {
+  const int64_t first = t.block() * kChunk;
+  const int64_t last = first + kChunk < count ? first + kChunk : count;
+  for (int64_t i = first + t.rank(); i < last; i += t.size()) y[i] = T(value);
+}
+
+template <class T>
+template <class Team>
+FIRN_DEVICE void StridedCopy<T>::operator()(Team t) const {
+  const int last = rank - 1;
+  int64_t rest = t.block() / chunks();
+  const int64_t first = t.block() % chunks() * kChunk;
+  const int64_t n = first + kChunk < dims[last] ? kChunk : dims[last] - first;
+  int64_t xi = first * x_strides[last], yi = first * y_strides[last];
+  for (int d = last - 1; d >= 0; --d) {
+    const int64_t j = rest % dims[d];
+    rest /= dims[d];
+    xi += j * x_strides[d];
+    yi += j * y_strides[d];
+  }
+  const T* px = x + xi;
+  T* py = y + yi;
+  const int64_t sx = x_strides[last], sy = y_strides[last];
+  if (sx == 1 && sy == 1) {
+    for (int64_t i = t.rank(); i < n; i += t.size()) py[i] = px[i];
+  } else {
+    for (int64_t i = t.rank(); i < n; i += t.size()) py[i * sy] = px[i * sx];
+  }
+}
+
+}  // namespace firn::kernels
+
+using firn::bf16;
+using namespace firn::kernels;
+FIRN_KERNEL(Unary<float>);
+FIRN_KERNEL(Unary<bf16>);
+FIRN_KERNEL(Unary<double>);
+FIRN_KERNEL(Binary<float>);
+FIRN_KERNEL(Binary<bf16>);
+FIRN_KERNEL(Binary<double>);
+FIRN_KERNEL(Cast<float, bf16>);
+FIRN_KERNEL(Cast<bf16, float>);
+FIRN_KERNEL(Cast<double, float>);
+FIRN_KERNEL(Cast<float, double>);
+FIRN_KERNEL(Cast<double, bf16>);
+FIRN_KERNEL(Cast<bf16, double>);
+FIRN_KERNEL(Fill<float>);
+FIRN_KERNEL(Fill<bf16>);
+FIRN_KERNEL(Fill<double>);
+FIRN_KERNEL(StridedCopy<float>);
+FIRN_KERNEL(StridedCopy<bf16>);
+FIRN_KERNEL(StridedCopy<double>);

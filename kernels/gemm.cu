@@ -1,0 +1,113 @@
+#include "kernels/gemm.h"
+
+#include "kernels/team.h"
+
+namespace firn::kernels {
+
+template <class T, class Y>
+template <class Team>
+FIRN_DEVICE void Gemm<T, Y>::operator()(Team t) const {
+  using A = acc_t<T>;
+  const int64_t n = t.block() / p.M, m = t.block() % p.M;
+  const T* an = a + (p.share_a ? 0 : n * p.M * p.K);
+  const T* bn = b + (p.share_b ? 0 : n * p.K * p.N);
+  for (int64_t j = t.rank(); j < p.N; j += t.size()) {
+    A s = 0;
+    for (int64_t k = 0; k < p.K; ++k) {
+      const A u = A(p.trans_a ? an[k * p.M + m] : an[m * p.K + k]);
+      const A v = A(p.trans_b ? bn[j * p.K + k] : bn[k * p.N + j]);
+      s += u * v;
+    }
+    y[t.block() * p.N + j] = Y(s * A(p.alpha));
+  }
+}
+
+template <class T, class Y>
+template <class Team>
+FIRN_DEVICE void ThinReduce<T, Y>::operator()(Team t) const {
+  using A = acc_t<T>;
+  const int64_t per_image = (P + rows - 1) / rows, n = t.block() / per_image;
+  const int64_t first = t.block() % per_image * rows, last = first + rows < P ? first + rows : P;
+  const T* wn = w + (share_w ? 0 : n * O * C);
+  constexpr int V = Team::vector > 16 ? 16 : 1;
+  for (int64_t q = first * O + t.rank(); q < last * O; q += t.size()) {
+    const T* xi = x + (n * P + q / O) * C;
+    const T* wo = wn + q % O * C;
+    A lanes[V] = {};
+    int64_t c = 0;
+    for (; c + V <= C; c += V)
+      for (int v = 0; v < V; ++v) lanes[v] += A(xi[c + v]) * A(wo[c + v]);
+    A s = 0;
+    for (int v = 0; v < V; ++v) s += lanes[v];
+    for (; c < C; ++c) s += A(xi[c]) * A(wo[c]);
+    y[n * P * O + q] = Y(alpha * s);
+  }
+}
+
+template <class T, class Y>
+template <class Team>
+FIRN_DEVICE void ThinExpand<T, Y>::operator()(Team t) const {
+  using A = acc_t<T>;
+  const int64_t per_image = (P + rows - 1) / rows, n = t.block() / per_image;
+  const int64_t first = t.block() % per_image * rows, last = first + rows < P ? first + rows : P;
+  const T* wn = w + (share_w ? 0 : n * O * C);
+  for_vectors(t, C, [&](int64_t c, auto width) {
+    A k[4][width] = {};  // this block's columns of w, reused for every pixel
+    for (int o = 0; o < O; ++o)
+      for (int v = 0; v < width; ++v) k[o][v] = alpha * A(w_transposed ? wn[(c + v) * O + o] : wn[o * C + c + v]);
+    for (int64_t i = first; i < last; ++i) {
+      const T* xi = x + (n * P + i) * O;
+      A u[4] = {};
+      for (int o = 0; o < O; ++o) u[o] = A(xi[o]);
+      Y* yi = y + (n * P + i) * C + c;
+      for (int v = 0; v < width; ++v) yi[v] = Y(u[0] * k[0][v] + u[1] * k[1][v] + u[2] * k[2][v] + u[3] * k[3][v]);
+    }
+  });
+}
+
+template <class T>
+template <class Team>
+FIRN_DEVICE void ThinOuter<T>::operator()(Team t) const {
+  using A = acc_t<T>;
+  const int64_t n = t.block() / parts, p = t.block() % parts;
+  const int64_t first = P * p / parts, last = P * (p + 1) / parts;
+  A* yn = y + t.block() * O * C;
+  for_vectors(t, C, [&](int64_t c, auto width) {
+    A s[4][width] = {};
+    for (int64_t i = first; i < last; ++i) {
+      const T* ai = a + (n * P + i) * O;
+      const T* bi = b + (n * P + i) * C + c;
+      A u[4] = {};
+      for (int o = 0; o < O; ++o) u[o] = alpha * A(ai[o]);
+      for (int v = 0; v < width; ++v) {
+        const A g = A(bi[v]);
+        s[0][v] += u[0] * g;
+        s[1][v] += u[1] * g;
+        s[2][v] += u[2] * g;
+        s[3][v] += u[3] * g;
+      }
+    }
+    for (int o = 0; o < O; ++o)
+      for (int v = 0; v < width; ++v) yn[transposed ? (c + v) * O + o : o * C + c + v] = s[o][v];
+  });
+}
+
+}  // namespace firn::kernels
+
+using firn::bf16;
+using namespace firn::kernels;
+FIRN_KERNEL(Gemm<float, float>);
+FIRN_KERNEL(Gemm<bf16, bf16>);
+FIRN_KERNEL(Gemm<bf16, float>);
+FIRN_KERNEL(Gemm<double, double>);
+FIRN_KERNEL(ThinReduce<float, float>);
+FIRN_KERNEL(ThinReduce<bf16, bf16>);
+FIRN_KERNEL(ThinReduce<bf16, float>);
+FIRN_KERNEL(ThinReduce<double, double>);
+FIRN_KERNEL(ThinExpand<float, float>);
+FIRN_KERNEL(ThinExpand<bf16, bf16>);
+FIRN_KERNEL(ThinExpand<bf16, float>);
+FIRN_KERNEL(ThinExpand<double, double>);
+FIRN_KERNEL(ThinOuter<float>);
+FIRN_KERNEL(ThinOuter<bf16>);
+FIRN_KERNEL(ThinOuter<double>);

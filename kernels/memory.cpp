@@ -1,0 +1,161 @@
+#include "kernels/memory.h"
+
+#include <sys/mman.h>
+
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/error.h"
+#ifdef FIRN_CUDA
+#include "kernels/cuda_check.h"
+#endif
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kKeepBlocks = false;  // let the sanitizer see every free
+#else
+constexpr bool kKeepBlocks = true;
+#endif
+
+namespace firn::kernels {
+
+namespace {
+
+struct Pool {
+  std::mutex mutex;
+  std::unordered_map<size_t, std::vector<void*>> free_blocks;
+  MemoryUse use;
+};
+
+Pool& pool() {
+  static Pool* p = new Pool;  // outlives static tensors
+  return *p;
+}
+
+// Four classes per power of two: at most a quarter is wasted.
+size_t size_class(size_t bytes) {
+  if (bytes <= 256) return 256;
+  const size_t step = std::bit_ceil(bytes) / 8;
+  return (bytes + step - 1) / step * step;
+}
+
+constexpr size_t kHugePage = size_t{2} << 20;
+
+}  // namespace
+
+void* allocate([[maybe_unused]] const Stream& stream, size_t bytes) {
+  const size_t size = size_class(bytes);
+  Pool& p = pool();
+  std::lock_guard lock(p.mutex);
+  p.use.live += size;
+  p.use.peak = std::max(p.use.peak, p.use.live);
+#ifdef FIRN_CUDA
+  if (stream.is_cuda) {
+    void* block = nullptr;
+    check(cudaMallocAsync(&block, size, static_cast<cudaStream_t>(stream.cuda)));
+    return block;
+  }
+#endif
+  if (auto it = p.free_blocks.find(size); it != p.free_blocks.end() && !it->second.empty()) {
+    void* block = it->second.back();
+    it->second.pop_back();
+    return block;
+  }
+  const bool huge = size >= kHugePage;
+  void* block = std::aligned_alloc(huge ? kHugePage : 64, huge ? (size + kHugePage - 1) / kHugePage * kHugePage : size);
+  if (!block) {
+    p.use.live -= size;
+    throw DeviceError(fmt::format("out of memory: {} MiB more are needed, {} MiB are in use", bytes >> 20, p.use.live >> 20));
+  }
+  if (huge) madvise(block, size, MADV_HUGEPAGE);
+  return block;
+}
+
+void release([[maybe_unused]] const Stream& stream, void* block, size_t bytes) {
+  if (!block) return;
+  const size_t size = size_class(bytes);
+  Pool& p = pool();
+  std::lock_guard lock(p.mutex);
+  p.use.live -= size;
+#ifdef FIRN_CUDA
+  if (stream.is_cuda) {
+    cudaFreeAsync(block, static_cast<cudaStream_t>(stream.cuda));  // in destructors: an error here has nowhere to go
+    return;
+  }
+#endif
+  if (kKeepBlocks) {
+    p.free_blocks[size].push_back(block);
+  } else {
+    std::free(block);
+  }
+}
+
+void trim() {
+  Pool& p = pool();
+  std::lock_guard lock(p.mutex);
+  for (auto& [size, blocks] : p.free_blocks)
+    for (void* block : blocks) std::free(block);
+  p.free_blocks.clear();
+}
+
+MemoryUse memory_use() {
+  std::lock_guard lock(pool().mutex);
+  return pool().use;
+}
+
+void reset_peak() {
+  std::lock_guard lock(pool().mutex);
+  pool().use.peak = pool().use.live;
+}
+
+void copy_to_host([[maybe_unused]] const Stream& stream, void* host, const void* device, size_t bytes) {
+#ifdef FIRN_CUDA
+  if (stream.is_cuda) {
+    check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, static_cast<cudaStream_t>(stream.cuda)));
+    check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.cuda)));
+    return;
+  }
+#endif
+  std::memcpy(host, device, bytes);
+}
+
+void copy_from_host([[maybe_unused]] const Stream& stream, void* device, const void* host, size_t bytes) {
+#ifdef FIRN_CUDA
+  if (stream.is_cuda) {
+    check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, static_cast<cudaStream_t>(stream.cuda)));
+    check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.cuda)));  // the host buffer may die after this call
+    return;
+  }
+#endif
+  std::memcpy(device, host, bytes);
+}
+
+int cuda_device_count() {
+#ifdef FIRN_CUDA
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+#else
+  return 0;
+#endif
+}
+
+Stream cuda_stream([[maybe_unused]] int device_index) {
+#ifdef FIRN_CUDA
+  const int count = cuda_device_count();
+  if (device_index >= count)
+    throw DeviceError(count ? fmt::format("there is no GPU {}: this machine has {}; use --device cpu", device_index, count)
+                            : std::string("this machine has no usable GPU; use --device cpu"));
+  static std::vector<cudaStream_t> streams(static_cast<size_t>(count));
+  auto& stream = streams[static_cast<size_t>(device_index)];
+  check(cudaSetDevice(device_index));
+  if (!stream) check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  return {true, stream};
+#else
+  throw DeviceError("this build has no CUDA; use --device cpu");
+#endif
+}
+
+}  // namespace firn::kernels

@@ -1,0 +1,26 @@
+// Memory for tensors. The host side keeps freed blocks by size class, so that a step that allocates what the last one
+// freed touches no new page.
+#pragma once
+#include <cstddef>
+
+#include "kernels/run.h"
+
+namespace firn::kernels {
+
+void* allocate(const Stream&, size_t bytes);  // 64-byte aligned, not cleared; DeviceError when there is none
+void release(const Stream&, void*, size_t bytes);
+void trim();                                  // gives cached blocks back to the system
+
+struct MemoryUse {
+  size_t live = 0, peak = 0;  // bytes in tensors now, and at most since reset_peak()
+};
+MemoryUse memory_use();
+void reset_peak();
+
+void copy_to_host(const Stream&, void* host, const void* device, size_t bytes);
+void copy_from_host(const Stream&, void* device, const void* host, size_t bytes);
+
+int cuda_device_count();               // 0 without CUDA or without a GPU
+Stream cuda_stream(int device_index);  // the stream of a device; DeviceError where there is none
+
+}  // namespace firn::kernels

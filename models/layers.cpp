@@ -1,0 +1,71 @@
+#include "models/layers.h"
+
+#include <cmath>
+#include <numbers>
+
+#include "engine/error.h"
+
+namespace firn {
+
+namespace {
+constexpr double kMappingLrMult = 0.01;
+}
+
+Parameter ParameterMaker::add(Parameter parameter) {
+  list_.add(parameter);
+  return parameter;
+}
+
+Parameter ParameterMaker::normal(const std::string& name, Shape shape, double scale) {
+  Tensor value = randn(std::move(shape), rng_, type_, device_);
+  return add({name, scale == 1 ? value : value * scale});
+}
+
+Parameter ParameterMaker::constant(const std::string& name, Shape shape, double value) {
+  return add({name, Tensor::full(std::move(shape), value, type_, device_)});
+}
+
+Parameter ParameterMaker::normal_buffer(const std::string& name, Shape shape) {
+  return add({name, randn(std::move(shape), rng_, type_, device_), true});
+}
+
+Parameter ParameterMaker::zero_buffer(const std::string& name, Shape shape) {
+  return add({name, Tensor::zeros(std::move(shape), type_, device_), true});
+}
+
+Tensor fully_connected(const Tensor& x, const Parameter& w, const Parameter& b, FullyConnected p) {
+  const double gain = p.lr_mult / std::sqrt(static_cast<double>(w().dim(1)));
+  return bias_act(matmul(x, w(), {.trans_b = true, .alpha = gain}), p.lr_mult == 1 ? b() : b() * p.lr_mult,
+                  {.slope = p.slope, .gain = p.gain});
+}
+
+MappingNetwork make_mapping(ParameterMaker& make, MappingShape shape) {
+  MappingNetwork network;
+  if (shape.c_dim) {
+    network.embed_weight = make.normal("mapping.embed.weight", {shape.width, shape.c_dim});
+    network.embed_bias = make.constant("mapping.embed.bias", {shape.width}, 0);
+  }
+  int in = shape.z_dim + (shape.c_dim ? shape.width : 0);
+  for (int i = 0; i < shape.layers; ++i, in = shape.width) {
+    const std::string name = fmt::format("mapping.fc{}", i);
+    network.weights.push_back(make.normal(name + ".weight", {shape.width, in}, 1 / kMappingLrMult));
+    network.biases.push_back(make.constant(name + ".bias", {shape.width}, 0));
+  }
+  return network;
+}
+
+Tensor map(const MappingNetwork& network, const Tensor& z, const Tensor& labels) {
+  std::vector<Tensor> inputs;
+  if (z.defined()) inputs.push_back(normalize_2nd_moment(z));
+  if (labels.defined())
+    inputs.push_back(normalize_2nd_moment(fully_connected(labels, network.embed_weight, network.embed_bias)));
+  Tensor x = inputs.size() == 1 ? inputs[0] : concat(inputs, 1);
+  for (size_t i = 0; i < network.weights.size(); ++i)
+    x = fully_connected(x, network.weights[i], network.biases[i],
+                        {.lr_mult = kMappingLrMult, .slope = 0.2, .gain = std::numbers::sqrt2});
+  return x;
+}
+
+Tensor as_type(const Tensor& x, DType type) { return x.type() == type ? x : cast(x, type); }
+
+}  // namespace firn

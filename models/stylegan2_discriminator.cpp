@@ -1,0 +1,144 @@
+// StyleGAN2's discriminator. A prefix of frozen layers records nothing: each activation is dropped as soon as the next
+// one is there, so x is handed on by value.
+#include <cmath>
+#include <numbers>
+#include <ranges>
+
+#include "engine/error.h"
+#include "models/layers.h"
+
+namespace firn {
+namespace {
+
+constexpr int kMappingLayers = 8;
+
+double equalised(const Parameter& w) { return 1 / std::sqrt(static_cast<double>(w.count() / w.value().dim(0))); }
+
+Tensor activated(const Tensor& x, const Parameter& bias, double clamp, double gain = 1) {
+  return bias_act(x, bias(), lrelu(std::numbers::sqrt2 * gain, clamp < 0 ? -1 : clamp * gain));
+}
+
+// As a matrix product: an image has too few channels for a convolution to be worth its set-up.
+Tensor from_rgb(const Tensor& image, const Parameter& w, const Parameter& b, DType type, double clamp) {
+  const int64_t in = image.dim(3), out = w().dim(0);
+  const Tensor y = matmul(as_type(reshape(image, {image.count() / in, in}), type),
+                          as_type(reshape(w(), {out, in}), type), {.trans_b = true, .alpha = equalised(w)});
+  return activated(reshape(y, {image.dim(0), image.dim(1), image.dim(2), out}), b, clamp);
+}
+
+Tensor run_block(const DiscriminatorBlock& b, Tensor x, bool residual, double clamp) {
+  Tensor skip;
+  const double gain = residual ? std::sqrt(0.5) : 1;
+  if (residual) skip = conv2d(downsample2d(x), b.skip_weight(), {.gain = gain * equalised(b.skip_weight)});
+  x = activated(conv2d(x, b.conv0_weight(), {.pad = 1, .gain = equalised(b.conv0_weight)}), b.conv0_bias, clamp);
+  x = upfirdn2d(x, {.pad_x0 = 2, .pad_x1 = 2, .pad_y0 = 2, .pad_y1 = 2});
+  x = activated(conv2d(x, b.conv1_weight(), {.stride = 2, .gain = equalised(b.conv1_weight)}), b.conv1_bias, clamp,
+                gain);
+  return residual ? x + skip : x;
+}
+
+}  // namespace
+
+StyleGan2Discriminator::StyleGan2Discriminator(StyleGan2Options options, const Device& device)
+    : options_(options), device_(device) {
+  const StyleGan2Options& o = options_;
+  o.check();
+  ParameterMaker make(parameters_, o.seed, o.type, device);
+  const auto conv_weight = [&](const std::string& name, int out, int in, int kernel) {
+    return make.normal(name + ".weight", {out, kernel, kernel, in});
+  };
+  const auto bias = [&](const std::string& name, int out) { return make.constant(name + ".bias", {out}, 0); };
+  const int top = o.channels(4), cells = o.start_height() * o.start_width();
+  const bool skips = o.d_architecture == Architecture::skip;
+
+  for (int size : o.blocks() | std::views::drop(1) | std::views::reverse) {
+    const std::string name = fmt::format("b{}.", size);
+    const int in = o.channels(size), out = o.channels(size / 2);
+    DiscriminatorBlock block;
+    block.size = size;
+    if (skips || blocks_.empty()) {
+      block.fromrgb_weight = conv_weight(name + "fromrgb", in, o.img_channels, 1);
+      block.fromrgb_bias = bias(name + "fromrgb", in);
+    }
+    block.conv0_weight = conv_weight(name + "conv0", in, in, 3);
+    block.conv0_bias = bias(name + "conv0", in);
+    block.conv1_weight = conv_weight(name + "conv1", out, in, 3);
+    block.conv1_bias = bias(name + "conv1", out);
+    if (o.d_architecture == Architecture::resnet) block.skip_weight = conv_weight(name + "skip", out, in, 1);
+    blocks_.push_back(std::move(block));
+  }
+  if (o.c_dim) mapping_ = make_mapping(make, {.z_dim = 0, .c_dim = o.c_dim, .width = top, .layers = kMappingLayers});
+  if (skips) {
+    fromrgb_weight_ = conv_weight("b4.fromrgb", top, o.img_channels, 1);
+    fromrgb_bias_ = bias("b4.fromrgb", top);
+  }
+  conv_weight_ = conv_weight("b4.conv", top, top + o.mbstd_channels, 3);
+  conv_bias_ = bias("b4.conv", top);
+  fc_weight_ = make.normal("b4.fc.weight", {top, top * cells});
+  fc_bias_ = bias("b4.fc", top);
+  const int outputs = o.c_dim ? top : 1;
+  out_weight_ = make.normal("b4.out.weight", {outputs, top});
+  out_bias_ = bias("b4.out", outputs);
+}
+
+Tensor StyleGan2Discriminator::operator()(const Tensor& images, const Tensor& labels, int segments) const {
+  const StyleGan2Options& o = options_;
+  const int side = o.blocks().back();
+  const Shape expected = {images.dim(0), o.start_height() * (side / 4), o.start_width() * (side / 4), o.img_channels};
+  if (images.shape() != expected)
+    throw ShapeError(
+        fmt::format("discriminator: images {} should be {}", to_string(images.shape()), to_string(expected)));
+  if (labels.defined() != (o.c_dim > 0))
+    throw ConfigError(o.c_dim ? "a conditional discriminator needs labels"
+                              : "an unconditional discriminator takes no labels");
+
+  const bool skips = o.d_architecture == Architecture::skip;
+  const DType type = o.activation_type == DType::bf16 ? DType::bf16 : o.type;
+  Tensor x, image = images;
+  for (const DiscriminatorBlock& block : blocks_) {
+    if (skips || !x.defined()) {
+      Tensor y = from_rgb(image, block.fromrgb_weight, block.fromrgb_bias, type, o.conv_clamp);
+      x = x.defined() ? x + y : std::move(y);
+    }
+    if (skips) image = downsample2d(image);
+    x = run_block(block, std::move(x), o.d_architecture == Architecture::resnet, o.conv_clamp);
+  }
+
+  x = as_type(x, o.type);
+  if (skips) x = x + from_rgb(image, fromrgb_weight_, fromrgb_bias_, o.type, -1);
+  x = minibatch_stddev(x, o.mbstd_group, o.mbstd_channels, segments);
+  x = activated(conv2d(x, conv_weight_(), {.pad = 1, .gain = equalised(conv_weight_)}), conv_bias_, o.conv_clamp);
+  x = reshape(permute(x, {0, 3, 1, 2}), {x.dim(0), -1});  // files hold fc's weights for channels first
+  x = fully_connected(x, fc_weight_, fc_bias_, {.slope = 0.2, .gain = std::numbers::sqrt2});
+  x = fully_connected(x, out_weight_, out_bias_);
+  if (o.c_dim == 0) return x;
+  const Tensor condition = map(mapping_, {}, labels);
+  return sum_to(x * condition, {x.dim(0), 1}) * (1 / std::sqrt(static_cast<double>(o.channels(4))));
+}
+
+std::vector<StyleGan2Discriminator::Layer> StyleGan2Discriminator::layers() const {
+  const StyleGan2Options& o = options_;
+  std::vector<Layer> result;
+  const auto add = [&](const std::string& name, int64_t pixels, const Parameter& weight, bool bias = true) {
+    Layer layer{name, {weight.name()}, 2.0 * static_cast<double>(pixels * weight.count())};
+    if (bias) layer.parameters.push_back(name + ".bias");
+    result.push_back(std::move(layer));
+  };
+  const int64_t cells = int64_t{o.start_height()} * o.start_width();
+  const auto pixels = [&](int size) { return cells * (size / 4) * (size / 4); };
+  const bool skips = o.d_architecture == Architecture::skip;
+  for (const DiscriminatorBlock& b : blocks_) {
+    const std::string name = fmt::format("b{}.", b.size);
+    if (skips || result.empty()) add(name + "fromrgb", pixels(b.size), b.fromrgb_weight);
+    add(name + "conv0", pixels(b.size), b.conv0_weight);
+    add(name + "conv1", pixels(b.size / 2), b.conv1_weight);
+    if (o.d_architecture == Architecture::resnet) add(name + "skip", pixels(b.size / 2), b.skip_weight, false);
+  }
+  if (skips) add("b4.fromrgb", cells, fromrgb_weight_);
+  add("b4.conv", cells, conv_weight_);
+  add("b4.fc", 1, fc_weight_);
+  add("b4.out", 1, out_weight_);
+  return result;
+}
+
+}  // namespace firn

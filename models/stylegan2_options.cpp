@@ -1,0 +1,50 @@
+// What the options of StyleGAN2 imply, and which of them contradict each other.
+#include <algorithm>
+
+#include "engine/error.h"
+#include "models/stylegan2.h"
+
+namespace firn {
+namespace {
+
+int width_of(const StyleGan2Options& o) { return o.width ? o.width : o.height; }
+int shorter_side(const StyleGan2Options& o) { return std::min(o.height, width_of(o)); }
+
+void require(bool ok, const std::string& message) {
+  if (!ok) throw ConfigError("StyleGAN2: " + message);
+}
+
+}  // namespace
+
+int StyleGan2Options::start_height() const { return height / (shorter_side(*this) / 4); }
+int StyleGan2Options::start_width() const { return width_of(*this) / (shorter_side(*this) / 4); }
+
+std::vector<int> StyleGan2Options::blocks() const {
+  std::vector<int> sizes;
+  for (int size = 4; size <= shorter_side(*this); size *= 2) sizes.push_back(size);
+  return sizes;
+}
+
+int StyleGan2Options::channels(int block) const { return std::min(channel_base / block, channel_max); }
+
+int StyleGan2Options::num_ws() const { return 2 * static_cast<int>(blocks().size()); }
+
+void StyleGan2Options::check() const {
+  const int side = shorter_side(*this);
+  require(side >= 8 && side <= 1024 && (side & (side - 1)) == 0,
+          fmt::format("image {}x{}: the shorter side must be a power of two from 8 to 1024", width_of(*this), height));
+  require(height % (side / 4) == 0 && width_of(*this) % (side / 4) == 0,
+          fmt::format("image {}x{}: the longer side must be a multiple of {}", width_of(*this), height, side / 4));
+  require(img_channels == 1 || img_channels == 3 || img_channels == 4,
+          fmt::format("images have 1, 3 or 4 channels, not {}", img_channels));
+  require(c_dim >= 0 && z_dim > 0 && w_dim > 0 && mapping_layers > 0,
+          "z_dim, w_dim and mapping_layers must be positive");
+  require(channel_max > 0 && channels(side) > 0,
+          fmt::format("channel_base {} leaves no channel at size {}", channel_base, side));
+  require(mbstd_group > 0 && mbstd_channels > 0 && channels(4) % mbstd_channels == 0,
+          fmt::format("{} minibatch-stddev channels do not divide {} channels", mbstd_channels, channels(4)));
+  require(type == DType::f32 || type == DType::f64, "parameters are f32 or f64");
+  require(activation_type != DType::bf16 || type == DType::f32, "bf16 activations go with f32 parameters");
+}
+
+}  // namespace firn

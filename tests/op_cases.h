@@ -1,0 +1,27 @@
+// One table of ops for the tests of values and gradients and for bench/op_bench.
+#pragma once
+#include <functional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "engine/ops.h"
+
+namespace firn::tests {
+
+struct OpCase {
+  std::string name;
+  // Shapes of the inputs, small for tests and of a real layer for the bench.
+  std::vector<Shape> shapes, bench_shapes;
+  std::function<Tensor(const std::vector<Tensor>&)> fn;
+  // Maps N(0,1) values into the op's domain, away from kinks; identity when empty.
+  std::function<double(double)> domain;
+  std::string activations;       // one letter an input: 'a' is stored as bf16 in bf16 runs, 'w' stays f32; empty: no bf16 runs
+  double flops = 0;              // of one forward at the bench shapes
+};
+
+inline void PrintTo(const OpCase& c, std::ostream* out) { *out << c.name; }  // how GoogleTest names a case
+
+const std::vector<OpCase>& op_cases();
+
+}  // namespace firn::tests

@@ -1,0 +1,45 @@
+// The four phases of a StyleGAN2 iteration: losses and gradients, without the optimiser (spec of Karras et al. 2020,
+// section 1.6 in words: non-saturating logistic loss, lazy R1, lazy path-length regularisation).
+#pragma once
+#include <string>
+#include <vector>
+
+#include "models/stylegan2.h"
+
+namespace firn {
+
+struct LossOptions {
+  double r1_gamma = 1;
+  double pl_weight = 2, pl_decay = 0.01;
+  double style_mixing = 0.9;            // probability, per batch
+  int g_reg_interval = 4, d_reg_interval = 16;  // gain of the lazy terms; 0: the phase never runs
+};
+
+struct PhaseInputs {
+  Tensor z, z_mix;            // [N,z_dim]; z_mix undefined: no mixing
+  int mix_cutoff = 0;         // 1..num_ws-1, with z_mix
+  Tensor gen_labels;          // one-hot [N,c_dim] or undefined
+  Tensor images, labels;      // reals [N,H,W,C], one-hot
+  Tensor pl_noise;            // N(0,1) like the images of Greg's batch
+  NoiseMode noise = NoiseMode::random;
+  Rng* rng = nullptr;         // for NoiseMode::random
+  double weight = 1;          // share of this micro-batch in the whole batch: gradients are summed over micro-batches
+};
+
+struct PhaseResult {
+  double loss = 0;                 // mean over samples, with the lazy gain
+  double real_score = 0, fake_score = 0;  // mean logits, where the phase has them
+  double regularizer = 0;          // R1 penalty or path-length penalty, without gain
+  double path_length = 0;
+  std::vector<Tensor> gradients;   // by position of the network's trainable parameters
+};
+
+// Gradients of G's trainable parameters. D's weight gradients are never computed.
+PhaseResult g_main(StyleGan2Generator& g, const StyleGan2Discriminator& d, const PhaseInputs& in, const LossOptions& o);
+// pl_mean [1] is updated. `in` holds the reduced batch (half of the images).
+PhaseResult g_reg(StyleGan2Generator& g, Tensor& pl_mean, const PhaseInputs& in, const LossOptions& o);
+// Gradients of D's trainable parameters. Nothing of G is recorded.
+PhaseResult d_main(StyleGan2Generator& g, const StyleGan2Discriminator& d, const PhaseInputs& in, const LossOptions& o);
+PhaseResult d_reg(const StyleGan2Discriminator& d, const PhaseInputs& in, const LossOptions& o);
+
+}  // namespace firn
