@@ -1,10 +1,11 @@
-// Google Benchmark over the table of ops that the tests use, at the shapes of real layers: forward, backward, and backward
-// with every weight frozen. Reports FLOP/s of the forward's products and bytes/s of inputs and output.
+// Google Benchmark over the table of ops that the tests use, at the shapes of real layers: forward, backward, and
+// backward with every weight frozen. Reports FLOP/s of the forward's products and bytes/s of inputs and output.
 //   op_bench --benchmark_filter='conv2d_k3/.*bf16'
 #include <benchmark/benchmark.h>
 
 #include <fmt/core.h>
 
+#include "engine/threads.h"
 #include "tests/op_cases.h"
 
 namespace {
@@ -52,11 +53,13 @@ void run_case(benchmark::State& state, const OpCase& c, DType type, Direction di
 }  // namespace
 
 int main(int argc, char** argv) {
+  firn::wait_politely(argv);
   for (const OpCase& c : firn::tests::op_cases()) {
     for (DType type : {DType::f32, DType::bf16}) {
       if (type == DType::bf16 && c.activations.empty()) continue;
       const auto add = [&](const char* name, Direction direction) {
-        benchmark::RegisterBenchmark(fmt::format("{}/{}/{}", c.name, name, firn::name_of(type)).c_str(), run_case, c, type, direction)
+        benchmark::RegisterBenchmark(fmt::format("{}/{}/{}", c.name, name, firn::name_of(type)).c_str(), run_case, c,
+                                     type, direction)
             ->Unit(benchmark::kMillisecond)
             ->UseRealTime();
       };

@@ -2,7 +2,6 @@
 // A full iteration is Gmain + Greg/4 + Dmain + Dreg/16 + the moving average. Medians over --repeats.
 //   train_bench --resolution 32 --channel-base 16384 --batch 8 --type bf16 --frozen-layers 4
 #include <fmt/core.h>
-#include <omp.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -11,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/adam.h"
+#include "engine/threads.h"
 #include "kernels/memory.h"
 #include "models/freeze.h"
 #include "training/phases.h"
@@ -34,7 +34,7 @@ double median(std::vector<double> v) {
 // One thread: processor time, which neighbours on the machine do not inflate. More: the clock on the wall.
 double now_ms() {
   timespec t;
-  clock_gettime(omp_get_max_threads() == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+  clock_gettime(threads() == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
   return double(t.tv_sec) * 1e3 + double(t.tv_nsec) * 1e-6;
 }
 
@@ -69,7 +69,8 @@ nlohmann::ordered_json measure(const Options& o) {
   };
   std::vector<Phase> phases{
       {"Gmain", [&] { g_adam.step(g_main(g, d, inputs(o.batch), loss).gradients); }, 1},
-      {"Greg", [&] { g_adam.step(g_reg(g, pl_mean, inputs(std::max(1, o.batch / 2)), loss).gradients); }, 1.0 / loss.g_reg_interval},
+      {"Greg", [&] { g_adam.step(g_reg(g, pl_mean, inputs(std::max(1, o.batch / 2)), loss).gradients); },
+       1.0 / loss.g_reg_interval},
       {"Dmain", [&] { d_adam.step(d_main(g, d, inputs(o.batch), loss).gradients); }, 1},
       {"Dreg", [&] { d_adam.step(d_reg(d, inputs(o.batch), loss).gradients); }, 1.0 / loss.d_reg_interval},
       {"EMA", [&] { update_average(ema.parameters(), g.parameters(), 0.999); }, 1},
@@ -81,8 +82,9 @@ nlohmann::ordered_json measure(const Options& o) {
       if (i >= 0) p.ms.push_back(now_ms() - start);  // the first round plans and touches memory
     }
 
-  nlohmann::ordered_json row{{"resolution", o.resolution}, {"channel_base", o.channel_base}, {"batch", o.batch}, {"type", o.type},
-                             {"frozen_blocks", o.frozen_blocks}, {"frozen_layers", o.frozen_layers}};
+  nlohmann::ordered_json row{
+      {"resolution", o.resolution},       {"channel_base", o.channel_base},  {"batch", o.batch}, {"type", o.type},
+      {"frozen_blocks", o.frozen_blocks}, {"frozen_layers", o.frozen_layers}};
   double total = 0;
   for (const Phase& p : phases) {
     row[std::string(p.name) + "_ms"] = median(p.ms);
@@ -104,13 +106,16 @@ void print(const nlohmann::ordered_json& row) {
   for (size_t i = 0; i < row.size(); ++i) fmt::print("|---");
   fmt::print("|\n");
   for (const auto& [key, value] : row.items())
-    fmt::print("| {} ", value.is_number_float() ? fmt::format("{:.1f}", value.get<double>()) : value.is_string() ? value.get<std::string>() : value.dump());
+    fmt::print("| {} ", value.is_number_float() ? fmt::format("{:.1f}", value.get<double>())
+                        : value.is_string()     ? value.get<std::string>()
+                                                : value.dump());
   fmt::print("|\n");
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  wait_politely(argv);
   Options o;
   CLI::App app{"Speed of a StyleGAN2 training iteration"};
   app.add_option("--resolution", o.resolution)->capture_default_str();
@@ -118,7 +123,8 @@ int main(int argc, char** argv) {
   app.add_option("--batch", o.batch)->capture_default_str();
   app.add_option("--type", o.type, "f32 or bf16")->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
   app.add_option("--frozen-blocks", o.frozen_blocks, "D's highest-resolution blocks")->capture_default_str();
-  app.add_option("--frozen-layers", o.frozen_layers, "D's first layers, counted as stylegan2-ada-pytorch does")->capture_default_str();
+  app.add_option("--frozen-layers", o.frozen_layers, "D's first layers, counted as stylegan2-ada-pytorch does")
+      ->capture_default_str();
   app.add_option("--mapping-layers", o.mapping_layers)->capture_default_str();
   app.add_option("--repeats", o.repeats)->capture_default_str();
   app.add_option("--threads", o.threads)->capture_default_str();
@@ -126,10 +132,12 @@ int main(int argc, char** argv) {
   app.add_flag("--json", o.json, "one line of JSON instead of a table");
   CLI11_PARSE(app, argc, argv);
   try {
-    omp_set_num_threads(o.threads);
+    set_threads(o.threads);
     const auto row = measure(o);
-    if (o.json) fmt::print("{}\n", row.dump());
-    else print(row);
+    if (o.json)
+      fmt::print("{}\n", row.dump());
+    else
+      print(row);
   } catch (const std::exception& e) {
     fmt::print(stderr, "train_bench: {}\n", e.what());
     return 1;

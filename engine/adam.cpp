@@ -57,10 +57,11 @@ void Adam::step(const std::vector<Tensor>& gradients) {
     Tensor repaired = Tensor::empty({blocks}, DType::f64, device);  // 8-byte slots for the kernel's counts
     const double t = static_cast<double>(step_);
     run(device.stream(),
-        Kernel{static_cast<const kernels::AdamTensor<T>*>(entries.data()), static_cast<int64_t*>(repaired.mutable_data()),
-               static_cast<int>(table.size()), blocks, static_cast<T>(options_.lr), static_cast<T>(options_.beta1),
-               static_cast<T>(options_.beta2), static_cast<T>(options_.eps),
-               static_cast<T>(1 - std::pow(options_.beta1, t)), static_cast<T>(1 - std::pow(options_.beta2, t))});
+        Kernel{static_cast<const kernels::AdamTensor<T>*>(entries.data()),
+               static_cast<int64_t*>(repaired.mutable_data()), static_cast<int>(table.size()), blocks,
+               static_cast<T>(options_.lr), static_cast<T>(options_.beta1), static_cast<T>(options_.beta2),
+               static_cast<T>(options_.eps), static_cast<T>(1 - std::pow(options_.beta1, t)),
+               static_cast<T>(1 - std::pow(options_.beta2, t))});
     std::vector<int64_t> counts(static_cast<size_t>(blocks));
     kernels::copy_to_host(device.stream(), counts.data(), repaired.data(), counts.size() * sizeof(int64_t));
     repaired_ += std::accumulate(counts.begin(), counts.end(), int64_t{0});

@@ -10,14 +10,16 @@ namespace firn {
 class Device {
  public:
   static Device cpu() { return Device({}, "cpu"); }
-  static Device cuda(int index = 0);                // DeviceError when there is no such GPU
-  static Device best();                             // a GPU if there is one
-  static Device from_name(std::string_view name);   // "cpu", "cuda", "cuda:1", "auto"; ConfigError otherwise
+  static Device cuda(int index = 0);               // DeviceError when there is no such GPU
+  static Device best();                            // a GPU if there is one
+  static Device from_name(std::string_view name);  // "cpu", "cuda", "cuda:1", "auto"; ConfigError otherwise
 
   const Stream& stream() const { return stream_; }
   bool is_cuda() const { return stream_.is_cuda; }
   const std::string& name() const { return name_; }
-  friend bool operator==(const Device& a, const Device& b) { return a.stream_.cuda == b.stream_.cuda && a.is_cuda() == b.is_cuda(); }
+  friend bool operator==(const Device& a, const Device& b) {
+    return a.stream_.cuda == b.stream_.cuda && a.is_cuda() == b.is_cuda();
+  }
 
  private:
   Device(Stream stream, std::string name) : stream_(stream), name_(std::move(name)) {}

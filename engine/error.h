@@ -1,7 +1,9 @@
 // Every failure that a user can cause is an Error with one clear line. Tools print what() and exit 1;
 // `where` is for developers and is not part of the message.
 #pragma once
+#ifndef __CUDACC__  // nvcc cannot compile fmt 9; device code formats nothing
 #include <fmt/core.h>
+#endif
 
 #include <source_location>
 #include <stdexcept>
@@ -16,9 +18,22 @@ struct Error : std::runtime_error {
       : std::runtime_error(message), where(at) {}
 };
 
-struct ShapeError : Error { using Error::Error; };   // operands of an op do not fit together
-struct DeviceError : Error { using Error::Error; };  // no such device, out of memory, a failed launch
-struct IoError : Error { using Error::Error; };      // a file that is missing, broken, hostile or unwritable
-struct ConfigError : Error { using Error::Error; };  // options that contradict each other or the model
+// The constructors are spelled out: nvcc 13.0 cannot inherit ones with a source_location.
+struct ShapeError : Error {  // operands of an op do not fit together
+  explicit ShapeError(const std::string& message, std::source_location at = std::source_location::current())
+      : Error(message, at) {}
+};
+struct DeviceError : Error {  // no such device, out of memory, a failed launch
+  explicit DeviceError(const std::string& message, std::source_location at = std::source_location::current())
+      : Error(message, at) {}
+};
+struct IoError : Error {  // a file that is missing, broken, hostile or unwritable
+  explicit IoError(const std::string& message, std::source_location at = std::source_location::current())
+      : Error(message, at) {}
+};
+struct ConfigError : Error {  // options that contradict each other or the model
+  explicit ConfigError(const std::string& message, std::source_location at = std::source_location::current())
+      : Error(message, at) {}
+};
 
 }  // namespace firn

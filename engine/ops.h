@@ -36,9 +36,9 @@ inline Tensor operator-(const Tensor& x, double k) { return affine(x, 1, -k); }
 inline Tensor operator-(const Tensor& x) { return affine(x, -1, 0); }
 
 // --- sums (ops/reduce.cpp). Sums of bf16 are f32.
-Tensor sum_to(const Tensor& x, const Shape& shape);               // sums the axes that broadcasting `shape` would stretch
-Tensor expand(const Tensor& x, const Shape& shape, DType type);   // the reverse
-Tensor sum(const Tensor& x);                                      // [] from any shape
+Tensor sum_to(const Tensor& x, const Shape& shape);  // sums the axes that broadcasting `shape` would stretch
+Tensor expand(const Tensor& x, const Shape& shape, DType type);  // the reverse
+Tensor sum(const Tensor& x);                                     // [] from any shape
 Tensor mean(const Tensor& x);
 Tensor sum_per_sample(const Tensor& x);                           // [N] from [N,...]
 Tensor mean_axes(const Tensor& x, const std::vector<int>& axes);  // keeps the axes with size 1
@@ -56,7 +56,8 @@ struct Matmul {
 Tensor matmul(const Tensor& a, const Tensor& b, Matmul p = {});
 
 // --- convolution (ops/conv2d.cpp). x [N,H,W,I], w [O,K,K,I] f32 (f64) -> [N,H',W',O]. The weights used are gain w.
-// transposed: y[n, s p + k - pad, o] += w[o,k,i] x[n,p,i] (no flip); stored w is still [O,K,K,I], H' = (H-1) s + K - 2 pad.
+// transposed: y[n, s p + k - pad, o] += w[o,k,i] x[n,p,i] (no flip); stored w is still [O,K,K,I], H' = (H-1) s + K - 2
+// pad.
 struct Conv2d {
   int stride = 1, pad = 0;
   bool transposed = false;
@@ -66,8 +67,8 @@ Tensor conv2d(const Tensor& x, const Tensor& w, Conv2d p = {});
 Tensor conv2d_input_grad(const Tensor& gy, const Tensor& w, const Shape& x_shape, Conv2d p);
 Tensor conv2d_weight_grad(const Tensor& x, const Tensor& gy, const Shape& w_shape, Conv2d p);
 
-// --- resampling (ops/upfirdn2d.cpp): zero-insert up, pad (negative crops), true convolution with gain f f^T, keep every
-// down-th sample. f is a separable filter's taps; the default is StyleGAN2's.
+// --- resampling (ops/upfirdn2d.cpp): zero-insert up, pad (negative crops), true convolution with gain f f^T, keep
+// every down-th sample. f is a separable filter's taps; the default is StyleGAN2's.
 struct Fir {
   std::vector<double> taps = {0.125, 0.375, 0.375, 0.125};
   int up = 1, down = 1;
@@ -80,14 +81,16 @@ Tensor downsample2d(const Tensor& x);  // /2, pad (1,1)
 
 // --- what follows a convolution (ops/bias_act.cpp): y = clamp(gain lrelu(d x + strength noise + b)).
 struct BiasAct {
-  double slope = 1;   // 1: linear; 0.2: leaky ReLU
+  double slope = 1;  // 1: linear; 0.2: leaky ReLU
   double gain = 1;
   double clamp = -1;  // < 0: none
   Tensor d{};         // [N,C] f32, or undefined
   Tensor noise{};     // [N,H,W] or [1,H,W] f32, no gradient, or undefined; goes with strength [] f32
   Tensor strength{};
 };
-inline BiasAct lrelu(double gain = 1.4142135623730951, double clamp = -1) { return {.slope = 0.2, .gain = gain, .clamp = clamp}; }
+inline BiasAct lrelu(double gain = 1.4142135623730951, double clamp = -1) {
+  return {.slope = 0.2, .gain = gain, .clamp = clamp};
+}
 inline BiasAct linear(double gain = 1, double clamp = -1) { return {.slope = 1, .gain = gain, .clamp = clamp}; }
 Tensor bias_act(const Tensor& x, const Tensor& b /* [C] or undefined */, BiasAct p);
 Tensor bias_act_grad(const Tensor& gy, const Tensor& y, double slope, double gain, double clamp);
@@ -96,15 +99,17 @@ Tensor bias_act_grad(const Tensor& gy, const Tensor& y, double slope, double gai
 Tensor reshape(const Tensor& x, Shape shape);  // shares memory; one size may be -1
 Tensor permute(const Tensor& x, const std::vector<int>& axes);
 Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end);
-Tensor embed(const Tensor& x, int axis, int64_t begin, int64_t size);  // zeros of that size with x at begin: slice's gradient
+Tensor embed(const Tensor& x, int axis, int64_t begin,
+             int64_t size);  // zeros of that size with x at begin: slice's gradient
 Tensor concat(const std::vector<Tensor>& xs, int axis);
 
 // --- composed (ops/composed.cpp)
 Tensor normalize_2nd_moment(const Tensor& x);  // [N,C]: x / sqrt(mean x^2 + 1e-8)
 // StyleGAN2's modulated convolution without what follows it: conv(x s, w); d is modulation_demod(w, s), for bias_act.
-Tensor demodulation(const Tensor& w, const Tensor& s);  // [N,O] = 1/sqrt(sum_i s^2 sum_k w^2 + 1e-8)   w [O,K,K,I], s [N,I]
-// Karras et al. 2018: appends `features` channels with the standard deviation over groups of samples n, n + N/group, ...
-// The batch is first cut in `segments` (reals and fakes in one batch do not mix).
+Tensor demodulation(const Tensor& w,
+                    const Tensor& s);  // [N,O] = 1/sqrt(sum_i s^2 sum_k w^2 + 1e-8)   w [O,K,K,I], s [N,I]
+// Karras et al. 2018: appends `features` channels with the standard deviation over groups of samples n, n + N/group,
+// ... The batch is first cut in `segments` (reals and fakes in one batch do not mix).
 Tensor minibatch_stddev(const Tensor& x, int group, int features, int segments = 1);
 
 }  // namespace firn

@@ -43,10 +43,13 @@ class Parameters {
   bool empty() const { return list_.empty(); }
   const Parameter& operator[](size_t i) const { return list_[i]; }
 
-  // Those whose name matches one of the patterns (* and ? as in file names). ConfigError for a pattern that matches none.
+  // Those whose name matches one of the patterns (* and ? as in file names). ConfigError for a pattern that matches
+  // none.
   Parameters matching(const std::vector<std::string>& patterns) const;
   template <class... P>
-  Parameters operator()(const P&... patterns) const { return matching({patterns...}); }
+  Parameters operator()(const P&... patterns) const {
+    return matching({patterns...});
+  }
   Parameters trainable() const;
   Parameters without_buffers() const;
   const Parameter* find(const std::string& name) const;

@@ -8,7 +8,7 @@ struct Rng {
   uint64_t seed = 0;
   uint64_t offset = 0;  // draws made so far
 
-  double uniform();                      // [0,1)
+  double uniform();                         // [0,1)
   int64_t integer(int64_t lo, int64_t hi);  // lo..hi-1
 };
 

@@ -62,9 +62,13 @@ class Tensor {
   const void* data() const { return storage_->data; }
   void* mutable_data();  // tells every cache of this storage that it changed
   template <class T>
-  const T* as() const { return static_cast<const T*>(data()); }
+  const T* as() const {
+    return static_cast<const T*>(data());
+  }
   template <class T>
-  T* mutable_as() { return static_cast<T*>(mutable_data()); }
+  T* mutable_as() {
+    return static_cast<T*>(mutable_data());
+  }
   kernels::WeightCache& weight_cache() const;  // emptied if the contents changed since it was filled
 
   double item() const;  // the only element; ShapeError if there are more

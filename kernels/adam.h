@@ -15,7 +15,8 @@ struct AdamTensor {
 };
 
 // g <- 0 where NaN, +-1e5 where infinite (and counted); m <- b1 m + (1-b1) g; v <- b2 v + (1-b2) g^2;
-// p <- p - lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps)            (Kingma & Ba 2015; repair as in Karras et al. 2020)
+// p <- p - lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps)            (Kingma & Ba 2015; repair as in Karras et al.
+// 2020)
 template <class T>
 struct Adam {
   static constexpr const char* name = "adam";

@@ -1,5 +1,6 @@
-// bf16 runs on NHWC, the layout that reaches AMX. f32 3x3 convolutions of 16x16 and more run as Winograd on oneDNN's blocked
-// layout: two reorders cost a few percent of what Winograd saves. The choice depends on the shape alone, so results repeat.
+// bf16 runs on NHWC, the layout that reaches AMX. f32 3x3 convolutions of 16x16 and more run as Winograd on oneDNN's
+// blocked layout: two reorders cost a few percent of what Winograd saves. The choice depends on the shape alone, so
+// results repeat.
 #include "kernels/conv_onednn.h"
 
 #include <mutex>
@@ -27,12 +28,14 @@ struct Plan {
 };
 
 bool wants_winograd(const ConvProblem& p) {
-  return p.type == DType::f32 && p.KH == 3 && p.KW == 3 && p.stride == 1 && p.OH >= 16 && p.OW >= 16 && p.I % 16 == 0 && p.O % 16 == 0;
+  return p.type == DType::f32 && p.KH == 3 && p.KW == 3 && p.stride == 1 && p.OH >= 16 && p.OW >= 16 && p.I % 16 == 0 &&
+         p.O % 16 == 0;
 }
 
 memory::desc stored_weights(const ConvProblem& p) {
   const int64_t row = p.KW, taps = p.KH * row;
-  const memory::dims strides = p.swapped ? memory::dims{1, taps * p.O, row * p.O, p.O} : memory::dims{taps * p.I, 1, row * p.I, p.I};
+  const memory::dims strides =
+      p.swapped ? memory::dims{1, taps * p.O, row * p.O, p.O} : memory::dims{taps * p.I, 1, row * p.I, p.I};
   return memory::desc({p.O, p.I, p.KH, p.KW}, memory::data_type::f32, strides);
 }
 
@@ -59,8 +62,8 @@ Plan make_plan(const ConvProblem& p, Pass pass, Kind algorithm) {
     plan.weights = forward.weights_desc();
     plan.scratch = forward.scratchpad_desc();
   } else if (pass == Pass::data) {
-    const dnnl::convolution_backward_data::primitive_desc d({algorithm, big, weights, small, strides, before, behind}, attr,
-                                                            engine(), forward);
+    const dnnl::convolution_backward_data::primitive_desc d({algorithm, big, weights, small, strides, before, behind},
+                                                            attr, engine(), forward);
     plan.primitive = dnnl::convolution_backward_data(d);
     plan.big = d.diff_src_desc();
     plan.small = d.diff_dst_desc();
@@ -68,8 +71,8 @@ Plan make_plan(const ConvProblem& p, Pass pass, Kind algorithm) {
     plan.scratch = d.scratchpad_desc();
   } else {
     const memory::desc wide(kernel, memory::data_type::f32, Tag::any);
-    const dnnl::convolution_backward_weights::primitive_desc w({algorithm, big, wide, small, strides, before, behind}, attr,
-                                                               engine(), forward);
+    const dnnl::convolution_backward_weights::primitive_desc w({algorithm, big, wide, small, strides, before, behind},
+                                                               attr, engine(), forward);
     plan.primitive = dnnl::convolution_backward_weights(w);
     plan.big = w.src_desc();
     plan.small = w.diff_dst_desc();
@@ -83,11 +86,13 @@ Plan make_plan(const ConvProblem& p, Pass pass, Kind algorithm) {
 }
 
 const Plan& plan_for(const ConvProblem& p, Pass pass) {
-  using Key = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int, int, int, int, int, bool, double, DType, Pass>;
+  using Key = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int, int, int, int, int, bool,
+                         double, DType, Pass>;
   static std::map<Key, Plan> plans;
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
-  const Key key{p.N, p.H, p.W, p.I, p.OH, p.OW, p.O, p.KH, p.KW, p.stride, p.pad_y, p.pad_x, p.swapped, p.gain, p.type, pass};
+  const Key key{p.N,  p.H,      p.W,     p.I,     p.OH,      p.OW,   p.O,    p.KH,
+                p.KW, p.stride, p.pad_y, p.pad_x, p.swapped, p.gain, p.type, pass};
   if (auto it = plans.find(key); it != plans.end()) return it->second;
   std::optional<Plan> plan;
   if (wants_winograd(p)) {
@@ -111,7 +116,8 @@ void reorder(const memory::desc& from_md, const void* from, const memory::desc& 
 // The caller's array in the layout that the primitive wants: itself, or a reordered copy that lives as long as this.
 class Operand {
  public:
-  Operand(const memory::desc& user, const memory::desc& wanted, const void* data, bool read) : user_(user), wanted_(wanted) {
+  Operand(const memory::desc& user, const memory::desc& wanted, const void* data, bool read)
+      : user_(user), wanted_(wanted) {
     user_data_ = const_cast<void*>(data);
     if (user != wanted) {
       copy_.emplace(wanted);
@@ -145,8 +151,8 @@ void guarded(const char* what, const ConvProblem& p, F&& f) {
   try {
     f();
   } catch (const dnnl::error& e) {
-    throw DeviceError(fmt::format("{}: oneDNN cannot run N{} {}x{}x{} -> {}x{}x{} K{}x{} stride {}: {}", what, p.N, p.H, p.W, p.I,
-                                  p.OH, p.OW, p.O, p.KH, p.KW, p.stride, e.message));
+    throw DeviceError(fmt::format("{}: oneDNN cannot run N{} {}x{}x{} -> {}x{}x{} K{}x{} stride {}: {}", what, p.N, p.H,
+                                  p.W, p.I, p.OH, p.OW, p.O, p.KH, p.KW, p.stride, e.message));
   }
 }
 
@@ -157,10 +163,11 @@ void conv_forward(const ConvProblem& p, void* small, const void* big, const void
     const Plan& plan = plan_for(p, Pass::forward);
     const Operand x(plan.user_big, plan.big, big, true), y(plan.user_small, plan.small, small, false);
     const Buffer scratch(plan.scratch);
-    plan.primitive.execute(stream(), {{DNNL_ARG_SRC, x.get()},
-                                      {DNNL_ARG_WEIGHTS, memory(plan.weights, engine(), packed_weights(plan, p, w, cache))},
-                                      {DNNL_ARG_DST, y.get()},
-                                      {DNNL_ARG_SCRATCHPAD, memory(plan.scratch, engine(), scratch.data())}});
+    plan.primitive.execute(stream(),
+                           {{DNNL_ARG_SRC, x.get()},
+                            {DNNL_ARG_WEIGHTS, memory(plan.weights, engine(), packed_weights(plan, p, w, cache))},
+                            {DNNL_ARG_DST, y.get()},
+                            {DNNL_ARG_SCRATCHPAD, memory(plan.scratch, engine(), scratch.data())}});
     y.write_back();
   });
 }
@@ -170,10 +177,11 @@ void conv_backward_data(const ConvProblem& p, void* big, const void* small, cons
     const Plan& plan = plan_for(p, Pass::data);
     const Operand gy(plan.user_small, plan.small, small, true), gx(plan.user_big, plan.big, big, false);
     const Buffer scratch(plan.scratch);
-    plan.primitive.execute(stream(), {{DNNL_ARG_DIFF_DST, gy.get()},
-                                      {DNNL_ARG_WEIGHTS, memory(plan.weights, engine(), packed_weights(plan, p, w, cache))},
-                                      {DNNL_ARG_DIFF_SRC, gx.get()},
-                                      {DNNL_ARG_SCRATCHPAD, memory(plan.scratch, engine(), scratch.data())}});
+    plan.primitive.execute(stream(),
+                           {{DNNL_ARG_DIFF_DST, gy.get()},
+                            {DNNL_ARG_WEIGHTS, memory(plan.weights, engine(), packed_weights(plan, p, w, cache))},
+                            {DNNL_ARG_DIFF_SRC, gx.get()},
+                            {DNNL_ARG_SCRATCHPAD, memory(plan.scratch, engine(), scratch.data())}});
     gx.write_back();
   });
 }

@@ -29,25 +29,30 @@ void select_taps(const Stream& stream, const ConvProblem& p, const float* w, int
   // Strides of w over (i, ky, kx, o); the taps run backwards from 2 in steps of 2, or are tap 1 alone.
   const int64_t o = p.swapped ? 1 : 9 * p.I, i = p.swapped ? 9 * p.O : 1, x = p.swapped ? p.O : p.I, y = 3 * x;
   const float* first = w + (a ? y : 2 * y) + (b ? x : 2 * x);
-  run(stream, StridedCopy<float>{phase.data, first, 4, {p.I, KH, KW, p.O}, {KH * KW * p.O, KW * p.O, p.O, 1}, {i, -2 * y, -2 * x, o}});
+  run(stream, StridedCopy<float>{
+                  phase.data, first, 4, {p.I, KH, KW, p.O}, {KH * KW * p.O, KW * p.O, p.O, 1}, {i, -2 * y, -2 * x, o}});
 }
 
 template <class T>
 void interleave(const Stream& stream, const ConvProblem& p, int a, int b, T* big, const T* part) {
   const int64_t rows = p.OH + 1 - a, columns = p.OW + 1 - b, C = p.I;
-  run(stream, StridedCopy<T>{big + (a * p.W + b) * C, part, 4, {p.N, rows, columns, C},
-                             {p.H * p.W * C, 2 * p.W * C, 2 * C, 1}, {rows * columns * C, columns * C, C, 1}});
+  run(stream, StridedCopy<T>{big + (a * p.W + b) * C,
+                             part,
+                             4,
+                             {p.N, rows, columns, C},
+                             {p.H * p.W * C, 2 * p.W * C, 2 * C, 1},
+                             {rows * columns * C, columns * C, C, 1}});
 }
 
 }  // namespace
 
 bool has_phases(const ConvProblem& p) {
-  return p.stride == 2 && p.KH == 3 && p.KW == 3 && p.pad_y == 0 && p.pad_x == 0 && p.H == 2 * p.OH + 1 && p.W == 2 * p.OW + 1 &&
-         p.I % 16 == 0 && p.O % 16 == 0;
+  return p.stride == 2 && p.KH == 3 && p.KW == 3 && p.pad_y == 0 && p.pad_x == 0 && p.H == 2 * p.OH + 1 &&
+         p.W == 2 * p.OW + 1 && p.I % 16 == 0 && p.O % 16 == 0;
 }
 
-void conv_backward_data_by_phases(const Stream& stream, const ConvProblem& p, void* big, const void* small, const void* w,
-                                  WeightCache& cache) {
+void conv_backward_data_by_phases(const Stream& stream, const ConvProblem& p, void* big, const void* small,
+                                  const void* w, WeightCache& cache) {
   std::shared_ptr<void>& entry = cache.entries["stride2 phases"];
   const bool fresh = !entry;
   if (fresh) entry = std::make_shared<Phases>();
@@ -58,7 +63,8 @@ void conv_backward_data_by_phases(const Stream& stream, const ConvProblem& p, vo
     for (int b = 0; b < 2; ++b) {
       PhaseWeights& phase = phases[static_cast<size_t>(2 * a + b)];
       if (fresh) select_taps(stream, p, static_cast<const float*>(w), a, b, phase);
-      const ConvProblem q{p.N, p.OH, p.OW, p.O, p.OH + 1 - a, p.OW + 1 - b, p.I, 2 - a, 2 - b, 1, 1 - a, 1 - b, false, p.gain, p.type};
+      const ConvProblem q{p.N,   p.OH, p.OW,  p.O,   p.OH + 1 - a, p.OW + 1 - b, p.I,   2 - a,
+                          2 - b, 1,    1 - a, 1 - b, false,        p.gain,       p.type};
       conv_forward(stream, q, part, small, phase.data, phase.cache);
       dispatch(p.type, [&](auto tag) {
         using T = decltype(tag);

@@ -1,6 +1,6 @@
-// dW[o,tap,i] = sum over images n and pixels p of small[n,p,o] big[n,stride p + tap,i]: for each tap a product of matrices
-// whose inner index is (pixel, image). A tile multiplies *pairs* of inner indices; pairing two images, not two pixels, keeps
-// every pair whole under every tap's shift, so one packed copy of each operand serves all taps.
+// dW[o,tap,i] = sum over images n and pixels p of small[n,p,o] big[n,stride p + tap,i]: for each tap a product of
+// matrices whose inner index is (pixel, image). A tile multiplies *pairs* of inner indices; pairing two images, not two
+// pixels, keeps every pair whole under every tap's shift, so one packed copy of each operand serves all taps.
 #include "kernels/conv_wgrad_amx.h"
 
 #include <algorithm>
@@ -24,9 +24,10 @@ namespace firn::kernels {
 
 namespace {
 
-constexpr int64_t kBlock = 32;        // channels of a block: two tiles
-constexpr int64_t kTilePairs = 16;    // inner pairs that one tile multiplication consumes
-constexpr int64_t kChunkTiles = 8;    // inner tiles that all taps share before the next: both operands stay in the first-level cache
+constexpr int64_t kBlock = 32;      // channels of a block: two tiles
+constexpr int64_t kTilePairs = 16;  // inner pairs that one tile multiplication consumes
+constexpr int64_t kChunkTiles =
+    8;  // inner tiles that all taps share before the next: both operands stay in the first-level cache
 
 // Pixels in the order of the packed operands: a row is [column][image pair]; `big` splits its columns by their residue
 // modulo the stride, so that the columns which one tap reads are neighbours.
@@ -37,7 +38,7 @@ struct Layout {
   int64_t rows = p.H + 2 * p.pad_y;
   int64_t big_row = columns * p.stride * pairs;  // pairs of a row of `big`
   int64_t small_row = p.OW * pairs;
-  int64_t big_block = rows * big_row * kBlock;   // 32-bit words of a block of channels
+  int64_t big_block = rows * big_row * kBlock;  // 32-bit words of a block of channels
   int64_t small_block = p.OH * small_row * kBlock;
 };
 
@@ -96,14 +97,17 @@ struct alignas(64) TileConfig {
 FIRN_AMX_TARGET void multiply(const Layout& l, const uint32_t* small_panel, const uint32_t* big_panel, int ky, int kx,
                               int64_t y0, int64_t y1, int64_t t0, int64_t t1, float* acc) {
   const ConvProblem& p = l.p;
-  constexpr int64_t acc_stride = kBlock * sizeof(float), big_stride = kBlock * sizeof(uint32_t), small_stride = kTilePairs * sizeof(uint32_t);
+  constexpr int64_t acc_stride = kBlock * sizeof(float), big_stride = kBlock * sizeof(uint32_t),
+                    small_stride = kTilePairs * sizeof(uint32_t);
   _tile_loadd(0, acc, acc_stride);
   _tile_loadd(1, acc + 16, acc_stride);
   _tile_loadd(2, acc + 16 * kBlock, acc_stride);
   _tile_loadd(3, acc + 16 * kBlock + 16, acc_stride);
   for (int64_t y = y0; y < y1; ++y) {
     const uint32_t* a = small_panel + (y * l.small_row + t0 * kTilePairs) * kBlock;
-    const uint32_t* b = big_panel + ((y * p.stride + ky) * l.big_row + (kx % p.stride * l.columns + kx / p.stride) * l.pairs + t0 * kTilePairs) * kBlock;
+    const uint32_t* b = big_panel + ((y * p.stride + ky) * l.big_row +
+                                     (kx % p.stride * l.columns + kx / p.stride) * l.pairs + t0 * kTilePairs) *
+                                        kBlock;
     for (int64_t t = t0; t < t1; ++t, a += kTilePairs * kBlock, b += kTilePairs * kBlock) {
       _tile_loadd(4, a, small_stride);
       _tile_loadd(5, a + 16 * kTilePairs, small_stride);
@@ -122,8 +126,8 @@ FIRN_AMX_TARGET void multiply(const Layout& l, const uint32_t* small_panel, cons
 }
 
 // One block of 32 x 32 channels, all taps.
-FIRN_AMX_TARGET void block_gradient(const Layout& l, const uint32_t* small_panel, const uint32_t* big_panel, std::vector<float>& acc,
-                                    float* dw, int64_t o0, int64_t i0) {
+FIRN_AMX_TARGET void block_gradient(const Layout& l, const uint32_t* small_panel, const uint32_t* big_panel,
+                                    std::vector<float>& acc, float* dw, int64_t o0, int64_t i0) {
   const ConvProblem& p = l.p;
   std::fill(acc.begin(), acc.end(), 0.0f);
   const int64_t tiles = l.small_row / kTilePairs;  // of a row; a chunk is a part of one row, or several whole rows
@@ -200,7 +204,8 @@ void conv_backward_weights_amx(const ConvProblem&, float*, const bf16*, const bf
 #endif
 
 bool fits_amx_wgrad(const ConvProblem& p) {
-  return has_amx() && p.type == DType::bf16 && p.I % 32 == 0 && p.O % 32 == 0 && p.N % 2 == 0 && p.OW * (p.N / 2) % 16 == 0;
+  return has_amx() && p.type == DType::bf16 && p.I % 32 == 0 && p.O % 32 == 0 && p.N % 2 == 0 &&
+         p.OW * (p.N / 2) % 16 == 0;
 }
 
 }  // namespace firn::kernels

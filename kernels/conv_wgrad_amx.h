@@ -1,11 +1,11 @@
-// Weight gradients in bf16 on Intel's AMX tiles, 1.5 (stride 1) to 4 times (stride 2) as fast as oneDNN 2.6. CPU only: here
-// the tile is the algorithm, and the definition is kernels/conv.cu.
+// Weight gradients in bf16 on Intel's AMX tiles, 1.5 (stride 1) to 4 times (stride 2) as fast as oneDNN 2.6. CPU only:
+// here the tile is the algorithm, and the definition is kernels/conv.cu.
 #pragma once
 #include "kernels/conv.h"
 
 namespace firn::kernels {
 
-bool has_amx();                         // the processor has bf16 tiles and the system lets us use them
+bool has_amx();                           // the processor has bf16 tiles and the system lets us use them
 bool fits_amx_wgrad(const ConvProblem&);  // bf16, channels in blocks of 32, an even batch, rows that fill tiles
 void conv_backward_weights_amx(const ConvProblem&, float* dw, const bf16* big, const bf16* small);
 

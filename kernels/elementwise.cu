@@ -17,19 +17,30 @@ FIRN_DEVICE void Unary<T>::operator()(Team t) const {
   };
   const A scale = a, shift = b;
   switch (op) {
-    case UnaryOp::affine: return map([=](A v) { return scale * v + shift; });
-    case UnaryOp::square: return map([](A v) { return v * v; });
-    case UnaryOp::sqrt: return map([](A v) { return std::sqrt(v); });
-    case UnaryOp::rsqrt: return map([](A v) { return A(1) / std::sqrt(v); });
-    case UnaryOp::reciprocal: return map([](A v) { return A(1) / v; });
+    case UnaryOp::affine:
+      return map([=](A v) { return scale * v + shift; });
+    case UnaryOp::square:
+      return map([](A v) { return v * v; });
+    case UnaryOp::sqrt:
+      return map([](A v) { return std::sqrt(v); });
+    case UnaryOp::rsqrt:
+      return map([](A v) { return A(1) / std::sqrt(v); });
+    case UnaryOp::reciprocal:
+      return map([](A v) { return A(1) / v; });
     case UnaryOp::softplus:
       return map([](A v) { return (v > 0 ? v : A(0)) + std::log1p(std::exp(-std::fabs(v))); });
-    case UnaryOp::sigmoid: return map([](A v) { return A(1) / (A(1) + std::exp(-v)); });
-    case UnaryOp::tanh: return map([](A v) { return std::tanh(v); });
-    case UnaryOp::exp: return map([](A v) { return std::exp(v); });
-    case UnaryOp::log: return map([](A v) { return std::log(v); });
-    case UnaryOp::sign: return map([](A v) { return A((v > 0) - (v < 0)); });
-    case UnaryOp::abs: return map([](A v) { return std::fabs(v); });
+    case UnaryOp::sigmoid:
+      return map([](A v) { return A(1) / (A(1) + std::exp(-v)); });
+    case UnaryOp::tanh:
+      return map([](A v) { return std::tanh(v); });
+    case UnaryOp::exp:
+      return map([](A v) { return std::exp(v); });
+    case UnaryOp::log:
+      return map([](A v) { return std::log(v); });
+    case UnaryOp::sign:
+      return map([](A v) { return A((v > 0) - (v < 0)); });
+    case UnaryOp::abs:
+      return map([](A v) { return std::fabs(v); });
   }
 }
 
@@ -65,10 +76,14 @@ FIRN_DEVICE void Binary<T>::operator()(Team t) const {
     }
   };
   switch (op) {
-    case BinaryOp::add: return loop([](A u, A v) { return u + v; });
-    case BinaryOp::sub: return loop([](A u, A v) { return u - v; });
-    case BinaryOp::mul: return loop([](A u, A v) { return u * v; });
-    case BinaryOp::div: return loop([](A u, A v) { return u / v; });
+    case BinaryOp::add:
+      return loop([](A u, A v) { return u + v; });
+    case BinaryOp::sub:
+      return loop([](A u, A v) { return u - v; });
+    case BinaryOp::mul:
+      return loop([](A u, A v) { return u * v; });
+    case BinaryOp::div:
+      return loop([](A u, A v) { return u / v; });
   }
 }
 

@@ -36,8 +36,8 @@ void typed_gemm(const Stream& stream, const GemmProblem& p, Y* y, const T* a, co
       const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(64 / p.batch, p.K / 64));
       const size_t bytes = sizeof(A) * static_cast<size_t>(p.batch * parts * p.M * p.N);
       A* partial = parts == 1 ? y : static_cast<A*>(allocate(stream, bytes));
-      run(stream, ThinOuter<T>{partial, swap ? b : a, swap ? a : b, p.batch, p.K, swap ? p.M : p.N, swap ? p.N : p.M, parts,
-                               swap, alpha});
+      run(stream, ThinOuter<T>{partial, swap ? b : a, swap ? a : b, p.batch, p.K, swap ? p.M : p.N, swap ? p.N : p.M,
+                               parts, swap, alpha});
       if (parts > 1) {
         run(stream, SumMiddle<A>{y, partial, p.batch, parts, p.M * p.N, 1});
         release(stream, partial, bytes);

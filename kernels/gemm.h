@@ -64,8 +64,8 @@ struct ThinExpand {
   FIRN_DEVICE void operator()(Team t) const;
 };
 
-// Their weight gradients: y[n,p,o,c] = alpha sum over the pixels i of part p of a[n,i,o] b[n,i,c]; the parts are then added.
-// transposed: y[n,p,c,o].
+// Their weight gradients: y[n,p,o,c] = alpha sum over the pixels i of part p of a[n,i,o] b[n,i,c]; the parts are then
+// added. transposed: y[n,p,c,o].
 template <class T>
 struct ThinOuter {
   static constexpr const char* name = "thin_outer";

@@ -28,9 +28,10 @@ void bf16_gemm(const GemmProblem& p, void* y, const void* a, const void* b) {
 
 void f32_gemm(const GemmProblem& p, float* y, const float* a, const float* b) {
   for (int64_t n = 0; n < p.batch; ++n) {
-    const auto status = dnnl_sgemm(p.trans_a ? 'T' : 'N', p.trans_b ? 'T' : 'N', p.M, p.N, p.K, static_cast<float>(p.alpha),
-                                   a + (p.share_a ? 0 : n * p.M * p.K), p.trans_a ? p.M : p.K,
-                                   b + (p.share_b ? 0 : n * p.K * p.N), p.trans_b ? p.K : p.N, 0.0f, y + n * p.M * p.N, p.N);
+    const auto status =
+        dnnl_sgemm(p.trans_a ? 'T' : 'N', p.trans_b ? 'T' : 'N', p.M, p.N, p.K, static_cast<float>(p.alpha),
+                   a + (p.share_a ? 0 : n * p.M * p.K), p.trans_a ? p.M : p.K, b + (p.share_b ? 0 : n * p.K * p.N),
+                   p.trans_b ? p.K : p.N, 0.0f, y + n * p.M * p.N, p.N);
     if (status != dnnl_success) throw DeviceError(fmt::format("gemm: oneDNN cannot run {}x{}x{}", p.M, p.N, p.K));
   }
 }
@@ -38,7 +39,8 @@ void f32_gemm(const GemmProblem& p, float* y, const float* a, const float* b) {
 }  // namespace
 
 void gemm(const GemmProblem& p, void* y, const void* a, const void* b) {
-  if (p.type == DType::f32) return f32_gemm(p, static_cast<float*>(y), static_cast<const float*>(a), static_cast<const float*>(b));
+  if (p.type == DType::f32)
+    return f32_gemm(p, static_cast<float*>(y), static_cast<const float*>(a), static_cast<const float*>(b));
   try {
     bf16_gemm(p, y, a, b);
   } catch (const dnnl::error& e) {

@@ -68,7 +68,8 @@ void* allocate([[maybe_unused]] const Stream& stream, size_t bytes) {
   void* block = std::aligned_alloc(huge ? kHugePage : 64, huge ? (size + kHugePage - 1) / kHugePage * kHugePage : size);
   if (!block) {
     p.use.live -= size;
-    throw DeviceError(fmt::format("out of memory: {} MiB more are needed, {} MiB are in use", bytes >> 20, p.use.live >> 20));
+    throw DeviceError(
+        fmt::format("out of memory: {} MiB more are needed, {} MiB are in use", bytes >> 20, p.use.live >> 20));
   }
   if (huge) madvise(block, size, MADV_HUGEPAGE);
   return block;
@@ -146,8 +147,9 @@ Stream cuda_stream([[maybe_unused]] int device_index) {
 #ifdef FIRN_CUDA
   const int count = cuda_device_count();
   if (device_index >= count)
-    throw DeviceError(count ? fmt::format("there is no GPU {}: this machine has {}; use --device cpu", device_index, count)
-                            : std::string("this machine has no usable GPU; use --device cpu"));
+    throw DeviceError(
+        count ? fmt::format("there is no GPU {}: this machine has {}; use --device cpu", device_index, count)
+              : std::string("this machine has no usable GPU; use --device cpu"));
   static std::vector<cudaStream_t> streams(static_cast<size_t>(count));
   auto& stream = streams[static_cast<size_t>(device_index)];
   check(cudaSetDevice(device_index));

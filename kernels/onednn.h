@@ -26,7 +26,8 @@ inline dnnl::memory::data_type data_type(DType t) {
 // Host memory for one call, from the pool that tensors use.
 class Buffer {
  public:
-  explicit Buffer(const dnnl::memory::desc& md) : bytes_(md.get_size()), data_(bytes_ ? allocate({}, bytes_) : nullptr) {}
+  explicit Buffer(const dnnl::memory::desc& md)
+      : bytes_(md.get_size()), data_(bytes_ ? allocate({}, bytes_) : nullptr) {}
   ~Buffer() {
     if (data_) release({}, data_, bytes_);
   }

@@ -20,8 +20,8 @@ struct bf16 {
   bf16() = default;
   FIRN_DEVICE explicit bf16(float v) {
     const uint32_t u = std::bit_cast<uint32_t>(v);
-    const uint32_t rounded = u + 0x7fff + ((u >> 16) & 1);      // to nearest, ties to even
-    const bool nan = (u & 0x7fffffff) > 0x7f800000;             // rounding must not turn a NaN into infinity
+    const uint32_t rounded = u + 0x7fff + ((u >> 16) & 1);  // to nearest, ties to even
+    const bool nan = (u & 0x7fffffff) > 0x7f800000;         // rounding must not turn a NaN into infinity
     bits = static_cast<uint16_t>((nan ? u | 0x400000 : rounded) >> 16);
   }
   FIRN_DEVICE operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
@@ -31,7 +31,9 @@ template <class T>
 using acc_t = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
 template <class T>
-constexpr DType dtype_of = std::is_same_v<T, double> ? DType::f64 : std::is_same_v<T, bf16> ? DType::bf16 : DType::f32;
+constexpr DType dtype_of = std::is_same_v<T, double> ? DType::f64
+                           : std::is_same_v<T, bf16> ? DType::bf16
+                                                     : DType::f32;
 
 constexpr size_t size_of(DType t) { return t == DType::f64 ? 8 : t == DType::bf16 ? 2 : 4; }
 constexpr DType acc_type(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
@@ -41,9 +43,12 @@ constexpr const char* name_of(DType t) { return t == DType::f64 ? "f64" : t == D
 template <class F>
 auto dispatch(DType t, F&& f) {
   switch (t) {
-    case DType::f64: return f(double{});
-    case DType::bf16: return f(bf16{});
-    default: return f(float{});
+    case DType::f64:
+      return f(double{});
+    case DType::bf16:
+      return f(bf16{});
+    default:
+      return f(float{});
   }
 }
 

@@ -28,9 +28,9 @@ struct FreezeTable {
     int64_t count;
     bool frozen;
   };
-  std::vector<Row> rows;  // without buffers
-  int64_t total = 0, frozen = 0;   // numbers
-  double backward_removed = 0;     // share of D's backward multiplications that freezing removes; 0 for G
+  std::vector<Row> rows;          // without buffers
+  int64_t total = 0, frozen = 0;  // numbers
+  double backward_removed = 0;    // share of D's backward multiplications that freezing removes; 0 for G
 };
 
 FreezeTable freeze_table(const StyleGan2Generator& g);

@@ -13,25 +13,26 @@ namespace firn {
 enum class Architecture { orig, skip, resnet };
 
 struct StyleGan2Options {
-  int height = 64, width = 0;  // width 0: square. Both are start * 2^k; the start grid keeps the aspect, its shorter side is 4
+  int height = 64,
+      width = 0;  // width 0: square. Both are start * 2^k; the start grid keeps the aspect, its shorter side is 4
   int img_channels = 3;
-  int c_dim = 0;               // classes; 0: unconditional
+  int c_dim = 0;  // classes; 0: unconditional
   int z_dim = 512, w_dim = 512;
   int channel_base = 16384, channel_max = 512;
   int mapping_layers = 8;
   Architecture g_architecture = Architecture::skip, d_architecture = Architecture::resnet;
   int mbstd_group = 4, mbstd_channels = 1;
-  double conv_clamp = -1;      // < 0: none
-  DType type = DType::f32;     // of parameters: f32 or f64
+  double conv_clamp = -1;              // < 0: none
+  DType type = DType::f32;             // of parameters: f32 or f64
   DType activation_type = DType::f32;  // bf16: blocks above 4x4 keep their activations in bf16
-  uint64_t seed = 0;           // of the initial weights
+  uint64_t seed = 0;                   // of the initial weights
 
   int start_height() const;
   int start_width() const;
-  std::vector<int> blocks() const;      // nominal sizes 4, 8, ..., of the shorter side: names b4, b8, ...
-  int channels(int block) const;        // min(channel_base / block, channel_max)
-  int num_ws() const;                   // 2 log2(blocks) - 2
-  void check() const;                   // ConfigError with the reason
+  std::vector<int> blocks() const;  // nominal sizes 4, 8, ..., of the shorter side: names b4, b8, ...
+  int channels(int block) const;    // min(channel_base / block, channel_max)
+  int num_ws() const;               // 2 log2(blocks) - 2
+  void check() const;               // ConfigError with the reason
 };
 
 enum class NoiseMode { none, constant, random };

@@ -50,11 +50,11 @@ struct Synthesis {
   // Without demodulation there is no fused form to keep apart: the styles go into one small matrix a sample.
   Tensor to_rgb(const StyledConv& layer, const Tensor& x, const Tensor& w) const {
     const int64_t n = x.dim(0), h = x.dim(1), width = x.dim(2), in = x.dim(3), out = layer.weight().dim(0);
-    const Tensor s = fully_connected(w, layer.affine_weight, layer.affine_bias,
-                                     {.gain = 1 / std::sqrt(static_cast<double>(in))});
+    const Tensor s =
+        fully_connected(w, layer.affine_weight, layer.affine_bias, {.gain = 1 / std::sqrt(static_cast<double>(in))});
     const Tensor weights = reshape(layer.weight(), {1, out, in}) * reshape(s, {n, 1, in});
-    const Tensor rgb = matmul(reshape(x, {n, h * width, in}), as_type(weights, x.type()),
-                              {.trans_b = true, .wide_output = true});
+    const Tensor rgb =
+        matmul(reshape(x, {n, h * width, in}), as_type(weights, x.type()), {.trans_b = true, .wide_output = true});
     return bias_act(reshape(rgb, {n, h, width, out}), layer.bias(), linear(1, options.conv_clamp));
   }
 };
@@ -75,8 +75,10 @@ StyleGan2Generator::StyleGan2Generator(StyleGan2Options options, const Device& d
     const Shape grid = {o.start_height() * (size / 4), o.start_width() * (size / 4)};
     SynthesisBlock block;
     block.size = size;
-    if (size == 4) block.constant = make.normal(name + "const", {out, grid[0], grid[1]});
-    else block.conv0 = make_conv(make, name + "conv0", out, in, o.w_dim, grid, true);
+    if (size == 4)
+      block.constant = make.normal(name + "const", {out, grid[0], grid[1]});
+    else
+      block.conv0 = make_conv(make, name + "conv0", out, in, o.w_dim, grid, true);
     block.conv1 = make_conv(make, name + "conv1", out, out, o.w_dim, grid, false);
     if (o.g_architecture == Architecture::skip || size == last)
       block.torgb = make_styled(make, name + "torgb", o.img_channels, out, 1, o.w_dim);
@@ -110,7 +112,8 @@ Tensor StyleGan2Generator::mix(const Tensor& w1, const Tensor& w2, int cutoff) c
   if (cutoff < 1 || cutoff >= num_ws)
     throw ConfigError(fmt::format("style mixing: the cutoff {} is not in 1..{}", cutoff, num_ws - 1));
   return concat({expand(reshape(w1, {n, 1, width}), {n, cutoff, width}, w1.type()),
-                 expand(reshape(w2, {n, 1, width}), {n, num_ws - cutoff, width}, w2.type())}, 1);
+                 expand(reshape(w2, {n, 1, width}), {n, num_ws - cutoff, width}, w2.type())},
+                1);
 }
 
 void StyleGan2Generator::update_w_avg(const Tensor& w) {
@@ -122,8 +125,8 @@ void StyleGan2Generator::update_w_avg(const Tensor& w) {
 Tensor StyleGan2Generator::synthesize(const Tensor& ws, NoiseMode noise, Rng* rng) const {
   const int64_t n = ws.dim(0);
   if (ws.shape() != Shape{n, options_.num_ws(), options_.w_dim})
-    throw ShapeError(fmt::format("synthesize: ws {} should be [N,{},{}]", to_string(ws.shape()), options_.num_ws(),
-                                 options_.w_dim));
+    throw ShapeError(
+        fmt::format("synthesize: ws {} should be [N,{},{}]", to_string(ws.shape()), options_.num_ws(), options_.w_dim));
   if (noise == NoiseMode::random && !rng) throw ConfigError("synthesize: random noise needs a random stream");
   const Synthesis layers{options_, noise, rng};
   const auto w_at = [&](int i) { return reshape(slice(ws, 1, i, i + 1), {n, options_.w_dim}); };

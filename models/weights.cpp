@@ -18,8 +18,10 @@ std::vector<T> swap_inner(std::span<const T> from, int64_t outer, int64_t a, int
 
 template <class T>
 std::vector<T> values_of(const Tensor& t) {
-  if constexpr (std::is_same_v<T, float>) return t.to_floats();
-  else return t.to_doubles();
+  if constexpr (std::is_same_v<T, float>)
+    return t.to_floats();
+  else
+    return t.to_doubles();
 }
 
 }  // namespace
@@ -41,8 +43,8 @@ template <class T>
 void load_file_order(const Parameter& parameter, std::span<const T> values) {
   Tensor value = parameter.value();
   if (static_cast<int64_t>(values.size()) != value.count())
-    throw ShapeError(fmt::format("{}: {} values for shape {}", parameter.name(), values.size(),
-                                 to_string(file_shape(parameter))));
+    throw ShapeError(
+        fmt::format("{}: {} values for shape {}", parameter.name(), values.size(), to_string(file_shape(parameter))));
   std::vector<T> swapped;
   if (value.rank() == 4) {
     swapped = swap_inner<T>(values, value.dim(0), value.dim(3), value.dim(1) * value.dim(2));

@@ -16,8 +16,9 @@ struct OpCase {
   std::function<Tensor(const std::vector<Tensor>&)> fn;
   // Maps N(0,1) values into the op's domain, away from kinks; identity when empty.
   std::function<double(double)> domain;
-  std::string activations;       // one letter an input: 'a' is stored as bf16 in bf16 runs, 'w' stays f32; empty: no bf16 runs
-  double flops = 0;              // of one forward at the bench shapes
+  std::string
+      activations;   // one letter an input: 'a' is stored as bf16 in bf16 runs, 'w' stays f32; empty: no bf16 runs
+  double flops = 0;  // of one forward at the bench shapes
 };
 
 inline void PrintTo(const OpCase& c, std::ostream* out) { *out << c.name; }  // how GoogleTest names a case

@@ -78,7 +78,8 @@ TEST_P(OpTest, Backward) {
 
 TEST_P(OpTest, DoubleBackward) {
   const OpCase& c = GetParam();
-  // h(x) = sum_i <df/dx_i, r_i>. Its numeric derivative evaluates grad(f) at moved points, which needs a tape of its own.
+  // h(x) = sum_i <df/dx_i, r_i>. Its numeric derivative evaluates grad(f) at moved points, which needs a tape of its
+  // own.
   const auto h = [&](const std::vector<Tensor>& in) {
     std::vector<Tensor> leaves;
     for (const Tensor& t : in) leaves.push_back(t.wants_grad() ? t : t.require_grad());

@@ -11,27 +11,27 @@ namespace firn {
 struct LossOptions {
   double r1_gamma = 1;
   double pl_weight = 2, pl_decay = 0.01;
-  double style_mixing = 0.9;            // probability, per batch
+  double style_mixing = 0.9;                    // probability, per batch
   int g_reg_interval = 4, d_reg_interval = 16;  // gain of the lazy terms; 0: the phase never runs
 };
 
 struct PhaseInputs {
-  Tensor z, z_mix;            // [N,z_dim]; z_mix undefined: no mixing
-  int mix_cutoff = 0;         // 1..num_ws-1, with z_mix
-  Tensor gen_labels;          // one-hot [N,c_dim] or undefined
-  Tensor images, labels;      // reals [N,H,W,C], one-hot
-  Tensor pl_noise;            // N(0,1) like the images of Greg's batch
+  Tensor z, z_mix;        // [N,z_dim]; z_mix undefined: no mixing
+  int mix_cutoff = 0;     // 1..num_ws-1, with z_mix
+  Tensor gen_labels;      // one-hot [N,c_dim] or undefined
+  Tensor images, labels;  // reals [N,H,W,C], one-hot
+  Tensor pl_noise;        // N(0,1) like the images of Greg's batch
   NoiseMode noise = NoiseMode::random;
-  Rng* rng = nullptr;         // for NoiseMode::random
-  double weight = 1;          // share of this micro-batch in the whole batch: gradients are summed over micro-batches
+  Rng* rng = nullptr;  // for NoiseMode::random
+  double weight = 1;   // share of this micro-batch in the whole batch: gradients are summed over micro-batches
 };
 
 struct PhaseResult {
-  double loss = 0;                 // mean over samples, with the lazy gain
+  double loss = 0;                        // mean over samples, with the lazy gain
   double real_score = 0, fake_score = 0;  // mean logits, where the phase has them
-  double regularizer = 0;          // R1 penalty or path-length penalty, without gain
+  double regularizer = 0;                 // R1 penalty or path-length penalty, without gain
   double path_length = 0;
-  std::vector<Tensor> gradients;   // by position of the network's trainable parameters
+  std::vector<Tensor> gradients;  // by position of the network's trainable parameters
 };
 
 // Gradients of G's trainable parameters. D's weight gradients are never computed.

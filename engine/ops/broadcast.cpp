@@ -67,7 +67,8 @@ void strided_copy(Tensor& y, int64_t y_offset, std::vector<int64_t> y_strides, c
   merge_axes(dims, strides);
   dispatch(y.type(), [&](auto tag) {
     using T = decltype(tag);
-    kernels::StridedCopy<T> k{y.mutable_as<T>() + y_offset, x.as<T>() + x_offset, static_cast<int>(dims.size()), {}, {}, {}};
+    kernels::StridedCopy<T> k{
+        y.mutable_as<T>() + y_offset, x.as<T>() + x_offset, static_cast<int>(dims.size()), {}, {}, {}};
     for (size_t i = 0; i < dims.size(); ++i) {
       k.dims[i] = dims[i];
       k.y_strides[i] = strides[0][i];

@@ -13,7 +13,8 @@ std::vector<int64_t> strides_of(const Shape& shape);
 // Strides to read `shape` as if it were `target`: 0 where it stretches.
 std::vector<int64_t> broadcast_strides(const Shape& shape, const Shape& target);
 
-// Walks `dims` with several sets of strides: drops axes of size 1 and merges neighbours that are contiguous in every set.
+// Walks `dims` with several sets of strides: drops axes of size 1 and merges neighbours that are contiguous in every
+// set.
 void merge_axes(Shape& dims, std::vector<std::vector<int64_t>>& strides);
 
 // y[j . y_strides] = x[j . x_strides] for j in dims, on tensors of one type.

@@ -13,17 +13,20 @@ kernels::ConvProblem problem(const Shape& x, const Shape& y, const Shape& w, con
   const Shape& big = p.transposed ? y : x;
   const Shape& small = p.transposed ? x : y;
   const int K = static_cast<int>(w[1]);
-  return {big[0], big[1], big[2], big[3], small[1], small[2], small[3], K, K, p.stride, p.pad, p.pad, p.transposed, p.gain, type};
+  return {big[0], big[1],   big[2], big[3], small[1],     small[2], small[3], K,
+          K,      p.stride, p.pad,  p.pad,  p.transposed, p.gain,   type};
 }
 
 Shape output_shape(const Shape& x, const Shape& w, const Conv2d& p) {
   if (x.size() != 4 || w.size() != 4 || w[1] != w[2] || x[3] != w[3])
-    throw ShapeError(fmt::format("conv2d: x {} and w {} do not fit; expected [N,H,W,I] and [O,K,K,I]", to_string(x), to_string(w)));
+    throw ShapeError(
+        fmt::format("conv2d: x {} and w {} do not fit; expected [N,H,W,I] and [O,K,K,I]", to_string(x), to_string(w)));
   const auto size = [&](int64_t n) {
     return p.transposed ? (n - 1) * p.stride + w[1] - 2 * p.pad : (n + 2 * p.pad - w[1]) / p.stride + 1;
   };
   const Shape y{x[0], size(x[1]), size(x[2]), w[0]};
-  if (y[1] < 1 || y[2] < 1) throw ShapeError(fmt::format("conv2d: w {} is larger than x {}", to_string(w), to_string(x)));
+  if (y[1] < 1 || y[2] < 1)
+    throw ShapeError(fmt::format("conv2d: w {} is larger than x {}", to_string(w), to_string(x)));
   return y;
 }
 
@@ -39,11 +42,13 @@ Tensor conv2d(const Tensor& x, const Tensor& w, Conv2d p) {
   check_weight_type(x, w);
   Tensor y = x.like(output_shape(x.shape(), w.shape(), p));
   const auto q = problem(x.shape(), y.shape(), w.shape(), p, x.type());
-  (p.transposed ? kernels::conv_backward_data : kernels::conv_forward)(x.stream(), q, y.mutable_data(), x.data(), w.data(),
-                                                                       w.weight_cache());
-  return record("conv2d", y,
-                {{x, [w, p, shape = x.shape()](const Tensor& gy, const Tensor&) { return conv2d_input_grad(gy, w, shape, p); }},
-                 {w, [x, p, shape = w.shape()](const Tensor& gy, const Tensor&) { return conv2d_weight_grad(x, gy, shape, p); }}});
+  (p.transposed ? kernels::conv_backward_data : kernels::conv_forward)(x.stream(), q, y.mutable_data(), x.data(),
+                                                                       w.data(), w.weight_cache());
+  return record(
+      "conv2d", y,
+      {{x, [w, p, shape = x.shape()](const Tensor& gy, const Tensor&) { return conv2d_input_grad(gy, w, shape, p); }},
+       {w,
+        [x, p, shape = w.shape()](const Tensor& gy, const Tensor&) { return conv2d_weight_grad(x, gy, shape, p); }}});
 }
 
 Tensor conv2d_input_grad(const Tensor& gy, const Tensor& w, const Shape& x_shape, Conv2d p) {
@@ -53,8 +58,8 @@ Tensor conv2d_input_grad(const Tensor& gy, const Tensor& w, const Shape& x_shape
                                  to_string(x_shape), to_string(w.shape())));
   Tensor gx = gy.like(x_shape);
   const auto q = problem(x_shape, gy.shape(), w.shape(), p, gy.type());
-  (p.transposed ? kernels::conv_forward : kernels::conv_backward_data)(gy.stream(), q, gx.mutable_data(), gy.data(), w.data(),
-                                                                       w.weight_cache());
+  (p.transposed ? kernels::conv_forward : kernels::conv_backward_data)(gy.stream(), q, gx.mutable_data(), gy.data(),
+                                                                       w.data(), w.weight_cache());
   return record("conv2d_input_grad", gx,
                 {{gy, [w, p](const Tensor& ggx, const Tensor&) { return conv2d(ggx, w, p); }},
                  {w, [gy, p, shape = w.shape()](const Tensor& ggx, const Tensor&) {
@@ -71,7 +76,8 @@ Tensor conv2d_weight_grad(const Tensor& x, const Tensor& gy, const Shape& w_shap
   const Tensor &big = p.transposed ? gy : x, &small = p.transposed ? x : gy;
   kernels::conv_backward_weights(x.stream(), q, gw.mutable_data(), big.data(), small.data());
   return record("conv2d_weight_grad", gw,
-                {{x, [gy, p, shape = x.shape()](const Tensor& ggw, const Tensor&) { return conv2d_input_grad(gy, ggw, shape, p); }},
+                {{x, [gy, p, shape = x.shape()](const Tensor& ggw,
+                                                const Tensor&) { return conv2d_input_grad(gy, ggw, shape, p); }},
                  {gy, [x, p](const Tensor& ggw, const Tensor&) { return conv2d(x, ggw, p); }}});
 }
 

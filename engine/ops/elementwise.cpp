@@ -27,7 +27,8 @@ Tensor binary(const char* name, const Tensor& a, const Tensor& b, BinaryOp op) {
     throw ShapeError(fmt::format("{}: {} and {} differ in type", name, name_of(a.type()), name_of(b.type())));
   Shape dims = ops::broadcast_shape(name, a.shape(), b.shape());
   Tensor y = a.like(dims);
-  std::vector<std::vector<int64_t>> strides{ops::broadcast_strides(a.shape(), dims), ops::broadcast_strides(b.shape(), dims)};
+  std::vector<std::vector<int64_t>> strides{ops::broadcast_strides(a.shape(), dims),
+                                            ops::broadcast_strides(b.shape(), dims)};
   ops::merge_axes(dims, strides);
   dispatch(a.type(), [&](auto tag) {
     using T = decltype(tag);
@@ -92,7 +93,8 @@ Tensor sqrt(const Tensor& x) {
 
 Tensor rsqrt(const Tensor& x) {
   return record("rsqrt", unary(x, UnaryOp::rsqrt),
-                {{x, [](const Tensor& gy, const Tensor& y) { return mul(gy, mul(y, square(y))) * -0.5; }}}, Keep::output);
+                {{x, [](const Tensor& gy, const Tensor& y) { return mul(gy, mul(y, square(y))) * -0.5; }}},
+                Keep::output);
 }
 
 Tensor softplus(const Tensor& x) {
@@ -102,12 +104,14 @@ Tensor softplus(const Tensor& x) {
 
 Tensor sigmoid(const Tensor& x) {
   return record("sigmoid", unary(x, UnaryOp::sigmoid),
-                {{x, [](const Tensor& gy, const Tensor& y) { return mul(gy, mul(y, affine(y, -1, 1))); }}}, Keep::output);
+                {{x, [](const Tensor& gy, const Tensor& y) { return mul(gy, mul(y, affine(y, -1, 1))); }}},
+                Keep::output);
 }
 
 Tensor tanh(const Tensor& x) {
   return record("tanh", unary(x, UnaryOp::tanh),
-                {{x, [](const Tensor& gy, const Tensor& y) { return mul(gy, affine(square(y), -1, 1)); }}}, Keep::output);
+                {{x, [](const Tensor& gy, const Tensor& y) { return mul(gy, affine(square(y), -1, 1)); }}},
+                Keep::output);
 }
 
 Tensor exp(const Tensor& x) {
@@ -120,7 +124,8 @@ Tensor log(const Tensor& x) {
 }
 
 Tensor abs(const Tensor& x) {
-  return record("abs", unary(x, UnaryOp::abs), {{x, [x](const Tensor& gy, const Tensor&) { return mul(gy, sign(x)); }}});
+  return record("abs", unary(x, UnaryOp::abs),
+                {{x, [x](const Tensor& gy, const Tensor&) { return mul(gy, sign(x)); }}});
 }
 
 Tensor sign(const Tensor& x) { return unary(x, UnaryOp::sign); }

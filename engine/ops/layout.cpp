@@ -19,11 +19,13 @@ Tensor reshape(const Tensor& x, Shape shape) {
   if (wild) *wild = known ? x.count() / known : 0;
   if (count(shape) != x.count())
     throw ShapeError(fmt::format("reshape: {} has another count than {}", to_string(x.shape()), to_string(shape)));
-  return record("reshape", x.view(shape), {{x, [shape = x.shape()](const Tensor& gy, const Tensor&) { return reshape(gy, shape); }}});
+  return record("reshape", x.view(shape),
+                {{x, [shape = x.shape()](const Tensor& gy, const Tensor&) { return reshape(gy, shape); }}});
 }
 
 Tensor permute(const Tensor& x, const std::vector<int>& axes) {
-  if (axes.size() != x.shape().size()) throw ShapeError(fmt::format("permute: {} axes for {}", axes.size(), to_string(x.shape())));
+  if (axes.size() != x.shape().size())
+    throw ShapeError(fmt::format("permute: {} axes for {}", axes.size(), to_string(x.shape())));
   const std::vector<int64_t> from = ops::strides_of(x.shape());
   Shape dims(axes.size());
   std::vector<int64_t> strides(axes.size());
@@ -50,24 +52,25 @@ Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end) {
   dims[a] = end - begin;
   Tensor y = x.like(dims);
   ops::strided_copy(y, 0, ops::strides_of(dims), x, begin * strides[a], strides, dims);
-  return record("slice", y, {{x, [a, begin, size](const Tensor& gy, const Tensor&) {
-                                return embed(gy, static_cast<int>(a), begin, size);
-                              }}});
+  return record(
+      "slice", y,
+      {{x, [a, begin, size](const Tensor& gy, const Tensor&) { return embed(gy, static_cast<int>(a), begin, size); }}});
 }
 
 Tensor embed(const Tensor& x, int axis, int64_t begin, int64_t size) {
   const auto a = static_cast<size_t>(axis < 0 ? axis + x.rank() : axis);
   if (a >= x.shape().size() || begin < 0 || begin + x.shape()[a] > size)
-    throw ShapeError(fmt::format("embed: {} at {} of axis {} does not fit in {}", to_string(x.shape()), begin, axis, size));
+    throw ShapeError(
+        fmt::format("embed: {} at {} of axis {} does not fit in {}", to_string(x.shape()), begin, axis, size));
   Shape dims = x.shape();
   const int64_t end = begin + dims[a];
   dims[a] = size;
   Tensor y = Tensor::zeros(dims, x.type(), x.device());
   const std::vector<int64_t> strides = ops::strides_of(dims);
   ops::strided_copy(y, begin * strides[a], strides, x, 0, ops::strides_of(x.shape()), x.shape());
-  return record("embed", y, {{x, [a, begin, end](const Tensor& gy, const Tensor&) {
-                                return slice(gy, static_cast<int>(a), begin, end);
-                              }}});
+  return record(
+      "embed", y,
+      {{x, [a, begin, end](const Tensor& gy, const Tensor&) { return slice(gy, static_cast<int>(a), begin, end); }}});
 }
 
 Tensor concat(const std::vector<Tensor>& xs, int axis) {
@@ -78,10 +81,12 @@ Tensor concat(const std::vector<Tensor>& xs, int axis) {
   dims[a] = 0;
   for (const Tensor& x : xs) {
     Shape s = x.shape();
-    if (s.size() != dims.size()) throw ShapeError(fmt::format("concat: {} and {} differ in rank", to_string(xs[0].shape()), to_string(s)));
+    if (s.size() != dims.size())
+      throw ShapeError(fmt::format("concat: {} and {} differ in rank", to_string(xs[0].shape()), to_string(s)));
     dims[a] += std::exchange(s[a], xs[0].shape()[a]);
     if (s != xs[0].shape() || x.type() != xs[0].type())
-      throw ShapeError(fmt::format("concat: {} and {} differ outside axis {}", to_string(xs[0].shape()), to_string(x.shape()), axis));
+      throw ShapeError(fmt::format("concat: {} and {} differ outside axis {}", to_string(xs[0].shape()),
+                                   to_string(x.shape()), axis));
   }
   Tensor y = xs[0].like(dims);
   const std::vector<int64_t> strides = ops::strides_of(dims);
@@ -90,7 +95,8 @@ Tensor concat(const std::vector<Tensor>& xs, int axis) {
   for (const Tensor& x : xs) {
     ops::strided_copy(y, begin * strides[a], strides, x, 0, ops::strides_of(x.shape()), x.shape());
     const int64_t end = begin + x.shape()[a];
-    edges.push_back({x, [a, begin, end](const Tensor& gy, const Tensor&) { return slice(gy, static_cast<int>(a), begin, end); }});
+    edges.push_back(
+        {x, [a, begin, end](const Tensor& gy, const Tensor&) { return slice(gy, static_cast<int>(a), begin, end); }});
     begin = end;
   }
   return record("concat", y, std::move(edges));

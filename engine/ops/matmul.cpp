@@ -30,8 +30,16 @@ Tensor matmul(const Tensor& a, const Tensor& b, Matmul p) {
     throw ShapeError(fmt::format("matmul: {}{} {} and {}{} {} do not fit", to_string(a.shape()), p.trans_a ? "^T" : "",
                                  name_of(a.type()), to_string(b.shape()), p.trans_b ? "^T" : "", name_of(b.type())));
   const int64_t batch = std::max(sa[0], sb[0]);
-  kernels::GemmProblem q{batch, sa[p.trans_a ? 2 : 1], sb[p.trans_b ? 1 : 2], sa[p.trans_a ? 1 : 2], p.trans_a,
-                         p.trans_b, sa[0] == 1, sb[0] == 1, p.alpha, a.type(),
+  kernels::GemmProblem q{batch,
+                         sa[p.trans_a ? 2 : 1],
+                         sb[p.trans_b ? 1 : 2],
+                         sa[p.trans_a ? 1 : 2],
+                         p.trans_a,
+                         p.trans_b,
+                         sa[0] == 1,
+                         sb[0] == 1,
+                         p.alpha,
+                         a.type(),
                          p.wide_output ? acc_type(a.type()) : a.type()};
   if (q.share_b && !q.share_a && !q.trans_a) {  // one matrix on the right: the batch is just more rows
     q.M *= q.batch;

@@ -75,9 +75,9 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
     end = begin;
   }
   y = cast(y, acc_type(x.type())).view(shape);
-  return record("sum", y, {{x, [shape = x.shape(), type = x.type()](const Tensor& gy, const Tensor&) {
-                              return expand(gy, shape, type);
-                            }}});
+  return record(
+      "sum", y,
+      {{x, [shape = x.shape(), type = x.type()](const Tensor& gy, const Tensor&) { return expand(gy, shape, type); }}});
 }
 
 Tensor expand(const Tensor& x, const Shape& shape, DType type) {
@@ -87,9 +87,9 @@ Tensor expand(const Tensor& x, const Shape& shape, DType type) {
   const Tensor source = cast(x, type);
   Tensor y = source.like(shape);
   ops::strided_copy(y, 0, ops::strides_of(shape), source, 0, ops::broadcast_strides(x.shape(), shape), shape);
-  return record("expand", y, {{source, [shape = x.shape(), type](const Tensor& gy, const Tensor&) {
-                                 return cast(sum_to(gy, shape), type);
-                               }}});
+  return record(
+      "expand", y,
+      {{source, [shape = x.shape(), type](const Tensor& gy, const Tensor&) { return cast(sum_to(gy, shape), type); }}});
 }
 
 Tensor sum(const Tensor& x) { return sum_to(x, {}); }

@@ -43,12 +43,26 @@ Tensor upfirdn2d(const Tensor& x, Fir p) {
     throw ShapeError(fmt::format("upfirdn2d: expected x [N,H,W,C] and 1..{} taps, got {} and {}", kernels::kMaxTaps,
                                  to_string(x.shape()), taps));
   const Size size = output_size(x.shape(), p);
-  if (size.H < 1 || size.W < 1) throw ShapeError(fmt::format("upfirdn2d: x {} is smaller than the filter", to_string(x.shape())));
+  if (size.H < 1 || size.W < 1)
+    throw ShapeError(fmt::format("upfirdn2d: x {} is smaller than the filter", to_string(x.shape())));
   Tensor y = x.like({x.dim(0), size.H, size.W, x.dim(3)});
   dispatch(x.type(), [&](auto tag) {
     using T = decltype(tag);
-    kernels::Upfirdn2d<T> k{y.mutable_as<T>(), x.as<T>(), x.dim(0), x.dim(1), x.dim(2), x.dim(3), size.H, size.W,
-                            p.up, p.down, p.pad_x0, p.pad_y0, static_cast<int>(taps), static_cast<acc_t<T>>(p.gain), {}};
+    kernels::Upfirdn2d<T> k{y.mutable_as<T>(),
+                            x.as<T>(),
+                            x.dim(0),
+                            x.dim(1),
+                            x.dim(2),
+                            x.dim(3),
+                            size.H,
+                            size.W,
+                            p.up,
+                            p.down,
+                            p.pad_x0,
+                            p.pad_y0,
+                            static_cast<int>(taps),
+                            static_cast<acc_t<T>>(p.gain),
+                            {}};
     for (size_t i = 0; i < taps; ++i) k.f[i] = static_cast<acc_t<T>>(p.taps[taps - 1 - i]);
     run(x.stream(), k);
   });

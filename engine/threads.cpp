@@ -1,0 +1,19 @@
+#include "engine/threads.h"
+
+#include <omp.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+namespace firn {
+
+void set_threads(int count) { omp_set_num_threads(count > 0 ? count : omp_get_num_procs()); }
+int threads() { return omp_get_max_threads(); }
+
+void wait_politely(char** argv) {
+  if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
+  setenv("GOMP_SPINCOUNT", "1000", 1);
+  execv("/proc/self/exe", argv);  // returns only where it failed; then the run goes on as it is
+}
+
+}  // namespace firn

@@ -1,0 +1,213 @@
+#include "io/files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <ostream>
+#include <streambuf>
+
+#include "engine/error.h"
+
+namespace firn {
+namespace fs = std::filesystem;
+namespace {
+
+[[noreturn]] void fail(const char* verb, const fs::path& path, int reason) {
+  throw IoError(fmt::format("cannot {} {}: {}", verb, path.string(), std::strerror(reason)));
+}
+
+class Descriptor {
+ public:
+  Descriptor() = default;
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() { close(); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  int get() const { return fd_; }
+  int close() { return fd_ < 0 ? 0 : ::close(std::exchange(fd_, -1)); }
+
+ private:
+  int fd_ = -1;
+};
+
+void write_all(int fd, const char* data, size_t size, const fs::path& path) {
+  while (size > 0) {
+    const ssize_t n = ::write(fd, data, size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail("write", path, errno);
+    data += n;
+    size -= size_t(n);
+  }
+}
+
+// Some file systems cannot sync (EINVAL); that is no failure to write.
+void sync_descriptor(int fd, const fs::path& path) {
+  if (::fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP) fail("write", path, errno);
+}
+
+class FileBuffer : public std::streambuf {
+ public:
+  FileBuffer(int fd, const fs::path& path) : fd_(fd), path_(path), buffer_(1 << 16) { reset(); }
+  void drain() {
+    write_all(fd_, pbase(), size_t(pptr() - pbase()), path_);
+    reset();
+  }
+
+ protected:
+  int_type overflow(int_type c) override {
+    drain();
+    return traits_type::eq_int_type(c, traits_type::eof()) ? traits_type::not_eof(c)
+                                                           : sputc(traits_type::to_char_type(c));
+  }
+  std::streamsize xsputn(const char* data, std::streamsize size) override {
+    if (size <= epptr() - pptr()) {
+      std::copy_n(data, size, pptr());
+      pbump(int(size));
+    } else {
+      drain();
+      write_all(fd_, data, size_t(size), path_);
+    }
+    return size;
+  }
+  int sync() override { return drain(), 0; }
+
+ private:
+  void reset() { setp(buffer_.data(), buffer_.data() + buffer_.size()); }
+  int fd_;
+  fs::path path_;
+  std::vector<char> buffer_;
+};
+
+fs::path directory_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
+
+fs::path temporary_name(const fs::path& path) {
+  static std::atomic<int> counter{0};
+  return directory_of(path) / fmt::format(".{}.{}-{}.tmp", path.filename().string(), ::getpid(), counter++);
+}
+
+std::vector<std::byte> read_up_to(const fs::path& path, int64_t count, int64_t limit) {
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat info {};
+  if (file.get() < 0 || ::fstat(file.get(), &info) != 0) fail("read", path, errno);
+  if (S_ISDIR(info.st_mode)) fail("read", path, EISDIR);
+  if (!S_ISREG(info.st_mode)) throw IoError(fmt::format("cannot read {}: not a regular file", path.string()));
+  if (info.st_size > limit)
+    throw IoError(
+        fmt::format("cannot read {}: its {} bytes exceed the limit of {}", path.string(), info.st_size, limit));
+  std::vector<std::byte> bytes(size_t(std::min<int64_t>(count, info.st_size)));
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t n = ::read(file.get(), bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail("read", path, errno);
+    if (n == 0) break;
+    done += size_t(n);
+  }
+  bytes.resize(done);
+  return bytes;
+}
+
+}  // namespace
+
+struct AtomicFile::State {
+  fs::path path, temporary;
+  Descriptor file;
+  std::unique_ptr<FileBuffer> buffer;
+  std::unique_ptr<std::ostream> stream;
+  bool committed = false;
+
+  ~State() {
+    if (!committed && file.get() >= 0) ::unlink(temporary.c_str());
+  }
+};
+
+AtomicFile::AtomicFile(fs::path path) : state_(std::make_unique<State>()) {
+  std::error_code ignored;
+  const auto existing = fs::status(path, ignored).type();
+  // Renaming over /dev/null, or over a directory, is never what was meant.
+  if (existing == fs::file_type::directory) fail("write", path, EISDIR);
+  if (existing != fs::file_type::regular && existing != fs::file_type::not_found && existing != fs::file_type::none)
+    throw IoError(fmt::format("cannot write {}: not a regular file", path.string()));
+  State& s = *state_;
+  s.path = std::move(path);
+  s.temporary = temporary_name(s.path);
+  s.file = Descriptor(::open(s.temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666));
+  if (s.file.get() < 0) fail("write", s.path, errno);
+  s.buffer = std::make_unique<FileBuffer>(s.file.get(), s.path);
+  s.stream = std::make_unique<std::ostream>(s.buffer.get());
+  s.stream->exceptions(std::ios::badbit | std::ios::failbit);
+}
+
+AtomicFile::~AtomicFile() = default;
+
+std::ostream& AtomicFile::stream() { return *state_->stream; }
+
+void AtomicFile::commit() {
+  State& s = *state_;
+  s.buffer->drain();
+  sync_descriptor(s.file.get(), s.path);
+  if (::rename(s.temporary.c_str(), s.path.c_str()) != 0) fail("write", s.path, errno);
+  s.committed = true;
+  if (s.file.close() != 0) fail("write", s.path, errno);
+  const Descriptor directory(::open(directory_of(s.path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() >= 0) sync_descriptor(directory.get(), directory_of(s.path));
+}
+
+void atomic_write(const fs::path& path, const std::function<void(std::ostream&)>& writer) {
+  AtomicFile file(path);
+  writer(file.stream());
+  file.commit();
+}
+
+void atomic_write(const fs::path& path, std::span<const std::byte> bytes) {
+  atomic_write(path, [&](std::ostream& out) {
+    out.write(reinterpret_cast<const char*>(bytes.data()), std::streamsize(bytes.size()));
+  });
+}
+
+void write_text(const fs::path& path, std::string_view text) { atomic_write(path, std::as_bytes(std::span(text))); }
+
+std::vector<std::byte> read_bytes(const fs::path& path, int64_t limit) { return read_up_to(path, limit, limit); }
+
+std::vector<std::byte> read_head(const fs::path& path, int64_t count) {
+  return read_up_to(path, count, std::numeric_limits<int64_t>::max());
+}
+
+std::string read_text(const fs::path& path) {
+  const auto bytes = read_bytes(path);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+void make_directories(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) throw IoError(fmt::format("cannot create directory {}: {}", path.string(), error.message()));
+}
+
+std::string printable(std::string_view text) {
+  constexpr size_t longest = 200;
+  std::string out(text.substr(0, longest));
+  for (char& c : out)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  return text.size() > longest ? out + "..." : out;
+}
+
+AppendFile::AppendFile(const fs::path& path, Start start) : path_(path) {
+  const int mode = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (start == Start::empty ? O_TRUNC : 0);
+  fd_ = ::open(path.c_str(), mode, 0666);
+  if (fd_ < 0) fail("write", path_, errno);
+}
+
+AppendFile::~AppendFile() { ::close(fd_); }
+void AppendFile::write(std::string_view bytes) { write_all(fd_, bytes.data(), bytes.size(), path_); }
+void AppendFile::sync() { sync_descriptor(fd_, path_); }
+
+}  // namespace firn

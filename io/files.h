@@ -1,0 +1,63 @@
+// Files that survive: whole-file writes are atomic (temporary name, fsync, rename), appends are checked, and every
+// failure is an IoError with the path and the system's reason.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <iosfwd>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace firn {
+
+// A file in the making: everything written to stream() appears under `path` at commit(), or nothing does.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();  // without commit(): removes the temporary file
+
+  std::ostream& stream();  // throws IoError at the first failed write
+  void commit();           // flush, fsync, rename, fsync of the directory
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// `writer` streams the content; the stream throws IoError at the first failed write. Killed at any moment, the process
+// leaves the old file or the new one, never a part (at worst a stray ".NAME.*.tmp" beside it).
+void atomic_write(const std::filesystem::path& path, const std::function<void(std::ostream&)>& writer);
+void atomic_write(const std::filesystem::path& path, std::span<const std::byte> bytes);
+void write_text(const std::filesystem::path& path, std::string_view text);  // atomic
+
+std::vector<std::byte> read_bytes(const std::filesystem::path& path, int64_t limit = int64_t{1} << 32);
+std::vector<std::byte> read_head(const std::filesystem::path& path, int64_t count);  // fewer where the file is shorter
+std::string read_text(const std::filesystem::path& path);
+
+void make_directories(const std::filesystem::path& path);
+
+// Text from a file made safe for a terminal and one line: control characters become '?', long text is cut.
+std::string printable(std::string_view text);
+
+// A log that only grows. Each write is one system call, so a killed run leaves at most one torn record.
+class AppendFile {
+ public:
+  enum class Start { empty, append };
+  AppendFile(const std::filesystem::path& path, Start start);
+  ~AppendFile();
+  AppendFile(const AppendFile&) = delete;
+  AppendFile& operator=(const AppendFile&) = delete;
+
+  void write(std::string_view bytes);
+  void sync();
+
+ private:
+  std::filesystem::path path_;
+  int fd_ = -1;
+};
+
+}  // namespace firn

@@ -1,0 +1,56 @@
+#include "io/image_source.h"
+
+#include <algorithm>
+
+#include "engine/error.h"
+#include "io/files.h"
+
+namespace firn {
+namespace fs = std::filesystem;
+namespace {
+
+class FolderSource : public ImageSource {
+ public:
+  explicit FolderSource(const fs::path& root) : ImageSource(root.string()), root_(root) {
+    std::error_code error;
+    for (fs::recursive_directory_iterator it(root, error), end; !error && it != end; it.increment(error)) {
+      std::error_code unreadable;
+      if (it->is_regular_file(unreadable))
+        entries_.push_back({it->path().lexically_relative(root).generic_string(), ""});
+    }
+    if (error) throw IoError(fmt::format("cannot read {}: {}", where_, error.message()));
+    sort_entries();
+  }
+
+ protected:
+  std::vector<std::byte> read_entry(int64_t entry, int64_t limit) const override {
+    const fs::path path = root_ / entries_[size_t(entry)].name;
+    return limit < largest ? read_head(path, limit) : read_bytes(path, largest);
+  }
+
+ private:
+  fs::path root_;
+};
+
+}  // namespace
+
+void ImageSource::sort_entries() {
+  std::stable_sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) { return a.name < b.name; });
+}
+
+std::vector<std::byte> ImageSource::read(int64_t entry, int64_t limit) const {
+  const Entry& e = entries_.at(size_t(entry));
+  if (!e.problem.empty()) throw IoError(fmt::format("{}: {}", printable(e.name), e.problem));
+  return read_entry(entry, limit);
+}
+
+std::unique_ptr<ImageSource> open_folder(const fs::path& path) { return std::make_unique<FolderSource>(path); }
+
+std::unique_ptr<ImageSource> open_source(const fs::path& path) {
+  std::error_code error;
+  const auto status = fs::status(path, error);
+  if (!fs::exists(status)) throw IoError(fmt::format("cannot read {}: there is no such file or folder", path.string()));
+  return fs::is_directory(status) ? open_folder(path) : open_zip(path);
+}
+
+}  // namespace firn

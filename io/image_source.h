@@ -1,0 +1,43 @@
+// Named byte strings: the files below a folder, or the entries of a zip. Untrusted: an entry that is encrypted,
+// oversized or suspiciously small for what it claims is listed with the reason why it cannot be read.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace firn {
+
+class ImageSource {
+ public:
+  struct Entry {
+    std::string name;     // relative to the root, with '/'
+    std::string problem;  // empty: readable
+  };
+
+  virtual ~ImageSource() = default;
+  const std::vector<Entry>& entries() const { return entries_; }  // sorted by name
+  const std::string& where() const { return where_; }             // for messages
+
+  // The first `limit` bytes of an entry, all by default. Thread-safe; IoError.
+  std::vector<std::byte> read(int64_t entry, int64_t limit = largest) const;
+
+  static constexpr int64_t largest = int64_t{256} << 20;
+
+ protected:
+  explicit ImageSource(std::string where) : where_(std::move(where)) {}
+  void sort_entries();
+  virtual std::vector<std::byte> read_entry(int64_t entry, int64_t limit) const = 0;
+
+  std::string where_;
+  std::vector<Entry> entries_;
+};
+
+std::unique_ptr<ImageSource> open_folder(const std::filesystem::path& path);
+std::unique_ptr<ImageSource> open_zip(const std::filesystem::path& path);
+std::unique_ptr<ImageSource> open_zip_bytes(std::vector<std::byte> zip, std::string name);
+std::unique_ptr<ImageSource> open_source(const std::filesystem::path& path);  // whichever it is
+
+}  // namespace firn

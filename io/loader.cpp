@@ -1,0 +1,189 @@
+#include "io/loader.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "engine/error.h"
+
+namespace firn {
+namespace {
+
+constexpr int64_t cache_limit = int64_t{1} << 30;
+
+struct Item {
+  Image image;
+  int label = -1;
+  std::exception_ptr error = nullptr;  // kept here because std::call_once may hang when its function throws
+};
+
+// Decoded items; a set that fits in memory is decoded once.
+class ItemCache {
+ public:
+  explicit ItemCache(std::shared_ptr<const Dataset> dataset) : dataset_(std::move(dataset)) {
+    const int64_t bytes = int64_t(dataset_->width()) * dataset_->height() * dataset_->channels();
+    if (dataset_->size() <= cache_limit / bytes) {
+      once_ = std::vector<std::once_flag>(size_t(dataset_->size()));
+      items_.resize(size_t(dataset_->size()));
+    }
+  }
+
+  void use(int64_t i, const auto& consume) {
+    const auto use_item = [&](const Item& item) {
+      if (item.error) std::rethrow_exception(item.error);
+      consume(item);
+    };
+    if (items_.empty()) return use_item(decode(i));
+    std::call_once(once_[size_t(i)], [&] { items_[size_t(i)] = decode(i); });
+    use_item(items_[size_t(i)]);
+  }
+
+ private:
+  Item decode(int64_t i) const {
+    Item item;
+    const int64_t n = dataset_->size();
+    for (int64_t k = 0; k < n; ++k) try {
+        const int64_t j = (i + k) % n;
+        return {dataset_->load(j), dataset_->label(j)};
+      } catch (const IoError&) {  // remembered by the data set
+        item.error = std::current_exception();
+      } catch (...) {
+        return {{}, -1, std::current_exception()};
+      }
+    return item;
+  }
+
+  std::shared_ptr<const Dataset> dataset_;
+  std::vector<std::once_flag> once_;
+  std::vector<Item> items_;
+};
+
+}  // namespace
+
+// Workers take numbered orders (which items make the batch) in sequence and deliver into `ready`; next() takes from
+// there in the same sequence. seek() starts a new generation, and deliveries of older ones are dropped.
+struct Loader::State {
+  struct Order {
+    int64_t number, generation;
+    std::vector<int64_t> items;
+  };
+  struct Delivery {
+    Batch batch;
+    std::exception_ptr error;
+  };
+
+  std::shared_ptr<const Dataset> dataset;
+  LoaderOptions options;
+  ItemCache cache;
+
+  std::mutex mutex;
+  std::condition_variable_any order_wanted, delivered;
+  std::map<int64_t, Delivery> ready;
+  int64_t ordered = 0, consumed = 0, generation = 0;
+  DataPosition order_position, consume_position;
+  int64_t epoch_of_order = -1;
+  std::vector<int64_t> epoch;
+  std::vector<std::jthread> workers;  // last: stopped and joined before the rest goes
+
+  State(std::shared_ptr<const Dataset> d, LoaderOptions o) : dataset(d), options(o), cache(std::move(d)) {
+    for (int t = 0; t < options.threads; ++t) workers.emplace_back([this](std::stop_token stop) { work(stop); });
+  }
+
+  void advance(DataPosition& p, int64_t steps) const {
+    p.index += steps;
+    p.epoch += p.index / dataset->size();
+    p.index %= dataset->size();
+  }
+
+  Order next_order() {
+    Order order{ordered++, generation, {}};
+    for (int i = 0; i < options.batch; ++i) {
+      DataPosition p = order_position;
+      advance(p, options.rank);
+      if (p.epoch != epoch_of_order) {
+        epoch = Dataset::epoch_order(dataset->size(), options.seed, p.epoch);
+        epoch_of_order = p.epoch;
+      }
+      order.items.push_back(epoch[size_t(p.index)]);
+      advance(order_position, options.ranks);
+    }
+    return order;
+  }
+
+  Delivery deliver(const Order& order) try {
+    Delivery delivery;
+    delivery.batch.images.reserve(order.items.size() * size_t(dataset->width()) * dataset->height() *
+                                  dataset->channels());
+    for (int64_t i : order.items)
+      cache.use(i, [&](const Item& item) {
+        for (uint8_t v : item.image.pixels) delivery.batch.images.push_back(float(v) / 127.5f - 1);
+        delivery.batch.labels.push_back(item.label);
+      });
+    return delivery;
+  } catch (const Error&) {
+    return {{}, std::current_exception()};
+  } catch (const std::exception& e) {
+    return {{}, std::make_exception_ptr(Error(fmt::format("cannot load a batch: {}", e.what())))};
+  }
+
+  void work(std::stop_token stop) {
+    std::unique_lock lock(mutex);
+    while (order_wanted.wait(lock, stop, [&] { return ordered - consumed < options.prefetch; })) {
+      const Order order = next_order();
+      lock.unlock();
+      Delivery delivery = deliver(order);
+      lock.lock();
+      if (order.generation != generation) continue;
+      ready.emplace(order.number, std::move(delivery));
+      delivered.notify_one();
+    }
+  }
+};
+
+Loader::Loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options) {
+  if (!dataset || options.batch < 1 || options.threads < 1 || options.prefetch < 1 || options.ranks < 1 ||
+      options.rank < 0 || options.rank >= options.ranks)
+    throw ConfigError(fmt::format("Loader: a batch of {}, {} threads, prefetch of {} and rank {} of {} make no sense",
+                                  options.batch, options.threads, options.prefetch, options.rank, options.ranks));
+  state_ = std::make_unique<State>(std::move(dataset), options);
+}
+
+Loader::~Loader() = default;
+
+Batch Loader::next() {
+  State& s = *state_;
+  std::unique_lock lock(s.mutex);
+  s.delivered.wait(lock, [&] { return s.ready.contains(s.consumed); });
+  const auto found = s.ready.find(s.consumed);
+  if (found->second.error) std::rethrow_exception(found->second.error);
+  Batch batch = std::move(found->second.batch);
+  s.ready.erase(found);
+  ++s.consumed;
+  s.advance(s.consume_position, int64_t(s.options.batch) * s.options.ranks);
+  s.order_wanted.notify_one();
+  return batch;
+}
+
+DataPosition Loader::position() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->consume_position;
+}
+
+void Loader::seek(DataPosition position) {
+  State& s = *state_;
+  if (position.epoch < 0 || position.index < 0 || position.index >= s.dataset->size())
+    throw ConfigError(fmt::format("Loader: no position {} in epoch {} of a set of {}; was the set another one?",
+                                  position.index, position.epoch, s.dataset->size()));
+  const std::lock_guard lock(s.mutex);
+  s.ready.clear();
+  ++s.generation;
+  s.ordered = s.consumed = 0;
+  s.order_position = s.consume_position = position;
+  s.order_wanted.notify_all();
+}
+
+}  // namespace firn

@@ -1,0 +1,47 @@
+// Endless shuffled batches of a data set, decoded ahead by worker threads. The sequence depends only on the seed and
+// the position, never on the number of threads, so a resumed run sees exactly the batches that it would have seen.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "io/dataset.h"
+
+namespace firn {
+
+struct Batch {
+  std::vector<float> images;  // [batch, height, width, channels] in [-1, 1]
+  std::vector<int> labels;    // [batch], -1: none
+};
+
+struct DataPosition {
+  int64_t epoch = 0, index = 0;  // index: items of this epoch already used
+  bool operator==(const DataPosition&) const = default;
+};
+
+struct LoaderOptions {
+  int batch = 1;  // items a batch, of this rank
+  uint64_t seed = 0;
+  int threads = 1;
+  int prefetch = 4;         // batches decoded ahead
+  int rank = 0, ranks = 1;  // of every `ranks` items of the sequence, this loader takes number `rank`
+};
+
+class Loader {
+ public:
+  Loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options);
+  ~Loader();
+
+  // An image that turns out to be broken is replaced by the next good one (see Dataset::bad_images); an IoError when
+  // none is left.
+  Batch next();
+
+  DataPosition position() const;  // where the batch that next() will return begins
+  void seek(DataPosition position);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace firn

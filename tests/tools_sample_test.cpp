@@ -1,0 +1,133 @@
+// gan-sample and gan-check from outside.
+#include "tools_support.h"
+#include "training/run_folder.h"
+
+namespace fs = std::filesystem;
+namespace firn {
+namespace {
+
+struct Tools : testing::Test {
+  static void SetUpTestSuite() {
+    scratch = new Scratch;
+    write_images(*scratch / "data", 16, 8, 3, 2);
+    ASSERT_EQ(tool("gan-train", tiny_train(*scratch, "--cond --kimg 0.032")).code, 0);
+    snapshot = latest_snapshot(*scratch / "runs");
+  }
+  static void TearDownTestSuite() { delete scratch; }
+  static Ran sample(const std::string& arguments) {
+    return tool("gan-sample", fmt::format("--snapshot '{}' {}", snapshot.string(), arguments));
+  }
+  static std::string at(const char* name) { return (*scratch / name).string(); }
+
+  static inline Scratch* scratch = nullptr;
+  static inline fs::path snapshot;
+};
+using GanSample = Tools;
+using GanCheck = Tools;
+
+TEST_F(GanSample, WritesGridFilesAndRawImages) {
+  const Ran ran = sample(fmt::format("--seeds 0-4,9 --columns 3 --trunc 0.7 --grid {} --outdir {} --raw {}",
+                                     at("g.png"), at("out"), at("raw.safetensors")));
+  ASSERT_EQ(ran.code, 0) << ran.output;
+  const Image grid = load_image(at("g.png"));
+  EXPECT_EQ(std::pair(grid.width, grid.height), std::pair(24, 16));
+  EXPECT_TRUE(fs::exists(*scratch / "out/seed0009.png"));
+  const SafetensorsFile raw = read_safetensors(at("raw.safetensors"));
+  EXPECT_EQ(raw.at("images").shape, (std::vector<int64_t>{6, 3, 8, 8}));
+}
+
+TEST_F(GanSample, ClassSelectsAndIsChecked) {
+  ASSERT_EQ(sample("--seeds 1 --class 0 --grid " + at("c0.png")).code, 0);
+  ASSERT_EQ(sample("--seeds 1 --class 1 --grid " + at("c1.png")).code, 0);
+  const Ran ran = sample("--seeds 1 --class 2 --grid " + at("c2.png"));
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_MENTIONS(ran.output, "classes 0 to 1");
+}
+
+TEST_F(GanSample, LatentsFromAFileGiveTheSameImages) {
+  Rng rng{.seed = 3};
+  const Tensor z = randn({1, 8}, rng, DType::f32, Device::cpu());
+  SafetensorsFile file;
+  file.tensors["z"] = StoredTensor::of(std::span<const float>(z.to_floats()), {1, 8});
+  write_safetensors(*scratch / "z.safetensors", file);
+  ASSERT_EQ(sample("--seeds 3 --class 0 --raw " + at("a.safetensors")).code, 0);
+  ASSERT_EQ(sample(fmt::format("--latents {} --class 0 --raw {}", at("z.safetensors"), at("b.safetensors"))).code, 0);
+  EXPECT_EQ(read_safetensors(at("a.safetensors")).at("images").bytes,
+            read_safetensors(at("b.safetensors")).at("images").bytes);
+
+  file.tensors = {{"ws", StoredTensor::of(std::span<const float>(std::vector<float>(2 * 4 * 8, 0.5f)), {2, 4, 8})}};
+  write_safetensors(*scratch / "ws.safetensors", file);
+  EXPECT_EQ(sample(fmt::format("--latents {} --raw {}", at("ws.safetensors"), at("c.safetensors"))).code, 0);
+  EXPECT_EQ(read_safetensors(at("c.safetensors")).at("images").shape[0], 2);
+
+  file.tensors = {{"z", StoredTensor::of(std::span<const float>(std::vector<float>(7)), {1, 7})}};
+  write_safetensors(*scratch / "z7.safetensors", file);
+  const Ran bad = sample(fmt::format("--latents {} --raw {}", at("z7.safetensors"), at("d.safetensors")));
+  EXPECT_EQ(bad.code, 1);
+  EXPECT_MENTIONS(bad.output, "expected [N,8]");
+}
+
+TEST_F(GanSample, MixesAndInterpolates) {
+  ASSERT_EQ(sample("--mix-rows 1,2 --mix-cols 3-5 --mix-layers 0-1 --grid " + at("mix.png")).code, 0);
+  const Image mix = load_image(at("mix.png"));
+  EXPECT_EQ(std::pair(mix.width, mix.height), std::pair(32, 24));
+  ASSERT_EQ(sample("--seeds 1,2,3 --interpolate 4 --outdir " + at("frames")).code, 0);
+  EXPECT_TRUE(fs::exists(*scratch / "frames/frame00011.png"));
+  EXPECT_FALSE(fs::exists(*scratch / "frames/frame00012.png"));
+}
+
+TEST_F(GanSample, MisuseIsOneLine) {
+  for (const auto& [arguments, code] : {std::pair{"--seeds 1", 2},
+                                        {"--grid x.png --noise-mode loud", 2},
+                                        {"--grid x.png --mix-rows 1", 2},
+                                        {"--grid x.png --seeds 5-1", 2},
+                                        {"--grid x.png --weights D", 2},
+                                        {"--grid /no/such/dir/x.png", 1}}) {
+    const Ran ran = sample(arguments);
+    EXPECT_EQ(ran.code, code) << arguments << ran.output;
+    EXPECT_EQ(ran.lines(), 1) << ran.output;
+  }
+  EXPECT_EQ(tool("gan-sample", "--snapshot /no/such/file --grid x.png").code, 1);
+}
+
+TEST_F(GanCheck, WritesEveryGradientOfEachPhase) {
+  Rng rng{.seed = 1};
+  SafetensorsFile in;
+  const auto put_tensor = [&](const char* name, const Shape& shape) {
+    in.tensors[name] =
+        StoredTensor::of(std::span<const float>(randn(shape, rng, DType::f32, Device::cpu()).to_floats()), shape);
+  };
+  put_tensor("z", {4, 8});
+  put_tensor("images", {4, 3, 8, 8});
+  put_tensor("pl_noise", {4, 3, 8, 8});
+  const int64_t labels[] = {0, 1, 1, 0};
+  in.tensors["labels"] = StoredTensor::of(std::span<const int64_t>(labels), {4});
+  write_safetensors(*scratch / "in.safetensors", in);
+  for (const std::string phase : {"Gmain", "Greg", "Dmain", "Dreg"}) {
+    const auto run = [&](const std::string& type) {
+      const Ran ran =
+          tool("gan-check", fmt::format("--snapshot {} --phase {} --inputs {} --out {} --type {}", snapshot.string(),
+                                        phase, at("in.safetensors"), at("out.safetensors"), type));
+      EXPECT_EQ(ran.code, 0) << ran.output;
+      return read_safetensors(at("out.safetensors"));
+    };
+    const SafetensorsFile f64 = run("f64"), f32 = run("f32");
+    const double loss = f64.at("loss").to_doubles()[0];
+    EXPECT_NEAR(f32.at("loss").to_doubles()[0], loss, 1e-4 * (1 + std::abs(loss))) << phase;
+    EXPECT_EQ(f64.tensors.size(), f32.tensors.size());
+    const std::string name = phase[0] == 'G' ? "grad.synthesis.b8.conv0.weight" : "grad.b8.conv0.weight";
+    EXPECT_EQ(f64.at(name).shape, (std::vector<int64_t>{8, 8, 3, 3}));
+    EXPECT_EQ(f64.at(name).dtype, "F64");
+  }
+  EXPECT_EQ(tool("gan-check", fmt::format("--snapshot {} --phase Cmain --inputs x --out y", snapshot.string())).code,
+            2);
+  in.tensors.erase("z");
+  write_safetensors(*scratch / "in.safetensors", in);
+  const Ran missing = tool("gan-check", fmt::format("--snapshot {} --phase Gmain --inputs {} --out y",
+                                                    snapshot.string(), at("in.safetensors")));
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_EQ(missing.lines(), 1) << missing.output;
+}
+
+}  // namespace
+}  // namespace firn

@@ -1,0 +1,45 @@
+// Runs a tool as a user would and keeps what it said.
+#pragma once
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "training_support.h"
+
+namespace firn {
+
+struct Ran {
+  int code = -1;
+  std::string output;  // stdout and stderr
+  int lines() const { return int(std::ranges::count(output, '\n')); }
+};
+
+inline Ran shell(const std::string& command) {
+  Ran ran;
+  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
+  if (!pipe) return ran;
+  char buffer[4096];
+  for (size_t n; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) ran.output.append(buffer, n);
+  const int status = pclose(pipe);
+  ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return ran;
+}
+
+inline std::string tool_path(const std::string& name) { return std::string(FIRN_BINARY_DIR) + "/" + name; }
+
+// Without spinning threads: tests share their cores.
+inline Ran tool(const std::string& name, const std::string& arguments) {
+  return shell("OMP_WAIT_POLICY=passive '" + tool_path(name) + "' " + arguments);
+}
+
+// Options of a run that takes a second: 8 images an iteration, 16 iterations.
+inline std::string tiny_train(const Scratch& scratch, const std::string& more = {}) {
+  return fmt::format(
+      "--outdir '{0}/runs' --data '{0}/data' --cfg small --cbase 64 --cmax 8 --z-dim 8 --w-dim 8 --map-depth 1 --batch "
+      "8 --kimg 0.128 "
+      "--tick 0.032 --snap 1 --grid 2x2 --precision fp32 --threads 1 {1}",
+      scratch.path().string(), more);
+}
+
+}  // namespace firn

@@ -1,0 +1,29 @@
+// Names in and around a run folder: OUTDIR/NNNNN-DESCRIPTION/snapshot-NNNNNN.safetensors, numbered by thousands of
+// images.
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "training/config.h"
+
+namespace firn {
+
+// As stylegan2-ada-pytorch names them: dataset[-cond][-subsetN][-mirror]-cfg[-what was set]...
+std::string run_description(const TrainOptions& options, const PresetOverrides& overrides);
+
+std::filesystem::path create_run_folder(const std::filesystem::path& outdir, const std::string& description);
+// The snapshot-latest of the newest run in OUTDIR that has one; IoError when none has.
+std::filesystem::path latest_snapshot(const std::filesystem::path& outdir);
+
+std::filesystem::path snapshot_path(const std::filesystem::path& run, int64_t images);
+std::string numbered(std::string_view stem, int64_t images, std::string_view extension);  // fakes-000012.png
+
+// Makes snapshot-latest.safetensors the same file as `snapshot`, at once.
+void publish_latest(const std::filesystem::path& snapshot);
+void prune_snapshots(const std::filesystem::path& run, int keep);  // 0: all stay
+
+// Cuts what stats.jsonl says about `tick` and later: a killed run had gone on after its last snapshot.
+void rewind_stats(const std::filesystem::path& run, int64_t tick);
+
+}  // namespace firn

@@ -1,0 +1,47 @@
+// A snapshot is one safetensors file: G.*, D.*, G_ema.* under NVIDIA's names in OIHW, with the constant buffers that
+// other programs expect; training state under state.*; the options as JSON in the metadata. Written whole or not at
+// all.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "io/safetensors.h"
+#include "training/state.h"
+
+namespace firn {
+
+inline constexpr const char* snapshot_format = "firn-1";
+
+void save_snapshot(const std::filesystem::path& path, const TrainOptions& options, const TrainState& state);
+
+// IoError when the file is not a snapshot.
+TrainOptions snapshot_options(const std::map<std::string, std::string>& metadata, std::string_view name);
+inline TrainOptions snapshot_options(const SafetensorsFile& file) { return snapshot_options(file.metadata, file.name); }
+
+// Loads every parameter and buffer from PREFIX.NAME. IoError unless names and shapes agree exactly.
+void load_network(const Parameters& parameters, const SafetensorsFile& file, const std::string& prefix);
+
+// The state that was saved, bit for bit; `state` was made with the same model and freezing.
+void restore(TrainState& state, const SafetensorsFile& file);
+
+struct TransferReport {
+  struct Network {
+    std::string name, source;  // "G_ema" may come from "G"
+    int64_t copied = 0;
+    std::vector<std::pair<std::string, std::string>> skipped, fresh;  // of the file, of the network; with the reason
+  };
+  std::vector<Network> networks;
+};
+std::string to_string(const TransferReport& report);
+
+// Starts `state` from another run's weights: what fits by name and shape is copied, the rest keeps its fresh values.
+// IoError when nothing fits at all.
+TransferReport transfer(TrainState& state, const SafetensorsFile& file);
+
+// The tensor of one parameter as files hold it, and back.
+StoredTensor stored(const Parameter& parameter);
+void load(const Parameter& parameter, const SafetensorsFile& file, const std::string& name);
+
+}  // namespace firn

@@ -1,0 +1,169 @@
+#include "training/trainer.h"
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "engine/error.h"
+#include "io/files.h"
+#include "kernels/memory.h"
+#include "training/run_folder.h"
+#include "training/snapshot.h"
+
+namespace firn {
+
+Trainer::Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr<const Dataset> dataset, RunLog& log,
+                 RunSettings settings)
+    : options_(options),
+      state_(state),
+      dataset_(std::move(dataset)),
+      log_(log),
+      settings_(std::move(settings)),
+      layout_(sheet_layout(options, state.device())),
+      loader_(dataset_, {.batch = options.batch, .seed = options.seed, .threads = settings_.workers}),
+      iteration_(options, state, *dataset_, loader_),
+      first_image_(state.counters.images),
+      first_image_of_tick_(state.counters.images) {
+  loader_.seek(state_.data);
+}
+
+void Trainer::say(const std::string& line) {
+  clear_progress();
+  fmt::print("{}\n", line);
+  std::fflush(stdout);
+  log_.text(line);
+}
+
+bool Trainer::tick_is_over() const {  // the first tick is one iteration, to show soon that all is well
+  const Counters& c = state_.counters;
+  return done() || c.tick == 0 || double(c.images) >= double(c.tick_start) + options_.kimg_per_tick * 1000;
+}
+
+void Trainer::prepare() {
+  write_text(settings_.dir / "training_options.json", to_json(options_).dump(2) + "\n");
+  if (!settings_.in_place) {
+    save_png(settings_.dir / "reals.png", reals_sheet(*dataset_, layout_));
+    save_png(settings_.dir / "fakes-init.png", fakes_sheet(state_.ema, options_, layout_));
+  }
+  start_ = tick_began_ = Clock::now();
+}
+
+Outcome Trainer::run() {
+  if (done() && state_.counters.images > 0) {
+    say(fmt::format("nothing to do: {:.1f} of {:g} kimg are done; a larger --kimg goes on",
+                    double(state_.counters.images) / 1000, options_.kimg));
+    return Outcome::finished;
+  }
+  prepare();
+  while (!done()) {
+    iteration_.run();
+    if (tick_is_over())
+      end_tick();
+    else
+      show_progress();
+    if (settings_.stop && *settings_.stop && !done()) {
+      save();
+      return Outcome::stopped;
+    }
+  }
+  if (state_.counters.iteration == 0) save();
+  summarize();
+  return Outcome::finished;
+}
+
+void Trainer::end_tick() {
+  Counters& c = state_.counters;
+  const double spent = seconds_since(tick_began_);
+  trained_seconds_ += spent;
+  const Stats stats = tick_stats(state_, iteration_,
+                                 {.total = seconds_since(start_),
+                                  .tick = spent,
+                                  .maintenance = maintenance_,
+                                  .images = c.images - first_image_of_tick_});
+  const Clock::time_point maintenance_began = Clock::now();
+  say(tick_line(stats, options_));
+  log_.stats(stats_record(stats));
+  for (const auto& [name, stat] : stats) log_.events().scalar(name, float(stat.mean()), c.images / 1000);
+  if (const auto bad = dataset_->bad_images(); bad.size() > bad_images_) {
+    say(fmt::format("{} broken images skipped so far; the last is {}: {}", bad.size(), bad.back().first,
+                    bad.back().second));
+    bad_images_ = bad.size();
+  }
+  check_health(stats);
+
+  const int64_t finished_tick = c.tick++;
+  c.tick_start = c.images;
+  state_.stats.clear();
+  kernels::reset_peak();
+  if (bad_ticks_ == 0 && (done() || (finished_tick > 0 && finished_tick % options_.snap == 0))) save();
+  log_.flush();
+  maintenance_ = seconds_since(maintenance_began);
+  tick_began_ = Clock::now();
+  first_image_of_tick_ = c.images;
+}
+
+void Trainer::check_health(const Stats& stats) {
+  bool bad = false;
+  for (const char* name : {"Loss/G/loss", "Loss/D/loss"})
+    if (const auto it = stats.find(name); it != stats.end()) bad |= it->second.mostly_not_finite();
+  bad_ticks_ = bad ? bad_ticks_ + 1 : 0;
+  if (bad_ticks_ < options_.abort_after && !(bad && done())) return;
+  throw Error(
+      fmt::format("the run diverged at {:.1f} kimg: losses were not finite through {} tick(s); what was saved before "
+                  "in {} is kept; "
+                  "try a smaller --lr or a larger --gamma",
+                  double(state_.counters.images) / 1000, bad_ticks_, settings_.dir.string()));
+}
+
+void Trainer::save() {
+  for (const Parameters* p : {&state_.g.parameters(), &state_.d.parameters(), &state_.ema.parameters()})
+    if (!all_finite(*p))
+      throw Error(fmt::format(
+          "the run diverged at {:.1f} kimg: weights are not finite; not saved, what was saved before in {} is kept",
+          double(state_.counters.images) / 1000, settings_.dir.string()));
+  const std::filesystem::path path = snapshot_path(settings_.dir, state_.counters.images);
+  save_snapshot(path, options_, state_);
+  publish_latest(path);
+  prune_snapshots(settings_.dir, options_.keep);
+  const Image fakes = fakes_sheet(state_.ema, options_, layout_);
+  save_png(settings_.dir / numbered("fakes", state_.counters.images, "png"), fakes);
+  log_.events().image("fakes", fakes, state_.counters.images / 1000);
+  say("saved " + path.string());
+}
+
+void Trainer::show_progress() {
+  if (!settings_.live || seconds_since(last_shown_) < 0.2) return;
+  last_shown_ = Clock::now();
+  const double kimg = double(state_.counters.images) / 1000;
+  const double speed = double(state_.counters.images - first_image_of_tick_) / seconds_since(tick_began_);
+  const Stats& s = state_.stats;
+  fmt::print("\r\033[Kkimg {:.2f}/{:g}  {:.1f} img/s  eta {}  G {:.3f}  D {:.3f}", kimg, options_.kimg, speed,
+             duration((options_.kimg - kimg) * 1000 / speed), mean_of(s, "Loss/G/loss"), mean_of(s, "Loss/D/loss"));
+  std::fflush(stdout);
+  line_open_ = true;
+}
+
+void Trainer::clear_progress() {
+  if (line_open_) fmt::print("\r\033[K");
+  line_open_ = false;
+}
+
+void Trainer::summarize() {
+  const int64_t images = state_.counters.images - first_image_;
+  const Parameters d = state_.d.parameters().without_buffers();
+  const double speed = trained_seconds_ > 0 ? double(images) / trained_seconds_ : 0, memory = process_memory().peak_gb;
+  nlohmann::json summary = {{"kimg", double(state_.counters.images) / 1000},
+                            {"seconds", seconds_since(start_)},
+                            {"images_per_second", speed},
+                            {"peak_memory_gb", memory},
+                            {"d_parameters", d.count()},
+                            {"d_parameters_trainable", d.trainable().count()},
+                            {"g_parameters", state_.g.parameters().without_buffers().count()},
+                            {"g_parameters_trainable", state_.g.parameters().trainable().count()}};
+  for (const Iteration::Timing& t : iteration_.timings()) summary[std::string(t.name) + "_ms"] = t.mean();
+  write_text(settings_.dir / "summary.json", summary.dump(2) + "\n");
+  say(fmt::format("done: {:.1f} kimg in {}, {:.1f} img/s, peak memory {:.2f} GB, {} of {} parameters of D trained",
+                  double(state_.counters.images) / 1000, duration(seconds_since(start_)), speed, memory,
+                  d.trainable().count(), d.count()));
+}
+
+}  // namespace firn

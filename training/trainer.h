@@ -1,0 +1,65 @@
+// The training loop: iterations, ticks, snapshots and what the run folder shows of them.
+#pragma once
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <memory>
+
+#include "io/run_log.h"
+#include "training/report.h"
+#include "training/sampling.h"
+
+namespace firn {
+
+struct RunSettings {
+  std::filesystem::path dir;
+  bool in_place = false;                             // a run continues in the folder that it began in
+  int workers = 2;                                   // threads that decode images
+  const volatile std::sig_atomic_t* stop = nullptr;  // set: finish the iteration, save, return
+  bool live = false;                                 // one line that rewrites itself, besides a line a tick
+};
+
+enum class Outcome { finished, stopped };
+
+class Trainer {
+ public:
+  // `state` is fresh, transferred or restored; the loader takes up at state.data.
+  Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr<const Dataset> dataset, RunLog& log,
+          RunSettings settings);
+
+  // Error when the run diverges: losses not finite through abort_after ticks, or weights not finite. The snapshots
+  // that were saved before stay.
+  Outcome run();
+
+  void say(const std::string& line);  // to the console and to log.txt
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  double seconds_since(Clock::time_point t) const { return std::chrono::duration<double>(Clock::now() - t).count(); }
+  bool done() const { return double(state_.counters.images) >= options_.kimg * 1000; }
+  bool tick_is_over() const;
+  void prepare();
+  void end_tick();
+  void check_health(const Stats& stats);
+  void save();
+  void show_progress();
+  void clear_progress();
+  void summarize();
+
+  const TrainOptions& options_;
+  TrainState& state_;
+  std::shared_ptr<const Dataset> dataset_;
+  RunLog& log_;
+  RunSettings settings_;
+  SheetLayout layout_;
+  Loader loader_;
+  Iteration iteration_;
+  Clock::time_point start_ = Clock::now(), tick_began_ = start_, last_shown_{};
+  int64_t first_image_ = 0, first_image_of_tick_ = 0;
+  double maintenance_ = 0, trained_seconds_ = 0;
+  int bad_ticks_ = 0;
+  size_t bad_images_ = 0;
+  bool line_open_ = false;
+};
+
+}  // namespace firn
