@@ -1,38 +1,95 @@
+#include "kernels/team.h"
 #include "kernels/upfirdn2d.h"
 
-#include "kernels/team.h"
-
 namespace firn::kernels {
+
+namespace {
+
+// One output pixel, `width` channels from c on. U is `up` where it is 1 or 2, which turns the divisions by it into
+// shifts; 0 for any other.
+template <int U, class T, int width>
+FIRN_DEVICE void filter_pixel(const Upfirdn2d<T>& k, const T* image, int64_t base_y, int64_t base_x, int64_t c,
+                              T* out) {
+  using A = acc_t<T>;
+  const int up = U ? U : k.up;
+  A s[width] = {};
+  for (int i = 0; i < k.taps; ++i) {
+    const int64_t uy = base_y + i;
+    if (uy < 0 || (up > 1 && uy % up) || uy / up >= k.H) continue;
+    const T* row = image + uy / up * k.W * k.C + c;
+    for (int j = 0; j < k.taps; ++j) {
+      const int64_t ux = base_x + j;
+      if (ux < 0 || (up > 1 && ux % up) || ux / up >= k.W) continue;
+      const A f = k.gain * k.f[i] * k.f[j];
+      const T* p = row + ux / up * k.C;
+      for (int v = 0; v < width; ++v) s[v] += f * A(p[v]);
+    }
+  }
+  for (int v = 0; v < width; ++v) out[v] = T(s[v]);
+}
+
+// Four taps, no zeros inserted: the sums over a column are shared by the four outputs that it belongs to.
+template <class T, int width>
+FIRN_DEVICE void filter_row(const Upfirdn2d<T>& k, const T* image, int64_t base_y, int64_t c, T* row) {
+  using A = acc_t<T>;
+  A column[4][width] = {};
+  const auto next = [&](int64_t x) {
+    for (int j = 0; j < 3; ++j)
+      for (int v = 0; v < width; ++v) column[j][v] = column[j + 1][v];
+    A s[width] = {};
+    if (x >= 0 && x < k.W) {
+      for (int i = 0; i < 4; ++i) {
+        const int64_t y = base_y + i;
+        if (y < 0 || y >= k.H) continue;
+        const T* p = image + (y * k.W + x) * k.C + c;
+        const A f = k.gain * k.f[i];
+        for (int v = 0; v < width; ++v) s[v] += f * A(p[v]);
+      }
+    }
+    for (int v = 0; v < width; ++v) column[3][v] = s[v];
+  };
+  int64_t x = -k.pad_x;
+  for (int j = 0; j < 4 - k.down; ++j) next(x++);
+  for (int64_t ox = 0; ox < k.OW; ++ox) {
+    for (int j = 0; j < k.down; ++j) next(x++);
+    T* out = row + ox * k.C + c;
+    for (int v = 0; v < width; ++v)
+      out[v] = T(k.f[0] * column[0][v] + k.f[1] * column[1][v] + k.f[2] * column[2][v] + k.f[3] * column[3][v]);
+  }
+}
+
+}  // namespace
 
 template <class T>
 template <class Team>
 FIRN_DEVICE void Upfirdn2d<T>::operator()(Team t) const {
-  using A = acc_t<T>;
   const int64_t n = t.block() / OH, oy = t.block() % OH;
   const int64_t base_y = oy * down - pad_y;
-  const T* xn = x + n * H * W * C;
+  const T* image = x + n * H * W * C;
   T* row = y + t.block() * OW * C;
-  // Few channels: threads share out pixels and channels together. Many: a vector of channels at a time.
-  const auto pixel = [&](int64_t ox, int64_t c, auto width) {
-    A s[width] = {};
-    const int64_t base_x = ox * down - pad_x;
-    for (int i = 0; i < taps; ++i) {
-      const int64_t uy = base_y + i;
-      if (uy < 0 || uy % up || uy / up >= H) continue;
-      for (int j = 0; j < taps; ++j) {
-        const int64_t ux = base_x + j;
-        if (ux < 0 || ux % up || ux / up >= W) continue;
-        const A k = gain * f[i] * f[j];
-        const T* p = xn + (uy / up * W + ux / up) * C + c;
-        for (int v = 0; v < width; ++v) s[v] += k * A(p[v]);
-      }
+  constexpr bool wide = Team::vector > 1;  // one thread walks a whole row; on CUDA threads share out its pixels
+  if (wide && C >= 16 && up == 1 && taps == 4 && down <= 4) {
+    for_vectors(t, C, [&](int64_t c, auto width) { filter_row<T, width>(*this, image, base_y, c, row); });
+    return;
+  }
+  const auto pixels = [&](auto known_up) {
+    constexpr int U = known_up;
+    if (!wide || C < 16) {
+      for (int64_t q = t.rank(); q < OW * C; q += t.size())
+        filter_pixel<U, T, 1>(*this, image, base_y, q / C * down - pad_x, q % C, row + q);
+    } else {
+      for (int64_t ox = 0; ox < OW; ++ox)
+        for_vectors(t, C, [&](int64_t c, auto width) {
+          filter_pixel<U, T, width>(*this, image, base_y, ox * down - pad_x, c, row + ox * C + c);
+        });
     }
-    for (int v = 0; v < width; ++v) row[ox * C + c + v] = T(s[v]);
   };
-  if (C < Team::vector || Team::vector == 1) {
-    for (int64_t q = t.rank(); q < OW * C; q += t.size()) pixel(q / C, q % C, std::integral_constant<int, 1>{});
+  if (up == 1) {
+    pixels(std::integral_constant<int, 1>{});
+  } else if (up == 2) {
+    pixels(std::integral_constant<int, 2>{});
   } else {
-    for (int64_t ox = 0; ox < OW; ++ox) for_vectors(t, C, [&](int64_t c, auto width) { pixel(ox, c, width); });
+    pixels(std::integral_constant<int, 0>{});
   }
 }
 

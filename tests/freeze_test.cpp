@@ -16,8 +16,15 @@ namespace {
 const Device cpu = Device::cpu();
 
 StyleGan2Options small(DType type = DType::f32) {
-  return {.height = 32, .z_dim = 16, .w_dim = 16, .channel_base = 256, .channel_max = 16, .mapping_layers = 2,
-          .mbstd_group = 4, .type = type, .seed = 7};
+  return {.height = 32,
+          .z_dim = 16,
+          .w_dim = 16,
+          .channel_base = 256,
+          .channel_max = 16,
+          .mapping_layers = 2,
+          .mbstd_group = 4,
+          .type = type,
+          .seed = 7};
 }
 
 Tensor normal(Shape shape, uint64_t seed, DType type = DType::f32) {
@@ -27,8 +34,10 @@ Tensor normal(Shape shape, uint64_t seed, DType type = DType::f32) {
 
 struct Networks {
   explicit Networks(DType type = DType::f32) : g(small(type), cpu), d(small(type), cpu) {
-    in = {.z = normal({4, 16}, 1, type), .images = normal({4, 32, 32, 3}, 2, type),
-          .pl_noise = normal({4, 32, 32, 3}, 3, type), .noise = NoiseMode::constant};
+    in = {.z = normal({4, 16}, 1, type),
+          .images = normal({4, 32, 32, 3}, 2, type),
+          .pl_noise = normal({4, 32, 32, 3}, 3, type),
+          .noise = NoiseMode::constant};
     pl_mean = Tensor::zeros({1}, type, cpu);
   }
   StyleGan2Generator g;
@@ -129,7 +138,9 @@ TEST(Freeze, AFrozenPrefixIsReleasedDuringForward) {
   const StyleGan2Discriminator d(o, cpu);
   const Tensor images = normal({4, 64, 64, 3}, 1, DType::f64);
   const size_t activation = 4 * 64 * 64 * static_cast<size_t>(o.channels(64)) * sizeof(double);  // of the first layer
-  struct Use { size_t held, peak; };
+  struct Use {
+    size_t held, peak;
+  };
   const auto forward = [&] {
     const size_t before = kernels::memory_use().live;
     kernels::reset_peak();
@@ -141,7 +152,7 @@ TEST(Freeze, AFrozenPrefixIsReleasedDuringForward) {
   const Use rest = forward();
   d.parameters()("b4.*").freeze();
   const Use none = forward();
-EXPECT_GT(all.held, 3 * activation);
+  EXPECT_GT(all.held, 3 * activation);
   EXPECT_LT(rest.held, activation / 4);
   EXPECT_LT(none.held, 1000u);
   EXPECT_LT(rest.peak, activation * 36 / 10);  // an input, its skip of half the size, and a layer's two stages
@@ -231,8 +242,8 @@ TEST(FreezeOptions, BlocksAreThoseOfTheHighestResolution) {
 // The published table of frozen numbers at 256x256: --freezed 13 is the FreezeD paper's four blocks.
 TEST(FreezeOptions, LayersAreCountedAsStylegan2AdaDoes) {
   const StyleGan2Discriminator d({.height = 256}, cpu);
-  for (const auto& [layers, count] : std::map<int, int64_t>{{1, 256}, {4, 119232}, {7, 594752}, {10, 2496064},
-                                                            {13, 7477824}, {16, 12459584}, {19, 17441344}})
+  for (const auto& [layers, count] : std::map<int, int64_t>{
+           {1, 256}, {4, 119232}, {7, 594752}, {10, 2496064}, {13, 7477824}, {16, 12459584}, {19, 17441344}})
     EXPECT_EQ(d.parameters().matching(freeze_d_layers(d, layers)).count(), count) << layers;
   EXPECT_THROW(freeze_d_layers(d, 20), ConfigError);
 

@@ -66,8 +66,11 @@ class GoldenTest : public testing::TestWithParam<Case> {
     load(d_.parameters(), "D.");
     for (const std::string pattern : options_["frozen"])
       (pattern[0] == 'G' ? g_.parameters() : d_.parameters()).matching({pattern.substr(2)}).freeze();
-    loss_ = {.r1_gamma = options_["gamma"], .pl_weight = options_["pl_weight"], .pl_decay = options_["pl_decay"],
-             .g_reg_interval = options_["g_reg_interval"], .d_reg_interval = options_["d_reg_interval"]};
+    loss_ = {.r1_gamma = options_["gamma"],
+             .pl_weight = options_["pl_weight"],
+             .pl_decay = options_["pl_decay"],
+             .g_reg_interval = options_["g_reg_interval"],
+             .d_reg_interval = options_["d_reg_interval"]};
     pl_mean_ = Tensor::zeros({1}, GetParam().type, Device::cpu());
   }
 
@@ -102,8 +105,10 @@ class GoldenTest : public testing::TestWithParam<Case> {
   }
 
   PhaseResult run_phase(const std::string& phase, const std::string& prefix) {
-    PhaseInputs in{.gen_labels = one_hot(prefix + "gen_labels"), .images = input(prefix + "images"),
-                   .labels = one_hot(prefix + "labels"), .noise = NoiseMode::constant};
+    PhaseInputs in{.gen_labels = one_hot(prefix + "gen_labels"),
+                   .images = input(prefix + "images"),
+                   .labels = one_hot(prefix + "labels"),
+                   .noise = NoiseMode::constant};
     if (phase != "Dreg") in.z = input(prefix + "z." + phase);
     if (phase == "Gmain") return g_main(g_, d_, in, loss_);
     if (phase == "Dmain") return d_main(g_, d_, in, loss_);
@@ -203,7 +208,10 @@ TEST_P(GoldenTest, TwoIterationsMatch) {
   }
   EXPECT_EQ(g_adam.repaired() + d_adam.repaired(), 0);
 
-  struct Network { std::string prefix; const Parameters& parameters; };
+  struct Network {
+    std::string prefix;
+    const Parameters& parameters;
+  };
   for (const auto& [prefix, parameters] : {Network{"after.G.", g_.parameters()}, Network{"after.D.", d_.parameters()},
                                            Network{"after.G_ema.", average.parameters()}})
     for (const Parameter& p : parameters)

@@ -133,6 +133,7 @@ std::vector<OpCase> make_cases() {
        2.0 * 8 * 1024 * 9 * 512 * 512},
       fir("upfirdn2d_blur", {2, 5, 4, 3}, {8, 33, 33, 512},
           {.pad_x0 = 1, .pad_x1 = 1, .pad_y0 = 1, .pad_y1 = 1, .gain = 4}),
+      fir("upfirdn2d_blur_wide", {1, 5, 4, 20}, {8, 65, 65, 128}, {.pad_x0 = 2, .pad_x1 = 2, .pad_y0 = 2, .pad_y1 = 2}),
       fir("upfirdn2d_up2", {2, 3, 4, 2}, {8, 16, 16, 512},
           {.up = 2, .pad_x0 = 2, .pad_x1 = 1, .pad_y0 = 2, .pad_y1 = 1, .gain = 4}),
       fir("upfirdn2d_down2", {2, 6, 4, 70}, image, {.down = 2, .pad_x0 = 1, .pad_x1 = 1, .pad_y0 = 1, .pad_y1 = 1}),

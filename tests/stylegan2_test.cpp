@@ -16,8 +16,14 @@ namespace {
 const Device cpu = Device::cpu();
 
 StyleGan2Options small() {
-  return {.height = 32, .z_dim = 16, .w_dim = 16, .channel_base = 256, .channel_max = 16, .mapping_layers = 2,
-          .mbstd_group = 2, .seed = 7};
+  return {.height = 32,
+          .z_dim = 16,
+          .w_dim = 16,
+          .channel_base = 256,
+          .channel_max = 16,
+          .mapping_layers = 2,
+          .mbstd_group = 2,
+          .seed = 7};
 }
 
 Tensor normal(Shape shape, uint64_t seed, DType type = DType::f32) {
@@ -66,8 +72,12 @@ TEST(StyleGan2, CountsAreThoseOfThePublishedConfigurations) {
   const std::vector<Counts> published = {
       {"paper256", {.height = 256, .mapping_layers = 8}, 24767458, 175568, 24001089, 14},
       {"auto at 64", {.height = 64, .mapping_layers = 2}, 22243608, 11632, 23407361, 10},
-      {"cifar", {.height = 32, .channel_base = 32768, .mapping_layers = 2, .d_architecture = Architecture::orig},
-       19947539, 3392, 20720641, 8},
+      {"cifar",
+       {.height = 32, .channel_base = 32768, .mapping_layers = 2, .d_architecture = Architecture::orig},
+       19947539,
+       3392,
+       20720641,
+       8},
   };
   for (const auto& [name, options, g_count, g_buffers, d_count, num_ws] : published) {
     const StyleGan2Generator g(options, cpu);
@@ -82,7 +92,9 @@ TEST(StyleGan2, CountsAreThoseOfThePublishedConfigurations) {
 }
 
 TEST(StyleGan2, ImagesOfEveryShapePassThroughBothNetworks) {
-  struct Size { int height, width, channels, start_height, start_width; };
+  struct Size {
+    int height, width, channels, start_height, start_width;
+  };
   for (const auto [height, width, channels, start_height, start_width] :
        {Size{8, 8, 1, 4, 4}, Size{16, 32, 3, 4, 8}, Size{32, 16, 4, 8, 4}, Size{16, 24, 3, 4, 6}})
     for (const Architecture a : {Architecture::orig, Architecture::skip, Architecture::resnet}) {
