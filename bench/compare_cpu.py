@@ -1,0 +1,63 @@
+"""Firn beside PyTorch on this CPU: the same StyleGAN2 iteration, in turns, in one run.
+
+  python3 bench/compare_cpu.py --bench build/bin/train_bench --out bench/results/cpu.json
+"""
+import argparse
+import datetime
+import json
+import pathlib
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).parent
+
+
+def run(command):
+    print("$", " ".join(map(str, command)), file=sys.stderr, flush=True)
+    return json.loads(subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
+def cpu_model():
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bench", default="build/bin/train_bench", help="Firn's train_bench")
+    parser.add_argument("--sizes", default="32/16384,32/8192,64/16384,64/8192", help="resolution/channel_base, ...")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--torch-options", default="", help="more options for pytorch_baseline.py, such as a fixed --format and --fir")
+    parser.add_argument("--out", help="where to write the rows as JSON")
+    args = parser.parse_args()
+    common = ["--batch", args.batch, "--threads", args.threads, "--repeats", args.repeats, "--json"]
+    rows = []
+    for size in args.sizes.split(","):
+        resolution, base = size.split("/")
+        shape = ["--resolution", resolution, "--channel-base", base, *common]
+        torch = [sys.executable, HERE / "pytorch_baseline.py", *shape, *args.torch_options.split()]
+        runs = {
+            "firn fp32": [args.bench, *shape, "--type", "f32"],
+            "firn bf16": [args.bench, *shape, "--type", "bf16"],
+            "torch default": [*torch, "--modulation", "default"],
+            "torch improved": [*torch, "--modulation", "improved"],
+        }
+        results = {name: run(command) for name, command in runs.items()}
+        for name, r in results.items():
+            row = {"run": name, "resolution": int(resolution), "channel_base": int(base), "batch": args.batch}
+            row |= {k: round(r[k], 1) for k in ("Gmain_ms", "Greg_ms", "Dmain_ms", "Dreg_ms", "iteration_ms", "images_per_s", "peak_mb")}
+            row["vs_torch_default"] = round(results["torch default"]["iteration_ms"] / r["iteration_ms"], 2)
+            row["vs_torch_improved"] = round(results["torch improved"]["iteration_ms"] / r["iteration_ms"], 2)
+            rows.append(row)
+            print("| " + " | ".join(str(v) for v in row.values()) + " |", flush=True)
+    if args.out:
+        result = {"device": cpu_model(), "threads": args.threads, "date": datetime.date.today().isoformat(),
+                  "command": " ".join(["python3", "bench/compare_cpu.py", *sys.argv[1:]]), "rows": rows}
+        pathlib.Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        pathlib.Path(args.out).write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
