@@ -12,7 +12,7 @@ int threads() { return omp_get_max_threads(); }
 
 void wait_politely(char** argv) {
   if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
-  setenv("GOMP_SPINCOUNT", "1000", 1);
+  setenv("GOMP_SPINCOUNT", "50000", 1);
   execv("/proc/self/exe", argv);  // returns only where it failed; then the run goes on as it is
 }
 

@@ -94,14 +94,6 @@ void release([[maybe_unused]] const Stream& stream, void* block, size_t bytes) {
   }
 }
 
-void trim() {
-  Pool& p = pool();
-  std::lock_guard lock(p.mutex);
-  for (auto& [size, blocks] : p.free_blocks)
-    for (void* block : blocks) std::free(block);
-  p.free_blocks.clear();
-}
-
 MemoryUse memory_use() {
   std::lock_guard lock(pool().mutex);
   return pool().use;
