@@ -33,7 +33,7 @@ FIRN_DEVICE void Adam<T>::operator()(Team t) const {
   int64_t bad = 0;
   T *p = e.p, *m = e.m, *v = e.v;
   const T* grad = e.g;
-  // A block is walked in strips: first repair and count, then a loop without branches that vectorises.
+  // Non-finite values are counted first: a block without any, the usual one, then needs no repair.
   for (int64_t i = first + t.rank(); i < last; i += t.size()) {
     const T g = grad[i];
     bad += !(std::fabs(g) <= T(3.4e38));
@@ -52,7 +52,7 @@ FIRN_DEVICE void Adam<T>::operator()(Team t) const {
       p[i] -= step * mi / (std::sqrt(vi) * root + eps_);
     }
   };
-  // beta1 = 0 needs no first moment: half the memory traffic.
+  // beta1 = 0 needs no first moment, and saves reading and writing it.
   b1 == 0 ? update(std::false_type{}) : update(std::true_type{});
   bad = t.sum(bad);
   if (t.rank() == 0) repaired[t.block()] = bad;

@@ -1,5 +1,5 @@
-// Weight gradients in bf16 on Intel's AMX tiles, 1.5 (stride 1) to 4 times (stride 2) as fast as oneDNN 2.6. CPU only:
-// here the tile is the algorithm, and the definition is kernels/conv.cu.
+// Weight gradients in bf16 on Intel's AMX tiles, for shapes that oneDNN 2.6 does slowly: strided and small ones above
+// all. CPU only: here the tile is the algorithm, and the definition is kernels/conv.cu.
 #pragma once
 #include "kernels/conv.h"
 
