@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
 #include "kernels/memory.h"
 
@@ -26,8 +25,8 @@ namespace {
 
 constexpr int64_t kBlock = 32;      // channels of a block: two tiles
 constexpr int64_t kTilePairs = 16;  // inner pairs that one tile multiplication consumes
-constexpr int64_t kChunkTiles =
-    8;  // inner tiles that all taps share before the next: both operands stay in the first-level cache
+constexpr int64_t kChunkTiles = 8;  // inner tiles that a row of taps shares: operands and sums stay in the first cache
+constexpr int64_t kBandTiles = 64;  // inner tiles that a group of blocks shares: operands stay in the second cache
 
 // Pixels in the order of the packed operands: a row is [column][image pair]; `big` splits its columns by their residue
 // modulo the stride, so that the columns which one tap reads are neighbours.
@@ -68,21 +67,47 @@ void pack_big(const Layout& l, const bf16* big, uint32_t* packed) {
     }
 }
 
+// Rows to columns of 16 x 16 words: blocks off the diagonal change places, at four sizes.
+FIRN_AMX_TARGET void transpose(const uint32_t* in, int64_t in_stride, uint32_t* out) {
+  typedef uint32_t Row __attribute__((vector_size(64)));
+  Row r[16];
+  for (int i = 0; i < 16; ++i) std::memcpy(&r[i], in + i * in_stride, sizeof r[i]);
+  constexpr Row lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+#pragma GCC unroll 4
+  for (uint32_t size = 8; size > 0; size /= 2) {
+    // Where each lane comes from: 0..15 are the first row's, 16..31 the second's.
+    const Row upper = lane + (lane & size) / size * (16 - size), lower = upper + size;
+#pragma GCC unroll 16
+    for (uint32_t i = 0; i < 16; ++i) {
+      if (i & size) continue;
+      const Row a = r[i], b = r[i + size];
+      r[i] = __builtin_shuffle(a, b, upper);
+      r[i + size] = __builtin_shuffle(a, b, lower);
+    }
+  }
+  std::memcpy(out, r, sizeof r);
+}
+
 // [block][tile of 16 pairs][half][channel][pair] of `small`: tiles of the left operand, channels by rows.
-void pack_small(const Layout& l, const bf16* small, uint32_t* packed) {
+FIRN_AMX_TARGET void pack_small(const Layout& l, const bf16* small, uint32_t* packed) {
   const ConvProblem& p = l.p;
   const int64_t blocks = p.O / kBlock;
 #pragma omp parallel for collapse(2) schedule(static)
   for (int64_t b = 0; b < blocks; ++b)
     for (int64_t y = 0; y < p.OH; ++y) {
-      uint32_t* row = packed + b * l.small_block + y * l.small_row * kBlock;
+      uint32_t* tile = packed + b * l.small_block + y * l.small_row * kBlock;
+      uint32_t pairs[kTilePairs * kBlock];
+      int64_t k = 0;
       for (int64_t x = 0; x < p.OW; ++x)
         for (int64_t n = 0; n < l.pairs; ++n) {
-          const int64_t k = x * l.pairs + n;
-          uint32_t* tile = row + k / kTilePairs * kTilePairs * kBlock + k % kTilePairs;
           const bf16* first = small + (((2 * n) * p.OH + y) * p.OW + x) * p.O + b * kBlock;
           const bf16* second = first + p.OH * p.OW * p.O;
-          for (int64_t o = 0; o < kBlock; ++o) tile[o * kTilePairs] = pair(first[o], second[o]);
+          for (int64_t o = 0; o < kBlock; ++o) pairs[k * kBlock + o] = pair(first[o], second[o]);
+          if (++k < kTilePairs) continue;
+          transpose(pairs, kBlock, tile);
+          transpose(pairs + 16, kBlock, tile + 16 * kTilePairs);
+          tile += kTilePairs * kBlock;
+          k = 0;
         }
     }
 }
@@ -125,45 +150,69 @@ FIRN_AMX_TARGET void multiply(const Layout& l, const uint32_t* small_panel, cons
   _tile_stored(3, acc + 16 * kBlock + 16, acc_stride);
 }
 
-// One block of 32 x 32 channels, all taps.
-FIRN_AMX_TARGET void block_gradient(const Layout& l, const uint32_t* small_panel, const uint32_t* big_panel,
-                                    std::vector<float>& acc, float* dw, int64_t o0, int64_t i0) {
+// The inner index in bands of rows. Within a band, one row of taps runs over all chunks before the next.
+FIRN_AMX_TARGET void add_band(const Layout& l, const uint32_t* small_panel, const uint32_t* big_panel, int64_t band,
+                              int64_t band_end, float* acc) {
   const ConvProblem& p = l.p;
-  std::fill(acc.begin(), acc.end(), 0.0f);
   const int64_t tiles = l.small_row / kTilePairs;  // of a row; a chunk is a part of one row, or several whole rows
   const int64_t rows = std::max<int64_t>(1, kChunkTiles / tiles);
-  for (int64_t y = 0; y < p.OH; y += rows)
-    for (int64_t t = 0; t < tiles; t += kChunkTiles)
-      for (int ky = 0; ky < p.KH; ++ky)
+  for (int ky = 0; ky < p.KH; ++ky)
+    for (int64_t y = band; y < band_end; y += rows)
+      for (int64_t t = 0; t < tiles; t += kChunkTiles)
         for (int kx = 0; kx < p.KW; ++kx)
-          multiply(l, small_panel, big_panel, ky, kx, y, std::min(y + rows, p.OH), t, std::min(t + kChunkTiles, tiles),
-                   acc.data() + (ky * p.KW + kx) * kBlock * kBlock);
+          multiply(l, small_panel, big_panel, ky, kx, y, std::min(y + rows, band_end), t,
+                   std::min(t + kChunkTiles, tiles), acc + (ky * p.KW + kx) * kBlock * kBlock);
+}
+
+// The sums [tap][o][i] of one block to where dw has them.
+FIRN_AMX_TARGET void store_block(const ConvProblem& p, const float* acc, float* dw, int64_t o0, int64_t i0) {
   const int64_t taps = int64_t{p.KH} * p.KW;
   const float gain = static_cast<float>(p.gain);
-  for (int64_t t = 0; t < taps; ++t) {
-    const float* a = acc.data() + t * kBlock * kBlock;
-    for (int64_t o = 0; o < kBlock; ++o)
-      for (int64_t i = 0; i < kBlock; ++i) {
-        float* out = p.swapped ? dw + ((i0 + i) * taps + t) * p.O + o0 + o : dw + ((o0 + o) * taps + t) * p.I + i0 + i;
-        *out = gain * a[o * kBlock + i];
+  for (int64_t row = 0; row < kBlock; ++row)
+    for (int64_t t = 0; t < taps; ++t) {
+      const float* a = acc + t * kBlock * kBlock;
+      if (p.swapped) {
+        float* out = dw + ((i0 + row) * taps + t) * p.O + o0;
+        for (int64_t o = 0; o < kBlock; ++o) out[o] = gain * a[o * kBlock + row];
+      } else {
+        float* out = dw + ((o0 + row) * taps + t) * p.I + i0;
+        for (int64_t i = 0; i < kBlock; ++i) out[i] = gain * a[row * kBlock + i];
       }
-  }
+    }
 }
 
 FIRN_AMX_TARGET void all_blocks(const Layout& l, const uint32_t* small, const uint32_t* big, float* dw) {
   const ConvProblem& p = l.p;
-  const int64_t rows = p.O / kBlock, columns = p.I / kBlock;
+  const int64_t blocks_o = p.O / kBlock, blocks_i = p.I / kBlock;
+  const int64_t band_rows = std::max<int64_t>(1, kBandTiles / (l.small_row / kTilePairs));
+  // A group of blocks takes turns on each band; alone, a block keeps its sums nearer.
+  const bool bands = band_rows < p.OH;
+  const int64_t group_o = bands ? 2 : 1, group_i = bands ? 4 : 1;
+  const int64_t groups_o = (blocks_o + group_o - 1) / group_o, groups_i = (blocks_i + group_i - 1) / group_i;
+  const int64_t block_sums = p.KH * p.KW * kBlock * kBlock;
 #pragma omp parallel
   {
     const TileConfig config;
     _tile_loadconfig(&config);
-    std::vector<float> acc(static_cast<size_t>(p.KH * p.KW * kBlock * kBlock));
+    const size_t bytes = sizeof(float) * static_cast<size_t>(group_o * group_i * block_sums);
+    auto* sums = static_cast<float*>(allocate({}, bytes));
 #pragma omp for schedule(static)
-    for (int64_t q = 0; q < rows * columns; ++q) {
-      const int64_t o = q / columns, i = q % columns;
-      block_gradient(l, small + o * l.small_block, big + i * l.big_block, acc, dw, o * kBlock, i * kBlock);
+    for (int64_t q = 0; q < groups_o * groups_i; ++q) {
+      const int64_t o0 = q / groups_i * group_o, o1 = std::min(o0 + group_o, blocks_o);
+      const int64_t i0 = q % groups_i * group_i, i1 = std::min(i0 + group_i, blocks_i);
+      const auto each_block = [&](auto&& f) {
+        for (int64_t o = o0; o < o1; ++o)
+          for (int64_t i = i0; i < i1; ++i) f(o, i, sums + ((o - o0) * group_i + i - i0) * block_sums);
+      };
+      std::memset(sums, 0, bytes);
+      for (int64_t band = 0; band < p.OH; band += band_rows)
+        each_block([&](int64_t o, int64_t i, float* acc) {
+          add_band(l, small + o * l.small_block, big + i * l.big_block, band, std::min(band + band_rows, p.OH), acc);
+        });
+      each_block([&](int64_t o, int64_t i, float* acc) { store_block(p, acc, dw, o * kBlock, i * kBlock); });
     }
     _tile_release();
+    release({}, sums, bytes);
   }
 }
 
