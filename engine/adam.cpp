@@ -3,7 +3,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "kernels/adam.h"
 #include "kernels/memory.h"
 
@@ -26,9 +26,9 @@ int64_t blocks_for(int64_t count, int64_t chunk) { return (count + chunk - 1) / 
 
 Adam::Adam(Parameters parameters, AdamOptions options) : parameters_(std::move(parameters)), options_(options) {
   for (const Parameter& p : parameters_) {
-    m_.push_back(Tensor::zeros(p.value().shape(), p.value().type(), p.value().device()));
-    v_.push_back(m_.back().like());
-    v_.back().copy_from(m_.back());
+    const auto zeros = [&] { return Tensor::zeros(p.value().shape(), p.value().type(), p.value().device()); };
+    m_.push_back(options_.beta1 > 0 ? zeros() : Tensor{});
+    v_.push_back(zeros());
   }
 }
 
@@ -49,8 +49,8 @@ void Adam::step(const std::vector<Tensor>& gradients) {
         throw ShapeError(fmt::format("Adam: {} is {} {}, its gradient {} {}", p.name(), to_string(p.value().shape()),
                                      name_of(p.value().type()), to_string(gradients[i].shape()),
                                      name_of(gradients[i].type())));
-      table.push_back({p.value().mutable_as<T>(), gradients[i].as<T>(), m_[i].mutable_as<T>(), v_[i].mutable_as<T>(),
-                       p.count(), blocks});
+      table.push_back({p.value().mutable_as<T>(), gradients[i].as<T>(),
+                       m_[i].defined() ? m_[i].mutable_as<T>() : nullptr, v_[i].mutable_as<T>(), p.count(), blocks});
       blocks += blocks_for(p.count(), Kernel::chunk);
     }
     const Tensor entries = upload(table, device);

@@ -2,7 +2,7 @@
 
 #include <charconv>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "kernels/memory.h"
 
 namespace firn {

@@ -105,9 +105,9 @@ Tensor concat(const std::vector<Tensor>& xs, int axis);
 
 // --- composed (ops/composed.cpp)
 Tensor normalize_2nd_moment(const Tensor& x);  // [N,C]: x / sqrt(mean x^2 + 1e-8)
-// StyleGAN2's modulated convolution without what follows it: conv(x s, w); d is modulation_demod(w, s), for bias_act.
-Tensor demodulation(const Tensor& w,
-                    const Tensor& s);  // [N,O] = 1/sqrt(sum_i s^2 sum_k w^2 + 1e-8)   w [O,K,K,I], s [N,I]
+// What a modulated convolution is scaled by afterwards (bias_act's d): w [O,K,K,I], s [N,I] ->
+// [N,O] = 1 / sqrt(sum_i s^2 sum_k w^2 + 1e-8).
+Tensor demodulation(const Tensor& w, const Tensor& s);
 // Karras et al. 2018: appends `features` channels with the standard deviation over groups of samples n, n + N/group,
 // ... The batch is first cut in `segments` (reals and fakes in one batch do not mix).
 Tensor minibatch_stddev(const Tensor& x, int group, int features, int segments = 1);

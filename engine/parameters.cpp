@@ -2,12 +2,12 @@
 
 #include <fnmatch.h>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 
 namespace firn {
 
-Parameter::Parameter(std::string name, Tensor value, bool buffer)
-    : state_(std::make_shared<State>(State{std::move(name), std::move(value), buffer})) {
+Parameter::Parameter(std::string name, Tensor value, ParameterKind kind)
+    : state_(std::make_shared<State>(State{std::move(name), std::move(value), kind == ParameterKind::buffer})) {
   set_frozen(false);
 }
 

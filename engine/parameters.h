@@ -8,11 +8,13 @@
 
 namespace firn {
 
+enum class ParameterKind { weight, buffer };
+
 // A handle: copies refer to the same parameter. Buffers (w_avg, noise_const) are parameters that never train.
 class Parameter {
  public:
   Parameter() = default;
-  Parameter(std::string name, Tensor value, bool buffer = false);
+  Parameter(std::string name, Tensor value, ParameterKind kind = ParameterKind::weight);
 
   const std::string& name() const { return state_->name; }
   bool frozen() const { return state_->frozen || state_->buffer; }

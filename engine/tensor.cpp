@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "engine/tape.h"
 #include "kernels/elementwise.h"
 #include "kernels/memory.h"

@@ -87,7 +87,6 @@ class Tensor {
   Tensor view(Shape shape) const;
 
  private:
-  friend struct Node;
   Shape shape_;
   DType type_ = DType::f32;
   bool virtual_ = false;

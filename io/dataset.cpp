@@ -4,7 +4,7 @@
 #include <limits>
 #include <numeric>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "io/dataset_index.h"
 #include "io/files.h"
 
@@ -52,7 +52,7 @@ Dataset::Dataset(const DatasetOptions& options) : Dataset(open_source(options.pa
 Dataset::Dataset(std::unique_ptr<ImageSource> source, const DatasetOptions& options)
     : source_(std::move(source)), mirror_(options.mirror), resize_(options.resize) {
   const std::string& where = source_->where();
-  const bool read_labels = options.use_labels || !options.classes.empty();
+  const auto read_labels = options.use_labels || !options.classes.empty() ? ReadLabels::yes : ReadLabels::no;
   DatasetIndex index = index_dataset(*source_, read_labels);
   bad_ = std::move(index.bad);
   if (index.items.empty() && !bad_.empty())

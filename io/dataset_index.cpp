@@ -6,7 +6,7 @@
 #include <set>
 #include <thread>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "io/files.h"
 #include "io/json.h"
 
@@ -157,7 +157,7 @@ std::string reason_without_name(std::string_view message, std::string_view name)
   return std::string(message.starts_with(prefix) ? message.substr(prefix.size()) : message);
 }
 
-DatasetIndex index_dataset(const ImageSource& source, bool use_labels) {
+DatasetIndex index_dataset(const ImageSource& source, ReadLabels read_labels) {
   DatasetIndex index;
   std::vector<DatasetIndex::Item> candidates;
   const auto& entries = source.entries();
@@ -179,7 +179,7 @@ DatasetIndex index_dataset(const ImageSource& source, bool use_labels) {
     }
   });
 
-  if (use_labels) {
+  if (read_labels == ReadLabels::yes) {
     const auto from_json = labels_from_json(source);
     const Labels labels = from_json ? *from_json : labels_from_folders(candidates);
     index.class_names = labels.class_names;

@@ -34,6 +34,7 @@ Labels parse_labels(std::string_view json, std::string_view name);
 
 std::string reason_without_name(std::string_view message, std::string_view name);  // "NAME: reason" -> "reason"
 
-DatasetIndex index_dataset(const ImageSource& source, bool use_labels);
+enum class ReadLabels { no, yes };
+DatasetIndex index_dataset(const ImageSource& source, ReadLabels labels);
 
 }  // namespace firn

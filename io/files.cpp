@@ -11,7 +11,7 @@
 #include <ostream>
 #include <streambuf>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 
 namespace firn {
 namespace fs = std::filesystem;
@@ -50,7 +50,11 @@ void write_all(int fd, const char* data, size_t size, const fs::path& path) {
 
 // Some file systems cannot sync (EINVAL); that is no failure to write.
 void sync_descriptor(int fd, const fs::path& path) {
-  if (::fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP) fail("write", path, errno);
+  while (::fsync(fd) != 0) {
+    if (errno == EINTR) continue;
+    if (errno == EINVAL || errno == ENOTSUP) return;
+    fail("write", path, errno);
+  }
 }
 
 class FileBuffer : public std::streambuf {
@@ -157,8 +161,12 @@ void AtomicFile::commit() {
   if (::rename(s.temporary.c_str(), s.path.c_str()) != 0) fail("write", s.path, errno);
   s.committed = true;
   if (s.file.close() != 0) fail("write", s.path, errno);
-  const Descriptor directory(::open(directory_of(s.path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() >= 0) sync_descriptor(directory.get(), directory_of(s.path));
+  sync_directory(directory_of(s.path));
+}
+
+void sync_directory(const fs::path& path) {
+  const Descriptor directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() >= 0) sync_descriptor(directory.get(), path);
 }
 
 void atomic_write(const fs::path& path, const std::function<void(std::ostream&)>& writer) {

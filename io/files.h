@@ -38,6 +38,8 @@ std::vector<std::byte> read_bytes(const std::filesystem::path& path, int64_t lim
 std::vector<std::byte> read_head(const std::filesystem::path& path, int64_t count);  // fewer where the file is shorter
 std::string read_text(const std::filesystem::path& path);
 
+// After a rename in it: makes the names in a directory survive a power cut.
+void sync_directory(const std::filesystem::path& path);
 void make_directories(const std::filesystem::path& path);
 
 // Text from a file made safe for a terminal and one line: control characters become '?', long text is cut.

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <climits>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "io/files.h"
 
 namespace firn {

@@ -10,7 +10,7 @@
 #include <cstring>
 #include <memory>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "io/files.h"
 #include "io/images.h"
 
@@ -157,7 +157,9 @@ std::vector<std::byte> encode_png(const Image& image) {
     static_cast<std::vector<std::byte>*>(to)->insert(static_cast<std::vector<std::byte>*>(to)->end(), bytes,
                                                      bytes + size);
   };
-  if (image.pixels.empty() ||
+  // stb_image_write counts bytes in an int.
+  const bool too_large = (int64_t{image.width} * image.channels + 1) * image.height > INT_MAX;
+  if (image.pixels.empty() || too_large ||
       !stbi_write_png_to_func(append, &png, image.width, image.height, image.channels, image.pixels.data(), 0))
     throw IoError(fmt::format("cannot encode an image of {}x{}x{} as PNG", image.width, image.height, image.channels));
   return png;

@@ -44,7 +44,6 @@ Image upscale(const Image& image, int factor);  // nearest
 // Sheets: white where nothing covers it; channels follow the richest image.
 Image grid(std::span<const Image> tiles, int columns, int padding = 0);
 Image stack_vertical(std::span<const Image> images);
-Image stack_horizontal(std::span<const Image> images);
 Image with_title(const Image& image, std::string_view title,
                  int scale = 2);  // a strip above; smaller, then wider, to fit
 

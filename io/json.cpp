@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "io/files.h"
 
 namespace firn {
@@ -33,6 +33,15 @@ nlohmann::json parse_json(std::string_view text, std::string_view name, JsonLimi
     return Json::parse(text.begin(), text.end(), watch);
   } catch (const Json::exception& e) {
     throw IoError(fmt::format("{}: invalid JSON: {}", name, printable(e.what())));
+  }
+}
+
+bool is_utf8(std::string_view text) {
+  try {
+    nlohmann::json(text).dump();
+    return true;
+  } catch (const nlohmann::json::exception&) {
+    return false;
   }
 }
 

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "io/event.pb.h"
 
 namespace firn {
@@ -65,9 +65,9 @@ void cut_torn_line(const fs::path& path) {
   if (error) throw IoError(fmt::format("cannot write {}: {}", path.string(), error.message()));
 }
 
-fs::path ready(const fs::path& path, bool resume) {
+fs::path ready(const fs::path& path, AppendFile::Start start) {
   make_directories(path.parent_path());
-  if (resume) cut_torn_line(path);
+  if (start == AppendFile::Start::append) cut_torn_line(path);
   return path;
 }
 
@@ -107,10 +107,8 @@ void EventFile::image(std::string_view tag, const Image& image, int64_t step) {
   append(event);
 }
 
-RunLog::RunLog(const fs::path& run_dir, bool resume)
-    : log_(ready(run_dir / "log.txt", resume), resume ? AppendFile::Start::append : AppendFile::Start::empty),
-      stats_(ready(run_dir / "stats.jsonl", resume), resume ? AppendFile::Start::append : AppendFile::Start::empty),
-      events_(run_dir) {}
+RunLog::RunLog(const fs::path& run_dir, AppendFile::Start start)
+    : log_(ready(run_dir / "log.txt", start), start), stats_(ready(run_dir / "stats.jsonl", start), start), events_(run_dir) {}
 
 void RunLog::text(std::string_view line) { log_.write(std::string(line) + '\n'); }
 

@@ -33,9 +33,9 @@ class EventFile {
 
 class RunLog {
  public:
-  // Creates the directory. With `resume` log.txt and stats.jsonl grow (after cutting a line torn by a kill), without it
-  // they start empty. Either way the events go to a new file, as TensorBoard expects.
-  RunLog(const std::filesystem::path& run_dir, bool resume);
+  // Creates the directory. log.txt and stats.jsonl start empty, or grow after cutting a line torn by a kill. Either way
+  // the events go to a new file, as TensorBoard expects.
+  RunLog(const std::filesystem::path& run_dir, AppendFile::Start start);
   void text(std::string_view line);          // to log.txt, newline added
   void stats(const nlohmann::json& record);  // one line of stats.jsonl; NaN and infinity become null
   EventFile& events() { return events_; }

@@ -8,7 +8,7 @@
 #include <optional>
 #include <ostream>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "io/files.h"
 #include "io/json.h"
 
@@ -238,11 +238,6 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, std::string_
 
 SafetensorsFile read_safetensors(const fs::path& path) {
   return with_file(path, [&](int64_t size, const auto& read) { return read_tensors(size, path.string(), read); });
-}
-
-std::map<std::string, std::string> read_safetensors_metadata(const fs::path& path) {
-  return with_file(path,
-                   [&](int64_t size, const auto& read) { return read_header(size, path.string(), read).metadata; });
 }
 
 void write_safetensors(const fs::path& path, const SafetensorsFile& file) {

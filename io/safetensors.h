@@ -39,8 +39,6 @@ struct SafetensorsFile {
 
 SafetensorsFile read_safetensors(const std::filesystem::path& path);
 SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, std::string_view name);
-std::map<std::string, std::string> read_safetensors_metadata(
-    const std::filesystem::path& path);  // reads the header only
 
 // Atomic: the file is complete under its name, or the old one is still there.
 void write_safetensors(const std::filesystem::path& path, const SafetensorsFile& file);

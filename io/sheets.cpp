@@ -4,7 +4,7 @@
 
 #include <stb/stb_easy_font.h>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "io/images.h"
 
 namespace firn {
@@ -64,13 +64,6 @@ Image stack_vertical(std::span<const Image> images) {
   Image sheet(most(images, &Image::width), total(images, &Image::height), most(images, &Image::channels), 255);
   int top = 0;
   for (const Image& image : images) paste(sheet, image, 0, std::exchange(top, top + image.height));
-  return sheet;
-}
-
-Image stack_horizontal(std::span<const Image> images) {
-  Image sheet(total(images, &Image::width), most(images, &Image::height), most(images, &Image::channels), 255);
-  int left = 0;
-  for (const Image& image : images) paste(sheet, image, std::exchange(left, left + image.width), 0);
   return sheet;
 }
 

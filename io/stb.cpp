@@ -4,7 +4,7 @@
 #include <climits>
 #include <cstdlib>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 
 namespace {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <mutex>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "io/files.h"
 #include "io/image_source.h"
 

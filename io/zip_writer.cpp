@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "io/files.h"
 
 namespace firn {

@@ -48,7 +48,7 @@ FIRN_DEVICE void BiasActGrad<T>::operator()(Team t) const {
   using A = acc_t<T>;
   const int64_t first = t.block() * chunk;
   const int64_t last = first + chunk < count ? first + chunk : count;
-  const A limit = clamp < 0 ? A(INFINITY) : clamp;
+  const A limit = clamp < 0 ? A(INFINITY) : A(T(clamp));  // what BiasAct stored
   const A positive = gain, negative = gain * slope;
   for (int64_t i = first + t.rank(); i < last; i += t.size()) {
     const A v = A(y[i]);

@@ -18,7 +18,6 @@ struct ConvProblem {
   bool swapped = false;
   double gain = 1;
   DType type = DType::f32;  // of the activations; weights and their gradients are of acc_type(type)
-  double flops() const { return 2.0 * double(N) * double(OH) * double(OW) * double(O) * double(I) * KH * KW; }
 };
 
 // What a provider derived from weights (packed, scaled, rounded), kept until the weights change.

@@ -7,7 +7,7 @@
 #include <optional>
 #include <tuple>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "kernels/onednn.h"
 
 namespace firn::kernels::onednn {
@@ -114,14 +114,15 @@ void reorder(const memory::desc& from_md, const void* from, const memory::desc& 
 }
 
 // The caller's array in the layout that the primitive wants: itself, or a reordered copy that lives as long as this.
+enum class Use { input, output };
 class Operand {
  public:
-  Operand(const memory::desc& user, const memory::desc& wanted, const void* data, bool read)
+  Operand(const memory::desc& user, const memory::desc& wanted, const void* data, Use use)
       : user_(user), wanted_(wanted) {
     user_data_ = const_cast<void*>(data);
     if (user != wanted) {
       copy_.emplace(wanted);
-      if (read) reorder(user, data, wanted, copy_->data());
+      if (use == Use::input) reorder(user, data, wanted, copy_->data());
     }
   }
   void write_back() const {
@@ -161,7 +162,7 @@ void guarded(const char* what, const ConvProblem& p, F&& f) {
 void conv_forward(const ConvProblem& p, void* small, const void* big, const void* w, WeightCache& cache) {
   guarded("conv_forward", p, [&] {
     const Plan& plan = plan_for(p, Pass::forward);
-    const Operand x(plan.user_big, plan.big, big, true), y(plan.user_small, plan.small, small, false);
+    const Operand x(plan.user_big, plan.big, big, Use::input), y(plan.user_small, plan.small, small, Use::output);
     const Buffer scratch(plan.scratch);
     plan.primitive.execute(stream(),
                            {{DNNL_ARG_SRC, x.get()},
@@ -175,7 +176,7 @@ void conv_forward(const ConvProblem& p, void* small, const void* big, const void
 void conv_backward_data(const ConvProblem& p, void* big, const void* small, const void* w, WeightCache& cache) {
   guarded("conv_backward_data", p, [&] {
     const Plan& plan = plan_for(p, Pass::data);
-    const Operand gy(plan.user_small, plan.small, small, true), gx(plan.user_big, plan.big, big, false);
+    const Operand gy(plan.user_small, plan.small, small, Use::input), gx(plan.user_big, plan.big, big, Use::output);
     const Buffer scratch(plan.scratch);
     plan.primitive.execute(stream(),
                            {{DNNL_ARG_DIFF_DST, gy.get()},
@@ -189,7 +190,7 @@ void conv_backward_data(const ConvProblem& p, void* big, const void* small, cons
 void conv_backward_weights(const ConvProblem& p, void* dw, const void* big, const void* small) {
   guarded("conv_backward_weights", p, [&] {
     const Plan& plan = plan_for(p, Pass::weights);
-    const Operand x(plan.user_big, plan.big, big, true), gy(plan.user_small, plan.small, small, true);
+    const Operand x(plan.user_big, plan.big, big, Use::input), gy(plan.user_small, plan.small, small, Use::input);
     const Buffer scratch(plan.scratch), packed(plan.weights);
     plan.primitive.execute(stream(), {{DNNL_ARG_SRC, x.get()},
                                       {DNNL_ARG_DIFF_DST, gy.get()},

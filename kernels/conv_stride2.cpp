@@ -63,8 +63,20 @@ void conv_backward_data_by_phases(const Stream& stream, const ConvProblem& p, vo
     for (int b = 0; b < 2; ++b) {
       PhaseWeights& phase = phases[static_cast<size_t>(2 * a + b)];
       if (fresh) select_taps(stream, p, static_cast<const float*>(w), a, b, phase);
-      const ConvProblem q{p.N,   p.OH, p.OW,  p.O,   p.OH + 1 - a, p.OW + 1 - b, p.I,   2 - a,
-                          2 - b, 1,    1 - a, 1 - b, false,        p.gain,       p.type};
+      const ConvProblem q{.N = p.N,
+                          .H = p.OH,
+                          .W = p.OW,
+                          .I = p.O,
+                          .OH = p.OH + 1 - a,
+                          .OW = p.OW + 1 - b,
+                          .O = p.I,
+                          .KH = 2 - a,
+                          .KW = 2 - b,
+                          .stride = 1,
+                          .pad_y = 1 - a,
+                          .pad_x = 1 - b,
+                          .gain = p.gain,
+                          .type = p.type};
       conv_forward(stream, q, part, small, phase.data, phase.cache);
       dispatch(p.type, [&](auto tag) {
         using T = decltype(tag);

@@ -11,6 +11,7 @@
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #include <cpuid.h>
 #include <immintrin.h>
+#include <omp.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #define FIRN_AMX 1
@@ -190,12 +191,14 @@ FIRN_AMX_TARGET void all_blocks(const Layout& l, const uint32_t* small, const ui
   const int64_t group_o = bands ? 2 : 1, group_i = bands ? 4 : 1;
   const int64_t groups_o = (blocks_o + group_o - 1) / group_o, groups_i = (blocks_i + group_i - 1) / group_i;
   const int64_t block_sums = p.KH * p.KW * kBlock * kBlock;
-#pragma omp parallel
+  const size_t bytes = sizeof(float) * static_cast<size_t>(group_o * group_i * block_sums);
+  const int threads = omp_get_max_threads();
+  auto* all_sums = static_cast<char*>(allocate({}, bytes * static_cast<size_t>(threads)));
+#pragma omp parallel num_threads(threads)
   {
     const TileConfig config;
     _tile_loadconfig(&config);
-    const size_t bytes = sizeof(float) * static_cast<size_t>(group_o * group_i * block_sums);
-    auto* sums = static_cast<float*>(allocate({}, bytes));
+    auto* sums = reinterpret_cast<float*>(all_sums + bytes * static_cast<size_t>(omp_get_thread_num()));
 #pragma omp for schedule(static)
     for (int64_t q = 0; q < groups_o * groups_i; ++q) {
       const int64_t o0 = q / groups_i * group_o, o1 = std::min(o0 + group_o, blocks_o);
@@ -212,8 +215,8 @@ FIRN_AMX_TARGET void all_blocks(const Layout& l, const uint32_t* small, const ui
       each_block([&](int64_t o, int64_t i, float* acc) { store_block(p, acc, dw, o * kBlock, i * kBlock); });
     }
     _tile_release();
-    release({}, sums, bytes);
   }
+  release({}, all_sums, bytes * static_cast<size_t>(threads));
 }
 
 bool detect_amx() {

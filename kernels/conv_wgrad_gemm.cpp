@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "kernels/elementwise.h"
 #include "kernels/memory.h"
 

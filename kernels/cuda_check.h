@@ -2,7 +2,7 @@
 #pragma once
 #include <cuda_runtime_api.h>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 
 namespace firn {
 

@@ -13,7 +13,6 @@ struct GemmProblem {
   bool share_a, share_b;
   double alpha;
   DType type, y_type;
-  double flops() const { return 2.0 * double(batch) * double(M) * double(N) * double(K); }
 };
 
 void gemm(const Stream&, const GemmProblem&, void* y, const void* a, const void* b);

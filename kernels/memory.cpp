@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #ifdef FIRN_CUDA
 #include "kernels/cuda_check.h"
 #endif

@@ -1,6 +1,6 @@
 #include "kernels/run.h"
 
-#include "engine/error.h"
+#include "kernels/error.h"
 
 namespace firn {
 

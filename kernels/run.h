@@ -14,7 +14,7 @@ struct Stream {
   void* cuda = nullptr;  // cudaStream_t
 };
 
-// Counts launches by name while it lives (innermost scope wins). Tests assert on it; `--trace` prints it.
+// Counts launches by name while it lives (innermost scope wins). Tests assert on it.
 class LaunchCounter {
  public:
   LaunchCounter();

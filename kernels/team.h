@@ -17,11 +17,11 @@ struct CudaTeam {
   __device__ int rank() const { return threadIdx.x; }
   __device__ int size() const { return blockDim.x; }
   __device__ void sync() const { __syncthreads(); }
+  // Once a kernel: a second call would need a barrier before it overwrites what others still read.
   template <class T>
   __device__ T sum(T v) const {
     __shared__ T partial[32];
     for (int d = 16; d > 0; d /= 2) v += __shfl_xor_sync(0xffffffffu, v, d);
-    __syncthreads();  // an earlier sum() may still be reading partial[]
     if (rank() % 32 == 0) partial[rank() / 32] = v;
     __syncthreads();
     T total = 0;

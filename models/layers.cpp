@@ -3,7 +3,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 
 namespace firn {
 
@@ -26,11 +26,11 @@ Parameter ParameterMaker::constant(const std::string& name, Shape shape, double 
 }
 
 Parameter ParameterMaker::normal_buffer(const std::string& name, Shape shape) {
-  return add({name, randn(std::move(shape), rng_, type_, device_), true});
+  return add({name, randn(std::move(shape), rng_, type_, device_), ParameterKind::buffer});
 }
 
 Parameter ParameterMaker::zero_buffer(const std::string& name, Shape shape) {
-  return add({name, Tensor::zeros(std::move(shape), type_, device_), true});
+  return add({name, Tensor::zeros(std::move(shape), type_, device_), ParameterKind::buffer});
 }
 
 Tensor fully_connected(const Tensor& x, const Parameter& w, const Parameter& b, FullyConnected p) {

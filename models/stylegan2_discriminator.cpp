@@ -4,7 +4,7 @@
 #include <numbers>
 #include <ranges>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "models/layers.h"
 
 namespace firn {

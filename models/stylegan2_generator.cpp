@@ -3,7 +3,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "models/layers.h"
 
 namespace firn {

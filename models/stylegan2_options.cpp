@@ -1,7 +1,7 @@
 // What the options of StyleGAN2 imply, and which of them contradict each other.
 #include <algorithm>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "models/stylegan2.h"
 
 namespace firn {

@@ -1,6 +1,6 @@
 #include "models/weights.h"
 
-#include "engine/error.h"
+#include "kernels/error.h"
 
 namespace firn {
 namespace {

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <functional>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "kernels/memory.h"
 #include "training/phases.h"
 

@@ -89,7 +89,7 @@ class GoldenTest : public testing::TestWithParam<Case> {
     const StoredTensor& t = file_.at(name);
     Shape shape = t.shape;
     if (shape.size() == 4) shape = {shape[0], shape[2], shape[3], shape[1]};
-    const Parameter p(name, Tensor::zeros(shape, GetParam().type, Device::cpu()), true);
+    const Parameter p(name, Tensor::zeros(shape, GetParam().type, Device::cpu()), ParameterKind::buffer);
     load_file_order<double>(p, t.to_doubles());
     return p();
   }
@@ -123,7 +123,7 @@ class GoldenTest : public testing::TestWithParam<Case> {
   // The largest difference, relative to the largest expected value or to `floor`.
   double error(const Tensor& actual, const std::string& name, double floor) const {
     const StoredTensor& t = file_.at(name);
-    const Parameter p(name, actual.detach(), true);
+    const Parameter p(name, actual.detach(), ParameterKind::buffer);
     EXPECT_EQ(file_shape(p), t.shape) << name;
     const std::vector<double> a = to_file_order<double>(p), b = t.to_doubles();
     double difference = 0, scale = floor;

@@ -64,7 +64,7 @@ TEST(EventFile, RecordsAreFramedAndDecode) {
 
 TEST(RunLog, LinesAppearAtOnce) {
   Scratch dir;
-  RunLog log(dir / "00000-run", false);
+  RunLog log(dir / "00000-run", AppendFile::Start::empty);
   log.text("tick 0");
   log.stats({{"kimg", 1}, {"loss", std::nan("")}});
   EXPECT_EQ(read_text(dir / "00000-run/log.txt"), "tick 0\n");
@@ -74,16 +74,16 @@ TEST(RunLog, LinesAppearAtOnce) {
 
 TEST(RunLog, ResumeAppendsAfterCuttingATornLine) {
   Scratch dir;
-  { RunLog(dir.path(), false).stats({{"kimg", 1}}); }
+  { RunLog(dir.path(), AppendFile::Start::empty).stats({{"kimg", 1}}); }
   put(dir / "stats.jsonl", "{\"kimg\":1}\n{\"kim");
-  { RunLog(dir.path(), true).stats({{"kimg", 2}}); }
+  { RunLog(dir.path(), AppendFile::Start::append).stats({{"kimg", 2}}); }
   EXPECT_EQ(read_text(dir / "stats.jsonl"), "{\"kimg\":1}\n{\"kimg\":2}\n");
-  { RunLog(dir.path(), false); }
+  { RunLog(dir.path(), AppendFile::Start::empty); }
   EXPECT_EQ(read_text(dir / "stats.jsonl"), "");
 }
 
 TEST(RunLog, UnwritableDirectoryAndFullDiskAreErrors) {
-  EXPECT_MENTIONS(message_of([] { RunLog("/proc/firn-run", false); }), "/proc/firn-run");
+  EXPECT_MENTIONS(message_of([] { RunLog("/proc/firn-run", AppendFile::Start::empty); }), "/proc/firn-run");
   AppendFile full("/dev/full", AppendFile::Start::append);
   EXPECT_EQ(message_of([&] { full.write("x"); }), "cannot write /dev/full: No space left on device");
 }

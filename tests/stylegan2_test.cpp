@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "models/weights.h"
 #include "training/phases.h"
 

@@ -1,7 +1,7 @@
 // The tape's promises: what it visits, what it keeps, what it refuses.
 #include <gtest/gtest.h>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "engine/ops.h"
 #include "kernels/memory.h"
 

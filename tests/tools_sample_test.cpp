@@ -37,8 +37,12 @@ TEST_F(GanSample, WritesGridFilesAndRawImages) {
 }
 
 TEST_F(GanSample, ClassSelectsAndIsChecked) {
-  ASSERT_EQ(sample("--seeds 1 --class 0 --grid " + at("c0.png")).code, 0);
-  ASSERT_EQ(sample("--seeds 1 --class 1 --grid " + at("c1.png")).code, 0);
+  const auto image_of = [&](const std::string& arguments) {
+    EXPECT_EQ(sample(arguments + " --raw " + at("class.safetensors")).code, 0);
+    return read_safetensors(at("class.safetensors")).at("images").bytes;
+  };
+  EXPECT_NE(image_of("--seeds 1 --class 0"), image_of("--seeds 1 --class 1"));
+  EXPECT_EQ(image_of("--seeds 1 --class 1"), image_of("--seeds 1 --class 1"));
   const Ran ran = sample("--seeds 1 --class 2 --grid " + at("c2.png"));
   EXPECT_EQ(ran.code, 2);
   EXPECT_MENTIONS(ran.output, "classes 0 to 1");
@@ -71,7 +75,16 @@ TEST_F(GanSample, MixesAndInterpolates) {
   ASSERT_EQ(sample("--mix-rows 1,2 --mix-cols 3-5 --mix-layers 0-1 --grid " + at("mix.png")).code, 0);
   const Image mix = load_image(at("mix.png"));
   EXPECT_EQ(std::pair(mix.width, mix.height), std::pair(32, 24));
-  ASSERT_EQ(sample("--seeds 1,2,3 --interpolate 4 --outdir " + at("frames")).code, 0);
+  // All layers of the column's style give the column's image; none of them the row's.
+  for (const auto& [layers, same] : {std::pair{"0-3", "col0003.png"}, {"99", "row0001.png"}}) {
+    ASSERT_EQ(sample(fmt::format("--mix-rows 1 --mix-cols 3 --mix-layers {} --outdir {}", layers, at("mix"))).code, 0);
+    EXPECT_EQ(load_image(*scratch / "mix/0001-0003.png"), load_image(*scratch / "mix" / same)) << layers;
+  }
+  EXPECT_NE(load_image(*scratch / "mix/col0003.png"), load_image(*scratch / "mix/row0001.png"));
+  ASSERT_EQ(sample("--seeds 1,2,3 --interpolate 4 --class 0 --outdir " + at("frames")).code, 0);
+  ASSERT_EQ(sample("--seeds 1,2,3 --class 0 --outdir " + at("frames")).code, 0);
+  EXPECT_EQ(load_image(*scratch / "frames/frame00004.png"), load_image(*scratch / "frames/seed0002.png"));
+  EXPECT_NE(load_image(*scratch / "frames/frame00006.png"), load_image(*scratch / "frames/seed0002.png"));
   EXPECT_TRUE(fs::exists(*scratch / "frames/frame00011.png"));
   EXPECT_FALSE(fs::exists(*scratch / "frames/frame00012.png"));
 }

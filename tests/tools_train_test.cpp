@@ -122,7 +122,7 @@ int wait_for(pid_t child) {
 TEST_F(GanTrain, KilledRunResumesToTheSameEnd) {
   const pid_t child = start_and_wait(tiny_train(scratch), runs, 2);
   kill(child, SIGKILL);
-  wait_for(child);
+  ASSERT_EQ(wait_for(child), 128 + SIGKILL);
   const Ran resumed = tool("gan-train", fmt::format("--outdir '{}' --resume latest --threads 1", runs.string()));
   EXPECT_EQ(resumed.code, 0) << resumed.output;
   const fs::path killed = latest_snapshot(runs);

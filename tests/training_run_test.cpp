@@ -172,15 +172,26 @@ TEST(Iteration, LazyPhasesKeepTheirIntervals) {
 
 TEST(Iteration, GeneratedLabelsFollowTheData) {
   const Scratch scratch;
-  write_images(scratch / "data", 8, 8, 3, 1);
-  fs::create_directories(scratch / "data/class1");  // class 1 exists but is never seen
-  save_png(scratch / "data/class1/a.png", pattern(8, 8, 3));
+  write_images(scratch / "data", 4);
+  std::string labels;  // of two classes, the data has the second only
+  for (int i = 0; i < 4; ++i) labels += fmt::format("{}[\"class0/{:04}.png\", 1]", i ? ", " : "", i);
+  write_text(scratch / "data/dataset.json", "{\"labels\": [" + labels + "]}");
   TrainOptions o = tiny_options(scratch / "data");
   o.cond = o.data.use_labels = true;
   o.model.c_dim = 2;
   TinyRun run(o, scratch / "run");
   run.iterate(2);
-  EXPECT_EQ(run.state.stats["Loss/G/loss"].finite, 2);
+  const Parameters& targets = run.state.g_adam.targets();
+  for (size_t i = 0; i < targets.size(); ++i) {
+    if (targets[i].name() != "mapping.embed.weight") continue;
+    const std::vector<double> squares = run.state.g_adam.second_moment(i).to_doubles();  // [out,2]
+    for (size_t j = 0; j < squares.size(); j += 2) {
+      EXPECT_EQ(squares[j], 0);
+      EXPECT_GT(squares[j + 1], 0);
+    }
+    return;
+  }
+  FAIL() << "no label was embedded";
 }
 
 }  // namespace

@@ -56,8 +56,8 @@ TEST_F(Snapshot, MissingWrongOrForeignTensorsAreOneLine) {
     return message;
   };
   EXPECT_MENTIONS(broken([](auto& f) { f.tensors.erase("D.b4.out.weight"); }), "D.b4.out.weight");
-  EXPECT_MENTIONS(broken([](auto& f) { f.tensors.erase("state.G.exp_avg.mapping.fc0.weight"); }),
-                  "state.G.exp_avg.mapping.fc0.weight");
+  EXPECT_MENTIONS(broken([](auto& f) { f.tensors.erase("state.G.exp_avg_sq.mapping.fc0.weight"); }),
+                  "state.G.exp_avg_sq.mapping.fc0.weight");
   EXPECT_MENTIONS(broken([](auto& f) { f.tensors["D.b4.out.bias"].shape = {1, 1}; }), "expected [1]");
   EXPECT_MENTIONS(broken([](auto& f) { f.tensors["G.extra"] = f.tensors["D.b4.out.bias"]; }), "G.extra");
   EXPECT_MENTIONS(broken([](auto& f) { f.tensors["D.b8.resample_filter"].bytes[3] = std::byte{7}; }),

@@ -54,7 +54,7 @@ struct TinyRun {
   }
 
   Outcome run(const volatile std::sig_atomic_t* stop = nullptr) {
-    RunLog log(dir, false);
+    RunLog log(dir, AppendFile::Start::empty);
     testing::internal::CaptureStdout();
     Trainer trainer(options, state, data, log, {.dir = dir, .stop = stop});
     try {

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 
 namespace firn::tools {
 
@@ -52,7 +52,7 @@ int guarded(const char* tool, F&& body) {
   } catch (const ConfigError& e) {
     return fail(e.what(), 2);
   } catch (const std::bad_alloc&) {
-    return fail("out of memory; a smaller --batch-gpu needs less", 1);
+    return fail("out of memory; a smaller batch at once needs less (--batch-gpu of gan-train, --batch of gan-sample)", 1);
   } catch (const std::exception& e) {
     return fail(e.what(), 1);
   }

@@ -1,15 +1,14 @@
 // gan-data: looks into image sets and turns folders, zips and idx files into the zip layout that Firn trains from.
-#include <CLI/CLI.hpp>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <map>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "io/dataset_index.h"
 #include "io/files.h"
 #include "io/idx.h"
 #include "io/zip_writer.h"
+#include "tools/common.h"
 
 namespace fs = std::filesystem;
 using namespace firn;
@@ -32,6 +31,19 @@ std::string counted(const std::map<Key, int64_t>& counts) {
   std::string text;
   for (const auto& [key, count] : counts) text += fmt::format("{}{} ({})", text.empty() ? "" : ", ", key, count);
   return text;
+}
+
+// Moves the images that a header alone does not show to be broken to index.bad.
+void decode_all(const ImageSource& source, DatasetIndex& index) {
+  std::erase_if(index.items, [&](const DatasetIndex::Item& item) {
+    try {
+      decode_image(source.read(item.entry), item.name);
+      return false;
+    } catch (const IoError& e) {
+      index.bad.emplace_back(item.name, reason_without_name(e.what(), item.name));
+      return true;
+    }
+  });
 }
 
 // Up to `columns` images of every class, a titled row each.
@@ -77,7 +89,8 @@ struct Inspect {
 
   void run() const {
     const auto source = open_source(path);
-    const DatasetIndex index = index_dataset(*source, true);
+    DatasetIndex index = index_dataset(*source, ReadLabels::yes);
+    decode_all(*source, index);
     std::map<std::string, int64_t> sizes;
     std::map<int, int64_t> channels, labels;
     for (const auto& item : index.items) {
@@ -192,11 +205,6 @@ struct Idx {
   }
 };
 
-int fail(int code, std::string_view message) {
-  fmt::print(stderr, "gan-data: {}\n", message);
-  return code;
-}
-
 struct Montage {
   std::string destination;
   std::vector<std::string> panels;
@@ -236,29 +244,16 @@ int run_command(int argc, char** argv) {
   convert.add_to(app);
   idx.add_to(app);
   montage.add_to(app);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& e) {
-    app.exit(e);
-  } catch (const CLI::ParseError& e) {
-    return fail(2, fmt::format("{} (see gan-data --help)", e.what()));
-  }
+  bool proceed;
+  const int code = tools::parse(app, argc, argv, proceed);
+  if (code != 0) return code;
   if (std::fflush(stdout) != 0 || std::ferror(stdout))
-    return fail(1, fmt::format("cannot write the output: {}", std::strerror(errno)));
+    throw IoError(fmt::format("cannot write the output: {}", std::strerror(errno)));
   return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  // A closed pipe or a file-size limit then is a failed write with a message, not a death that leaves temporary files.
-  std::signal(SIGPIPE, SIG_IGN);
-  std::signal(SIGXFSZ, SIG_IGN);
-  try {
-    return run_command(argc, argv);
-  } catch (const Error& e) {
-    return fail(1, e.what());
-  } catch (const std::exception& e) {
-    return fail(1, fmt::format("unexpected failure: {}", e.what()));
-  }
+  return tools::guarded("gan-data", [&] { return run_command(argc, argv); });
 }

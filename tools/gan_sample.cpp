@@ -1,4 +1,7 @@
 // gan-sample: images from a snapshot: by seeds or given latents, as a grid or single files, mixed or interpolated.
+#include <unistd.h>
+
+#include <chrono>
 
 #include "engine/threads.h"
 #include "io/files.h"
@@ -185,38 +188,55 @@ class Sampler {
   Truncation truncation_;
 };
 
-void write_raw(const fs::path& path, const Tensor& images) {
+void write_raw(const fs::path& path, const std::vector<Tensor>& parts) {
   const NoGrad no_grad;
   SafetensorsFile file;
-  const Tensor nchw = permute(images, {0, 3, 1, 2});
-  file.tensors["images"] = images.type() == DType::f64
+  const Tensor nchw = permute(concat(parts, 0), {0, 3, 1, 2});
+  file.tensors["images"] = nchw.type() == DType::f64
                                ? StoredTensor::of(std::span<const double>(nchw.to_doubles()), nchw.shape())
                                : StoredTensor::of(std::span<const float>(nchw.to_floats()), nchw.shape());
   write_safetensors(path, file);
   fmt::print("wrote {}\n", path.string());
 }
 
-void write(const Arguments& a, const Tensor& images, const Sampler::Result& r) {
-  if (!a.raw.empty()) write_raw(a.raw, images);
-  if (a.grid.empty() && a.outdir.empty()) return;
-  const std::vector<Image> tiles = to_images(images);
+// Files of --outdir are written as they come; only a grid and a raw file need all images at once.
+void write(const Arguments& a, const StyleGan2Generator& g, const Sampler::Result& r, const SampleOptions& options) {
+  if (!a.outdir.empty()) make_directories(a.outdir);
+  const bool live = isatty(STDOUT_FILENO) && r.ws.dim(0) > options.batch;
+  const auto began = std::chrono::steady_clock::now();
+  std::vector<Image> tiles;
+  std::vector<Tensor> parts;
+  size_t done = 0;
+  synthesize(g, r.ws, options, [&](const Tensor& images) {
+    if (!a.raw.empty()) parts.push_back(images);
+    for (Image& image : to_images(images)) {
+      if (!a.outdir.empty()) save_png(fs::path(a.outdir) / (r.names[done] + ".png"), image);
+      if (!a.grid.empty()) tiles.push_back(std::move(image));
+      ++done;
+    }
+    if (!live) return;
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    const double speed = double(done) / seconds;
+    fmt::print("\r\033[K{}/{} images  {:.1f} img/s  eta {:.0f} s", done, r.ws.dim(0), speed,
+               double(r.ws.dim(0) - int64_t(done)) / speed);
+    std::fflush(stdout);
+  });
+  if (live) fmt::print("\r\033[K");
+  if (!a.raw.empty()) write_raw(a.raw, parts);
   if (!a.grid.empty()) {
     const int square = int(std::ceil(std::sqrt(double(tiles.size()))));
     const Image sheet = grid(tiles, a.columns ? a.columns : r.columns ? r.columns : square);
     save_png(a.grid, a.title.empty() ? sheet : with_title(sheet, a.title));
     fmt::print("wrote {}\n", a.grid);
   }
-  if (a.outdir.empty()) return;
-  make_directories(a.outdir);
-  for (size_t i = 0; i < tiles.size(); ++i) save_png(fs::path(a.outdir) / (r.names[i] + ".png"), tiles[i]);
-  fmt::print("wrote {} images to {}\n", tiles.size(), a.outdir);
+  if (!a.outdir.empty()) fmt::print("wrote {} images to {}\n", done, a.outdir);
 }
 
 int sample(const Arguments& a) {
   check(a);
   const NoiseMode noise = noise_mode(a.noise);
   if (a.threads > 0) set_threads(a.threads);
-  const Device device = a.device == "auto" ? Device::best() : Device::from_name(a.device);
+  const Device device = Device::from_name(a.device);
   const SafetensorsFile file = read_safetensors(a.snapshot);
   StyleGan2Options model = snapshot_options(file).model;
   if (model.type == DType::f32) model.activation_type = a.precision == "bf16" ? DType::bf16 : DType::f32;
@@ -230,7 +250,7 @@ int sample(const Arguments& a) {
                             : a.interpolate > 0   ? sampler.interpolated(seeds)
                                                   : sampler.by_seed(seeds);
   Rng rng{.seed = uint64_t(seeds[0])};
-  write(a, synthesize(g, r.ws, {.noise = noise, .rng = &rng, .batch = a.batch}), r);
+  write(a, g, r, {.noise = noise, .rng = &rng, .batch = a.batch});
   return 0;
 }
 

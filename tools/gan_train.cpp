@@ -3,6 +3,7 @@
 
 #include "engine/threads.h"
 #include "io/files.h"
+#include "kernels/conv_wgrad_amx.h"
 #include "tools/common.h"
 #include "training/run_folder.h"
 #include "training/snapshot.h"
@@ -114,14 +115,6 @@ std::pair<int, int> parse_pair(const std::string& text, const char* option, bool
   return {int(first[0]), int(second[0])};
 }
 
-bool has_amx_bf16() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("amx-bf16");
-#else
-  return false;
-#endif
-}
-
 // What the user asked for, or nothing.
 std::optional<DType> asked_precision(const Arguments& a) {
   if (int(a.fp32) + int(a.bf16) + int(!a.precision.empty()) > 1)
@@ -181,7 +174,7 @@ TrainOptions fresh_options(Arguments& a, const Device& device) {
   if (!a.g_arch.empty()) a.set.g_architecture = architecture_from_name(a.g_arch);
   if (!a.d_arch.empty()) a.set.d_architecture = architecture_from_name(a.d_arch);
   o.model.conv_clamp = a.conv_clamp.value_or(-1);
-  o.model.activation_type = asked_precision(a).value_or(!device.is_cuda() && has_amx_bf16() ? DType::bf16 : DType::f32);
+  o.model.activation_type = asked_precision(a).value_or(!device.is_cuda() && kernels::has_amx() ? DType::bf16 : DType::f32);
   apply_schedule(a, o);
   preset(o.cfg, 64);  // says at once that there is no such configuration
   return o;
@@ -269,7 +262,7 @@ std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& 
   text += fmt::format("training   {} kimg, batch {} ({} at once), lr {:g}, gamma {:.4g}, ema {:g} kimg, seed {}\n",
                       o.kimg, o.batch, o.batch_gpu, o.lr, o.loss.r1_gamma, o.ema_kimg, o.seed);
   text += fmt::format("machine    {}, {} threads, {} activations{}\n", device.name(), threads(),
-                      name_of(m.activation_type), device.is_cuda() || !has_amx_bf16() ? "" : " (the CPU has AMX)");
+                      name_of(m.activation_type), device.is_cuda() || !kernels::has_amx() ? "" : " (the CPU has AMX)");
   for (const auto& [name, table] : {std::pair{"G", freeze_table(s.g)}, {"D", freeze_table(s.d)}})
     text += table.frozen > 0 ? fmt::format("{}:\n{}", name, to_string(table))
                              : fmt::format("{}          {} parameters, all train\n", name, table.total);
@@ -279,7 +272,7 @@ std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& 
 int train(const CLI::App& app, Arguments& a) {
   check_contradictions(app, a);
   if (a.threads > 0) set_threads(a.threads);
-  const Device device = a.device == "auto" ? Device::best() : Device::from_name(a.device);
+  const Device device = Device::from_name(a.device);
 
   const bool in_place = a.resume == "latest";
   std::optional<SafetensorsFile> source;
@@ -313,7 +306,7 @@ int train(const CLI::App& app, Arguments& a) {
       in_place ? resumed.parent_path()
                : create_run_folder(a.outdir, a.run_name.empty() ? run_description(options, a.set) : a.run_name);
   if (in_place) rewind_stats(dir, state.counters.tick);
-  RunLog log(dir, in_place);
+  RunLog log(dir, in_place ? AppendFile::Start::append : AppendFile::Start::empty);
   Trainer trainer(options, state, data, log,
                   {.dir = dir,
                    .in_place = in_place,

@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/error.h"
+#include "io/json.h"
+#include "kernels/error.h"
 
 namespace firn {
 namespace {
@@ -128,6 +129,7 @@ void TrainOptions::check() const {
           fmt::format("the batch at once ({}) is not a multiple of the minibatch-std group ({}); set --batch-gpu or "
                       "--mbstd-group",
                       batch_gpu, model.mbstd_group));
+  require(is_utf8(data.path.string()) && is_utf8(init), "paths must be UTF-8, for they are kept as JSON");
   require(positive(lr), "--lr must be positive");
   require(not_negative(kimg), "--kimg must not be negative");
   require(not_negative(ema_kimg), "--ema-kimg must not be negative");

@@ -1,7 +1,8 @@
 // TrainOptions as JSON: the same keys in training_options.json and in a snapshot's metadata.
 #include <nlohmann/json.hpp>
 
-#include "engine/error.h"
+#include "kernels/error.h"
+#include "io/files.h"
 #include "training/config.h"
 
 namespace firn {
@@ -13,7 +14,7 @@ const char* name_of(Architecture architecture) {
 Architecture architecture_from_name(std::string_view name) {
   for (const Architecture a : {Architecture::orig, Architecture::skip, Architecture::resnet})
     if (name == name_of(a)) return a;
-  throw ConfigError(fmt::format("no architecture is called '{}'; there are orig, skip, resnet", name));
+  throw ConfigError(fmt::format("no architecture is called '{}'; there are orig, skip, resnet", printable(name)));
 }
 
 namespace {
@@ -21,7 +22,7 @@ namespace {
 DType type_from_name(std::string_view name) {
   for (const DType t : {DType::f32, DType::bf16, DType::f64})
     if (name == name_of(t)) return t;
-  throw ConfigError(fmt::format("no type is called '{}'", name));
+  throw ConfigError(fmt::format("no type is called '{}'", printable(name)));
 }
 
 }  // namespace

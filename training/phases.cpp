@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 
 namespace firn {
 namespace {
@@ -47,10 +47,11 @@ PhaseResult g_reg(StyleGan2Generator& g, Tensor& pl_mean, const PhaseInputs& in,
   const Tensor average = before + (length - before) * o.pl_decay;
   const Tensor penalty = mean(square(lengths - average));
   const Tensor loss = penalty * (o.pl_weight * o.g_reg_interval);
-  pl_mean.copy_from(average);
+  const double path_length = length.item();
+  if (std::isfinite(path_length)) pl_mean.copy_from(average);  // one overflow must not stay in the average for good
   return {.loss = loss.item(),
           .regularizer = penalty.item(),
-          .path_length = length.item(),
+          .path_length = path_length,
           .gradients = gradients_of(loss, in.weight, g.parameters())};
 }
 

@@ -1,5 +1,5 @@
-// The four phases of a StyleGAN2 iteration: losses and gradients, without the optimiser (spec of Karras et al. 2020,
-// section 1.6 in words: non-saturating logistic loss, lazy R1, lazy path-length regularisation).
+// The four phases of a StyleGAN2 iteration: losses and gradients, without the optimiser (Karras et al. 2020,
+// arXiv 1912.04958: non-saturating logistic loss, lazy R1, lazy path-length regularisation).
 #pragma once
 #include <string>
 #include <vector>

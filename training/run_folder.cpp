@@ -3,10 +3,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "io/files.h"
 
 namespace firn {
@@ -93,9 +94,12 @@ void publish_latest(const fs::path& snapshot) {
   std::error_code error;
   fs::remove(temporary, error);
   fs::create_hard_link(snapshot, temporary, error);
-  if (error) fs::copy_file(snapshot, temporary, fs::copy_options::overwrite_existing, error);  // no links here
-  if (!error) fs::rename(temporary, latest, error);
-  if (!error) return;
+  if (error) {  // a file system without links
+    std::ifstream source(snapshot, std::ios::binary);
+    return atomic_write(latest, [&](std::ostream& out) { out << source.rdbuf(); });
+  }
+  fs::rename(temporary, latest, error);
+  if (!error) return sync_directory(latest.parent_path());
   std::error_code ignored;
   fs::remove(temporary, ignored);
   throw IoError(fmt::format("{}: {}", latest.string(), error.message()));

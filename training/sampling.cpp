@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "training/iteration.h"
 #include "training/state.h"
 
@@ -14,13 +14,11 @@ Tensor styles(const StyleGan2Generator& g, const Tensor& z, const Tensor& labels
   return g.broadcast(g.map(z, labels), truncation);
 }
 
-Tensor synthesize(const StyleGan2Generator& g, const Tensor& ws, const SampleOptions& options) {
+void synthesize(const StyleGan2Generator& g, const Tensor& ws, const SampleOptions& options,
+                const std::function<void(const Tensor&)>& use) {
   const NoGrad no_grad;
-  std::vector<Tensor> parts;
   for (int64_t begin = 0; begin < ws.dim(0); begin += options.batch)
-    parts.push_back(
-        g.synthesize(slice(ws, 0, begin, std::min(begin + options.batch, ws.dim(0))), options.noise, options.rng));
-  return parts.size() == 1 ? parts[0] : concat(parts, 0);
+    use(g.synthesize(slice(ws, 0, begin, std::min(begin + options.batch, ws.dim(0))), options.noise, options.rng));
 }
 
 std::vector<Image> to_images(const Tensor& nhwc) {
@@ -48,7 +46,9 @@ Image fakes_sheet(const StyleGan2Generator& g, const TrainOptions& o, SheetLayou
   std::vector<int> classes(static_cast<size_t>(n));
   for (int i = 0; i < n && o.model.c_dim > 0; ++i) classes[size_t(i)] = i / layout.columns % o.model.c_dim;
   const Tensor ws = styles(g, z, one_hot(classes, o.model.c_dim, o.model.type, g.device()), {});
-  return grid(to_images(synthesize(g, ws, {})), layout.columns);
+  std::vector<Image> tiles;
+  synthesize(g, ws, {}, [&](const Tensor& images) { std::ranges::move(to_images(images), std::back_inserter(tiles)); });
+  return grid(tiles, layout.columns);
 }
 
 Image reals_sheet(const Dataset& dataset, SheetLayout layout) {

@@ -1,5 +1,6 @@
 // From latents to 8-bit images: what gan-sample and the sheets of a run share.
 #pragma once
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -16,8 +17,9 @@ struct SampleOptions {
   int batch = 16;      // at once
 };
 
-// ws [N,num_ws,w_dim] -> images [N,H,W,C], `batch` at a time, without a tape.
-Tensor synthesize(const StyleGan2Generator& g, const Tensor& ws, const SampleOptions& options);
+// ws [N,num_ws,w_dim] -> images [n,H,W,C], `batch` at a time, without a tape; each goes to `use` and is then forgotten.
+void synthesize(const StyleGan2Generator& g, const Tensor& ws, const SampleOptions& options,
+                const std::function<void(const Tensor&)>& use);
 // z [N,z_dim], one-hot labels or undefined -> ws, truncated.
 Tensor styles(const StyleGan2Generator& g, const Tensor& z, const Tensor& labels, Truncation truncation);
 

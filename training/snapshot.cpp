@@ -4,7 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "engine/error.h"
+#include "kernels/error.h"
+#include "io/files.h"
 #include "io/json.h"
 #include "models/weights.h"
 
@@ -66,17 +67,14 @@ std::vector<int64_t> numbers(const SafetensorsFile& file, const std::string& nam
 }
 
 // Moments as parameters of the same names, to use the same conversions.
-Parameter moment(Adam& adam, size_t i, bool second) {
-  return Parameter(adam.targets()[i].name(), second ? adam.second_moment(i) : adam.first_moment(i), true);
-}
-
 template <class F>
 void for_each_moment(Adam& adam, const std::string& network, F&& f) {
-  for (size_t i = 0; i < adam.targets().size(); ++i)
-    for (const bool second : {false, true}) {
-      const Parameter p = moment(adam, i, second);
-      f(p, "state." + network + (second ? ".exp_avg_sq." : ".exp_avg.") + p.name());
-    }
+  for (size_t i = 0; i < adam.targets().size(); ++i) {
+    const std::string& name = adam.targets()[i].name();
+    if (adam.first_moment(i).defined())
+      f(Parameter(name, adam.first_moment(i), ParameterKind::buffer), "state." + network + ".exp_avg." + name);
+    f(Parameter(name, adam.second_moment(i), ParameterKind::buffer), "state." + network + ".exp_avg_sq." + name);
+  }
 }
 
 void store_state(SafetensorsFile& file, TrainState& s) {
@@ -84,7 +82,7 @@ void store_state(SafetensorsFile& file, TrainState& s) {
     for_each_moment(*adam, name, [&](const Parameter& p, const std::string& key) { file.tensors[key] = stored(p); });
     file.tensors[fmt::format("state.{}.step", name)] = numbers({adam->step_count()});
   }
-  file.tensors["state.pl_mean"] = stored(Parameter("pl_mean", s.pl_mean, true));
+  file.tensors["state.pl_mean"] = stored(Parameter("pl_mean", s.pl_mean, ParameterKind::buffer));
   file.tensors["state.rng"] = numbers({int64_t(s.rng.seed), int64_t(s.rng.offset)});
   file.tensors["state.data"] = numbers({s.data.epoch, s.data.index});
   const Counters& c = s.counters;
@@ -101,7 +99,9 @@ void restore_stats(Stats& stats, const SafetensorsFile& file) {
   for (const auto& [name, tensor] : file.tensors) {
     if (!name.starts_with(prefix)) continue;
     const std::vector<double> v = tensor.to_doubles();
-    if (v.size() != 4) throw IoError(fmt::format("{}: {} should hold 4 numbers", file.name, name));
+    constexpr double most = 1e15;
+    if (v.size() != 4 || !(v[0] >= 0 && v[0] < most && v[1] >= 0 && v[1] < most))
+      throw IoError(fmt::format("{}: {} should hold two counts and two sums", file.name, printable(name)));
     stats[name.substr(prefix.size())] = {
         .finite = int64_t(v[0]), .not_finite = int64_t(v[1]), .sum = v[2], .squares = v[3]};
   }
@@ -154,7 +154,7 @@ void load_network(const Parameters& parameters, const SafetensorsFile& file, con
     if (it->first.ends_with(".resample_filter"))
       check_filter(file, it->first);
     else if (!expected.contains(it->first))
-      throw IoError(fmt::format("{}: {} is not part of this network", file.name, it->first));
+      throw IoError(fmt::format("{}: {} is not part of this network", file.name, printable(it->first)));
   }
 }
 
@@ -164,9 +164,11 @@ void restore(TrainState& s, const SafetensorsFile& file) {
   load_network(s.ema.parameters(), file, "G_ema");
   for (auto [adam, name] : {std::pair{&s.g_adam, "G"}, {&s.d_adam, "D"}}) {
     for_each_moment(*adam, name, [&](const Parameter& p, const std::string& key) { load(p, file, key); });
-    adam->set_step_count(numbers(file, fmt::format("state.{}.step", name), 1)[0]);
+    const int64_t step = numbers(file, fmt::format("state.{}.step", name), 1)[0];
+    if (step < 0) throw IoError(fmt::format("{}: a negative count of steps", file.name));
+    adam->set_step_count(step);
   }
-  load(Parameter("pl_mean", s.pl_mean, true), file, "state.pl_mean");
+  load(Parameter("pl_mean", s.pl_mean, ParameterKind::buffer), file, "state.pl_mean");
   const auto rng = numbers(file, "state.rng", 2), data = numbers(file, "state.data", 2),
              c = numbers(file, "state.counters", 5);
   for (const int64_t value : {data[0], data[1], c[0], c[1], c[2], c[3], c[4]})

@@ -3,13 +3,15 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "io/files.h"
 #include "kernels/memory.h"
 #include "training/run_folder.h"
 #include "training/snapshot.h"
 
 namespace firn {
+
+constexpr double kSaveSeconds = 900;  // a power cut costs no more, or one tick where that is longer
 
 Trainer::Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr<const Dataset> dataset, RunLog& log,
                  RunSettings settings)
@@ -26,10 +28,17 @@ Trainer::Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr
   loader_.seek(state_.data);
 }
 
+namespace {
+// Training goes on when nobody reads the console any more; log.txt has the lines.
+void console(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+}  // namespace
+
 void Trainer::say(const std::string& line) {
   clear_progress();
-  fmt::print("{}\n", line);
-  std::fflush(stdout);
+  console(line + "\n");
   log_.text(line);
 }
 
@@ -44,7 +53,7 @@ void Trainer::prepare() {
     save_png(settings_.dir / "reals.png", reals_sheet(*dataset_, layout_));
     save_png(settings_.dir / "fakes-init.png", fakes_sheet(state_.ema, options_, layout_));
   }
-  start_ = tick_began_ = Clock::now();
+  start_ = tick_began_ = last_saved_ = Clock::now();
 }
 
 Outcome Trainer::run() {
@@ -61,6 +70,7 @@ Outcome Trainer::run() {
     else
       show_progress();
     if (settings_.stop && *settings_.stop && !done()) {
+      check_health(state_.stats, true);
       save();
       return Outcome::stopped;
     }
@@ -84,29 +94,33 @@ void Trainer::end_tick() {
   log_.stats(stats_record(stats));
   for (const auto& [name, stat] : stats) log_.events().scalar(name, float(stat.mean()), c.images / 1000);
   if (const auto bad = dataset_->bad_images(); bad.size() > bad_images_) {
-    say(fmt::format("{} broken images skipped so far; the last is {}: {}", bad.size(), bad.back().first,
-                    bad.back().second));
+    say(fmt::format("{} broken images skipped so far; the last is {}: {}", bad.size(), printable(bad.back().first),
+                    printable(bad.back().second)));
     bad_images_ = bad.size();
   }
-  check_health(stats);
+  check_health(stats, done());
 
   const int64_t finished_tick = c.tick++;
   c.tick_start = c.images;
   state_.stats.clear();
   kernels::reset_peak();
-  if (bad_ticks_ == 0 && (done() || (finished_tick > 0 && finished_tick % options_.snap == 0))) save();
+  if (bad_ticks_ == 0 && (done() || finished_tick % options_.snap == 0 || seconds_since(last_saved_) > kSaveSeconds)) save();
   log_.flush();
   maintenance_ = seconds_since(maintenance_began);
   tick_began_ = Clock::now();
   first_image_of_tick_ = c.images;
 }
 
-void Trainer::check_health(const Stats& stats) {
+// A run that ends, or is ended, while its losses are not finite has nothing worth saving.
+void Trainer::check_health(const Stats& stats, bool ending) {
   bool bad = false;
   for (const char* name : {"Loss/G/loss", "Loss/D/loss"})
     if (const auto it = stats.find(name); it != stats.end()) bad |= it->second.mostly_not_finite();
-  bad_ticks_ = bad ? bad_ticks_ + 1 : 0;
-  if (bad_ticks_ < options_.abort_after && !(bad && done())) return;
+  if (bad)
+    ++bad_ticks_;
+  else if (!stats.empty())
+    bad_ticks_ = 0;
+  if (bad_ticks_ == 0 || (bad_ticks_ < options_.abort_after && !ending)) return;
   throw Error(
       fmt::format("the run diverged at {:.1f} kimg: losses were not finite through {} tick(s); what was saved before "
                   "in {} is kept; "
@@ -127,6 +141,7 @@ void Trainer::save() {
   const Image fakes = fakes_sheet(state_.ema, options_, layout_);
   save_png(settings_.dir / numbered("fakes", state_.counters.images, "png"), fakes);
   log_.events().image("fakes", fakes, state_.counters.images / 1000);
+  last_saved_ = Clock::now();
   say("saved " + path.string());
 }
 
@@ -136,14 +151,14 @@ void Trainer::show_progress() {
   const double kimg = double(state_.counters.images) / 1000;
   const double speed = double(state_.counters.images - first_image_of_tick_) / seconds_since(tick_began_);
   const Stats& s = state_.stats;
-  fmt::print("\r\033[Kkimg {:.2f}/{:g}  {:.1f} img/s  eta {}  G {:.3f}  D {:.3f}", kimg, options_.kimg, speed,
-             duration((options_.kimg - kimg) * 1000 / speed), mean_of(s, "Loss/G/loss"), mean_of(s, "Loss/D/loss"));
-  std::fflush(stdout);
+  console(fmt::format("\r\033[Kkimg {:.2f}/{:g}  {:.1f} img/s  eta {}  G {:.3f}  D {:.3f}", kimg, options_.kimg, speed,
+                      duration((options_.kimg - kimg) * 1000 / speed), mean_of(s, "Loss/G/loss"),
+                      mean_of(s, "Loss/D/loss")));
   line_open_ = true;
 }
 
 void Trainer::clear_progress() {
-  if (line_open_) fmt::print("\r\033[K");
+  if (line_open_) console("\r\033[K");
   line_open_ = false;
 }
 

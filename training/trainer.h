@@ -40,7 +40,7 @@ class Trainer {
   bool tick_is_over() const;
   void prepare();
   void end_tick();
-  void check_health(const Stats& stats);
+  void check_health(const Stats& stats, bool ending);
   void save();
   void show_progress();
   void clear_progress();
@@ -54,7 +54,7 @@ class Trainer {
   SheetLayout layout_;
   Loader loader_;
   Iteration iteration_;
-  Clock::time_point start_ = Clock::now(), tick_began_ = start_, last_shown_{};
+  Clock::time_point start_ = Clock::now(), tick_began_ = start_, last_shown_{}, last_saved_ = start_;
   int64_t first_image_ = 0, first_image_of_tick_ = 0;
   double maintenance_ = 0, trained_seconds_ = 0;
   int bad_ticks_ = 0;

@@ -1,7 +1,8 @@
 // Starting from another run's weights: copy what fits, say what does not.
 #include <set>
 
-#include "engine/error.h"
+#include "kernels/error.h"
+#include "io/files.h"
 #include "models/weights.h"
 #include "training/snapshot.h"
 
@@ -58,7 +59,7 @@ std::string to_string(const TransferReport& report) {
   std::string text;
   const auto list = [&](const char* what, const auto& entries) {
     for (size_t i = 0; i < std::min(entries.size(), shown); ++i)
-      text += fmt::format("  {:<18} {}: {}\n", what, entries[i].first, entries[i].second);
+      text += fmt::format("  {:<18} {}: {}\n", what, printable(entries[i].first), entries[i].second);
     if (entries.size() > shown) text += fmt::format("  {:<18} and {} more\n", what, entries.size() - shown);
   };
   for (const auto& n : report.networks) {

@@ -3,7 +3,7 @@
 #include <fmt/core.h>
 
 #include "engine/adam.h"
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "io/loader.h"
 #include "models/stylegan2.h"
 #include "training/snapshot.h"
@@ -13,7 +13,7 @@ using namespace firn;
 int main(int argc, char** argv) try {
   if (argc < 2) throw ConfigError("usage: example_freezed IMAGES.zip [SOURCE-SNAPSHOT]");
   const Device device = Device::best();  // a GPU if there is one
-  const StyleGan2Options options{.height = 64, .channel_base = 4096};
+  const StyleGan2Options options{.height = 64, .channel_base = 4096, .mapping_layers = 2};
   StyleGan2Generator g(options, device);
   StyleGan2Discriminator d(options, device);
   if (argc > 2) {

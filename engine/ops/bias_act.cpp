@@ -2,7 +2,7 @@
 // stored, so the one pass over gy that makes gt serves every gradient.
 #include "kernels/bias_act.h"
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "engine/ops.h"
 
 namespace firn {

@@ -1,6 +1,6 @@
 #include "engine/ops/broadcast.h"
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "kernels/elementwise.h"
 
 namespace firn::ops {

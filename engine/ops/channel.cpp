@@ -1,5 +1,5 @@
 // scale_channels and dot_pixels define each other's gradients.
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "engine/ops.h"
 #include "engine/ops/parts.h"
 #include "kernels/reduce.h"

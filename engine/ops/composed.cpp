@@ -1,5 +1,5 @@
 // Functions written in terms of other ops; their gradients of any order come for free.
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "engine/ops.h"
 
 namespace firn {

@@ -1,5 +1,5 @@
 // conv2d, conv2d_input_grad and conv2d_weight_grad define each other's gradients.
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "engine/ops.h"
 #include "kernels/conv.h"
 
@@ -13,8 +13,21 @@ kernels::ConvProblem problem(const Shape& x, const Shape& y, const Shape& w, con
   const Shape& big = p.transposed ? y : x;
   const Shape& small = p.transposed ? x : y;
   const int K = static_cast<int>(w[1]);
-  return {big[0], big[1],   big[2], big[3], small[1],     small[2], small[3], K,
-          K,      p.stride, p.pad,  p.pad,  p.transposed, p.gain,   type};
+  return {.N = big[0],
+          .H = big[1],
+          .W = big[2],
+          .I = big[3],
+          .OH = small[1],
+          .OW = small[2],
+          .O = small[3],
+          .KH = K,
+          .KW = K,
+          .stride = p.stride,
+          .pad_y = p.pad,
+          .pad_x = p.pad,
+          .swapped = p.transposed,
+          .gain = p.gain,
+          .type = type};
 }
 
 Shape output_shape(const Shape& x, const Shape& w, const Conv2d& p) {

@@ -1,7 +1,7 @@
 // Pointwise functions and casts.
 #include "kernels/elementwise.h"
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "engine/ops.h"
 #include "engine/ops/broadcast.h"
 

@@ -1,7 +1,7 @@
 // Moves without arithmetic.
 #include <numeric>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "engine/ops.h"
 #include "engine/ops/broadcast.h"
 

@@ -1,5 +1,5 @@
 // Products of matrices; NN, NT and TN are closed under differentiation.
-#include "engine/error.h"
+#include "kernels/error.h"
 #include "engine/ops.h"
 #include "kernels/gemm.h"
 

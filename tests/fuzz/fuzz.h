@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <span>
 
-#include "engine/error.h"
+#include "kernels/error.h"
 
 namespace firn {
 

@@ -1,0 +1,78 @@
+// Device memory, and who touched each byte of it last. Finds accesses outside every allocation or variable, misaligned
+// ones, reads of bytes that nobody wrote, and races: two accesses, one of them a write, with no barrier between them.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/ptx/module.h"
+
+namespace firn::ptx {
+
+enum class Access : uint8_t { read, write, atomic };
+
+// A thread at a moment: how many barriers of its block and of its warp it has passed.
+struct Actor {
+  uint32_t thread = 0, block_barriers = 0, warp_barriers = 0;
+};
+
+class Checker {
+ public:
+  Checker();
+  ~Checker();
+  Checker(const Checker&) = delete;
+  Checker& operator=(const Checker&) = delete;
+
+  // Addresses are never used again, so a stale one stays recognisable. Bytes start as NaN and unwritten.
+  void* allocate(size_t bytes);
+  void release(void* block);
+  // What the host copies in or out; throws Error when [p, p + bytes) is not within one allocation.
+  void host_access(const void* p, size_t bytes, Access access);
+  // Memory of a module's variables: written from the start.
+  void adopt(std::vector<std::byte>& variable);
+
+  void begin_launch(const Module& module, const Function& kernel);
+  void begin_block(uint64_t shared_bytes);
+
+  // The bytes at an address, after reporting what is wrong with touching them; null where there are none.
+  std::byte* touch(Space space, uint64_t address, size_t bytes, Access access, const Actor& actor, int place);
+  void report(const std::string& what, const Actor& actor, int place);
+  std::vector<std::string> take_findings();
+
+ private:
+  struct Touch {
+    uint32_t block = 0;  // counts all blocks of all launches; 0: nobody
+    uint32_t block_barriers = 0, warp_barriers = 0;
+    uint16_t thread = 0;
+    bool atomic = false;
+    int place = 0;
+  };
+  struct Cell {
+    Touch write, read[2];
+    bool written = false;
+  };
+  struct Region {
+    std::byte* bytes = nullptr;
+    std::vector<Cell> cells;
+  };
+
+  Region* region_at(uint64_t address);
+  bool ordered(const Touch& before, const Touch& now) const;
+  void check_cell(Cell& cell, const Touch& now, Access access, const Actor& actor, int place);
+
+  std::byte *reserved_, *next_;
+  std::map<uint64_t, Region> regions_;
+  Region* latest_ = nullptr;
+  Region shared_;
+  std::vector<std::byte> shared_bytes_;
+  const Module* module_ = nullptr;
+  const Function* kernel_ = nullptr;
+  uint32_t block_ = 0, first_block_ = 1;
+  std::set<std::string> seen_;
+  std::vector<std::string> findings_;
+};
+
+}  // namespace firn::ptx

@@ -1,0 +1,264 @@
+#include "tests/ptx/executor.h"
+
+#include <algorithm>
+
+#include "kernels/error.h"
+
+namespace firn::ptx {
+
+class Block {
+ public:
+  Block(const Module& module, const Function& entry, const Launch& launch, Checker& checker)
+      : module(module), launch(launch), checker(checker), entry(entry) {}
+
+  void run(Dim3 at) {
+    index = at;
+    barriers = 0;
+    checker.begin_block(entry.shared_bytes + launch.dynamic_shared);
+    const uint64_t threads = launch.block.count();
+    std::vector<Warp> warps;
+    for (uint64_t first = 0; first < threads; first += 32)
+      warps.emplace_back(*this, static_cast<uint32_t>(first),
+                         static_cast<uint32_t>(std::min<uint64_t>(32, threads - first)));
+    for (Warp& w : warps) std::fill_n(w.pc_, 32, entry.first);
+    do {
+      for (Warp& w : warps) w.run();
+    } while (pass_barrier(warps));
+  }
+
+  const Module& module;
+  const Launch& launch;
+  Checker& checker;
+  const Function& entry;
+  Dim3 index;
+  uint32_t barriers = 0;
+
+ private:
+  // Lets everybody on when all wait; false when all are done.
+  bool pass_barrier(std::vector<Warp>& warps) {
+    int at = -1;
+    bool left = false, apart = false;
+    Warp* waiting = nullptr;
+    for (Warp& w : warps)
+      for (int lane = 0; lane < 32; ++lane) {
+        if (!(w.all_ >> lane & 1)) continue;
+        left |= w.state_[lane] == Warp::State::done;
+        if (w.state_[lane] != Warp::State::at_block_barrier) continue;
+        apart |= at >= 0 && at != w.pc_[lane];
+        at = w.pc_[lane];
+        waiting = &w;
+      }
+    if (!waiting) return false;
+    waiting->current_ = at;
+    const int lane = std::countr_zero(waiting->all_);
+    if (left) waiting->report("barrier: threads that have left never come", lane);
+    if (apart) waiting->report("barrier: the threads of a block wait at different ones", lane);
+    ++barriers;
+    for (Warp& w : warps)
+      for (int i = 0; i < 32; ++i)
+        if (w.state_[i] == Warp::State::at_block_barrier) {
+          w.state_[i] = Warp::State::running;
+          ++w.pc_[i];
+        }
+    return true;
+  }
+};
+
+Warp::Warp(Block& block, uint32_t first_thread, uint32_t lanes)
+    : block_(block),
+      first_thread_(first_thread),
+      all_(lanes == 32 ? ~0u : (1u << lanes) - 1),
+      registers_(static_cast<size_t>(block.module.registers) * 32, 0xdeadbeefdeadbeef),
+      local_(32 * block.module.local_bytes),
+      parameters_(32 * block.module.parameter_bytes) {
+  for (int i = 0; i < 32; ++i) state_[i] = all_ >> i & 1 ? State::running : State::done;
+}
+
+uint64_t Warp::special(int reg, int lane) const {
+  const uint32_t thread = first_thread_ + static_cast<uint32_t>(lane);
+  const Dim3 &block = block_.launch.block, &grid = block_.launch.grid;
+  switch (reg) {
+    case 0:
+      return thread % block.x;
+    case 1:
+      return thread / block.x % block.y;
+    case 2:
+      return thread / block.x / block.y;
+    case 3:
+      return block_.index.x;
+    case 4:
+      return block_.index.y;
+    case 5:
+      return block_.index.z;
+    case 6:
+      return block.x;
+    case 7:
+      return block.y;
+    case 8:
+      return block.z;
+    case 9:
+      return grid.x;
+    case 10:
+      return grid.y;
+    case 11:
+      return grid.z;
+    case 12:
+      return static_cast<uint64_t>(lane);
+    case 13:
+      return first_thread_ / 32;
+    default:
+      return block_.entry.shared_bytes;  // where the dynamic part begins
+  }
+}
+
+Actor Warp::actor(int lane) const { return {first_thread_ + static_cast<uint32_t>(lane), block_.barriers, barriers_}; }
+
+void Warp::report(const std::string& what, int lane) {
+  block_.checker.report(what, actor(lane), block_.module.code[static_cast<size_t>(current_)].place);
+}
+
+std::byte* Warp::memory(Space space, const Operand& o, size_t bytes, Access access, int lane) {
+  uint64_t address = read<uint64_t>(o, lane);
+  if (space == Space::shared || space == Space::local)
+    address &= 0xffffffff;  // 32-bit registers hold such addresses too
+  return memory(space, address + static_cast<uint64_t>(o.offset), bytes, access, lane);
+}
+
+std::byte* Warp::memory(Space space, uint64_t address, size_t bytes, Access access, int lane) {
+  if (space == Space::generic && address >= kSharedWindow) {
+    space = address >= kLocalWindow ? Space::local : Space::shared;
+    address -= space == Space::local ? kLocalWindow : kSharedWindow;
+  }
+  const size_t place = static_cast<size_t>(lane);
+  if (space == Space::param || space == Space::local) {
+    const bool launched = space == Space::param && address >= kLaunchParameters;
+    if (launched) address -= kLaunchParameters;
+    const size_t size = launched                ? block_.launch.parameters.size()
+                        : space == Space::local ? block_.module.local_bytes
+                                                : block_.module.parameter_bytes;
+    if (address + bytes > size) {
+      report("access outside a thread's own memory", lane);
+      return nullptr;
+    }
+    if (launched) return const_cast<std::byte*>(block_.launch.parameters.data()) + address;
+    return (space == Space::local ? local_ : parameters_).data() + place * size + address;
+  }
+  return block_.checker.touch(space, address, bytes, access, actor(lane),
+                              block_.module.code[static_cast<size_t>(current_)].place);
+}
+
+void Warp::run() {
+  for (;;) {
+    int lowest = -1;
+    for (int i = 0; i < 32; ++i)
+      if (state_[i] == State::running && (lowest < 0 || pc_[i] < lowest)) lowest = pc_[i];
+    if (lowest < 0) return;
+    uint32_t lanes = 0;
+    int next = static_cast<int>(block_.module.code.size());  // where others wait
+    for (int i = 0; i < 32; ++i) {
+      if (state_[i] != State::running) continue;
+      if (pc_[i] == lowest)
+        lanes |= 1u << i;
+      else
+        next = std::min(next, pc_[i]);
+    }
+    // Straight on while nothing but these lanes' own code comes.
+    int pc = lowest;
+    while (pc < next && block_.module.code[static_cast<size_t>(pc)].flow == Instruction::Flow::next) {
+      step(pc, lanes);
+      ++pc;
+    }
+    for (int i = 0; i < 32; ++i)
+      if (lanes >> i & 1) pc_[i] = pc;
+    if (pc < next) step(pc, lanes);
+  }
+}
+
+// Flow::next leaves the places of the lanes to run().
+void Warp::step(int pc, uint32_t lanes) {
+  const Instruction& in = block_.module.code[static_cast<size_t>(pc)];
+  current_ = pc;
+  uint32_t active = lanes;
+  if (in.guard >= 0)
+    for (int i = 0; i < 32; ++i)
+      if ((registers_[index(in.guard, i)] & 1) == in.guard_negated) active &= ~(1u << i);
+  const auto advance = [&](uint32_t which) {
+    for (int i = 0; i < 32; ++i)
+      if (which >> i & 1) ++pc_[i];
+  };
+  switch (in.flow) {
+    case Instruction::Flow::next:
+      if (active) in.step(*this, active);
+      return;
+    case Instruction::Flow::branch:
+      for (int i = 0; i < 32; ++i)
+        if (lanes >> i & 1) pc_[i] = active >> i & 1 ? in.target : pc + 1;
+      return;
+    case Instruction::Flow::call:
+      advance(lanes);
+      call(in, active, pc);
+      return;
+    case Instruction::Flow::leave:
+      advance(lanes);
+      leave(active);
+      return;
+    case Instruction::Flow::block_barrier:
+      for (int i = 0; i < 32; ++i)
+        if (active >> i & 1) state_[i] = State::at_block_barrier;
+      advance(lanes & ~active);
+      return;
+    case Instruction::Flow::warp_wide: {
+      if (active) {
+        const int first = std::countr_zero(active);
+        const uint32_t members =
+            in.member_mask < 0 ? all_ : read<uint32_t>(in.operands[static_cast<size_t>(in.member_mask)], first) & all_;
+        if (active != members) report("warp: lanes of the mask are elsewhere, or were not named", first);
+        if (in.mnemonic == "bar.warp.sync" && members == all_) ++barriers_;
+        in.step(*this, active & members);
+      }
+      advance(lanes);
+      return;
+    }
+  }
+}
+
+void Warp::call(const Instruction& in, uint32_t lanes, int pc) {
+  const size_t stride = block_.module.parameter_bytes;
+  for (int i = 0; i < 32; ++i) {
+    if (!(lanes >> i & 1)) continue;
+    std::byte* mine = parameters_.data() + static_cast<size_t>(i) * stride;
+    for (size_t a = in.results; a < in.arguments.size(); ++a)
+      std::copy_n(mine + in.arguments[a].first, in.argument_bytes[a], mine + in.arguments[a].second);
+    calls_[i].push_back(pc);
+    pc_[i] = in.target;
+  }
+}
+
+// Out of a called function, or out of the kernel.
+void Warp::leave(uint32_t lanes) {
+  const size_t stride = block_.module.parameter_bytes;
+  for (int i = 0; i < 32; ++i) {
+    if (!(lanes >> i & 1)) continue;
+    if (calls_[i].empty()) {
+      state_[i] = State::done;
+      continue;
+    }
+    const Instruction& from = block_.module.code[static_cast<size_t>(calls_[i].back())];
+    std::byte* mine = parameters_.data() + static_cast<size_t>(i) * stride;
+    for (size_t a = 0; a < from.results; ++a)
+      std::copy_n(mine + from.arguments[a].second, from.argument_bytes[a], mine + from.arguments[a].first);
+    pc_[i] = calls_[i].back() + 1;
+    calls_[i].pop_back();
+  }
+}
+
+void execute(const Module& module, const Function& entry, const Launch& launch, Checker& checker) {
+  if (launch.parameters.size() < static_cast<size_t>(entry.launch_bytes)) throw Error("PTX: too few kernel parameters");
+  checker.begin_launch(module, entry);
+  Block block(module, entry, launch, checker);
+  for (uint32_t z = 0; z < launch.grid.z; ++z)
+    for (uint32_t y = 0; y < launch.grid.y; ++y)
+      for (uint32_t x = 0; x < launch.grid.x; ++x) block.run({x, y, z});
+}
+
+}  // namespace firn::ptx

@@ -1,0 +1,87 @@
+// Runs a kernel block by block, its warps in lockstep: of the lanes that are behind, those at the lowest instruction go
+// on together, which brings diverged lanes back to each other at the end of a loop or branch.
+#pragma once
+#include <bit>
+#include <cstring>
+
+#include "tests/ptx/checker.h"
+#include "tests/ptx/module.h"
+
+namespace firn::ptx {
+
+struct Dim3 {
+  uint32_t x = 1, y = 1, z = 1;
+  uint64_t count() const { return uint64_t{x} * y * z; }
+};
+
+struct Launch {
+  Dim3 grid, block;
+  uint64_t dynamic_shared = 0;
+  std::vector<std::byte> parameters;
+};
+
+class Block;
+
+// One warp's registers and places. What an instruction's step sees.
+class Warp {
+ public:
+  Warp(Block& block, uint32_t first_thread, uint32_t lanes);
+
+  // The low bytes of a register, immediate or special register, as a T.
+  template <class T>
+  T read(const Operand& o, int lane) const {
+    const uint64_t word = o.kind == Operand::Kind::reg         ? registers_[index(o.reg, lane)]
+                          : o.kind == Operand::Kind::immediate ? o.value
+                                                               : special(o.reg, lane);
+    T value;
+    std::memcpy(&value, &word, sizeof value);
+    return value;
+  }
+  // Signed values extend over the register, as ld.s8 into a wider one does.
+  template <class T>
+  void write(const Operand& o, int lane, T value) {
+    if (o.kind == Operand::Kind::none) return;
+    uint64_t word = 0;
+    if constexpr (std::is_signed_v<T> && std::is_integral_v<T>)
+      word = static_cast<uint64_t>(static_cast<int64_t>(value));
+    else
+      std::memcpy(&word, &value, sizeof value);
+    registers_[index(o.reg, lane)] = word;
+  }
+
+  // Where an access goes, checked and counted; null when there is no such memory.
+  std::byte* memory(Space space, const Operand& address, size_t bytes, Access access, int lane);
+  std::byte* memory(Space space, uint64_t address, size_t bytes, Access access, int lane);
+  void report(const std::string& what, int lane);
+  uint32_t all_lanes() const { return all_; }
+
+ private:
+  friend class Block;
+  enum class State : uint8_t { running, at_block_barrier, done };
+
+  size_t index(int reg, int lane) const { return static_cast<size_t>(reg) * 32 + static_cast<size_t>(lane); }
+  uint64_t special(int reg, int lane) const;
+  Actor actor(int lane) const;
+
+  void run();  // until every lane is done or waits for the block
+  void step(int pc, uint32_t lanes);
+  void call(const Instruction& in, uint32_t lanes, int pc);
+  void leave(uint32_t lanes);
+
+  Block& block_;
+  uint32_t first_thread_, all_;
+  std::vector<uint64_t> registers_;
+  std::vector<std::byte> local_, parameters_;  // [lane][bytes]
+  std::vector<int> calls_[32];                 // where to go back to
+  int pc_[32] = {};
+  State state_[32];
+  uint32_t barriers_ = 0;
+  int current_ = 0;
+};
+
+// A generic address says by its range which space it is in.
+inline constexpr uint64_t kSharedWindow = uint64_t{1} << 60, kLocalWindow = uint64_t{2} << 60;
+
+void execute(const Module& module, const Function& entry, const Launch& launch, Checker& checker);
+
+}  // namespace firn::ptx

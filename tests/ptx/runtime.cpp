@@ -1,0 +1,238 @@
+#include "tests/ptx/runtime.h"
+
+#include <cuda_runtime_api.h>
+#include <cxxabi.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+
+#include "kernels/error.h"
+#include "tests/ptx/executor.h"
+
+namespace firn::ptx {
+namespace {
+
+// A file's device code. Registered before main in any order, so parsed at first use.
+struct Image {
+  std::string text;
+  std::unique_ptr<Module> module;
+};
+struct Symbol {
+  Image* image = nullptr;
+  std::string name;
+};
+struct Configuration {
+  dim3 grid, block;
+  size_t shared = 0;
+  cudaStream_t stream = nullptr;
+};
+
+struct Runtime {
+  Checker checker;
+  std::deque<Image> images;
+  std::map<const void*, Symbol> kernels, variables;
+  std::map<const void*, size_t> shared_limits;
+  std::vector<Configuration> configurations;
+  std::set<std::string> executed;
+  std::function<void(const Kernel&)> on_launch;
+  std::vector<std::string> findings;
+  std::string first_finding;
+  cudaError_t error = cudaSuccess;
+};
+
+Runtime& runtime() {
+  static Runtime* r = new Runtime;  // outlives static tensors
+  return *r;
+}
+
+cudaError_t fail(cudaError_t e) { return runtime().error = e; }
+
+Module& module_of(Image& image) {
+  if (!image.module) {
+    image.module = parse(image.text);
+    for (auto& [name, variable] : image.module->variables) runtime().checker.adopt(*variable.bytes);
+  }
+  return *image.module;
+}
+
+std::string demangled(const std::string& name) {
+  int status = 0;
+  char* s = abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status);
+  const std::string result = s ? s : name;
+  std::free(s);
+  return result;
+}
+
+Kernel kernel_of(const Symbol& symbol) {
+  Module& module = module_of(*symbol.image);
+  const auto found = module.functions.find(symbol.name);
+  if (found == module.functions.end()) throw Error(fmt::format("PTX: no kernel {}", symbol.name));
+  return {demangled(symbol.name), &module, &found->second};
+}
+
+// A fat binary is a header {u32 magic, u16 version, u16 header bytes, u64 size}, then images
+// {u16 kind, u16, u32 header bytes, u64 size}; kind 1 is PTX.
+std::string ptx_of(const char* binary) {
+  const auto get = []<class T>(const char* p, T) {
+    T v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+  };
+  const char* image = binary + get(binary + 6, uint16_t{});
+  const char* end = image + get(binary + 8, uint64_t{});
+  while (image < end) {
+    const char* bytes = image + get(image + 4, uint32_t{});
+    const uint64_t size = get(image + 8, uint64_t{});
+    if (get(image, uint16_t{}) == 1) {
+      std::string text(bytes, size);
+      if (text.find(".version") == text.npos) throw Error("compressed PTX: build with nvcc -no-compress");
+      return text.substr(0, text.find('\0'));
+    }
+    image = bytes + size;
+  }
+  throw Error("no PTX in a fat binary: build with code=compute_80");
+}
+
+cudaError_t launch(const void* host, dim3 grid, dim3 block, void** arguments, size_t shared) {
+  Runtime& r = runtime();
+  const auto found = r.kernels.find(host);
+  if (found == r.kernels.end()) return fail(cudaErrorInvalidDeviceFunction);
+  constexpr size_t kSharedByDefault = 48 << 10;
+  const uint64_t threads = uint64_t{block.x} * block.y * block.z;
+  if (threads == 0 || threads > 1024 || grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535 ||
+      shared > std::max(kSharedByDefault, r.shared_limits[host]))
+    return fail(cudaErrorInvalidConfiguration);
+  const Kernel kernel = kernel_of(found->second);
+  if (r.on_launch) r.on_launch(kernel);
+  Launch launch{{grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, shared, {}};
+  launch.parameters.resize(static_cast<size_t>(kernel.function->launch_bytes));
+  for (size_t i = 0; i < kernel.function->parameter_offsets.size(); ++i)
+    std::memcpy(launch.parameters.data() + kernel.function->parameter_offsets[i], arguments[i],
+                static_cast<size_t>(kernel.function->parameter_bytes[i]));
+  execute(*kernel.module, *kernel.function, launch, r.checker);
+  r.executed.insert(kernel.name);
+  const auto findings = r.checker.take_findings();
+  if (findings.empty()) return cudaSuccess;
+  r.first_finding = findings.front();
+  r.findings.insert(r.findings.end(), findings.begin(), findings.end());
+  return fail(cudaErrorLaunchFailure);
+}
+
+// An interpreter's exceptions end here: the code that called is C.
+template <class F>
+cudaError_t guarded(F&& f) {
+  try {
+    return f();
+  } catch (const std::exception& e) {
+    runtime().first_finding = e.what();
+    runtime().findings.push_back(e.what());
+    return fail(cudaErrorLaunchFailure);
+  }
+}
+
+}  // namespace
+
+std::vector<Kernel> kernels() {
+  std::vector<Kernel> all;
+  for (const auto& [host, symbol] : runtime().kernels) all.push_back(kernel_of(symbol));
+  std::sort(all.begin(), all.end(), [](const Kernel& a, const Kernel& b) { return a.name < b.name; });
+  return all;
+}
+const std::set<std::string>& executed() { return runtime().executed; }
+void on_launch(std::function<void(const Kernel&)> f) { runtime().on_launch = std::move(f); }
+std::vector<std::string> take_findings() { return std::exchange(runtime().findings, {}); }
+
+}  // namespace firn::ptx
+
+using firn::ptx::Access;
+using firn::ptx::fail;
+using firn::ptx::guarded;
+using firn::ptx::runtime;
+
+// What nvcc's host code calls before main and around a launch.
+extern "C" {
+void** __cudaRegisterFatBinary(void* wrapper) {
+  const char* binary;
+  std::memcpy(&binary, static_cast<char*>(wrapper) + 8, sizeof binary);
+  try {
+    runtime().images.push_back({firn::ptx::ptx_of(binary), nullptr});
+  } catch (const firn::Error& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+    std::exit(1);
+  }
+  return reinterpret_cast<void**>(&runtime().images.back());
+}
+void __cudaRegisterFatBinaryEnd(void**) {}
+void __cudaUnregisterFatBinary(void**) {}
+void __cudaRegisterFunction(void** image, const char* host, char*, const char* name, int, void*, void*, void*, void*,
+                            int*) {
+  runtime().kernels[host] = {reinterpret_cast<firn::ptx::Image*>(image), name};
+}
+void __cudaRegisterVar(void** image, char* host, char*, const char* name, int, size_t, int, int) {
+  runtime().variables[host] = {reinterpret_cast<firn::ptx::Image*>(image), name};
+}
+char __cudaInitModule(void**) { return 0; }
+cudaError_t __cudaGetKernel(const void** kernel, const void* host) {
+  *kernel = host;
+  return cudaSuccess;
+}
+unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, cudaStream_t stream) {
+  runtime().configurations.push_back({grid, block, shared, stream});
+  return 0;
+}
+cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, size_t* shared, void* stream) {
+  const auto c = runtime().configurations.back();
+  runtime().configurations.pop_back();
+  *grid = c.grid;
+  *block = c.block;
+  *shared = c.shared;
+  *static_cast<cudaStream_t*>(stream) = c.stream;
+  return cudaSuccess;
+}
+cudaError_t __cudaLaunchKernel(const void* host, dim3 grid, dim3 block, void** arguments, size_t shared, cudaStream_t) {
+  return guarded([&] { return firn::ptx::launch(host, grid, block, arguments, shared); });
+}
+
+// The part of CUDA's interface that the project calls.
+cudaError_t cudaLaunchKernel(const void* host, dim3 grid, dim3 block, void** arguments, size_t shared, cudaStream_t s) {
+  return __cudaLaunchKernel(host, grid, block, arguments, shared, s);
+}
+cudaError_t cudaGetLastError() { return std::exchange(runtime().error, cudaSuccess); }
+const char* cudaGetErrorString(cudaError_t e) {
+  return e == cudaErrorLaunchFailure ? runtime().first_finding.c_str() : e ? "invalid launch or argument" : "no error";
+}
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : fail(cudaErrorInvalidDevice); }
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  static int only;
+  *stream = reinterpret_cast<cudaStream_t>(&only);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaFuncSetAttribute(const void* f, cudaFuncAttribute attribute, int value) {
+  if (attribute == cudaFuncAttributeMaxDynamicSharedMemorySize) runtime().shared_limits[f] = static_cast<size_t>(value);
+  return cudaSuccess;
+}
+cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t) {
+  *p = runtime().checker.allocate(bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaFreeAsync(void* p, cudaStream_t) {
+  return guarded([&] {
+    runtime().checker.release(p);
+    return cudaSuccess;
+  });
+}
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
+  return guarded([&] {
+    if (kind != cudaMemcpyDeviceToHost) runtime().checker.host_access(to, bytes, Access::write);
+    if (kind != cudaMemcpyHostToDevice) runtime().checker.host_access(from, bytes, Access::read);
+    std::memcpy(to, from, bytes);
+    return cudaSuccess;
+  });
+}
+}
