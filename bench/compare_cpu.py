@@ -8,6 +8,7 @@ import argparse
 import datetime
 import json
 import pathlib
+import shlex
 import subprocess
 import sys
 
@@ -81,7 +82,7 @@ def main():
             print("| " + " | ".join(str(v) for v in row.values()) + " |", flush=True)
     if args.out:
         result = {"device": cpu_model(), "threads": args.threads, "date": datetime.date.today().isoformat(),
-                  "command": " ".join(["python3", "bench/compare_cpu.py", *sys.argv[1:]]), "rows": rows}
+                  "command": shlex.join(["python3", "bench/compare_cpu.py", *sys.argv[1:]]), "rows": rows}
         pathlib.Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         pathlib.Path(args.out).write_text(json.dumps(result, indent=1) + "\n")
 
