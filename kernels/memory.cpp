@@ -55,7 +55,7 @@ void* allocate([[maybe_unused]] const Stream& stream, size_t bytes) {
 #ifdef FIRN_CUDA
   if (stream.is_cuda) {
     void* block = nullptr;
-    check(cudaMallocAsync(&block, size, static_cast<cudaStream_t>(stream.cuda)));
+    check(cudaMallocAsync(&block, bytes, static_cast<cudaStream_t>(stream.cuda)));
     return block;
   }
 #endif

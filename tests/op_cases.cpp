@@ -213,4 +213,14 @@ const std::vector<OpCase>& op_cases() {
   return cases;
 }
 
+std::vector<OpCase> small_op_cases() {
+  std::vector<OpCase> cases = op_cases();
+  std::erase_if(cases, [](const OpCase& c) {
+    int64_t elements = 0;
+    for (const Shape& s : c.shapes) elements += count(s);
+    return elements > 8000;
+  });
+  return cases;
+}
+
 }  // namespace firn::tests

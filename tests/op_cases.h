@@ -25,4 +25,7 @@ inline void PrintTo(const OpCase& c, std::ostream* out) { *out << c.name; }  // 
 
 const std::vector<OpCase>& op_cases();
 
+// Those that an interpreter of device code gets through: without the ones as large as a CPU provider wants them.
+std::vector<OpCase> small_op_cases();
+
 }  // namespace firn::tests

@@ -2,6 +2,9 @@
 #ifdef FIRN_CUDA
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "engine/adam.h"
 #include "kernels/error.h"
 #include "kernels/memory.h"
 #include "tests/op_check.h"
@@ -14,27 +17,111 @@ struct DeviceCase {
   DType type;
 };
 
+void PrintTo(const DeviceCase& c, std::ostream* out) { *out << c.op.name << ' ' << name_of(c.type); }
+
 std::vector<DeviceCase> device_cases() {
   std::vector<DeviceCase> all;
-  for (const OpCase& c : op_cases())
+#ifdef FIRN_INTERPRETED
+  const std::vector<OpCase> ops = small_op_cases();
+#else
+  const std::vector<OpCase>& ops = op_cases();
+#endif
+  for (const OpCase& c : ops)
     for (DType t : {DType::f32, DType::bf16, DType::f64})
       if (t != DType::bf16 || !c.activations.empty()) all.push_back({c, t});
   return all;
 }
 
-// As in op_test.cpp; second derivatives pass through twice as many roundings.
-double tolerance(DType t) { return t == DType::f64 ? 1e-12 : t == DType::f32 ? 1e-5 : 3e-2; }
-
-class DeviceOpTest : public testing::TestWithParam<DeviceCase> {};
-
-TEST_P(DeviceOpTest, MatchesCpu) {
+void skip_without_gpu() {
   if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
-  EXPECT_LT(precision_error(GetParam().op, GetParam().type, Device::cuda(), true), tolerance(GetParam().type));
+}
+
+class DeviceOpTest : public testing::TestWithParam<DeviceCase> {
+ protected:
+  void SetUp() override { skip_without_gpu(); }
+};
+
+// Where second derivatives cancel, the CPU's own error says how far a type can be trusted.
+TEST_P(DeviceOpTest, MatchesCpu) {
+  const auto& [op, type] = GetParam();
+  const double tolerance = type == DType::f64 ? 1e-12 : type == DType::f32 ? 1e-5 : 3e-2;
+  const double allowed = std::max(tolerance, 4 * precision_error(op, type, Device::cpu(), true));
+  EXPECT_LT(precision_error(op, type, Device::cuda(), true), allowed);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ops, DeviceOpTest, testing::ValuesIn(device_cases()), [](const auto& info) {
   return fmt::format("{}_cuda_{}", info.param.op.name, name_of(info.param.type));
 });
+
+// What is no op: the optimiser, the moving average, random numbers, casts.
+class DeviceTest : public testing::TestWithParam<DType> {
+ protected:
+  void SetUp() override { skip_without_gpu(); }
+
+  // The largest difference between what f gives on the GPU and on the CPU.
+  static double difference(const std::function<Tensor(const Device&)>& f) {
+    const std::vector<double> here = f(Device::cpu()).to_doubles(), there = f(Device::cuda()).to_doubles();
+    double worst = here.size() == there.size() ? 0 : 1;
+    for (size_t i = 0; i < here.size() && i < there.size(); ++i)
+      if (here[i] != there[i] && !(std::abs(here[i] - there[i]) <= worst)) worst = std::abs(here[i] - there[i]);
+    return worst;
+  }
+};
+
+TEST_P(DeviceTest, RandomNumbersMatchCpu) {
+  EXPECT_LT(difference([](const Device& device) {
+              Rng rng{.seed = 3, .offset = 5};
+              return randn({7, 9}, rng, GetParam(), device);
+            }),
+            1e-5);  // drawn in float for every type
+}
+
+TEST_P(DeviceTest, AdamRepairsAndUpdatesAsOnCpu) {
+  for (const double beta1 : {0.0, 0.9})
+    EXPECT_LT(difference([&](const Device& device) {
+                Parameters parameters;
+                std::vector<Tensor> gradients;
+                Rng rng{.seed = 1};
+                for (int64_t n : {5, 3000}) {
+                  std::vector<double> w = randn({n}, rng, DType::f64, Device::cpu()).to_doubles(), g = w;
+                  g[1] = NAN;
+                  g[2] = INFINITY;
+                  parameters.add(Parameter(fmt::format("w{}", n), Tensor::from(w, {n}, GetParam(), device)));
+                  gradients.push_back(Tensor::from(g, {n}, GetParam(), device));
+                }
+                Adam adam(parameters, {.lr = 0.1, .beta1 = beta1});
+                adam.step(gradients);
+                adam.step(gradients);
+                EXPECT_EQ(adam.repaired(), 8);
+                return concat(adam.parameters(), 0);
+              }),
+              GetParam() == DType::f64 ? 1e-12 : 1e-5);
+}
+
+TEST_P(DeviceTest, AverageMatchesCpu) {
+  EXPECT_LT(difference([](const Device& device) {
+              Parameters average, current;
+              average.add(Parameter("w", Tensor::full({1000}, 2, GetParam(), device)));
+              current.add(Parameter("w", Tensor::full({1000}, 3, GetParam(), device)));
+              update_average(average, current, 0.75);
+              return average[0].value();
+            }),
+            1e-6);
+}
+
+TEST_P(DeviceTest, CastsMatchCpu) {
+  for (DType to : {DType::f32, DType::bf16, DType::f64})
+    for (DType from : {GetParam(), DType::bf16})
+      EXPECT_EQ(difference([&](const Device& device) {
+                  std::vector<double> v = {0, 1.00390625, -3.3e38, 1e-40, INFINITY};
+                  return cast(Tensor::from(v, {5}, from, device), to);
+                }),
+                0)
+          << name_of(from) << " to " << name_of(to);
+}
+
+INSTANTIATE_TEST_SUITE_P(Device, DeviceTest, testing::Values(DType::f32, DType::f64),
+                         [](const auto& info) { return std::string(name_of(info.param)); });
 
 }  // namespace
 }  // namespace firn::tests

@@ -1,6 +1,7 @@
 // The table of instructions. Each row takes the parts of a mnemonic that it knows; a part left over is an unknown form.
 #include <algorithm>
 #include <array>
+#include <cfenv>
 #include <cmath>
 #include <limits>
 
@@ -134,25 +135,44 @@ T wrapped(T a, T b, F f) {
   }
 }
 
-void take_rounding(Form& f) { f.take("rn"), f.take("approx"), f.take("ftz"), f.take("full"); }
+void take_accuracy(Form& f) { f.take("rn"), f.take("approx"), f.take("ftz"), f.take("full"); }
+
+// The mode of <cfenv> that a form asks for. Operands come from memory, so the compiler computes nothing ahead of it.
+int take_rounding(Form& f) {
+  take_accuracy(f);
+  constexpr int modes[] = {FE_TOWARDZERO, FE_DOWNWARD, FE_UPWARD};
+  const int i = f.take_one<3>({"rz", "rm", "rp"});
+  return i < 0 ? FE_TONEAREST : modes[i];
+}
+
+template <class F>
+auto rounded(int mode, F f) {
+  return [mode, f](auto... operands) {
+    if (mode == FE_TONEAREST) return f(operands...);
+    std::fesetround(mode);
+    const auto result = f(operands...);
+    std::fesetround(FE_TONEAREST);
+    return result;
+  };
+}
 
 // --- arithmetic
 // -------------------------------------------------------------------------------------------------------
 
 template <class F>
 Step sum_like(Form& form, F f) {
-  take_rounding(form);
+  const int mode = take_rounding(form);
   return with_type(form, form.take_type(), [&](auto t) -> Step {
     using T = decltype(t);
     if constexpr (std::is_same_v<T, bool>)
       form.unknown();
     else
-      return binary<T>(form, [f](T a, T b) { return wrapped(a, b, f); });
+      return binary<T>(form, rounded(mode, [f](T a, T b) { return wrapped(a, b, f); }));
   });
 }
 
 Step multiply(Form& form, bool add) {
-  take_rounding(form);
+  const int mode = take_rounding(form);
   const int part = form.take_one<3>({"lo", "hi", "wide"});
   const std::string type = form.take_type();
   if (type == "bf16x2") {
@@ -165,8 +185,8 @@ Step multiply(Form& form, bool add) {
   return with_type(form, type, [&](auto t) -> Step {
     using T = decltype(t);
     if constexpr (std::is_floating_point_v<T>) {
-      if (add) return ternary<T, T>(form, [](T a, T b, T c) { return std::fma(a, b, c); });
-      return binary<T>(form, [](T a, T b) { return a * b; });
+      if (add) return ternary<T, T>(form, rounded(mode, [](T a, T b, T c) { return std::fma(a, b, c); }));
+      return binary<T>(form, rounded(mode, [](T a, T b) { return a * b; }));
     } else if constexpr (is_int<T>) {
       using W = Wide<T>;
       const auto run = [&]<class R>(R, auto take) -> Step {
@@ -202,7 +222,7 @@ T quotient(T a, T b) {
 }
 
 Step divide(Form& form, bool remainder) {
-  take_rounding(form);
+  take_accuracy(form);
   return with_type(form, form.take_type(), [&](auto t) -> Step {
     using T = decltype(t);
     if constexpr (std::is_same_v<T, bool>) {
@@ -254,7 +274,7 @@ Step negate(Form& form, bool absolute) {
 
 template <class F>
 Step real_function(Form& form, F f) {
-  take_rounding(form);
+  take_accuracy(form);
   return with_type(form, form.take_type(), [&](auto t) -> Step {
     using T = decltype(t);
     if constexpr (std::is_floating_point_v<T>)
@@ -351,6 +371,36 @@ Step permute_bytes(Form& form) {
   });
 }
 
+// bfi: the low `length` bits of a in place of those of b from `position` on; bfe: the bits from there, extended.
+Step bit_field(Form& form, bool insert) {
+  return with_type(form, form.take_type(), [&](auto t) -> Step {
+    using T = decltype(t);
+    if constexpr (is_int<T> && sizeof(T) >= 4) {
+      using U = std::make_unsigned_t<T>;
+      constexpr uint32_t bits = 8 * sizeof(T);
+      const auto mask = [](uint32_t n) { return n >= bits ? static_cast<U>(~U{0}) : static_cast<U>((U{1} << n) - 1); };
+      const size_t first = insert ? 3 : 2;
+      return [=, d = form.operand(0), a = form.operand(1), b = form.operand(2), position = form.operand(first),
+              length = form.operand(first + 1)](Warp& w, uint32_t lanes) {
+        for_lanes(lanes, [&](int i) {
+          const uint32_t p = w.read<uint32_t>(position, i) & 255, n = w.read<uint32_t>(length, i) & 255;
+          const U x = w.read<U>(a, i);
+          if (insert) {
+            const U y = w.read<U>(b, i), m = p >= bits ? U{0} : static_cast<U>(mask(n) << p);
+            w.write(d, i, static_cast<U>((y & ~m) | (p >= bits ? U{0} : x << p & m)));
+          } else {
+            const U field = p >= bits ? U{0} : static_cast<U>(x >> p & mask(n));
+            const bool negative = std::is_signed_v<T> && n > 0 && x >> std::min(p + n - 1, bits - 1) & 1;
+            w.write(d, i, static_cast<T>(negative ? field | ~mask(n) : field));
+          }
+        });
+      };
+    } else {
+      form.unknown();
+    }
+  });
+}
+
 Step count_bits(Form& form, bool leading) {
   return with_type(form, form.take_type(), [&](auto t) -> Step {
     using T = decltype(t);
@@ -382,8 +432,8 @@ Step logic3(Form& form) {
 // -----------------------------------------------------------------------------------
 
 Step compare(Form& form) {
-  constexpr std::array<std::string_view, 16> names = {"eq",  "ne",  "lt",  "le",  "gt", "ge", "equ", "neu",
-                                                      "ltu", "leu", "gtu", "geu", "lo", "ls", "hi",  "hs"};
+  constexpr std::array<std::string_view, 18> names = {"eq",  "ne",  "lt",  "le", "gt", "ge", "equ", "neu", "ltu",
+                                                      "leu", "gtu", "geu", "lo", "ls", "hi", "hs",  "num", "nan"};
   const int op = form.take_one(names);
   const int combine = form.take_one<3>({"and", "or", "xor"});
   form.take("ftz");
@@ -392,7 +442,8 @@ Step compare(Form& form) {
     using T = decltype(t);
     const auto holds = [op](T a, T b) {
       if constexpr (std::is_floating_point_v<T>) {
-        if (std::isnan(a) || std::isnan(b)) return op >= 6 && op < 12;
+        if (std::isnan(a) || std::isnan(b)) return (op >= 6 && op < 12) || op == 17;
+        if (op >= 16) return op == 16;
       }
       switch (op >= 12 ? op - 10 : op >= 6 ? op - 6 : op) {
         case 0:
@@ -686,6 +737,8 @@ const std::map<std::string, Row, std::less<>>& table() {
       {"shr", [](Form& f) { return shift(f, false); }},
       {"shf", funnel_shift},
       {"prmt", permute_bytes},
+      {"bfi", [](Form& f) { return bit_field(f, true); }},
+      {"bfe", [](Form& f) { return bit_field(f, false); }},
       {"popc", [](Form& f) { return count_bits(f, false); }},
       {"clz", [](Form& f) { return count_bits(f, true); }},
       {"lop3", logic3},

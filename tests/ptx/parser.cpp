@@ -122,7 +122,7 @@ class Parser {
       std::string_view s = std::string_view(line).substr(0, line.find("//"));
       const std::string_view start = trim(s);
       if (start.starts_with(".section")) break;  // debugging information up to the end
-      if (start.starts_with(".loc")) {
+      if (start.starts_with(".loc ") || start.starts_with(".loc\t")) {
         place(start);
         continue;
       }
@@ -182,7 +182,7 @@ class Parser {
 
   // ".visible .entry name(params) .maxntid 256", ".func (result) name (params)"
   void begin_function(std::string_view header) {
-    function_ = {};
+    function_ = {.shared_bytes = shared_.shared_bytes, .shared_gaps = shared_.shared_gaps};
     function_.is_entry = header.find(".entry") != header.npos;
     function_.first = static_cast<int>(module_->code.size());
     std::string_view rest = trim(header.substr(header.find(function_.is_entry ? ".entry" : ".func") + 6));
@@ -263,11 +263,12 @@ class Parser {
         if (d.unsized) {  // placed behind the others at launch
           at = {.kind = Operand::Kind::special, .reg = static_cast<int>(std::size(kSpecialRegisters)) - 1};
         } else {
-          function_.shared_bytes = align_up(function_.shared_bytes, d.alignment);
-          at = address(function_.shared_bytes);
-          function_.shared_bytes += size;
-          function_.shared_gaps.emplace_back(function_.shared_bytes, function_.shared_bytes + kSharedGap);
-          function_.shared_bytes += kSharedGap;
+          Function& owner = in_function_ ? function_ : shared_;  // a block has the module's and its kernel's own
+          owner.shared_bytes = align_up(owner.shared_bytes, d.alignment);
+          at = address(owner.shared_bytes);
+          owner.shared_bytes += size;
+          owner.shared_gaps.emplace_back(owner.shared_bytes, owner.shared_bytes + kSharedGap);
+          owner.shared_bytes += kSharedGap;
         }
         break;
       case Space::local:
@@ -396,7 +397,7 @@ class Parser {
   int line_ = 0;
   bool in_function_ = false;
   int next_register_ = 0, called_registers_ = 0;  // entries share their registers' numbers; no two active functions do
-  Function function_;
+  Function function_, shared_;                    // shared_: what the module's shared variables take
   std::map<uint64_t, std::string> files_;
   std::map<std::string, Operand> globals_;
   std::vector<std::map<std::string, Operand>> scopes_;
