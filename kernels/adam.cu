@@ -28,13 +28,13 @@ template <class Team>
 FIRN_DEVICE void Adam<T>::operator()(Team t) const {
   const AdamTensor<T>& e = tensor_of(tensors, tensor_count, t.block());
   const int64_t first = (t.block() - e.first_block) * chunk;
-  const int64_t last = first + chunk < e.count ? first + chunk : e.count;
+  const int n = int(e.count - first < chunk ? e.count - first : chunk);
   const T step = lr / correction1, root = T(1) / std::sqrt(correction2), b1 = beta1, b2 = beta2, eps_ = eps;
   int64_t bad = 0;
-  T *p = e.p, *m = e.m, *v = e.v;
-  const T* grad = e.g;
+  T *p = e.p + first, *m = e.m ? e.m + first : nullptr, *v = e.v + first;
+  const T* grad = e.g + first;
   // Non-finite values are counted first: a block without any, the usual one, then needs no repair.
-  for (int64_t i = first + t.rank(); i < last; i += t.size()) {
+  for (int i = t.rank(); i < n; i += t.size()) {
     const T g = grad[i];
     bad += !(std::fabs(g) <= T(3.4e38));
   }
@@ -43,7 +43,7 @@ FIRN_DEVICE void Adam<T>::operator()(Team t) const {
     return clean ? g : g != g ? T(0) : g > T(3.4e38) ? T(1e5) : g < T(-3.4e38) ? T(-1e5) : g;
   };
   const auto update = [&](auto momentum) {
-    for (int64_t i = first + t.rank(); i < last; i += t.size()) {
+    for (int i = t.rank(); i < n; i += t.size()) {
       const T g = repaired_gradient(grad[i]);
       const T vi = b2 * v[i] + (1 - b2) * g * g;
       v[i] = vi;

@@ -6,22 +6,21 @@ namespace firn::kernels {
 namespace {
 
 // One output pixel, `width` channels from c on. U is `up` where it is 1 or 2, which turns the divisions by it into
-// shifts; 0 for any other.
+// shifts; 0 for any other. Places within an image are 32 bits wide: a GPU divides 64 by calling a subroutine.
 template <int U, class T, int width>
-FIRN_DEVICE void filter_pixel(const Upfirdn2d<T>& k, const T* image, int64_t base_y, int64_t base_x, int64_t c,
-                              T* out) {
+FIRN_DEVICE void filter_pixel(const Upfirdn2d<T>& k, const T* image, int base_y, int base_x, int64_t c, T* out) {
   using A = acc_t<T>;
-  const int up = U ? U : k.up;
+  const int up = U ? U : k.up, H = int(k.H), W = int(k.W);
   A s[width] = {};
   for (int i = 0; i < k.taps; ++i) {
-    const int64_t uy = base_y + i;
-    if (uy < 0 || (up > 1 && uy % up) || uy / up >= k.H) continue;
-    const T* row = image + uy / up * k.W * k.C + c;
+    const int uy = base_y + i;
+    if (uy < 0 || (up > 1 && uy % up) || uy / up >= H) continue;
+    const T* row = image + int64_t{uy / up} * W * k.C + c;
     for (int j = 0; j < k.taps; ++j) {
-      const int64_t ux = base_x + j;
-      if (ux < 0 || (up > 1 && ux % up) || ux / up >= k.W) continue;
+      const int ux = base_x + j;
+      if (ux < 0 || (up > 1 && ux % up) || ux / up >= W) continue;
       const A f = k.gain * k.f[i] * k.f[j];
-      const T* p = row + ux / up * k.C;
+      const T* p = row + int64_t{ux / up} * k.C;
       for (int v = 0; v < width; ++v) s[v] += f * A(p[v]);
     }
   }
@@ -63,9 +62,9 @@ FIRN_DEVICE void filter_row(const Upfirdn2d<T>& k, const T* image, int64_t base_
 template <class T>
 template <class Team>
 FIRN_DEVICE void Upfirdn2d<T>::operator()(Team t) const {
-  const int64_t n = t.block() / OH, oy = t.block() % OH;
-  const int64_t base_y = oy * down - pad_y;
-  const T* image = x + n * H * W * C;
+  const int n = int(t.block()) / int(OH), oy = int(t.block()) % int(OH);
+  const int base_y = oy * down - pad_y;
+  const T* image = x + int64_t{n} * H * W * C;
   T* row = y + t.block() * OW * C;
   constexpr bool wide = Team::vector > 1;  // one thread walks a whole row; on CUDA threads share out its pixels
   if (wide && C >= 16 && up == 1 && taps == 4 && down <= 4) {
@@ -75,10 +74,11 @@ FIRN_DEVICE void Upfirdn2d<T>::operator()(Team t) const {
   const auto pixels = [&](auto known_up) {
     constexpr int U = known_up;
     if (!wide || C < 16) {
-      for (int64_t q = t.rank(); q < OW * C; q += t.size())
-        filter_pixel<U, T, 1>(*this, image, base_y, q / C * down - pad_x, q % C, row + q);
+      const int channels = int(C);
+      for (int q = t.rank(); q < int(OW) * channels; q += t.size())
+        filter_pixel<U, T, 1>(*this, image, base_y, q / channels * down - pad_x, q % channels, row + q);
     } else {
-      for (int64_t ox = 0; ox < OW; ++ox)
+      for (int ox = 0; ox < int(OW); ++ox)
         for_vectors(t, C, [&](int64_t c, auto width) {
           filter_pixel<U, T, width>(*this, image, base_y, ox * down - pad_x, c, row + ox * C + c);
         });

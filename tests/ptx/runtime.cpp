@@ -139,6 +139,11 @@ std::vector<Kernel> kernels() {
   std::sort(all.begin(), all.end(), [](const Kernel& a, const Kernel& b) { return a.name < b.name; });
   return all;
 }
+std::vector<std::string> texts() {
+  std::vector<std::string> all;
+  for (const Image& image : runtime().images) all.push_back(image.text);
+  return all;
+}
 const std::set<std::string>& executed() { return runtime().executed; }
 void on_launch(std::function<void(const Kernel&)> f) { runtime().on_launch = std::move(f); }
 std::vector<std::string> take_findings() { return std::exchange(runtime().findings, {}); }

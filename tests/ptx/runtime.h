@@ -16,6 +16,8 @@ struct Kernel {
 
 // All kernels that the program was linked with.
 std::vector<Kernel> kernels();
+// The PTX of each source file.
+std::vector<std::string> texts();
 // Names of those that ran.
 const std::set<std::string>& executed();
 // Called before each launch; may change what will run.

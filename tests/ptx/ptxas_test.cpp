@@ -1,0 +1,63 @@
+// What the assembler makes of the kernels: registers, shared memory, and no spills.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <regex>
+
+#include "tests/ptx/runtime.h"
+#include "tests/tools_support.h"
+
+namespace firn {
+namespace {
+
+struct Resources {
+  std::string kernel;
+  int registers = 0, shared = 0, spilled = 0;
+};
+
+// "ptxas -v" says of each kernel: Compiling entry function 'NAME' ...; N bytes stack frame, N bytes spill stores, N
+// bytes spill loads; Used N registers, ..., N bytes smem.
+std::vector<Resources> assemble(const std::string& ptx, const char* arch) {
+  const Scratch scratch;
+  const std::filesystem::path source = scratch / "kernels.ptx";
+  std::ofstream(source) << ptx;
+  const Ran ran = shell(fmt::format("'{}' -v -arch={} -o /dev/null '{}'", FIRN_PTXAS, arch, source.string()));
+  EXPECT_EQ(ran.code, 0) << ran.output;
+  std::vector<Resources> all;
+  std::smatch m;
+  std::istringstream lines(ran.output);
+  for (std::string line; std::getline(lines, line);) {
+    if (std::regex_search(line, m, std::regex("Compiling entry function '([^']+)'"))) all.push_back({.kernel = m[1]});
+    if (all.empty()) continue;
+    if (std::regex_search(line, m, std::regex("(\\d+) bytes spill stores, (\\d+) bytes spill loads")))
+      all.back().spilled += std::stoi(m[1]) + std::stoi(m[2]);
+    if (std::regex_search(line, m, std::regex("Used (\\d+) registers"))) all.back().registers = std::stoi(m[1]);
+    if (std::regex_search(line, m, std::regex("(\\d+) bytes smem"))) all.back().shared = std::stoi(m[1]);
+  }
+  return all;
+}
+
+class PtxasTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(PtxasTest, KernelsFitWithoutSpilling) {
+  constexpr int team_threads = 256, register_file = 65536, shared_by_default = 48 << 10;
+  size_t kernels = 0;
+  for (const std::string& text : ptx::texts())
+    for (const Resources& r : assemble(text, GetParam())) {
+      // A division of doubles is a subroutine, around which registers are saved; double is for checking gradients only.
+      const bool in_double = r.kernel.find("Id") != std::string::npos;
+      if (!in_double) EXPECT_EQ(r.spilled, 0) << r.kernel;
+      EXPECT_GT(r.registers, 0) << r.kernel;
+      EXPECT_LE(r.registers * team_threads, register_file / 2) << r.kernel << ": not two blocks on a multiprocessor";
+      EXPECT_LE(r.shared, shared_by_default) << r.kernel;
+      ++kernels;
+    }
+  EXPECT_EQ(kernels, ptx::kernels().size());
+}
+
+INSTANTIATE_TEST_SUITE_P(Ptx, PtxasTest, testing::Values("sm_80", "sm_90a"),
+                         [](const auto& info) { return std::string(info.param); });
+
+}  // namespace
+}  // namespace firn
