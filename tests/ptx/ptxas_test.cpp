@@ -47,7 +47,7 @@ TEST_P(PtxasTest, KernelsFitWithoutSpilling) {
     for (const Resources& r : assemble(text, GetParam())) {
       // A division of doubles is a subroutine, around which registers are saved; double is for checking gradients only.
       const bool in_double = r.kernel.find("Id") != std::string::npos;
-      if (!in_double) EXPECT_EQ(r.spilled, 0) << r.kernel;
+      EXPECT_TRUE(in_double || r.spilled == 0) << r.kernel << " spills " << r.spilled << " bytes";
       EXPECT_GT(r.registers, 0) << r.kernel;
       EXPECT_LE(r.registers * team_threads, register_file / 2) << r.kernel << ": not two blocks on a multiprocessor";
       EXPECT_LE(r.shared, shared_by_default) << r.kernel;
