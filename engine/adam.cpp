@@ -3,8 +3,8 @@
 #include <cmath>
 #include <numeric>
 
-#include "kernels/error.h"
 #include "kernels/adam.h"
+#include "kernels/error.h"
 #include "kernels/memory.h"
 
 namespace firn {

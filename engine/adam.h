@@ -19,7 +19,7 @@ class Adam {
   const Parameters& targets() const { return parameters_; }
   int64_t step_count() const { return step_; }
   void set_step_count(int64_t step) { step_ = step; }
-  int64_t repaired() const { return repaired_; }  // non-finite gradient values, so far
+  int64_t repaired() const { return repaired_; }    // non-finite gradient values, so far
   Tensor& first_moment(size_t i) { return m_[i]; }  // undefined where beta1 is 0, which needs none
   Tensor& second_moment(size_t i) { return v_[i]; }
 

@@ -3,8 +3,8 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "kernels/error.h"
 #include "engine/ops.h"
+#include "kernels/error.h"
 
 namespace firn {
 

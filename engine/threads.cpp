@@ -5,9 +5,15 @@
 
 #include <cstdlib>
 
+#include "kernels/error.h"
+
 namespace firn {
 
-void set_threads(int count) { omp_set_num_threads(count > 0 ? count : omp_get_num_procs()); }
+void set_threads(int count) {
+  constexpr int most = 1024;
+  if (count > most) throw ConfigError(fmt::format("{} threads are more than the {} that make sense", count, most));
+  omp_set_num_threads(count > 0 ? count : omp_get_num_procs());
+}
 int threads() { return omp_get_max_threads(); }
 
 void wait_politely(char** argv) {

@@ -4,9 +4,9 @@
 #include <limits>
 #include <numeric>
 
-#include "kernels/error.h"
 #include "io/dataset_index.h"
 #include "io/files.h"
+#include "kernels/error.h"
 
 namespace firn {
 namespace {
@@ -55,6 +55,17 @@ Dataset::Dataset(std::unique_ptr<ImageSource> source, const DatasetOptions& opti
   const auto read_labels = options.use_labels || !options.classes.empty() ? ReadLabels::yes : ReadLabels::no;
   DatasetIndex index = index_dataset(*source_, read_labels);
   bad_ = std::move(index.bad);
+  // An image that cannot be decoded must not decide what size the set has.
+  const auto decodes = [&](const DatasetIndex::Item& item) {
+    try {
+      decode_image(source_->read(item.entry), item.name);
+      return true;
+    } catch (const IoError& e) {
+      bad_.emplace_back(item.name, reason_without_name(e.what(), item.name));
+      return false;
+    }
+  };
+  while (!index.items.empty() && !decodes(index.items.front())) index.items.erase(index.items.begin());
   if (index.items.empty() && !bad_.empty())
     throw IoError(fmt::format("{}: none of its {} images can be read; the first, {}: {}", where, bad_.size(),
                               printable(bad_.front().first), bad_.front().second));
@@ -76,7 +87,9 @@ Dataset::Dataset(std::unique_ptr<ImageSource> source, const DatasetOptions& opti
   num_classes_ = int(class_names_.size());
 
   for (auto& [name, entry, label, info] : index.items) {
-    if (!resize_ && (info.width != width_ || info.height != height_))
+    const bool fits = resize_ || (info.width == width_ && info.height == height_);
+    if (!fits && !decodes({name, entry, label, info})) continue;
+    if (!fits)
       throw IoError(fmt::format("{}: {} is {}x{}, but {}x{} is expected; ask for resizing or convert the set", where,
                                 printable(name), info.width, info.height, width_, height_));
     items_.push_back({std::move(name), entry, options.use_labels ? label : -1});

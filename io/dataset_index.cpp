@@ -6,9 +6,9 @@
 #include <set>
 #include <thread>
 
-#include "kernels/error.h"
 #include "io/files.h"
 #include "io/json.h"
+#include "kernels/error.h"
 
 namespace firn {
 namespace {
@@ -185,6 +185,7 @@ DatasetIndex index_dataset(const ImageSource& source, ReadLabels read_labels) {
     index.class_names = labels.class_names;
     for (size_t i = 0; i < candidates.size() && !labels.class_names.empty(); ++i) {
       const auto found = labels.of.find(candidates[i].name);
+      if (found == labels.of.end() && !problems[i].empty()) continue;
       if (found == labels.of.end())
         throw IoError(
             fmt::format("{}: dataset.json has no label for {}", source.where(), printable(candidates[i].name)));

@@ -1,6 +1,7 @@
 #include "io/files.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -98,7 +99,7 @@ fs::path temporary_name(const fs::path& path) {
 }
 
 std::vector<std::byte> read_up_to(const fs::path& path, int64_t count, int64_t limit) {
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a pipe would wait for a writer
   struct stat info {};
   if (file.get() < 0 || ::fstat(file.get(), &info) != 0) fail("read", path, errno);
   if (S_ISDIR(info.st_mode)) fail("read", path, EISDIR);
@@ -207,6 +208,16 @@ std::string printable(std::string_view text) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
   return text.size() > longest ? out + "..." : out;
 }
+
+DirectoryLock::DirectoryLock(const fs::path& path) {
+  fd_ = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd_ < 0) fail("read", path, errno);
+  if (::flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;  // some file systems have no locks
+  ::close(fd_);
+  throw IoError(fmt::format("{}: another process is using it", path.string()));
+}
+
+DirectoryLock::~DirectoryLock() { ::close(fd_); }
 
 AppendFile::AppendFile(const fs::path& path, Start start) : path_(path) {
   const int mode = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (start == Start::empty ? O_TRUNC : 0);

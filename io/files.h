@@ -45,6 +45,18 @@ void make_directories(const std::filesystem::path& path);
 // Text from a file made safe for a terminal and one line: control characters become '?', long text is cut.
 std::string printable(std::string_view text);
 
+// Keeps other processes that ask for it out of a directory, for as long as this lives; IoError when one is in it.
+class DirectoryLock {
+ public:
+  explicit DirectoryLock(const std::filesystem::path& path);
+  ~DirectoryLock();
+  DirectoryLock(const DirectoryLock&) = delete;
+  DirectoryLock& operator=(const DirectoryLock&) = delete;
+
+ private:
+  int fd_ = -1;
+};
+
 // A log that only grows. Each write is one system call, so a killed run leaves at most one torn record.
 class AppendFile {
  public:

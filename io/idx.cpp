@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <climits>
 
-#include "kernels/error.h"
 #include "io/files.h"
+#include "kernels/error.h"
 
 namespace firn {
 namespace {

@@ -10,9 +10,9 @@
 #include <cstring>
 #include <memory>
 
-#include "kernels/error.h"
 #include "io/files.h"
 #include "io/images.h"
+#include "kernels/error.h"
 
 namespace firn {
 namespace {

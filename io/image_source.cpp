@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "kernels/error.h"
 #include "io/files.h"
+#include "kernels/error.h"
 
 namespace firn {
 namespace fs = std::filesystem;

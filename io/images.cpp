@@ -72,8 +72,12 @@ Image resize_transposed(const Image& image, int width) {
 
 }  // namespace
 
-Image::Image(int w, int h, int c, uint8_t fill)
-    : width(w), height(h), channels(c), pixels(size_t(w) * size_t(h) * size_t(c), fill) {}
+Image::Image(int w, int h, int c, uint8_t fill) : width(w), height(h), channels(c) {
+  constexpr int64_t most = int64_t{1} << 34;
+  if (w < 0 || h < 0 || c < 0 || int64_t{w} * h > most / std::max(c, 1))
+    throw ConfigError(fmt::format("an image of {}x{}x{} is too large", w, h, c));
+  pixels.assign(size_t(w) * size_t(h) * size_t(c), fill);
+}
 
 Image to_channels(const Image& image, int channels) {
   if (channels != 1 && channels != 3 && channels != 4)

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "kernels/error.h"
 #include "io/files.h"
+#include "kernels/error.h"
 
 namespace firn {
 

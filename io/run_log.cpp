@@ -8,8 +8,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "kernels/error.h"
 #include "io/event.pb.h"
+#include "kernels/error.h"
 
 namespace firn {
 namespace fs = std::filesystem;
@@ -108,7 +108,9 @@ void EventFile::image(std::string_view tag, const Image& image, int64_t step) {
 }
 
 RunLog::RunLog(const fs::path& run_dir, AppendFile::Start start)
-    : log_(ready(run_dir / "log.txt", start), start), stats_(ready(run_dir / "stats.jsonl", start), start), events_(run_dir) {}
+    : log_(ready(run_dir / "log.txt", start), start),
+      stats_(ready(run_dir / "stats.jsonl", start), start),
+      events_(run_dir) {}
 
 void RunLog::text(std::string_view line) { log_.write(std::string(line) + '\n'); }
 

@@ -8,9 +8,9 @@
 #include <optional>
 #include <ostream>
 
-#include "kernels/error.h"
 #include "io/files.h"
 #include "io/json.h"
+#include "kernels/error.h"
 
 namespace firn {
 namespace fs = std::filesystem;

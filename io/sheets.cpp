@@ -4,8 +4,8 @@
 
 #include <stb/stb_easy_font.h>
 
-#include "kernels/error.h"
 #include "io/images.h"
+#include "kernels/error.h"
 
 namespace firn {
 namespace {
@@ -54,7 +54,10 @@ Image grid(std::span<const Image> tiles, int columns, int padding) {
   if (tiles.empty() || columns < 1 || padding < 0)
     throw ConfigError(fmt::format("cannot lay {} images in {} columns", tiles.size(), columns));
   const int w = most(tiles, &Image::width) + padding, h = most(tiles, &Image::height) + padding;
-  const int rows = (int(tiles.size()) + columns - 1) / columns;
+  const int rows = (int(tiles.size()) - 1) / columns + 1;
+  constexpr int64_t longest_side = 1 << 20;
+  if (int64_t{columns} * w > longest_side || int64_t{rows} * h > longest_side)
+    throw ConfigError(fmt::format("a sheet of {} columns and {} rows is too large", columns, rows));
   Image sheet(columns * w - padding, rows * h - padding, most(tiles, &Image::channels), 255);
   for (int i = 0; i < int(tiles.size()); ++i) paste(sheet, tiles[size_t(i)], i % columns * w, i / columns * h);
   return sheet;

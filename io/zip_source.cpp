@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <mutex>
 
-#include "kernels/error.h"
 #include "io/files.h"
 #include "io/image_source.h"
+#include "kernels/error.h"
 
 namespace firn {
 namespace {

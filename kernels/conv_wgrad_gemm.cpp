@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "kernels/error.h"
 #include "kernels/elementwise.h"
+#include "kernels/error.h"
 #include "kernels/memory.h"
 
 namespace firn::kernels {

@@ -27,6 +27,7 @@ void freeze_patterns(const std::string& spec, const Parameters& parameters) {
   for (size_t begin = 2; begin <= spec.size();) {
     const size_t end = std::min(spec.find(',', begin), spec.size());
     std::string name = spec.substr(begin, end - begin);
+    if (name.empty()) throw ConfigError(fmt::format("freeze '{}': a name is missing", spec));
     if (name.find_first_of("*?") == std::string::npos && !parameters.find(name)) name += ".*";
     patterns.push_back(std::move(name));
     begin = end + 1;

@@ -1,5 +1,6 @@
 // What the options of StyleGAN2 imply, and which of them contradict each other.
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/error.h"
 #include "models/stylegan2.h"
@@ -43,6 +44,7 @@ void StyleGan2Options::check() const {
           fmt::format("channel_base {} leaves no channel at size {}", channel_base, side));
   require(mbstd_group > 0 && mbstd_channels > 0 && channels(4) % mbstd_channels == 0,
           fmt::format("{} minibatch-stddev channels do not divide {} channels", mbstd_channels, channels(4)));
+  require(std::isfinite(conv_clamp) && conv_clamp != 0, "conv_clamp must be positive, or negative for none");
   require(type == DType::f32 || type == DType::f64, "parameters are f32 or f64");
   require(activation_type != DType::bf16 || type == DType::f32, "bf16 activations go with f32 parameters");
 }

@@ -201,12 +201,23 @@ TEST(Dataset, ImageFoundBrokenAtLoadIsRemembered) {
   Scratch dir;
   auto png = encode_png(pattern(16, 16, 3));
   png = without_end(png, 20);
+  put(dir / "a.png", encode_png(pattern(16, 16, 3)));
   put(dir / "cut.png", png);
   const Dataset set({.path = dir.path()});
-  EXPECT_THROW(set.load(0), IoError);
-  EXPECT_THROW(set.load(0), IoError);
+  EXPECT_THROW(set.load(1), IoError);
+  EXPECT_THROW(set.load(1), IoError);
   ASSERT_EQ(set.bad_images().size(), 1u);
   EXPECT_EQ(set.bad_images()[0], (BadImage{"cut.png", "truncated PNG: no end chunk"}));
+}
+
+TEST(Dataset, ImageThatCannotBeDecodedDecidesNoSize) {
+  Scratch dir;
+  put(dir / "a.png", without_end(encode_png(pattern(32, 16, 3)), 20));  // first, and of another size
+  put(dir / "b.png", encode_png(pattern(16, 16, 3)));
+  put(dir / "c.png", without_end(encode_png(pattern(16, 32, 3)), 20));
+  const Dataset set({.path = dir.path()});
+  EXPECT_EQ(std::tuple(set.size(), set.width(), set.height()), std::tuple(1, 16, 16));
+  EXPECT_EQ(set.bad_images().size(), 2u);
 }
 
 TEST(Dataset, EmptyAndMissingSetsAreErrors) {

@@ -129,7 +129,14 @@ TEST(Loader, BrokenImageIsReplacedByTheNextGoodOneAndReported) {
 }
 
 TEST(Loader, SetWithNoGoodImageIsAnErrorInNext) {
-  Loader loader(memory_set(2, {0, 1}), {.batch = 1});
+  EXPECT_MENTIONS(message_of([] { memory_set(2, {0, 1}); }), "none of its 2 images can be read");
+  Scratch dir;
+  std::vector<std::byte> png = encode_png(Image(8, 8, 1, 3));
+  put(dir / "a.png", png);
+  const auto set = std::make_shared<Dataset>(DatasetOptions{.path = dir.path()});
+  png.resize(png.size() - 12);  // it breaks under a run
+  put(dir / "a.png", png);
+  Loader loader(set, {.batch = 1});
   EXPECT_MENTIONS(message_of([&] { loader.next(); }), "truncated PNG");
   EXPECT_THROW(loader.next(), IoError);
 }

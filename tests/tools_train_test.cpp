@@ -57,7 +57,7 @@ TEST_F(GanTrain, WhatGoesWrongIsOneLineAndExitsOne) {
   write_text(scratch / "bad.safetensors", "no snapshot at all");
   expect_one_line(tiny_train(scratch, fmt::format("--init '{}/bad.safetensors'", d)), 1, "bad.safetensors");
   expect_one_line(tiny_train(scratch, fmt::format("--resume '{}/bad.safetensors'", d)), 1, "bad.safetensors");
-  expect_one_line(tiny_train(scratch, "--resume latest"), 1, "no run with a snapshot");
+  expect_one_line(tiny_train(scratch, "--resume latest"), 1, "no run to resume");
 }
 
 TEST_F(GanTrain, DryRunWritesNothing) {
@@ -132,6 +132,24 @@ TEST_F(GanTrain, KilledRunResumesToTheSameEnd) {
   const std::string stats = read_text(killed.parent_path() / "stats.jsonl"),
                     whole = read_text(latest_snapshot(runs).parent_path() / "stats.jsonl");
   EXPECT_EQ(std::ranges::count(stats, '\n'), std::ranges::count(whole, '\n'));
+}
+
+TEST_F(GanTrain, TwoProcessesDoNotShareARunFolder) {
+  const pid_t child = start_and_wait(tiny_train(scratch, "--kimg 1000"), runs, 1);
+  const Ran second = tool("gan-train", fmt::format("--outdir '{}' --resume latest --threads 1", runs.string()));
+  EXPECT_EQ(second.code, 1);
+  EXPECT_EQ(second.lines(), 1) << second.output;
+  EXPECT_MENTIONS(second.output, "another process");
+  kill(child, SIGKILL);
+  wait_for(child);
+}
+
+TEST_F(GanTrain, LatestIsTheNewestRunEvenWithoutASnapshot) {
+  ASSERT_EQ(tool("gan-train", tiny_train(scratch)).code, 0);
+  fs::create_directories(runs / "00007-killed");
+  const Ran ran = tool("gan-train", fmt::format("--outdir '{}' --resume latest", runs.string()));
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_MENTIONS(ran.output, "00007-killed");
 }
 
 TEST_F(GanTrain, CtrlCSavesAndSaysHowToGoOn) {

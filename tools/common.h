@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <new>
 #include <string>
 #include <vector>
@@ -40,7 +41,9 @@ inline std::vector<int64_t> parse_numbers(const std::string& text, const char* o
 // Runs `body` and turns what it throws into a line on stderr: 2 for options that are wrong, 1 for what went wrong.
 template <class F>
 int guarded(const char* tool, F&& body) {
-  const auto fail = [&](const char* what, int code) {
+  const auto fail = [&](std::string what, int code) {
+    for (char& c : what)  // a name from outside stays on the line, and harmless to a terminal
+      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
     std::fflush(stdout);
     fmt::print(stderr, "{}: {}\n", tool, what);
     return code;
@@ -52,10 +55,17 @@ int guarded(const char* tool, F&& body) {
   } catch (const ConfigError& e) {
     return fail(e.what(), 2);
   } catch (const std::bad_alloc&) {
-    return fail("out of memory; a smaller batch at once needs less (--batch-gpu of gan-train, --batch of gan-sample)", 1);
+    return fail("out of memory; a smaller batch at once needs less (--batch-gpu of gan-train, --batch of gan-sample)",
+                1);
   } catch (const std::exception& e) {
     return fail(e.what(), 1);
   }
+}
+
+// Throws when what was printed did not reach its reader.
+inline void flush_output() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout))
+    throw IoError(fmt::format("cannot write the output: {}", std::strerror(errno)));
 }
 
 // Options under one heading of --help. One that is given twice has its last value, so that scripts can add to a

@@ -83,7 +83,8 @@ StoredTensor scalar(double value) { return StoredTensor::of(std::span<const doub
 void store_gradients(SafetensorsFile& out, const Parameters& parameters, const std::vector<Tensor>& gradients) {
   const Parameters trainable = parameters.trainable();
   for (size_t i = 0; i < trainable.size(); ++i)
-    out.tensors["grad." + trainable[i].name()] = stored(Parameter(trainable[i].name(), gradients[i], ParameterKind::buffer));
+    out.tensors["grad." + trainable[i].name()] =
+        stored(Parameter(trainable[i].name(), gradients[i], ParameterKind::buffer));
 }
 
 void set_type(StyleGan2Options& model, const std::string& type) {
@@ -96,6 +97,7 @@ void set_type(StyleGan2Options& model, const std::string& type) {
 int check(const Arguments& a) {
   if (a.phase != "Gmain" && a.phase != "Greg" && a.phase != "Dmain" && a.phase != "Dreg")
     throw ConfigError(fmt::format("--phase {}: there are Gmain, Greg, Dmain and Dreg", a.phase));
+  if (a.threads < 0) throw ConfigError("--threads must be at least 1");
   if (a.threads > 0) set_threads(a.threads);
   const Device device = Device::from_name(a.device);
   const SafetensorsFile snapshot = read_safetensors(a.snapshot);
@@ -104,7 +106,8 @@ int check(const Arguments& a) {
   TrainState state(options, device);
   load_network(state.g.parameters(), snapshot, "G");
   load_network(state.d.parameters(), snapshot, "D");
-  if (snapshot.contains("state.pl_mean")) load(Parameter("pl_mean", state.pl_mean, ParameterKind::buffer), snapshot, "state.pl_mean");
+  if (snapshot.contains("state.pl_mean"))
+    load(Parameter("pl_mean", state.pl_mean, ParameterKind::buffer), snapshot, "state.pl_mean");
 
   const Inputs given(a.inputs, options.model, device);
   PhaseInputs in{.noise = NoiseMode::constant};

@@ -3,11 +3,11 @@
 #include <cstring>
 #include <map>
 
-#include "kernels/error.h"
 #include "io/dataset_index.h"
 #include "io/files.h"
 #include "io/idx.h"
 #include "io/zip_writer.h"
+#include "kernels/error.h"
 #include "tools/common.h"
 
 namespace fs = std::filesystem;
@@ -247,8 +247,7 @@ int run_command(int argc, char** argv) {
   bool proceed;
   const int code = tools::parse(app, argc, argv, proceed);
   if (code != 0) return code;
-  if (std::fflush(stdout) != 0 || std::ferror(stdout))
-    throw IoError(fmt::format("cannot write the output: {}", std::strerror(errno)));
+  tools::flush_output();
   return 0;
 }
 

@@ -77,8 +77,9 @@ void check(const Arguments& a) {
     throw ConfigError(fmt::format("--weights {}: there are G and G_ema", a.weights));
   if (a.precision != "fp32" && a.precision != "bf16")
     throw ConfigError(fmt::format("--precision {}: there are fp32 and bf16", a.precision));
-  if (a.interpolate < 0 || a.columns < 0 || a.batch < 1 || a.threads < 0)
+  if (a.interpolate < 0 || a.columns < 0 || a.batch < 1 || a.threads < 0 || a.klass < -1 || a.trunc_cutoff < -1)
     throw ConfigError("numbers of images must be positive");
+  if (!a.grid.empty() && a.grid == a.raw) throw ConfigError("--grid and --raw name the same file");
   if (!std::isfinite(a.trunc)) throw ConfigError("--trunc must be a number");
 }
 
@@ -109,6 +110,9 @@ class Sampler {
     const auto rows = tools::parse_numbers(a_.mix_rows, "--mix-rows"),
                cols = tools::parse_numbers(a_.mix_cols, "--mix-cols");
     const auto layers = tools::parse_numbers(a_.mix_layers, "--mix-layers");
+    for (const int64_t layer : layers)
+      if (layer >= m_.num_ws())
+        throw ConfigError(fmt::format("--mix-layers {}: the network has layers 0 to {}", layer, m_.num_ws() - 1));
     const Tensor row_ws = of_seeds(rows), col_ws = of_seeds(cols);
     const NoGrad no_grad;
     Result r{.columns = int(cols.size()) + 1};
@@ -158,7 +162,10 @@ class Sampler {
         !std::equal(want.begin() + 1, want.end(), t.shape.begin() + 1))
       throw IoError(fmt::format("{}: {} is {}, expected [N,{}", a_.latents, has_ws ? "ws" : "z", to_string(t.shape),
                                 to_string(Shape(want.begin() + 1, want.end())).substr(1)));
-    const Tensor values = Tensor::from(std::span<const double>(t.to_doubles()), t.shape, m_.type, g_.device());
+    const std::vector<double> numbers = t.to_doubles();
+    if (!std::ranges::all_of(numbers, [](double v) { return std::isfinite(v); }))
+      throw IoError(fmt::format("{}: {} has values that are not finite", a_.latents, has_ws ? "ws" : "z"));
+    const Tensor values = Tensor::from(std::span<const double>(numbers), t.shape, m_.type, g_.device());
     Result r{.ws = has_ws ? values : styles(g_, values, labels(t.shape[0]), truncation_)};
     for (int64_t i = 0; i < t.shape[0]; ++i) r.names.push_back(fmt::format("latent{:04}", i));
     return r;
@@ -242,6 +249,8 @@ int sample(const Arguments& a) {
   if (model.type == DType::f32) model.activation_type = a.precision == "bf16" ? DType::bf16 : DType::f32;
   const StyleGan2Generator g(model, device);
   load_network(g.parameters(), file, a.weights);
+  if (!all_finite(g.parameters()))
+    throw IoError(fmt::format("{}: weights of {} are not finite", a.snapshot, a.weights));
 
   const Sampler sampler(a, g);
   const auto seeds = tools::parse_numbers(a.seeds, "--seeds");
@@ -251,6 +260,7 @@ int sample(const Arguments& a) {
                                                   : sampler.by_seed(seeds);
   Rng rng{.seed = uint64_t(seeds[0])};
   write(a, g, r, {.noise = noise, .rng = &rng, .batch = a.batch});
+  tools::flush_output();
   return 0;
 }
 

@@ -131,7 +131,8 @@ void check_contradictions(const CLI::App& app, const Arguments& a) {
   if (a.resume.empty() && a.data.empty()) throw ConfigError("--data is required (only --resume knows it by itself)");
   if (app.count("--freeze-d") && app.count("--freezed"))
     throw ConfigError("--freeze-d and --freezed both count from D's input; give one of them");
-  if (a.threads < 0 || a.workers < 1) throw ConfigError("--threads and --workers must be at least 1");
+  if (a.threads < 0 || a.workers < 1 || a.workers > 256)
+    throw ConfigError("--threads must be at least 1, --workers 1 to 256");
   if (a.subset < 0) throw ConfigError("--subset must not be negative");
 }
 
@@ -174,7 +175,8 @@ TrainOptions fresh_options(Arguments& a, const Device& device) {
   if (!a.g_arch.empty()) a.set.g_architecture = architecture_from_name(a.g_arch);
   if (!a.d_arch.empty()) a.set.d_architecture = architecture_from_name(a.d_arch);
   o.model.conv_clamp = a.conv_clamp.value_or(-1);
-  o.model.activation_type = asked_precision(a).value_or(!device.is_cuda() && kernels::has_amx() ? DType::bf16 : DType::f32);
+  o.model.activation_type =
+      asked_precision(a).value_or(!device.is_cuda() && kernels::has_amx() ? DType::bf16 : DType::f32);
   apply_schedule(a, o);
   preset(o.cfg, 64);  // says at once that there is no such configuration
   return o;
@@ -215,6 +217,7 @@ TrainOptions resumed_options(const CLI::App& app, const Arguments& a, TrainOptio
   keeps("--d-arch", a.d_arch == name_of(m.d_architecture));
   keeps("--conv-clamp", is(a.conv_clamp, m.conv_clamp));
   if (!a.data.empty()) o.data.path = fs::absolute(a.data);
+  if (o.data.path.empty()) throw ConfigError("the snapshot does not say which data it was trained on; give --data");
   o.kimg = a.set.kimg.value_or(o.kimg);
   o.lr = a.set.lr.value_or(o.lr);
   o.ema_kimg = a.set.ema_kimg.value_or(o.ema_kimg);
@@ -276,11 +279,15 @@ int train(const CLI::App& app, Arguments& a) {
 
   const bool in_place = a.resume == "latest";
   std::optional<SafetensorsFile> source;
+  std::optional<DirectoryLock> lock;  // one process at a time writes to a run folder
   fs::path resumed;
-  if (!a.resume.empty())
-    source = read_safetensors(resumed = in_place ? latest_snapshot(a.outdir) : fs::path(a.resume));
-  else if (!a.init.empty())
+  if (!a.resume.empty()) {
+    resumed = in_place ? latest_snapshot(a.outdir) : fs::path(a.resume);
+    if (in_place && !a.dry_run) lock.emplace(resumed.parent_path());
+    source = read_safetensors(resumed);
+  } else if (!a.init.empty()) {
     source = read_safetensors(a.init);
+  }
   TrainOptions options =
       a.resume.empty() ? fresh_options(a, device) : resumed_options(app, a, snapshot_options(*source));
   const auto data = open_data(a, options);
@@ -305,6 +312,7 @@ int train(const CLI::App& app, Arguments& a) {
   const fs::path dir =
       in_place ? resumed.parent_path()
                : create_run_folder(a.outdir, a.run_name.empty() ? run_description(options, a.set) : a.run_name);
+  if (!in_place) lock.emplace(dir);
   if (in_place) rewind_stats(dir, state.counters.tick);
   RunLog log(dir, in_place ? AppendFile::Start::append : AppendFile::Start::empty);
   Trainer trainer(options, state, data, log,

@@ -131,6 +131,7 @@ void TrainOptions::check() const {
                       batch_gpu, model.mbstd_group));
   require(is_utf8(data.path.string()) && is_utf8(init), "paths must be UTF-8, for they are kept as JSON");
   require(positive(lr), "--lr must be positive");
+  require(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1, "Adam's betas are from 0 to below 1");
   require(not_negative(kimg), "--kimg must not be negative");
   require(not_negative(ema_kimg), "--ema-kimg must not be negative");
   require(not_negative(loss.r1_gamma), "--gamma must not be negative");

@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "kernels/error.h"
 #include "io/files.h"
+#include "kernels/error.h"
 
 namespace firn {
 namespace fs = std::filesystem;
@@ -69,15 +69,14 @@ fs::path create_run_folder(const fs::path& outdir, const std::string& descriptio
 }
 
 fs::path latest_snapshot(const fs::path& outdir) {
-  fs::path best;
-  int64_t number = -1;
+  fs::path newest;
   for (const fs::path& path : entries(outdir))
-    if (run_number(path) > number && fs::exists(path / latest_name)) {
-      number = run_number(path);
-      best = path / latest_name;
-    }
-  if (best.empty()) throw IoError(fmt::format("{}: no run with a snapshot to resume", outdir.string()));
-  return best;
+    if (run_number(path) >= 0 && (newest.empty() || run_number(path) > run_number(newest))) newest = path;
+  if (newest.empty()) throw IoError(fmt::format("{}: no run to resume", outdir.string()));
+  if (!fs::exists(newest / latest_name))
+    throw IoError(fmt::format("{}: the newest run has no snapshot; name one of an older run with --resume FILE",
+                              newest.string()));
+  return newest / latest_name;
 }
 
 std::string numbered(std::string_view stem, int64_t images, std::string_view extension) {

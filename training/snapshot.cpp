@@ -4,9 +4,9 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "kernels/error.h"
 #include "io/files.h"
 #include "io/json.h"
+#include "kernels/error.h"
 #include "models/weights.h"
 
 namespace firn {
@@ -169,6 +169,8 @@ void restore(TrainState& s, const SafetensorsFile& file) {
     adam->set_step_count(step);
   }
   load(Parameter("pl_mean", s.pl_mean, ParameterKind::buffer), file, "state.pl_mean");
+  if (!std::isfinite(s.pl_mean.to_doubles()[0]))
+    throw IoError(fmt::format("{}: the mean path length is not finite", file.name));
   const auto rng = numbers(file, "state.rng", 2), data = numbers(file, "state.data", 2),
              c = numbers(file, "state.counters", 5);
   for (const int64_t value : {data[0], data[1], c[0], c[1], c[2], c[3], c[4]})

@@ -3,8 +3,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "kernels/error.h"
 #include "io/files.h"
+#include "kernels/error.h"
 #include "kernels/memory.h"
 #include "training/run_folder.h"
 #include "training/snapshot.h"
@@ -104,7 +104,8 @@ void Trainer::end_tick() {
   c.tick_start = c.images;
   state_.stats.clear();
   kernels::reset_peak();
-  if (bad_ticks_ == 0 && (done() || finished_tick % options_.snap == 0 || seconds_since(last_saved_) > kSaveSeconds)) save();
+  if (bad_ticks_ == 0 && (done() || finished_tick % options_.snap == 0 || seconds_since(last_saved_) > kSaveSeconds))
+    save();
   log_.flush();
   maintenance_ = seconds_since(maintenance_began);
   tick_began_ = Clock::now();

@@ -1,8 +1,8 @@
 // Starting from another run's weights: copy what fits, say what does not.
 #include <set>
 
-#include "kernels/error.h"
 #include "io/files.h"
+#include "kernels/error.h"
 #include "models/weights.h"
 #include "training/snapshot.h"
 

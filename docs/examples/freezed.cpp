@@ -3,8 +3,8 @@
 #include <fmt/core.h>
 
 #include "engine/adam.h"
-#include "kernels/error.h"
 #include "io/loader.h"
+#include "kernels/error.h"
 #include "models/stylegan2.h"
 #include "training/snapshot.h"
 

@@ -2,8 +2,8 @@
 // stored, so the one pass over gy that makes gt serves every gradient.
 #include "kernels/bias_act.h"
 
-#include "kernels/error.h"
 #include "engine/ops.h"
+#include "kernels/error.h"
 
 namespace firn {
 

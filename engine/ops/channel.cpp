@@ -1,7 +1,7 @@
 // scale_channels and dot_pixels define each other's gradients.
-#include "kernels/error.h"
 #include "engine/ops.h"
 #include "engine/ops/parts.h"
+#include "kernels/error.h"
 #include "kernels/reduce.h"
 
 namespace firn {

@@ -1,6 +1,6 @@
 // Functions written in terms of other ops; their gradients of any order come for free.
-#include "kernels/error.h"
 #include "engine/ops.h"
+#include "kernels/error.h"
 
 namespace firn {
 

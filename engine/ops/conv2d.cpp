@@ -1,7 +1,7 @@
 // conv2d, conv2d_input_grad and conv2d_weight_grad define each other's gradients.
-#include "kernels/error.h"
 #include "engine/ops.h"
 #include "kernels/conv.h"
+#include "kernels/error.h"
 
 namespace firn {
 

@@ -1,6 +1,6 @@
 // Products of matrices; NN, NT and TN are closed under differentiation.
-#include "kernels/error.h"
 #include "engine/ops.h"
+#include "kernels/error.h"
 #include "kernels/gemm.h"
 
 namespace firn {

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 
-#include "kernels/error.h"
 #include "engine/ops.h"
 #include "engine/ops/broadcast.h"
 #include "engine/ops/parts.h"
+#include "kernels/error.h"
 
 namespace firn {
 

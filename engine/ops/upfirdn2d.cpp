@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "kernels/error.h"
 #include "engine/ops.h"
+#include "kernels/error.h"
 
 namespace firn {
 
