@@ -87,8 +87,10 @@ fs::path snapshot_path(const fs::path& run, int64_t images) {
   return run / numbered("snapshot", images, "safetensors");
 }
 
+fs::path latest_path(const fs::path& run) { return run / latest_name; }
+
 void publish_latest(const fs::path& snapshot) {
-  const fs::path latest = snapshot.parent_path() / latest_name;
+  const fs::path latest = latest_path(snapshot.parent_path());
   const fs::path temporary = snapshot.parent_path() / fmt::format(".{}.{}.tmp", latest_name, getpid());
   std::error_code error;
   fs::remove(temporary, error);

@@ -19,6 +19,8 @@ std::filesystem::path latest_snapshot(const std::filesystem::path& outdir);
 std::filesystem::path snapshot_path(const std::filesystem::path& run, int64_t images);
 std::string numbered(std::string_view stem, int64_t images, std::string_view extension);  // fakes-000012.png
 
+std::filesystem::path latest_path(const std::filesystem::path& run);
+
 // Makes snapshot-latest.safetensors the same file as `snapshot`, at once.
 void publish_latest(const std::filesystem::path& snapshot);
 void prune_snapshots(const std::filesystem::path& run, int keep);  // 0: all stay

@@ -11,7 +11,7 @@
 
 namespace firn {
 
-constexpr double kSaveSeconds = 900;  // a power cut costs no more, or one tick where that is longer
+constexpr double kSaveSeconds = 900;
 
 Trainer::Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr<const Dataset> dataset, RunLog& log,
                  RunSettings settings)
@@ -104,8 +104,12 @@ void Trainer::end_tick() {
   c.tick_start = c.images;
   state_.stats.clear();
   kernels::reset_peak();
-  if (bad_ticks_ == 0 && (done() || finished_tick % options_.snap == 0 || seconds_since(last_saved_) > kSaveSeconds))
-    save();
+  if (bad_ticks_ == 0) {
+    if (done() || (finished_tick > 0 && finished_tick % options_.snap == 0))
+      save();
+    else if (finished_tick == 0 || seconds_since(last_saved_) > kSaveSeconds)
+      save_latest();
+  }
   log_.flush();
   maintenance_ = seconds_since(maintenance_began);
   tick_began_ = Clock::now();
@@ -129,12 +133,23 @@ void Trainer::check_health(const Stats& stats, bool ending) {
                   double(state_.counters.images) / 1000, bad_ticks_, settings_.dir.string()));
 }
 
-void Trainer::save() {
+void Trainer::require_finite_weights() const {
   for (const Parameters* p : {&state_.g.parameters(), &state_.d.parameters(), &state_.ema.parameters()})
     if (!all_finite(*p))
       throw Error(fmt::format(
           "the run diverged at {:.1f} kimg: weights are not finite; not saved, what was saved before in {} is kept",
           double(state_.counters.images) / 1000, settings_.dir.string()));
+}
+
+// Between snapshots: a crash costs a quarter of an hour, and no file more is kept.
+void Trainer::save_latest() {
+  require_finite_weights();
+  save_snapshot(latest_path(settings_.dir), options_, state_);
+  last_saved_ = Clock::now();
+}
+
+void Trainer::save() {
+  require_finite_weights();
   const std::filesystem::path path = snapshot_path(settings_.dir, state_.counters.images);
   save_snapshot(path, options_, state_);
   publish_latest(path);

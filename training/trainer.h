@@ -41,6 +41,8 @@ class Trainer {
   void prepare();
   void end_tick();
   void check_health(const Stats& stats, bool ending);
+  void require_finite_weights() const;
+  void save_latest();
   void save();
   void show_progress();
   void clear_progress();
