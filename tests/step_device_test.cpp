@@ -1,0 +1,72 @@
+// All four phases of a training iteration on a GPU against the CPU. tests/ptx runs the same on its interpreter.
+#ifdef FIRN_CUDA
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "kernels/error.h"
+#include "kernels/memory.h"
+#include "training/phases.h"
+
+namespace firn {
+namespace {
+
+using Values = std::vector<std::vector<double>>;
+
+class DevicePhaseTest : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
+  }
+
+  // The loss, then every gradient. All parameters and inputs are drawn on the CPU.
+  static Values run(const std::string& phase, const Device& device) {
+    const StyleGan2Options o{.height = 8,
+                             .z_dim = 8,
+                             .w_dim = 8,
+                             .channel_base = 64,
+                             .channel_max = 8,
+                             .mapping_layers = 1,
+                             .mbstd_group = 2};
+    StyleGan2Generator g(o, device);
+    const StyleGan2Discriminator d(o, device);
+    Rng rng{.seed = 5};
+    const auto draw = [&](const Shape& shape) {
+      return Tensor::from(randn(shape, rng, DType::f32, Device::cpu()).to_doubles(), shape, DType::f32, device);
+    };
+    for (const Parameters* parameters : {&g.parameters(), &d.parameters()})
+      for (Parameter p : *parameters) p.value().copy_from(draw(p.value().shape()));
+    PhaseInputs in{.noise = NoiseMode::constant};
+    in.z = draw({4, 8});
+    in.images = draw({4, 8, 8, 3});
+    in.pl_noise = draw({4, 8, 8, 3});
+    Tensor pl_mean = Tensor::full({1}, 0.5, DType::f32, device);
+    const PhaseResult r = phase == "Gmain"   ? g_main(g, d, in, {})
+                          : phase == "Greg"  ? g_reg(g, pl_mean, in, {})
+                          : phase == "Dmain" ? d_main(g, d, in, {})
+                                             : d_reg(d, in, {});
+    Values values{{r.loss}};
+    for (const Tensor& t : r.gradients) values.push_back(t.to_doubles());
+    return values;
+  }
+};
+
+// Sums in another order differ by f32's rounding, which the second derivatives amplify.
+TEST_P(DevicePhaseTest, LossAndGradientsMatchCpu) {
+  const Values here = run(GetParam(), Device::cpu()), there = run(GetParam(), Device::cuda());
+  ASSERT_EQ(here.size(), there.size());
+  double largest = 0;
+  for (size_t t = 1; t < here.size(); ++t)
+    for (const double v : here[t]) largest = std::max(largest, std::abs(v));
+  EXPECT_GT(largest, 0);
+  EXPECT_NEAR(there[0][0], here[0][0], 1e-4 * std::abs(here[0][0]));
+  for (size_t t = 1; t < here.size(); ++t)
+    for (size_t i = 0; i < here[t].size(); ++i) ASSERT_NEAR(there[t][i], here[t][i], 1e-4 * largest) << "tensor " << t;
+}
+
+INSTANTIATE_TEST_SUITE_P(Step, DevicePhaseTest, testing::Values("Gmain", "Greg", "Dmain", "Dreg"),
+                         [](const auto& info) { return std::string(info.param); });
+
+}  // namespace
+}  // namespace firn
+#endif
