@@ -56,16 +56,7 @@ Dataset::Dataset(std::unique_ptr<ImageSource> source, const DatasetOptions& opti
   DatasetIndex index = index_dataset(*source_, read_labels);
   bad_ = std::move(index.bad);
   // An image that cannot be decoded must not decide what size the set has.
-  const auto decodes = [&](const DatasetIndex::Item& item) {
-    try {
-      decode_image(source_->read(item.entry), item.name);
-      return true;
-    } catch (const IoError& e) {
-      bad_.emplace_back(item.name, reason_without_name(e.what(), item.name));
-      return false;
-    }
-  };
-  while (!index.items.empty() && !decodes(index.items.front())) index.items.erase(index.items.begin());
+  while (!index.items.empty() && !decodes(*source_, index.items.front(), bad_)) index.items.erase(index.items.begin());
   if (index.items.empty() && !bad_.empty())
     throw IoError(fmt::format("{}: none of its {} images can be read; the first, {}: {}", where, bad_.size(),
                               printable(bad_.front().first), bad_.front().second));
@@ -88,7 +79,7 @@ Dataset::Dataset(std::unique_ptr<ImageSource> source, const DatasetOptions& opti
 
   for (auto& [name, entry, label, info] : index.items) {
     const bool fits = resize_ || (info.width == width_ && info.height == height_);
-    if (!fits && !decodes({name, entry, label, info})) continue;
+    if (!fits && !decodes(*source_, {name, entry, label, info}, bad_)) continue;
     if (!fits)
       throw IoError(fmt::format("{}: {} is {}x{}, but {}x{} is expected; ask for resizing or convert the set", where,
                                 printable(name), info.width, info.height, width_, height_));

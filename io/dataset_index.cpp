@@ -157,6 +157,16 @@ std::string reason_without_name(std::string_view message, std::string_view name)
   return std::string(message.starts_with(prefix) ? message.substr(prefix.size()) : message);
 }
 
+bool decodes(const ImageSource& source, const DatasetIndex::Item& item, std::vector<BadImage>& bad) {
+  try {
+    decode_image(source.read(item.entry), item.name);
+    return true;
+  } catch (const IoError& e) {
+    bad.emplace_back(item.name, reason_without_name(e.what(), item.name));
+    return false;
+  }
+}
+
 DatasetIndex index_dataset(const ImageSource& source, ReadLabels read_labels) {
   DatasetIndex index;
   std::vector<DatasetIndex::Item> candidates;

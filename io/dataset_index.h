@@ -34,6 +34,9 @@ Labels parse_labels(std::string_view json, std::string_view name);
 
 std::string reason_without_name(std::string_view message, std::string_view name);  // "NAME: reason" -> "reason"
 
+// Whether the pixels can be read, not the header alone; if not, the reason goes to `bad`.
+bool decodes(const ImageSource& source, const DatasetIndex::Item& item, std::vector<BadImage>& bad);
+
 enum class ReadLabels { no, yes };
 DatasetIndex index_dataset(const ImageSource& source, ReadLabels labels);
 

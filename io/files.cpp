@@ -201,8 +201,7 @@ void make_directories(const fs::path& path) {
   if (error) throw IoError(fmt::format("cannot create directory {}: {}", path.string(), error.message()));
 }
 
-std::string printable(std::string_view text) {
-  constexpr size_t longest = 200;
+std::string printable(std::string_view text, size_t longest) {
   std::string out(text.substr(0, longest));
   for (char& c : out)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';

@@ -43,7 +43,7 @@ void sync_directory(const std::filesystem::path& path);
 void make_directories(const std::filesystem::path& path);
 
 // Text from a file made safe for a terminal and one line: control characters become '?', long text is cut.
-std::string printable(std::string_view text);
+std::string printable(std::string_view text, size_t longest = 200);
 
 // Keeps other processes that ask for it out of a directory, for as long as this lives; IoError when one is in it.
 class DirectoryLock {

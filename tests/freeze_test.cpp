@@ -8,32 +8,14 @@
 
 #include "kernels/error.h"
 #include "kernels/memory.h"
+#include "tests/stylegan2_support.h"
 #include "training/phases.h"
 
 namespace firn {
 namespace {
 
-const Device cpu = Device::cpu();
-
-StyleGan2Options small(DType type = DType::f32) {
-  return {.height = 32,
-          .z_dim = 16,
-          .w_dim = 16,
-          .channel_base = 256,
-          .channel_max = 16,
-          .mapping_layers = 2,
-          .mbstd_group = 4,
-          .type = type,
-          .seed = 7};
-}
-
-Tensor normal(Shape shape, uint64_t seed, DType type = DType::f32) {
-  Rng rng{.seed = seed};
-  return randn(std::move(shape), rng, type, cpu);
-}
-
 struct Networks {
-  explicit Networks(DType type = DType::f32) : g(small(type), cpu), d(small(type), cpu) {
+  explicit Networks(DType type = DType::f32) : g(small_stylegan2(4, type), cpu), d(small_stylegan2(4, type), cpu) {
     in = {.z = normal({4, 16}, 1, type),
           .images = normal({4, 32, 32, 3}, 2, type),
           .pl_noise = normal({4, 32, 32, 3}, 3, type),
@@ -133,7 +115,7 @@ TEST(Freeze, FrozenLayerLaunchesNoWeightGradientKernel) {
 }
 
 TEST(Freeze, AFrozenPrefixIsReleasedDuringForward) {
-  StyleGan2Options o = small(DType::f64);  // whose kernels need no workspace that would be counted
+  StyleGan2Options o = small_stylegan2(4, DType::f64);  // whose kernels need no workspace that would be counted
   o.height = 64;
   const StyleGan2Discriminator d(o, cpu);
   const Tensor images = normal({4, 64, 64, 3}, 1, DType::f64);
@@ -247,7 +229,7 @@ TEST(FreezeOptions, LayersAreCountedAsStylegan2AdaDoes) {
     EXPECT_EQ(d.parameters().matching(freeze_d_layers(d, layers)).count(), count) << layers;
   EXPECT_THROW(freeze_d_layers(d, 20), ConfigError);
 
-  StyleGan2Options o = small();
+  StyleGan2Options o = small_stylegan2(4);
   o.d_architecture = Architecture::skip;  // a fromrgb in each block
   EXPECT_EQ(freeze_d_layers(StyleGan2Discriminator(o, cpu), 4).back(), "b16.fromrgb.*");
   o.d_architecture = Architecture::orig;

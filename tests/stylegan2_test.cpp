@@ -8,28 +8,11 @@
 
 #include "kernels/error.h"
 #include "models/weights.h"
+#include "tests/stylegan2_support.h"
 #include "training/phases.h"
 
 namespace firn {
 namespace {
-
-const Device cpu = Device::cpu();
-
-StyleGan2Options small() {
-  return {.height = 32,
-          .z_dim = 16,
-          .w_dim = 16,
-          .channel_base = 256,
-          .channel_max = 16,
-          .mapping_layers = 2,
-          .mbstd_group = 2,
-          .seed = 7};
-}
-
-Tensor normal(Shape shape, uint64_t seed, DType type = DType::f32) {
-  Rng rng{.seed = seed};
-  return randn(std::move(shape), rng, type, cpu);
-}
 
 Tensor one_hot(const std::vector<int>& labels, int classes) {
   std::vector<float> values;
@@ -98,7 +81,7 @@ TEST(StyleGan2, ImagesOfEveryShapePassThroughBothNetworks) {
   for (const auto [height, width, channels, start_height, start_width] :
        {Size{8, 8, 1, 4, 4}, Size{16, 32, 3, 4, 8}, Size{32, 16, 4, 8, 4}, Size{16, 24, 3, 4, 6}})
     for (const Architecture a : {Architecture::orig, Architecture::skip, Architecture::resnet}) {
-      StyleGan2Options o = small();
+      StyleGan2Options o = small_stylegan2(2);
       o.height = height, o.width = width, o.img_channels = channels, o.g_architecture = o.d_architecture = a;
       const StyleGan2Generator g(o, cpu);
       const StyleGan2Discriminator d(o, cpu);
@@ -112,11 +95,11 @@ TEST(StyleGan2, ImagesOfEveryShapePassThroughBothNetworks) {
 
 TEST(StyleGan2, OptionsThatContradictEachOtherAreRefused) {
   const auto refused = [](auto change) {
-    StyleGan2Options o = small();
+    StyleGan2Options o = small_stylegan2(2);
     change(o);
     EXPECT_THROW(o.check(), ConfigError);
   };
-  EXPECT_NO_THROW(small().check());
+  EXPECT_NO_THROW(small_stylegan2(2).check());
   refused([](auto& o) { o.height = 48; });
   refused([](auto& o) { o.height = 4; });
   refused([](auto& o) { o.height = 2048; });
@@ -128,18 +111,18 @@ TEST(StyleGan2, OptionsThatContradictEachOtherAreRefused) {
 }
 
 TEST(StyleGan2, TheSeedDecidesTheWeights) {
-  const StyleGan2Generator a(small(), cpu), b(small(), cpu);
-  StyleGan2Options other = small();
+  const StyleGan2Generator a(small_stylegan2(2), cpu), b(small_stylegan2(2), cpu);
+  StyleGan2Options other = small_stylegan2(2);
   other.seed = 8;
   const Tensor z = normal({2, 16}, 1);
   EXPECT_EQ(generate(a, z).to_floats(), generate(b, z).to_floats());
   EXPECT_NE(generate(a, z).to_floats(), generate(StyleGan2Generator(other, cpu), z).to_floats());
-  EXPECT_EQ(StyleGan2Discriminator(small(), cpu)(generate(a, z)).to_floats(),
-            StyleGan2Discriminator(small(), cpu)(generate(b, z)).to_floats());
+  EXPECT_EQ(StyleGan2Discriminator(small_stylegan2(2), cpu)(generate(a, z)).to_floats(),
+            StyleGan2Discriminator(small_stylegan2(2), cpu)(generate(b, z)).to_floats());
 }
 
 TEST(StyleGan2, TruncationPullsOnlyTheFirstWsTowardsTheAverage) {
-  StyleGan2Generator g(small(), cpu);
+  StyleGan2Generator g(small_stylegan2(2), cpu);
   g.update_w_avg(g.map(normal({64, 16}, 3), {}).detach());
   const Tensor w = g.map(normal({2, 16}, 1), {}), average = g.parameters().find("mapping.w_avg")->value();
   const Tensor expected = average + (w - average) * 0.7;
@@ -155,7 +138,7 @@ TEST(StyleGan2, TruncationPullsOnlyTheFirstWsTowardsTheAverage) {
 }
 
 TEST(StyleGan2, MixingTakesTheLaterWsFromTheSecondStyle) {
-  const StyleGan2Generator g(small(), cpu);
+  const StyleGan2Generator g(small_stylegan2(2), cpu);
   const Tensor a = g.map(normal({2, 16}, 1), {}), b = g.map(normal({2, 16}, 2), {}), ws = g.mix(a, b, 5);
   for (int i = 0; i < 8; ++i)
     EXPECT_EQ(reshape(slice(ws, 1, i, i + 1), {2, 16}).to_floats(), (i < 5 ? a : b).to_floats()) << i;
@@ -164,7 +147,7 @@ TEST(StyleGan2, MixingTakesTheLaterWsFromTheSecondStyle) {
 }
 
 TEST(StyleGan2, TheAverageMovesByHalfAPercent) {
-  StyleGan2Generator g(small(), cpu);
+  StyleGan2Generator g(small_stylegan2(2), cpu);
   set(g.parameters(), "mapping.w_avg", 2);
   g.update_w_avg(Tensor::full({4, 16}, 10, DType::f32, cpu));
   for (float v : g.parameters().find("mapping.w_avg")->value().to_floats())
@@ -172,7 +155,7 @@ TEST(StyleGan2, TheAverageMovesByHalfAPercent) {
 }
 
 TEST(StyleGan2, NoiseIsAddedWithItsStrength) {
-  const StyleGan2Generator g(small(), cpu);
+  const StyleGan2Generator g(small_stylegan2(2), cpu);
   const Tensor z = expand(normal({1, 16}, 1), {2, 16}, DType::f32);
   Rng rng{.seed = 5};
   EXPECT_EQ(generate(g, z, NoiseMode::random, &rng).to_floats(), generate(g, z).to_floats());  // strengths start at 0
@@ -189,7 +172,7 @@ TEST(StyleGan2, NoiseIsAddedWithItsStrength) {
 }
 
 TEST(StyleGan2, LabelsConditionBothNetworks) {
-  StyleGan2Options o = small();
+  StyleGan2Options o = small_stylegan2(2);
   o.c_dim = 3;
   const StyleGan2Generator g(o, cpu);
   const StyleGan2Discriminator d(o, cpu);
@@ -201,12 +184,12 @@ TEST(StyleGan2, LabelsConditionBothNetworks) {
   EXPECT_NE(d(images, a).to_floats()[0], d(images, b).to_floats()[0]);
   EXPECT_THROW(g.map(z, {}), ConfigError);
   EXPECT_THROW(d(images), ConfigError);
-  EXPECT_THROW(StyleGan2Generator(small(), cpu).map(z, a), ConfigError);
+  EXPECT_THROW(StyleGan2Generator(small_stylegan2(2), cpu).map(z, a), ConfigError);
   EXPECT_THROW(d(normal({2, 16, 32, 3}, 1), a), ShapeError);
 }
 
 TEST(StyleGan2, SegmentsAreSeparateBatches) {
-  const StyleGan2Discriminator d(small(), cpu);
+  const StyleGan2Discriminator d(small_stylegan2(2), cpu);
   const Tensor a = normal({4, 32, 32, 3}, 1), b = normal({4, 32, 32, 3}, 2) * 0.3;
   const Tensor both = concat({a, b}, 0), together = d(both, {}, 2);
   EXPECT_LT(distance(together, concat({d(a), d(b)}, 0)), 1e-5);
@@ -220,7 +203,7 @@ constexpr double kBf16Tolerance = 0.02, kBf16GradientTolerance = 0.2;
 
 TEST(StyleGan2, Bf16ActivationsStayCloseToF32) {
   for (const Architecture a : {Architecture::orig, Architecture::skip, Architecture::resnet}) {
-    StyleGan2Options o = small();
+    StyleGan2Options o = small_stylegan2(2);
     o.g_architecture = o.d_architecture = a;
     StyleGan2Generator g(o, cpu);
     StyleGan2Discriminator d(o, cpu);
@@ -258,7 +241,7 @@ TEST(StyleGan2, Bf16ActivationsStayCloseToF32) {
 
 TEST(StyleGan2, LayersOfDCoverItsParametersFrontToBack) {
   for (const Architecture a : {Architecture::orig, Architecture::skip, Architecture::resnet}) {
-    StyleGan2Options o = small();
+    StyleGan2Options o = small_stylegan2(2);
     o.d_architecture = a;
     const StyleGan2Discriminator d(o, cpu);
     std::vector<std::string> names, all;
@@ -266,14 +249,14 @@ TEST(StyleGan2, LayersOfDCoverItsParametersFrontToBack) {
     for (const Parameter& p : d.parameters()) all.push_back(p.name());
     EXPECT_EQ(names, all);
   }
-  const auto layers = StyleGan2Discriminator(small(), cpu).layers();
+  const auto layers = StyleGan2Discriminator(small_stylegan2(2), cpu).layers();
   EXPECT_EQ(layers[0].name, "b32.fromrgb");
   EXPECT_EQ(layers[2].name, "b32.conv1");
   EXPECT_EQ(layers[2].flops, 2.0 * 16 * 16 * 16 * 8 * 9);
 }
 
 TEST(StyleGan2, MicroBatchesAddUpToTheBatch) {
-  StyleGan2Options o = small();
+  StyleGan2Options o = small_stylegan2(2);
   o.type = DType::f64;
   StyleGan2Generator g(o, cpu);
   const StyleGan2Discriminator d(o, cpu);
@@ -293,8 +276,8 @@ TEST(StyleGan2, MicroBatchesAddUpToTheBatch) {
 }
 
 TEST(StyleGan2, PhasesMixStylesAndAverageOnlyTheFirst) {
-  StyleGan2Generator g(small(), cpu);
-  const StyleGan2Discriminator d(small(), cpu);
+  StyleGan2Generator g(small_stylegan2(2), cpu);
+  const StyleGan2Discriminator d(small_stylegan2(2), cpu);
   const Tensor z = normal({4, 16}, 1), other = normal({4, 16}, 2);
   const Tensor w = g.map(z, {}).detach();
   const Tensor logits = d(g.synthesize(g.mix(w, g.map(other, {}), 3), NoiseMode::none));

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "io/files.h"
 #include "kernels/error.h"
 
 namespace firn::tools {
@@ -41,11 +42,9 @@ inline std::vector<int64_t> parse_numbers(const std::string& text, const char* o
 // Runs `body` and turns what it throws into a line on stderr: 2 for options that are wrong, 1 for what went wrong.
 template <class F>
 int guarded(const char* tool, F&& body) {
-  const auto fail = [&](std::string what, int code) {
-    for (char& c : what)  // a name from outside stays on the line, and harmless to a terminal
-      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  const auto fail = [&](const char* what, int code) {
     std::fflush(stdout);
-    fmt::print(stderr, "{}: {}\n", tool, what);
+    fmt::print(stderr, "{}: {}\n", tool, printable(what, 4000));
     return code;
   };
   std::signal(SIGPIPE, SIG_IGN);

@@ -33,19 +33,6 @@ std::string counted(const std::map<Key, int64_t>& counts) {
   return text;
 }
 
-// Moves the images that a header alone does not show to be broken to index.bad.
-void decode_all(const ImageSource& source, DatasetIndex& index) {
-  std::erase_if(index.items, [&](const DatasetIndex::Item& item) {
-    try {
-      decode_image(source.read(item.entry), item.name);
-      return false;
-    } catch (const IoError& e) {
-      index.bad.emplace_back(item.name, reason_without_name(e.what(), item.name));
-      return true;
-    }
-  });
-}
-
 // Up to `columns` images of every class, a titled row each.
 Image contact_sheet(const ImageSource& source, const DatasetIndex& index, int columns, int side) {
   std::map<int, std::vector<Image>> rows;
@@ -90,7 +77,7 @@ struct Inspect {
   void run() const {
     const auto source = open_source(path);
     DatasetIndex index = index_dataset(*source, ReadLabels::yes);
-    decode_all(*source, index);
+    std::erase_if(index.items, [&](const auto& item) { return !decodes(*source, item, index.bad); });
     std::map<std::string, int64_t> sizes;
     std::map<int, int64_t> channels, labels;
     for (const auto& item : index.items) {

@@ -11,7 +11,17 @@
 
 namespace firn {
 
+namespace {
+
 constexpr double kSaveSeconds = 900;
+
+// Training goes on when nobody reads the console any more; log.txt has the lines.
+void console(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+}  // namespace
 
 Trainer::Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr<const Dataset> dataset, RunLog& log,
                  RunSettings settings)
@@ -27,14 +37,6 @@ Trainer::Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr
       first_image_of_tick_(state.counters.images) {
   loader_.seek(state_.data);
 }
-
-namespace {
-// Training goes on when nobody reads the console any more; log.txt has the lines.
-void console(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
-}
-}  // namespace
 
 void Trainer::say(const std::string& line) {
   clear_progress();

@@ -77,38 +77,24 @@ Warp::Warp(Block& block, uint32_t first_thread, uint32_t lanes)
 uint64_t Warp::special(int reg, int lane) const {
   const uint32_t thread = first_thread_ + static_cast<uint32_t>(lane);
   const Dim3 &block = block_.launch.block, &grid = block_.launch.grid;
-  switch (reg) {
-    case 0:
-      return thread % block.x;
-    case 1:
-      return thread / block.x % block.y;
-    case 2:
-      return thread / block.x / block.y;
-    case 3:
-      return block_.index.x;
-    case 4:
-      return block_.index.y;
-    case 5:
-      return block_.index.z;
-    case 6:
-      return block.x;
-    case 7:
-      return block.y;
-    case 8:
-      return block.z;
-    case 9:
-      return grid.x;
-    case 10:
-      return grid.y;
-    case 11:
-      return grid.z;
-    case 12:
-      return static_cast<uint64_t>(lane);
-    case 13:
-      return first_thread_ / 32;
-    default:
-      return block_.entry.shared_bytes;  // where the dynamic part begins
-  }
+  const uint64_t values[] = {// as kSpecialRegisters names them
+                             thread % block.x,
+                             thread / block.x % block.y,
+                             thread / block.x / block.y,
+                             block_.index.x,
+                             block_.index.y,
+                             block_.index.z,
+                             block.x,
+                             block.y,
+                             block.z,
+                             grid.x,
+                             grid.y,
+                             grid.z,
+                             static_cast<uint64_t>(lane),
+                             first_thread_ / 32,
+                             block_.entry.shared_bytes};
+  static_assert(std::size(values) == std::size(kSpecialRegisters));
+  return values[reg];
 }
 
 Actor Warp::actor(int lane) const { return {first_thread_ + static_cast<uint32_t>(lane), block_.barriers, barriers_}; }
