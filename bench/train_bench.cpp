@@ -56,7 +56,7 @@ nlohmann::ordered_json measure(const Options& o) {
     const Shape images{n, o.resolution, o.resolution, 3};
     return PhaseInputs{.z = randn({n, 512}, rng, DType::f32, device),
                        .z_mix = randn({n, 512}, rng, DType::f32, device),
-                       .mix_cutoff = static_cast<int>(rng.integer(1, model.num_ws())),
+                       .mixing = g.mixing(static_cast<int>(rng.integer(1, model.num_ws()))),
                        .images = randn(images, rng, DType::f32, device),
                        .pl_noise = randn(images, rng, DType::f32, device),
                        .rng = &rng};
