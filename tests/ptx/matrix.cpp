@@ -1,5 +1,5 @@
-// What a warp does with a matrix (PTX ISA, "Matrix multiply-accumulate operation using mma instruction"). Of lane i,
-// g = i / 4 and t = i % 4; a register holds two bf16, the left one in its low half:
+// What a warp does with a matrix (PTX ISA, "Matrix fragments for mma.m16n8k16 with floating point type", "ldmatrix").
+// Of lane i, g = i / 4 and t = i % 4; a register holds two bf16, the left or upper one in its low half:
 //   A [16,16]: a0 = (g, 2t..), a1 = (g + 8, 2t..), a2 = (g, 2t + 8..), a3 = (g + 8, 2t + 8..)
 //   B [16,8]:  b0 = (2t.., g), b1 = (2t + 8.., g), two neighbours in a column
 //   C [16,8]:  c0, c1 = (g, 2t), (g, 2t + 1), c2, c3 = (g + 8, 2t), (g + 8, 2t + 1)

@@ -10,6 +10,7 @@
 #include "kernels/cuda_check.h"
 #include "kernels/memory.h"
 #include "kernels/types.h"
+#include "tests/ptx/executor.h"
 #include "tests/ptx/rows.h"
 #include "tests/ptx/runtime.h"
 
@@ -107,6 +108,64 @@ TEST(PtxRows, PairsAreRoundedOnce) {
     ASSERT_EQ(half(i / 2), nearest(product + value(c[i]))) << i;
     ASSERT_EQ(half(1000 + i / 2), nearest(product)) << i;
   }
+}
+
+// Runs one instruction that nvcc does not write for sm_80: y[i] = op(a[i], b[i]) for a warp.
+std::vector<uint32_t> binary_row(const std::string& mnemonic, const std::vector<uint32_t>& a,
+                                 const std::vector<uint32_t>& b) {
+  const auto module = parse(
+      ".visible .entry f(.param .u64 y, .param .u64 a, .param .u64 b)\n{\n"
+      ".reg .b32 %r<9>;\n.reg .b64 %d<9>;\n"
+      "mov.u32 %r1, %tid.x;\nmul.wide.u32 %d1, %r1, 4;\n"
+      "ld.param.u64 %d2, [a];\nadd.s64 %d2, %d2, %d1;\nld.global.b32 %r2, [%d2];\n"
+      "ld.param.u64 %d3, [b];\nadd.s64 %d3, %d3, %d1;\nld.global.b32 %r3, [%d3];\n" +
+      mnemonic +
+      " %r4, %r2, %r3;\n"
+      "ld.param.u64 %d4, [y];\nadd.s64 %d4, %d4, %d1;\nst.global.b32 [%d4], %r4;\nret;\n}\n");
+  Checker checker;
+  const size_t bytes = a.size() * 4;
+  void* memory[3];
+  Launch launch{{}, {static_cast<uint32_t>(a.size())}, 0, {}};
+  launch.parameters.resize(24);
+  for (size_t i = 0; i < 3; ++i) {
+    memory[i] = checker.allocate(bytes);
+    std::memcpy(launch.parameters.data() + 8 * i, &memory[i], 8);
+    if (i == 0) continue;
+    checker.host_access(memory[i], bytes, Access::write);
+    std::memcpy(memory[i], i == 1 ? a.data() : b.data(), bytes);
+  }
+  execute(*module, module->functions.at("f"), launch, checker);
+  EXPECT_TRUE(checker.take_findings().empty());
+  std::vector<uint32_t> y(a.size());
+  std::memcpy(y.data(), memory[0], bytes);
+  return y;
+}
+
+TEST(PtxRows, PairsOfLaterArchitectures) {
+  std::vector<uint32_t> a(32), b(32);
+  const auto values = random_bf16(128, 6);
+  std::memcpy(a.data(), values.data(), 128);
+  std::memcpy(b.data(), values.data() + 64, 128);
+  const std::pair<const char*, long double (*)(long double, long double)> rows[] = {
+      {"mul.bf16x2", [](long double x, long double y) { return x * y; }},
+      {"add.rn.bf16x2", [](long double x, long double y) { return x + y; }},
+      {"sub.bf16x2", [](long double x, long double y) { return x - y; }}};
+  for (const auto& [mnemonic, f] : rows) {
+    const auto y = binary_row(mnemonic, a, b);
+    for (size_t i = 0; i < 64; ++i)
+      EXPECT_EQ(static_cast<uint16_t>(y[i / 2] >> (i % 2 * 16)), nearest(f(value(values[i]), value(values[64 + i]))))
+          << mnemonic << ' ' << i;
+  }
+}
+
+// What the interpreter does not do it must not seem to do.
+TEST(PtxRows, UnknownFormsAreErrors) {
+  for (const char* line :
+       {"bar.sync 1, 64;", "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%f1,%f1,%f1,%f1},{%f1},{%f1},{%f1};",
+        "cp.async.cg.shared.global [%f1], [%f1], 8;", "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%f1,%f2}, [%f3];",
+        "wgmma.fence.sync.aligned;"})
+    EXPECT_THROW(parse(std::string(".entry f()\n{\n.reg .b32 %f<9>;\n") + line + "\nret;\n}\n"), Error) << line;
+  EXPECT_NO_THROW(parse(".entry f()\n{\nbar.sync 0;\nret;\n}\n"));
 }
 
 TEST(PtxRows, CopiesFillUpWithZeros) {
