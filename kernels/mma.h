@@ -43,5 +43,12 @@ __device__ inline uint32_t multiply_pairs(uint32_t a, uint32_t b) {
   return r;
 }
 
+// Two floats as bf16 in one register.
+__device__ inline uint32_t round_pair(float low, float high) {
+  uint32_t r;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  return r;
+}
+
 }  // namespace firn::mma
 #endif

@@ -137,7 +137,7 @@ __device__ void ModulatedConv<pixels, outputs, scales>::operator()(unsigned char
   const float limit = p.clamp < 0 ? INFINITY : p.clamp, amplitude = a.noise ? *a.strength : 0;
   const auto act = [&](float t) {
     const float u = p.gain * (t > 0 ? t : p.slope * t);
-    return bf16(u > limit ? limit : u < -limit ? -limit : u);  // NaN stays: a comparison with it is false
+    return u > limit ? limit : u < -limit ? -limit : u;  // NaN stays: a comparison with it is false
   };
 #pragma unroll
   for (int i = 0; i < warp_pixels / 16; ++i)
@@ -151,11 +151,11 @@ __device__ void ModulatedConv<pixels, outputs, scales>::operator()(unsigned char
       for (int j = 0; j < warp_outputs / 8; ++j) {
         const int column = wn + j * 8 + pair, o = n0 + column;
         if (o >= O) continue;
-        float2 t{sum[i][j][2 * h], sum[i][j][2 * h + 1]};
+        const float2 t{sum[i][j][2 * h], sum[i][j][2 * h + 1]};
         const float2 d = a.d ? *reinterpret_cast<const float2*>(a.d + int64_t(n) * O + o) : float2{1, 1};
         const float2 b = a.b ? *reinterpret_cast<const float2*>(a.b + o) : float2{0, 0};
-        tile[row * pitch + column] = act(t.x * d.x + b.x + nu);
-        tile[row * pitch + column + 1] = act(t.y * d.y + b.y + nu);
+        *reinterpret_cast<uint32_t*>(tile + row * pitch + column) =
+            mma::round_pair(act(t.x * d.x + b.x + nu), act(t.y * d.y + b.y + nu));
       }
     }
   __syncthreads();  // a thread stores 16 bytes that several have written

@@ -93,6 +93,70 @@ FIRN_DEVICE void Upfirdn2d<T>::operator()(Team t) const {
   }
 }
 
+namespace {
+
+template <class T>
+struct alignas(16) Channels {
+  T v[8];
+};
+
+// Which samples of x a place of y sees along one axis: the taps that fall on inserted zeros drop out.
+template <int up>
+struct Window {
+  static constexpr int size = 4 / up;
+  int first_tap, first;
+  FIRN_DEVICE explicit Window(int base) : first_tap(up == 2 ? base & 1 : 0), first((base + first_tap) >> (up - 1)) {}
+};
+
+}  // namespace
+
+template <class T, int up, int down>
+template <class Team>
+FIRN_DEVICE void Upfirdn2dVectors<T, up, down>::operator()(Team t) const {
+  using A = acc_t<T>;
+  constexpr int size = Window<up>::size;
+  const int H = int(k.H), W = int(k.W), OH = int(k.OH), OW = int(k.OW), C = int(k.C), per_pixel = C / 8;
+  const int block = int(t.block()), chunk = block % chunks(), strip = block / chunks() % strips();
+  const int n = block / chunks() / strips(), first = strip * rows, last = first + rows < OH ? first + rows : OH;
+  const T* image = k.x + int64_t{n} * H * W * C;
+  T* out = k.y + int64_t{n} * OH * OW * C;
+  for (int e = t.rank(); e < columns; e += t.size()) {
+    const int column = chunk * columns + e, ox = column / per_pixel, c = column % per_pixel * 8;
+    if (ox >= OW) break;
+    const Window<up> along(ox * down - k.pad_x);
+    const int first_x = along.first;
+    A f[size];
+    for (int j = 0; j < size; ++j) f[j] = k.gain * k.f[along.first_tap + up * j];
+    A sums[size][8] = {};  // of the last rows of x
+    const auto add_row = [&](int y) {
+      for (int i = 0; i + 1 < size; ++i)
+        for (int v = 0; v < 8; ++v) sums[i][v] = sums[i + 1][v];
+      A s[8] = {};
+      for (int j = 0; j < size; ++j) {
+        const int x = first_x + j;
+        if (y < 0 || y >= H || x < 0 || x >= W) continue;
+        const auto p = *reinterpret_cast<const Channels<T>*>(image + (int64_t{y} * W + x) * C + c);
+        for (int v = 0; v < 8; ++v) s[v] += f[j] * A(p.v[v]);
+      }
+      for (int v = 0; v < 8; ++v) sums[size - 1][v] = s[v];
+    };
+    int next = Window<up>(first * down - k.pad_y).first;
+    for (int i = 0; i < size; ++i) add_row(next++);
+    for (int oy = first; oy < last; ++oy) {
+      const Window<up> down_y(oy * down - k.pad_y);
+      for (int i = 0; i < down; ++i)
+        if (next < down_y.first + size) add_row(next++);
+      Channels<T> y;
+      for (int v = 0; v < 8; ++v) {
+        A s = 0;
+        for (int i = 0; i < size; ++i) s += k.f[down_y.first_tap + up * i] * sums[i][v];
+        y.v[v] = T(s);
+      }
+      *reinterpret_cast<Channels<T>*>(out + (int64_t{oy} * OW + ox) * C + c) = y;
+    }
+  }
+}
+
 }  // namespace firn::kernels
 
 using firn::bf16;
@@ -100,3 +164,9 @@ using namespace firn::kernels;
 FIRN_KERNEL(Upfirdn2d<float>);
 FIRN_KERNEL(Upfirdn2d<bf16>);
 FIRN_KERNEL(Upfirdn2d<double>);
+FIRN_KERNEL(Upfirdn2dVectors<float, 1, 1>);
+FIRN_KERNEL(Upfirdn2dVectors<float, 2, 1>);
+FIRN_KERNEL(Upfirdn2dVectors<float, 1, 2>);
+FIRN_KERNEL(Upfirdn2dVectors<bf16, 1, 1>);
+FIRN_KERNEL(Upfirdn2dVectors<bf16, 2, 1>);
+FIRN_KERNEL(Upfirdn2dVectors<bf16, 1, 2>);

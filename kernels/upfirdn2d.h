@@ -22,4 +22,26 @@ struct Upfirdn2d {
   FIRN_DEVICE void operator()(Team t) const;
 };
 
+// The same for four taps and whole vectors of 8 channels: a thread walks down a column of pixels, and each of its rows
+// of x is summed along x once for all rows of y that it belongs to. (up, down) is (1,1), (2,1) or (1,2).
+template <class T, int up, int down>
+struct Upfirdn2dVectors {
+  static constexpr const char* name = "upfirdn2d_vectors";
+  Upfirdn2d<T> k;
+  static constexpr int rows = 8, columns = 256;  // of a block; a column is 8 channels of a pixel
+  FIRN_DEVICE int strips() const { return int((k.OH + rows - 1) / rows); }
+  FIRN_DEVICE int chunks() const { return int((k.OW * (k.C / 8) + columns - 1) / columns); }
+  FIRN_DEVICE int64_t blocks() const { return k.N * strips() * chunks(); }
+  template <class Team>
+  FIRN_DEVICE void operator()(Team t) const;
+};
+
+// Whether Upfirdn2dVectors computes it: a kind that it knows, and all accesses of 16 bytes aligned.
+template <class T>
+bool has_vectors(const Upfirdn2d<T>& k) {
+  const bool known = (k.up == 1 && (k.down == 1 || k.down == 2)) || (k.up == 2 && k.down == 1);
+  const auto aligned = [](const T* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
+  return known && k.taps == 4 && k.C % 8 == 0 && aligned(k.x) && aligned(k.y);
+}
+
 }  // namespace firn::kernels

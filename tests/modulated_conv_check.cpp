@@ -52,6 +52,15 @@ struct Draw {
 
 }  // namespace
 
+std::vector<bf16> plain_conv(const ModulatedConvProblem& p, const std::vector<bf16>& x, const std::vector<bf16>& w) {
+  const Stream stream = kernels::cuda_stream(0);
+  Array<bf16> from(stream, x), weights(stream, w),
+      y(stream, std::vector<bf16>(static_cast<size_t>(p.N * p.H * p.W * p.O)));
+  kernels::modulated_conv(stream, p, {.y = y.device(), .x = from.device(), .w = weights.device()});
+  y.fetch();
+  return y.host;
+}
+
 double modulated_conv_error(const ModulatedConvCase& c) {
   const ModulatedConvProblem& p = c.p;
   const Stream stream = kernels::cuda_stream(0);

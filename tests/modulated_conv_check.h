@@ -21,6 +21,10 @@ std::vector<ModulatedConvCase> modulated_conv_cases();
 // One for each kernel, as small as one can be that uses all of it.
 std::vector<ModulatedConvCase> smallest_modulated_conv_cases();
 
+// y of a plain convolution on the first GPU: x [N,H,W,I], w [O,K,K,I].
+std::vector<bf16> plain_conv(const kernels::ModulatedConvProblem&, const std::vector<bf16>& x,
+                             const std::vector<bf16>& w);
+
 // Runs a case on the first GPU. The largest difference in parts of what rounding explains; infinite when anything but
 // y is written.
 double modulated_conv_error(const ModulatedConvCase&);

@@ -1,6 +1,8 @@
 // The modulated convolution on a GPU against double on the host. tests/ptx runs the same tests on its interpreter.
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "kernels/error.h"
 #include "kernels/memory.h"
 #include "tests/modulated_conv_check.h"
@@ -24,6 +26,32 @@ INSTANTIATE_TEST_SUITE_P(Cases, ModulatedConvTest, testing::ValuesIn(modulated_c
                          [](const auto& info) { return info.param.name; });
 INSTANTIATE_TEST_SUITE_P(Smallest, ModulatedConvTest, testing::ValuesIn(smallest_modulated_conv_cases()),
                          [](const auto& info) { return info.param.name; });
+
+// <conv(x, w), g> = <x, conv(g, w flipped and transposed)>: exact, since all numbers are small integers.
+TEST(ModulatedConv, FlippedWeightsGiveTheInputGradient) {
+  if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
+  const ModulatedConvProblem forward{.N = 2, .H = 5, .W = 6, .I = 32, .O = 64, .K = 3};
+  const ModulatedConvProblem backward{.N = 2, .H = 5, .W = 6, .I = 64, .O = 32, .K = 3};
+  std::mt19937 random(5);
+  const auto signs = [&](int64_t count) {
+    std::vector<bf16> v(static_cast<size_t>(count));
+    for (bf16& s : v) s = bf16(float(int(random() % 3) - 1));
+    return v;
+  };
+  const std::vector<bf16> x = signs(2 * 5 * 6 * 32), g = signs(2 * 5 * 6 * 64), w = signs(64 * 9 * 32);
+  std::vector<bf16> flipped(w.size());
+  for (size_t o = 0; o < 64; ++o)
+    for (size_t k = 0; k < 9; ++k)
+      for (size_t i = 0; i < 32; ++i) flipped[(i * 9 + 8 - k) * 64 + o] = w[(o * 9 + k) * 32 + i];
+  const auto dot = [](const std::vector<bf16>& a, const std::vector<bf16>& b) {
+    double sum = 0;
+    for (size_t i = 0; i < a.size(); ++i) sum += double(float(a[i])) * float(b[i]);
+    return sum;
+  };
+  const double there = dot(plain_conv(forward, x, w), g), back = dot(x, plain_conv(backward, g, flipped));
+  EXPECT_EQ(there, back);
+  EXPECT_NE(there, 0);
+}
 
 TEST(ModulatedConv, SaysWhatItCannotDo) {
   const ModulatedConvProblem good{.N = 2, .H = 4, .W = 4, .I = 512, .O = 512, .K = 3};

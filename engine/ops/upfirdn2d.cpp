@@ -35,6 +35,18 @@ Fir adjoint(const Fir& p, const Shape& x, const Shape& y) {
   return q;
 }
 
+template <class T>
+void launch(const Stream& stream, const kernels::Upfirdn2d<T>& k) {
+  if constexpr (!std::is_same_v<T, double>) {
+    if (stream.is_cuda && kernels::has_vectors(k)) {
+      if (k.up == 2) return run(stream, kernels::Upfirdn2dVectors<T, 2, 1>{k});
+      if (k.down == 2) return run(stream, kernels::Upfirdn2dVectors<T, 1, 2>{k});
+      return run(stream, kernels::Upfirdn2dVectors<T, 1, 1>{k});
+    }
+  }
+  run(stream, k);
+}
+
 }  // namespace
 
 Tensor upfirdn2d(const Tensor& x, Fir p) {
@@ -64,7 +76,7 @@ Tensor upfirdn2d(const Tensor& x, Fir p) {
                             static_cast<acc_t<T>>(p.gain),
                             {}};
     for (size_t i = 0; i < taps; ++i) k.f[i] = static_cast<acc_t<T>>(p.taps[taps - 1 - i]);
-    run(x.stream(), k);
+    launch(x.stream(), k);
   });
   const Fir q = adjoint(p, x.shape(), y.shape());
   return record("upfirdn2d", y, {{x, [q](const Tensor& gy, const Tensor&) { return upfirdn2d(gy, q); }}});

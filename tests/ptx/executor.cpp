@@ -80,7 +80,8 @@ Warp::Warp(Block& block, uint32_t first_thread, uint32_t lanes)
 
 // The memory of a warp serves one block after another.
 void Warp::begin(int pc) {
-  registers_.assign(static_cast<size_t>(block_.module.registers) * 32, 0xdeadbeefdeadbeef);
+  const int registers = std::max(block_.entry.registers, block_.module.called_registers);
+  registers_.assign(static_cast<size_t>(registers) * 32, 0xdeadbeefdeadbeef);
   local_.assign(32 * block_.module.local_bytes, std::byte{0});
   parameters_.assign(32 * block_.module.parameter_bytes, std::byte{0});
   for (int i = 0; i < 32; ++i) {

@@ -50,6 +50,7 @@ struct Function {
   int launch_bytes = 0;  // of an entry's parameters
   uint64_t shared_bytes = 0;
   std::vector<std::pair<uint64_t, uint64_t>> shared_gaps;  // [begin, end) that belong to no variable
+  int registers = 0;                                       // its own are the last of so many
   bool is_entry = false;
 };
 
@@ -62,9 +63,9 @@ struct Variable {
 struct Module {
   std::vector<Instruction> code;
   std::map<std::string, Function> functions;
-  std::map<std::string, Variable> variables;  // of the module; those of a function carry its name in front
-  std::vector<std::string> places{"?"};       // file:line of the source
-  int registers = 0;                          // of the largest entry and all functions it may call: nothing recurses
+  std::map<std::string, Variable> variables;      // of the module; those of a function carry its name in front
+  std::vector<std::string> places{"?"};           // file:line of the source
+  int called_registers = 0;                       // of all functions that an entry may call: nothing recurses
   uint64_t local_bytes = 0, parameter_bytes = 0;  // of a thread
   uint64_t dynamic_alignment = 1;                 // of the shared memory that a launch adds
 };

@@ -196,7 +196,7 @@ class Parser {
     function_.name = trim(rest.substr(0, std::min(open, rest.find_first_of(" \t"))));
     scopes_ = {{}, {}};
     in_function_ = true;
-    next_register_ = function_.is_entry ? called_registers_ : module_->registers;
+    next_register_ = function_.is_entry ? module_->called_registers : most_registers_;
     // A launch fills an entry's parameters from offset 0 of a block of its own; calls use the lane's parameter space.
     uint64_t launch_offset = 0;
     const auto add = [&](std::string_view field) {
@@ -216,9 +216,10 @@ class Parser {
 
   void end_function() {
     function_.last = static_cast<int>(module_->code.size());
+    function_.registers = next_register_;
     module_->functions[function_.name] = function_;
-    module_->registers = std::max(module_->registers, next_register_);
-    if (!function_.is_entry) called_registers_ = next_register_;
+    most_registers_ = std::max(most_registers_, next_register_);
+    if (!function_.is_entry) module_->called_registers = next_register_;
     function_ = {};
     in_function_ = false;
   }
@@ -398,8 +399,8 @@ class Parser {
   std::unique_ptr<Module> module_;
   int line_ = 0;
   bool in_function_ = false;
-  int next_register_ = 0, called_registers_ = 0;  // entries share their registers' numbers; no two active functions do
-  Function function_, shared_;                    // shared_: what the module's shared variables take
+  int next_register_ = 0, most_registers_ = 0;  // entries share their registers' numbers; no two active functions do
+  Function function_, shared_;                  // shared_: what the module's shared variables take
   std::map<uint64_t, std::string> files_;
   std::map<std::string, Operand> globals_;
   std::vector<std::map<std::string, Operand>> scopes_;
