@@ -52,6 +52,8 @@ std::vector<NodePtr> path_to(const NodePtr& y, const std::unordered_set<Node*>& 
 
 }  // namespace
 
+bool is_recording() { return recording; }
+
 NoGrad::NoGrad() : saved_(std::exchange(recording, false)) {}
 NoGrad::~NoGrad() { recording = saved_; }
 

@@ -36,6 +36,10 @@ struct GradOptions {
 // whose result leads to none is not differentiated. Throws Error if y wants no gradient.
 std::vector<Tensor> grad(const Tensor& y, const std::vector<Tensor>& inputs, GradOptions options = {});
 
+// False during inference, and in a backward pass whose result will not be differentiated: a gradient may then be
+// computed in any way, otherwise it must be made of ops.
+bool is_recording();
+
 // While one lives, nothing is recorded: plain inference.
 class NoGrad {
  public:

@@ -57,6 +57,51 @@ FIRN_DEVICE void BiasActGrad<T>::operator()(Team t) const {
   }
 }
 
+template <class T>
+template <class Team>
+FIRN_DEVICE void BiasActBackward<T>::operator()(Team t) const {
+  using A = acc_t<T>;
+  const int channels = int(C), pixels = int(P), rows = int(rows_per_block()), parts = int(blocks_per_image());
+  const int n = int(t.block() / parts), group = groups > 1 ? t.rank() / channels : 0;
+  const int first = int(t.block() % parts) * rows + group, end = first - group + rows;
+  const int last = end < pixels ? end : pixels;
+  const int64_t image = int64_t(n) * P * C, row_of_sums = (t.block() * groups + group) * C;
+  const A limit = clamp < 0 ? A(INFINITY) : A(T(clamp)), positive = gain, negative = gain * slope;
+  const A amplitude = noise && !x && dots ? *strength : A(0);
+  const A* const nu = noise ? noise + (noise_images > 1 ? int64_t(n) * P : 0) : nullptr;
+  A of_noise = 0;
+  const auto columns = [&](int64_t c, auto width) {
+    A dc[width], bc[width], sum[width] = {}, dot[width] = {}, with_noise[width] = {};
+    for (int v = 0; v < width; ++v) {
+      dc[v] = d ? d[n * C + c + v] : A(1);
+      bc[v] = b && !x && dots ? b[c + v] : A(0);
+    }
+    for (int i = first; i < last; i += groups) {
+      const int64_t at = image + int64_t(i) * C + c;
+      const A noise_here = nu ? nu[i] : A(0);
+      for (int v = 0; v < width; ++v) {
+        const A value = A(y[at + v]), k = value > 0 ? positive : negative;
+        const A gt = A(gy[at + v]) * (value >= limit || value <= -limit ? A(0) : k);
+        gx[at + v] = T(gt * dc[v]);
+        sum[v] += gt;
+        with_noise[v] += gt * noise_here;
+        if (dots) dot[v] += gt * (x ? A(x[at + v]) : (value / k - amplitude * noise_here - bc[v]) / dc[v]);
+      }
+    }
+    for (int v = 0; v < width; ++v) {
+      sums[row_of_sums + c + v] = sum[v];
+      if (dots) dots[row_of_sums + c + v] = dot[v];
+      of_noise += with_noise[v];
+    }
+  };
+  if (groups == 1)
+    for_vectors(t, C, columns);
+  else if (group < groups)
+    columns(t.rank() % channels, std::integral_constant<int, 1>{});
+  of_noise = t.sum(of_noise);
+  if (t.rank() == 0) noise_dots[t.block()] = of_noise;
+}
+
 }  // namespace firn::kernels
 
 using firn::bf16;
@@ -67,3 +112,6 @@ FIRN_KERNEL(BiasAct<double>);
 FIRN_KERNEL(BiasActGrad<float>);
 FIRN_KERNEL(BiasActGrad<bf16>);
 FIRN_KERNEL(BiasActGrad<double>);
+FIRN_KERNEL(BiasActBackward<float>);
+FIRN_KERNEL(BiasActBackward<bf16>);
+FIRN_KERNEL(BiasActBackward<double>);

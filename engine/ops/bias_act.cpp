@@ -1,8 +1,9 @@
 // What follows a convolution. bias_act records two stages, t = d x + strength noise + b and y = act(t); t is never
-// stored, so the one pass over gy that makes gt serves every gradient.
+// stored. Backward is one pass over gy and y for every gradient, or ops where those are to be differentiated again.
 #include "kernels/bias_act.h"
 
 #include "engine/ops.h"
+#include "engine/ops/recorded.h"
 #include "kernels/error.h"
 
 namespace firn {
@@ -11,10 +12,10 @@ namespace {
 
 const void* data_or_null(const Tensor& t) { return t.defined() ? t.data() : nullptr; }
 
-void check_operand(const char* name, const Tensor& t, const Shape& expected, const Tensor& x) {
-  if (t.defined() && (t.shape() != expected || t.type() != acc_type(x.type())))
-    throw ShapeError(fmt::format("bias_act: x {} {} needs {} {} {}, got {} {}", to_string(x.shape()), name_of(x.type()),
-                                 name, to_string(expected), name_of(acc_type(x.type())), to_string(t.shape()),
+void check_operand(const char* name, const Tensor& t, const Shape& expected, const Shape& x, DType type) {
+  if (t.defined() && (t.shape() != expected || t.type() != acc_type(type)))
+    throw ShapeError(fmt::format("bias_act: x {} {} needs {} {} {}, got {} {}", to_string(x), name_of(type), name,
+                                 to_string(expected), name_of(acc_type(type)), to_string(t.shape()),
                                  name_of(t.type())));
 }
 
@@ -28,17 +29,66 @@ Tensor noise_dot(const Tensor& gt, const Tensor& noise, const Shape& strength_sh
   return reshape(sum(mul(g, reshape(noise, n))), strength_shape);
 }
 
+// What one pass of a first-order backward makes for all edges of t.
+struct Gradients {
+  Tensor x, d, b, strength;
+};
+
+// x may be undefined: it is then recovered from y. want_d: the gradient of d, which alone needs x.
+Gradients backward(const Tensor& gy, const Tensor& y, const Tensor& x, const Tensor& b, const BiasAct& p, bool want_d) {
+  const int64_t N = y.dim(0), C = y.dim(-1), P = y.count() / std::max<int64_t>(1, N * C);
+  const DType wide = acc_type(y.type());
+  Gradients g{.x = y.like(), .d = {}, .b = {}, .strength = {}};
+  dispatch(y.type(), [&](auto tag) {
+    using T = decltype(tag);
+    using A = acc_t<T>;
+    const auto numbers = [](const Tensor& t) { return static_cast<const A*>(data_or_null(t)); };
+    kernels::BiasActBackward<T> k{.gx = g.x.mutable_as<T>(),
+                                  .gy = gy.as<T>(),
+                                  .y = y.as<T>(),
+                                  .x = x.defined() ? x.as<T>() : nullptr,
+                                  .d = numbers(p.d),
+                                  .noise = numbers(p.noise),
+                                  .strength = numbers(p.strength),
+                                  .b = numbers(b),
+                                  .N = N,
+                                  .P = P,
+                                  .C = C,
+                                  .noise_images = p.noise.defined() ? p.noise.dim(0) : 0,
+                                  .slope = static_cast<A>(p.slope),
+                                  .gain = static_cast<A>(p.gain),
+                                  .clamp = static_cast<A>(p.clamp),
+                                  .groups = kernels::bias_act_groups(y.stream(), C)};
+    const int64_t parts = k.blocks_per_image() * k.groups;
+    Tensor sums = y.like({N, parts, C}, wide), noise_dots = y.like({k.blocks()}, wide);
+    Tensor dots = want_d ? y.like({N, parts, C}, wide) : Tensor{};
+    k.sums = sums.mutable_as<A>();
+    k.noise_dots = noise_dots.mutable_as<A>();
+    k.dots = want_d ? dots.mutable_as<A>() : nullptr;
+    run(y.stream(), k);
+    if (want_d) g.d = reshape(sum_to(dots, {N, 1, C}), {N, C});
+    if (b.defined()) g.b = sum_to(sums, {C});
+    if (p.noise.defined()) g.strength = reshape(sum(noise_dots), p.strength.shape());
+  });
+  return g;
+}
+
 }  // namespace
 
+void ops::check_bias_act(const Shape& x, DType type, const Tensor& b, const BiasAct& p) {
+  const int64_t N = x[0], C = x.back();
+  check_operand("b", b, {C}, x, type);
+  check_operand("d", p.d, {N, C}, x, type);
+  if (p.noise.defined() && (!p.strength.defined() || p.strength.count() != 1 || x.size() != 4 || p.noise.rank() != 3 ||
+                            (p.noise.dim(0) != N && p.noise.dim(0) != 1) || p.noise.dim(1) != x[1] ||
+                            p.noise.dim(2) != x[2] || p.noise.type() != acc_type(type)))
+    throw ShapeError(
+        fmt::format("bias_act: noise {} with a strength does not fit x {}", to_string(p.noise.shape()), to_string(x)));
+}
+
 Tensor bias_act(const Tensor& x, const Tensor& b, BiasAct p) {
+  ops::check_bias_act(x.shape(), x.type(), b, p);
   const int64_t N = x.dim(0), C = x.dim(-1), P = x.count() / std::max<int64_t>(1, N * C);
-  check_operand("b", b, {C}, x);
-  check_operand("d", p.d, {N, C}, x);
-  if (p.noise.defined() && (!p.strength.defined() || p.strength.count() != 1 || x.rank() != 4 || p.noise.rank() != 3 ||
-                            (p.noise.dim(0) != N && p.noise.dim(0) != 1) || p.noise.dim(1) != x.dim(1) ||
-                            p.noise.dim(2) != x.dim(2) || p.noise.type() != acc_type(x.type())))
-    throw ShapeError(fmt::format("bias_act: noise {} with a strength does not fit x {}", to_string(p.noise.shape()),
-                                 to_string(x.shape())));
   Tensor y = x.like();
   dispatch(x.type(), [&](auto tag) {
     using T = decltype(tag);
@@ -49,23 +99,51 @@ Tensor bias_act(const Tensor& x, const Tensor& b, BiasAct p) {
                         static_cast<const A*>(data_or_null(b)), N, P, C, p.noise.defined() ? p.noise.dim(0) : 0,
                         static_cast<A>(p.slope), static_cast<A>(p.gain), static_cast<A>(p.clamp)});
   });
+  return ops::record_bias_act(y, x, b, p, {});
+}
 
+Tensor ops::record_bias_act(const Tensor& y, const Tensor& x, const Tensor& b, const BiasAct& p,
+                            const std::function<Tensor()>& make_x) {
+  if (!is_recording()) return y;
+  // The first backward finds all gradients of t at once and leaves them here; t itself has no values then.
+  const auto found = std::make_shared<Gradients>();
+  const bool linear = p.slope == 1 && p.clamp < 0;
+  const auto edge = [&](const Tensor& input, Tensor Gradients::*part, const GradFn& composed) {
+    if (linear) return Edge{input, composed};
+    return Edge{input, [found, part, composed](const Tensor& gt, const Tensor& t) {
+                  return is_recording() ? composed(gt, t) : std::exchange((*found).*part, {});
+                }};
+  };
+  const bool want_d = p.d.wants_grad();
+  const Tensor kept = want_d && !make_x ? x : Tensor{};  // only the gradient of d needs it
   std::vector<Edge> edges;
-  if (p.d.defined()) {
-    edges.push_back({x, [d = p.d](const Tensor& gt, const Tensor&) { return scale_channels(gt, d); }});
-    edges.push_back({p.d, [x](const Tensor& gt, const Tensor&) { return dot_pixels(gt, x); }});
-  } else {
-    edges.push_back({x, [](const Tensor& gt, const Tensor&) { return gt; }});
-  }
-  if (b.defined()) edges.push_back({b, [C](const Tensor& gt, const Tensor&) { return sum_to(gt, {C}); }});
+  edges.push_back(edge(x, &Gradients::x, [d = p.d](const Tensor& gt, const Tensor&) {
+    return d.defined() ? scale_channels(gt, d) : gt;
+  }));
+  if (want_d)
+    edges.push_back(edge(p.d, &Gradients::d, [kept, make_x](const Tensor& gt, const Tensor&) {
+      return dot_pixels(gt, make_x ? make_x() : kept);
+    }));
+  if (b.defined())
+    edges.push_back(
+        edge(b, &Gradients::b, [C = y.dim(-1)](const Tensor& gt, const Tensor&) { return sum_to(gt, {C}); }));
   if (p.noise.defined())
-    edges.push_back({p.strength, [noise = p.noise, shape = p.strength.shape()](const Tensor& gt, const Tensor&) {
-                       return noise_dot(gt, noise, shape);
-                     }});
-  const Tensor t = record("affine_noise", Tensor::without_storage(x.shape(), x.type(), x.device()), std::move(edges));
+    edges.push_back(edge(p.strength, &Gradients::strength,
+                         [noise = p.noise, shape = p.strength.shape()](const Tensor& gt, const Tensor&) {
+                           return noise_dot(gt, noise, shape);
+                         }));
+  const Tensor t = record("affine_noise", Tensor::without_storage(y.shape(), y.type(), y.device()), std::move(edges));
+  BiasAct values = p;
+  values.d = p.d.detach();
+  values.strength = p.strength.detach();
   return record("bias_act", y,
-                {{t, [slope = p.slope, gain = p.gain, clamp = p.clamp](
-                         const Tensor& gy, const Tensor& out) { return bias_act_grad(gy, out, slope, gain, clamp); }}},
+                {{t,
+                  [=, kept = kept.detach(), b = b.detach()](const Tensor& gy, const Tensor& out) {
+                    if (linear || is_recording())
+                      return bias_act_grad(gy, out, values.slope, values.gain, values.clamp);
+                    *found = backward(gy, out, kept, b, values, want_d);
+                    return Tensor::without_storage(out.shape(), out.type(), out.device());
+                  }}},
                 Keep::output);
 }
 
