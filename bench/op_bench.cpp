@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
+#include "bench/layer_cases.h"
 #include "engine/threads.h"
 #include "kernels/device_info.h"
 #include "kernels/elementwise.h"
@@ -63,7 +64,7 @@ struct Work {
 };
 
 // Median milliseconds of `once`, each time after the L2 was filled with something else. Queued behind that write, the
-// launches of a small op cost nothing here.
+// few launches of a small op cost nothing here.
 template <class F>
 double median_ms(benchmark::State& state, const Device& device, F&& once) {
   const auto l2 = static_cast<int64_t>(kernels::device_info(device.stream()).l2_bytes);
@@ -123,18 +124,22 @@ void add(const std::string& name, const OpCase& c, DType type, Direction directi
   settings.device.is_cuda() ? registered->UseManualTime() : registered->UseRealTime();
 }
 
-void add_all(const Settings& settings) {
-  for (const OpCase& c : firn::tests::op_cases()) {
-    for (DType type : {DType::f32, DType::bf16}) {
-      if (type == DType::bf16 && c.activations.empty()) continue;
-      add(fmt::format("{}/forward/{}", c.name, name_of(type)), c, type, Direction::forward, settings);
-      add(fmt::format("{}/backward/{}", c.name, name_of(type)), c, type, Direction::backward, settings);
-      if (c.activations.find('w') == std::string::npos) continue;
-      const std::string layer = fmt::format("freeze/{}/{}/", c.name, name_of(type));
-      add(layer + "frozen", c, type, Direction::backward_frozen, settings);
-      add(layer + "trained", c, type, Direction::backward, settings);
-    }
-  }
+void add_all(const std::vector<OpCase>& cases, const Settings& settings) {
+  const auto each = [&](auto&& f) {
+    for (const OpCase& c : cases)
+      for (DType type : {DType::f32, DType::bf16})
+        if (type == DType::f32 || !c.activations.empty()) f(c, type);
+  };
+  each([&](const OpCase& c, DType type) {
+    add(fmt::format("{}/forward/{}", c.name, name_of(type)), c, type, Direction::forward, settings);
+    add(fmt::format("{}/backward/{}", c.name, name_of(type)), c, type, Direction::backward, settings);
+  });
+  each([&](const OpCase& c, DType type) {
+    if (c.activations.find('w') == std::string::npos) return;
+    const std::string layer = fmt::format("freeze/{}/{}/", c.name, name_of(type));
+    add(layer + "frozen", c, type, Direction::backward_frozen, settings);
+    add(layer + "trained", c, type, Direction::backward, settings);
+  });
 }
 
 }  // namespace
@@ -143,10 +148,11 @@ int main(int argc, char** argv) {
   firn::wait_politely(argv);
   CLI::App app("Speed of ops, forward and backward. Options that begin with --benchmark_ are Google Benchmark's.");
   Settings settings;
-  std::string device = "cpu";
+  std::string device = "cpu", layers;
   app.add_option("--device", device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str();
   app.add_option("--ceiling-tflops", settings.tflops, "bench/ceilings measures it");
   app.add_option("--ceiling-gbs", settings.gbs, "likewise, GB/s");
+  app.add_option("--layers", layers, "adds layer/...: the layers of a StyleGAN2, RESOLUTION/CHANNEL_BASE/BATCH");
   app.allow_extras();
   CLI11_PARSE(app, argc, argv);
   std::vector<std::string> rest = app.remaining();
@@ -163,7 +169,8 @@ int main(int argc, char** argv) {
     benchmark::AddCustomContext("device", info.name);
     if (!info.driver.empty())
       benchmark::AddCustomContext("cuda", "driver " + info.driver + ", runtime " + info.runtime);
-    add_all(settings);
+    add_all(firn::tests::op_cases(), settings);
+    if (!layers.empty()) add_all(firn::layer_cases(layers), settings);
     benchmark::RunSpecifiedBenchmarks();
   } catch (const std::exception& e) {
     fmt::print(stderr, "op_bench: {}\n", e.what());

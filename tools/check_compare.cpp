@@ -14,7 +14,7 @@ measured as one tensor, because a single sum may cancel. Exit code 1: the worst 
 
 Examples:
   gan-check compare --snapshot S --a cpu:f64 --b cpu:f32 --phases Greg,Dreg
-  gan-check compare --resolution 256 --channel-base 16384 --batch 4 --a cpu:f32 --b cuda:f32 --tolerance 1e-3
+  gan-check compare --resolution 256 --channel-base 16384 --batch 4 --a cpu:f32 --b cuda:f32 --tolerance 0.02
 )";
 
 StoredTensor normal(const Shape& shape, Rng& rng, double scale = 1) {
