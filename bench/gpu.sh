@@ -66,32 +66,32 @@ else
   sizes=64/16384/32,32/32768/64,64/16384/64,128/16384/32,256/16384/16,256/16384/64,256/32768/32
   few=256/16384/16,256/16384/64 freeze_size=256/16384/16 freeze=5
   step=(--warm-up 10 --repeats 30 --cycles 4 --seconds 5)
-  torch=(--warm-up 4 --repeats 20 --cycles 3 --seconds 9)
+  torch=(--warm-up 4 --repeats 20 --cycles 3 --seconds 8)
   compare=(--resolution 64 --channel-base 8192)
   ceiling=()
   layers=256/16384/16
   ops=('^layer/.*bf16' '^conv2d_' '^matmul_' '^upfirdn2d_' '^freeze/layer/.*bf16' '^(bias_act|synthesis_act|demodulation|minibatch|scale_|dot_|sum_|add_|mul_|permute)')
-  tests='*_cuda_*:Device*:Step/*' sanitized='Ops/DeviceOpTest.*conv2d_k3_*:Ops/DeviceOpTest.*upfirdn2d_blur_cuda*:Step/*'
+  tests='*_cuda_*:Device*:Step/*:Replay*:*ModulatedConv*' sanitized='Ops/DeviceOpTest.*conv2d_k3_*:Ops/DeviceOpTest.*upfirdn2d_blur_cuda*:Step/*'
 fi
 baseline=("$python" bench/pytorch_baseline.py --json --device "$device" "${torch[@]}")
 
-# Seconds in all: 30 ceilings, 45 correctness, 56 steps, 36 freezing, 109 ops, 205 PyTorch, 65 tests and sanitizer, 45 ncu.
+# Seconds at most: 35 ceilings, 40 correctness, 84 steps, 42 freezing, 109 ops, 180 PyTorch, 60 tests and sanitizer, 36 ncu.
 [[ $device == cuda ]] && part smi 5 nvidia-smi
 part ceilings 12 "$BIN/ceilings" --device "$device" "${ceiling[@]}"
 [[ $device == cuda ]] && part torch-ceilings 18 "${baseline[@]}" --ceilings
 
 # A leaky ReLU whose argument is within rounding of zero may fall on either side of it: hence more than f32's rounding.
 part check-f32 20 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:f32" --tolerance 0.02 --json
-part check-bf16 25 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:bf16" --tolerance 0.6 --json
+part check-bf16 20 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:bf16" --tolerance 0.6 --json
 
 for size in ${sizes//,/ }; do
   IFS=/ read -r resolution base batch <<< "$size"
-  part "step-${size//\//-}" 8 "$BIN/train_bench" --json --device "$device" --type $type --resolution "$resolution" \
+  part "step-${size//\//-}" 12 "$BIN/train_bench" --json --device "$device" --type $type --resolution "$resolution" \
     --channel-base "$base" --batch "$batch" "${step[@]}"
 done
 IFS=/ read -r resolution base batch <<< "$freeze_size"
 for ((k = 0; k <= freeze; ++k)); do
-  part "freeze-$k" 6 "$BIN/train_bench" --json --device "$device" --type $type --resolution "$resolution" \
+  part "freeze-$k" 7 "$BIN/train_bench" --json --device "$device" --type $type --resolution "$resolution" \
     --channel-base "$base" --batch "$batch" "${step[@]}" --frozen-blocks $k
 done
 
@@ -102,20 +102,20 @@ for i in "${!groups[@]}"; do
     --benchmark_filter="${ops[i]}" --benchmark_min_time=0.02 --benchmark_out="$work/ops-${groups[i]}.json" --benchmark_out_format=json
 done
 
-part torch-improved 95 "${baseline[@]}" --dtype $torch_type --sizes $sizes --modulation improved
-part torch-default 25 "${baseline[@]}" --dtype $torch_type --sizes $few --modulation default
-part torch-freeze 25 "${baseline[@]}" --dtype $torch_type --sizes "$freeze_size" --modulation improved --freeze-sweep $freeze --seconds 3
+part torch-improved 85 "${baseline[@]}" --dtype $torch_type --sizes $sizes --modulation improved
+part torch-default 20 "${baseline[@]}" --dtype $torch_type --sizes $few --modulation default
+part torch-freeze 20 "${baseline[@]}" --dtype $torch_type --sizes "$freeze_size" --modulation improved --freeze-sweep $freeze --seconds 3
 if [[ $device == cuda ]]; then
-  part torch-fp16 20 "${baseline[@]}" --dtype fp16 --sizes $few --modulation improved
+  part torch-fp16 15 "${baseline[@]}" --dtype fp16 --sizes $few --modulation improved
   part torch-compiled 40 "${baseline[@]}" --dtype bf16 --sizes $few --modulation improved --compile
 fi
 
-part tests 35 "$BIN/firn_tests" --gtest_brief=1 --gtest_filter="$tests"
+part tests 30 "$BIN/firn_tests" --gtest_brief=1 --gtest_filter="$tests"
 part sanitizer 30 compute-sanitizer --tool memcheck --error-exitcode 9 "$BIN/firn_tests" --gtest_brief=1 --gtest_filter="$sanitized"
 
 i=0
 while read -r name; do
-  part "ncu-$((i += 1))" 15 ncu --clock-control none --launch-skip 4 --launch-count 8 --section SpeedOfLight --section Occupancy --csv \
+  part "ncu-$((i += 1))" 12 ncu --clock-control none --launch-skip 4 --launch-count 8 --section SpeedOfLight --section Occupancy --csv \
     "$BIN/op_bench" --device "$device" --layers $layers --benchmark_filter="^$name/" --benchmark_min_time=0.001
 done < <(report worst)
 

@@ -51,7 +51,7 @@ def ops_of(work):
 
 
 def lost_us(row):
-    return row["median_us"] * (1 - row.get("floor_%", 100) / 100)
+    return row["median_us"] * (1 - row.get("floor_%", 0) / 100)
 
 
 def worst(work, count=3):
@@ -119,6 +119,7 @@ def print_tables(r):
     table("Ops, those with most time above their floor first", ["op", "us", "TFLOP/s", "GB/s", "% of floor"],
           [[o["name"], o["median_us"], o.get("FLOP/s", 0) / 1e12, o.get("bytes/s", 0) / 1e9, o.get("floor_%")]
            for o in ops if not o["name"].startswith("freeze/")][:25])
+    table("Ops that failed", ["op", "why"], [[o["name"], o["error_message"][:100]] for o in r["ops"] if "error_message" in o][:25])
     pairs = {}
     for o in ops:
         if found := re.match(r"freeze/(.*)/(frozen|trained)", o["name"]):

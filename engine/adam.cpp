@@ -1,9 +1,11 @@
 #include "engine/adam.h"
 
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "kernels/adam.h"
+#include "kernels/control.h"
 #include "kernels/error.h"
 #include "kernels/memory.h"
 
@@ -11,86 +13,109 @@ namespace firn {
 
 namespace {
 
-// A kernel's table of tensors in the memory of the device.
-template <class Entry>
-Tensor upload(const std::vector<Entry>& table, const Device& device) {
-  const size_t bytes = table.size() * sizeof(Entry);
-  Tensor t = Tensor::empty({static_cast<int64_t>((bytes + 3) / 4)}, DType::f32, device);
-  kernels::copy_from_host(t.stream(), t.mutable_data(), table.data(), bytes);
-  return t;
+template <class Kernel>
+int64_t blocks_for(int64_t count) {
+  return (count + Kernel::chunk - 1) / Kernel::chunk;
 }
 
-int64_t blocks_for(int64_t count, int64_t chunk) { return (count + chunk - 1) / chunk; }
+// Calls launch(kernel, first block of all) for tables of as many tensors as fit in one launch. entry(i) fills in tensor
+// i of `tensors` but for its first block.
+template <class Kernel, class Entry, class Launch>
+void in_launches(Kernel kernel, size_t tensors, const Entry& entry, const Launch& launch) {
+  int64_t blocks_before = 0;
+  kernel.tensor_count = 0;
+  kernel.block_count = 0;
+  for (size_t i = 0; i < tensors; ++i) {
+    auto& e = kernel.tensors[kernel.tensor_count++];
+    e = entry(i);
+    e.first_block = kernel.block_count;
+    kernel.block_count += blocks_for<Kernel>(e.count);
+    if (kernel.tensor_count < kernels::kTensorsPerLaunch && i + 1 < tensors) continue;
+    launch(kernel, blocks_before);
+    blocks_before += kernel.block_count;
+    kernel.tensor_count = 0;
+    kernel.block_count = 0;
+  }
+}
 
 }  // namespace
 
 Adam::Adam(Parameters parameters, AdamOptions options) : parameters_(std::move(parameters)), options_(options) {
+  int64_t blocks = 0;
   for (const Parameter& p : parameters_) {
     const auto zeros = [&] { return Tensor::zeros(p.value().shape(), p.value().type(), p.value().device()); };
     m_.push_back(options_.beta1 > 0 ? zeros() : Tensor{});
     v_.push_back(zeros());
+    blocks += blocks_for<kernels::Adam<float>>(p.count());
   }
+  if (parameters_.empty()) return;
+  const Tensor& first = parameters_[0].value();
+  rates_ = Tensor::zeros({3}, first.type(), first.device());
+  repaired_ = Tensor::zeros({blocks}, DType::f64, first.device());
 }
 
-void Adam::step(const std::vector<Tensor>& gradients) {
+void Adam::advance() {
+  ++step_;
+  if (parameters_.empty()) return;
+  const double t = static_cast<double>(step_);
+  dispatch_acc(rates_.type(), [&](auto tag) {
+    using T = decltype(tag);
+    const T rates[3] = {static_cast<T>(options_.lr), static_cast<T>(1 - std::pow(options_.beta1, t)),
+                        static_cast<T>(1 - std::pow(options_.beta2, t))};
+    kernels::set_values<T>(rates_.stream(), rates_.mutable_data(), rates);
+  });
+}
+
+void Adam::apply(const std::vector<Tensor>& gradients) {
   if (gradients.size() != parameters_.size())
     throw ShapeError(fmt::format("Adam: {} gradients for {} parameters", gradients.size(), parameters_.size()));
-  ++step_;
   if (gradients.empty()) return;
-  const Device device = gradients[0].device();
-  dispatch_acc(gradients[0].type(), [&](auto tag) {
+  dispatch_acc(rates_.type(), [&](auto tag) {
     using T = decltype(tag);
-    using Kernel = kernels::Adam<T>;
-    std::vector<kernels::AdamTensor<T>> table;
-    int64_t blocks = 0;
-    for (size_t i = 0; i < gradients.size(); ++i) {
+    kernels::Adam<T> kernel{.rates = static_cast<const kernels::AdamRates<T>*>(rates_.data()),
+                            .beta1 = static_cast<T>(options_.beta1),
+                            .beta2 = static_cast<T>(options_.beta2),
+                            .eps = static_cast<T>(options_.eps)};
+    const auto entry = [&](size_t i) {
       Parameter p = parameters_[i];
-      if (gradients[i].shape() != p.value().shape() || gradients[i].type() != p.value().type())
+      const Tensor& g = gradients[i];
+      if (g.shape() != p.value().shape() || g.type() != p.value().type() || g.type() != rates_.type())
         throw ShapeError(fmt::format("Adam: {} is {} {}, its gradient {} {}", p.name(), to_string(p.value().shape()),
-                                     name_of(p.value().type()), to_string(gradients[i].shape()),
-                                     name_of(gradients[i].type())));
-      table.push_back({p.value().mutable_as<T>(), gradients[i].as<T>(),
-                       m_[i].defined() ? m_[i].mutable_as<T>() : nullptr, v_[i].mutable_as<T>(), p.count(), blocks});
-      blocks += blocks_for(p.count(), Kernel::chunk);
-    }
-    const Tensor entries = upload(table, device);
-    Tensor repaired = Tensor::empty({blocks}, DType::f64, device);  // 8-byte slots for the kernel's counts
-    const double t = static_cast<double>(step_);
-    run(device.stream(),
-        Kernel{static_cast<const kernels::AdamTensor<T>*>(entries.data()),
-               static_cast<int64_t*>(repaired.mutable_data()), static_cast<int>(table.size()), blocks,
-               static_cast<T>(options_.lr), static_cast<T>(options_.beta1), static_cast<T>(options_.beta2),
-               static_cast<T>(options_.eps), static_cast<T>(1 - std::pow(options_.beta1, t)),
-               static_cast<T>(1 - std::pow(options_.beta2, t))});
-    std::vector<int64_t> counts(static_cast<size_t>(blocks));
-    kernels::copy_to_host(device.stream(), counts.data(), repaired.data(), counts.size() * sizeof(int64_t));
-    repaired_ += std::accumulate(counts.begin(), counts.end(), int64_t{0});
+                                     name_of(p.value().type()), to_string(g.shape()), name_of(g.type())));
+      return kernels::AdamTensor<T>{
+          p.value().mutable_as<T>(), g.as<T>(), m_[i].defined() ? m_[i].mutable_as<T>() : nullptr,
+          v_[i].mutable_as<T>(),     p.count(), 0};
+    };
+    in_launches(kernel, gradients.size(), entry, [&](kernels::Adam<T>& k, int64_t blocks_before) {
+      k.repaired = static_cast<int64_t*>(repaired_.mutable_data()) + blocks_before;
+      run(rates_.stream(), k);
+    });
   });
+}
+
+int64_t Adam::repaired() const {
+  if (!repaired_.defined()) return 0;
+  std::vector<int64_t> counts(static_cast<size_t>(repaired_.count()));
+  kernels::copy_to_host(repaired_.stream(), counts.data(), repaired_.data(), counts.size() * sizeof(int64_t));
+  return std::accumulate(counts.begin(), counts.end(), int64_t{0});
 }
 
 void update_average(const Parameters& averages, const Parameters& current, double beta) {
   if (averages.size() != current.size()) throw ShapeError("update_average: the networks differ");
   if (averages.empty()) return;
-  dispatch_acc(averages[0].value().type(), [&](auto tag) {
+  const Tensor& first = averages[0].value();
+  dispatch_acc(first.type(), [&](auto tag) {
     using T = decltype(tag);
-    std::vector<kernels::LerpTensor<T>> table;
-    int64_t blocks = 0;
-    for (size_t i = 0; i < averages.size(); ++i) {
+    const auto entry = [&](size_t i) {
       Parameter y = averages[i];
       const Tensor& x = current[i].value();
-      if (y.value().shape() != x.shape()) throw ShapeError("update_average: the networks differ");
-      if (y.buffer()) {
-        y.value().copy_from(x);
-        continue;
-      }
-      table.push_back({y.value().mutable_as<T>(), x.as<T>(), x.count(), blocks});
-      blocks += blocks_for(x.count(), kernels::Lerp<T>::chunk);
-    }
-    if (table.empty()) return;
-    const Device device = averages[0].value().device();
-    const Tensor entries = upload(table, device);
-    run(device.stream(), kernels::Lerp<T>{static_cast<const kernels::LerpTensor<T>*>(entries.data()),
-                                          static_cast<int>(table.size()), blocks, static_cast<T>(beta)});
+      if (y.value().shape() != x.shape() || y.value().type() != x.type() || x.type() != first.type())
+        throw ShapeError("update_average: the networks differ");
+      return kernels::LerpTensor<T>{y.value().mutable_as<T>(), x.as<T>(), y.buffer() ? T(0) : static_cast<T>(beta),
+                                    x.count(), 0};
+    };
+    in_launches(kernels::Lerp<T>{}, averages.size(), entry,
+                [&](kernels::Lerp<T>& k, int64_t) { run(first.stream(), k); });
   });
 }
 

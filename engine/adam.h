@@ -14,12 +14,19 @@ class Adam {
  public:
   Adam(Parameters parameters, AdamOptions options);  // keeps moments for all of them, frozen or not
   // One update. gradients[i] belongs to targets()[i]; non-finite values are repaired and counted (kernels/adam.h).
-  void step(const std::vector<Tensor>& gradients);
+  void step(const std::vector<Tensor>& gradients) {
+    advance();
+    apply(gradients);
+  }
+  // Its halves, for a step that is recorded once and replayed: advance() counts the step and puts what depends on the
+  // count into device memory, and apply(), which reads it there, is what to record.
+  void advance();
+  void apply(const std::vector<Tensor>& gradients);
   std::vector<Tensor> parameters() const { return parameters_.tensors(); }
   const Parameters& targets() const { return parameters_; }
   int64_t step_count() const { return step_; }
   void set_step_count(int64_t step) { step_ = step; }
-  int64_t repaired() const { return repaired_; }    // non-finite gradient values, so far
+  int64_t repaired() const;                         // non-finite gradient values, so far; waits for the device
   Tensor& first_moment(size_t i) { return m_[i]; }  // undefined where beta1 is 0, which needs none
   Tensor& second_moment(size_t i) { return v_[i]; }
 
@@ -27,10 +34,11 @@ class Adam {
   Parameters parameters_;
   AdamOptions options_;
   std::vector<Tensor> m_, v_;
-  int64_t step_ = 0, repaired_ = 0;
+  Tensor rates_, repaired_;  // kernels::AdamRates; one 8-byte count a block
+  int64_t step_ = 0;
 };
 
-// averages[i] <- lerp(current[i], averages[i], beta), matched by position; buffers are copied.
+// averages[i] <- lerp(current[i], averages[i], beta), matched by position; buffers are copied. One launch.
 void update_average(const Parameters& averages, const Parameters& current, double beta);
 
 }  // namespace firn

@@ -22,7 +22,7 @@ Tensor randn(Shape shape, Rng& rng, DType type, const Device& device) {
   Tensor t = Tensor::empty(std::move(shape), type, device);
   dispatch_acc(type, [&](auto tag) {
     using T = decltype(tag);
-    run(t.stream(), kernels::Normal<T>{t.mutable_as<T>(), t.count(), rng.seed, rng.offset++});
+    run(t.stream(), kernels::Normal<T>{t.mutable_as<T>(), t.count(), rng.seed, rng.offset++ - rng.start, rng.origin});
   });
   return t;
 }

@@ -7,6 +7,10 @@ namespace firn {
 struct Rng {
   uint64_t seed = 0;
   uint64_t offset = 0;  // draws made so far
+  // Set while launches are recorded for replay (engine/replay.h): randn() counts its draws from *origin, in device
+  // memory, which at the recording is `start`.
+  const uint64_t* origin = nullptr;
+  uint64_t start = 0;
 
   double uniform();                         // [0,1)
   int64_t integer(int64_t lo, int64_t hi);  // lo..hi-1

@@ -92,11 +92,35 @@ void* Tensor::mutable_data() {
   return storage_->data;
 }
 
+namespace {
+uint64_t cache_epoch = 0;  // one thread drives the engine
+WeightCacheScope* cache_scope = nullptr;
+}  // namespace
+
+void forget_weight_caches() { ++cache_epoch; }
+
+WeightCacheScope::WeightCacheScope() {
+  forget_weight_caches();
+  cache_scope = this;
+}
+
+WeightCacheScope::~WeightCacheScope() {
+  cache_scope = nullptr;
+  forget_weight_caches();
+}
+
+void WeightCacheScope::drop() const {
+  for (const auto& weak : filled_)
+    if (const auto storage = weak.lock()) storage->weight_cache.entries.clear();
+}
+
 kernels::WeightCache& Tensor::weight_cache() const {
   kernels::WeightCache& cache = storage_->weight_cache;
-  if (cache.version != storage_->version) {
+  if (cache.version != storage_->version || cache.epoch != cache_epoch) {
     cache.entries.clear();
     cache.version = storage_->version;
+    cache.epoch = cache_epoch;
+    if (cache_scope) cache_scope->filled_.push_back(storage_);
   }
   return cache;
 }

@@ -95,4 +95,21 @@ class Tensor {
   std::shared_ptr<Node> node_;
 };
 
+// Empties every weight cache at its next use: contents may have changed without their version.
+void forget_weight_caches();
+
+// While it lives, weight caches are filled anew, so that what happens does not depend on what happened before.
+class WeightCacheScope {
+ public:
+  WeightCacheScope();
+  ~WeightCacheScope();
+  WeightCacheScope(const WeightCacheScope&) = delete;
+  WeightCacheScope& operator=(const WeightCacheScope&) = delete;
+  void drop() const;  // empties those that were filled meanwhile
+
+ private:
+  friend class Tensor;
+  std::vector<std::weak_ptr<Storage>> filled_;
+};
+
 }  // namespace firn

@@ -116,11 +116,12 @@ struct Loader::State {
 
   Delivery deliver(const Order& order) try {
     Delivery delivery;
-    delivery.batch.images.reserve(order.items.size() * size_t(dataset->width()) * dataset->height() *
-                                  dataset->channels());
+    std::vector<uint8_t>& pixels = delivery.batch.pixels;
+    pixels.reserve(order.items.size() * size_t(dataset->width()) * size_t(dataset->height()) *
+                   size_t(dataset->channels()));
     for (int64_t i : order.items)
       cache.use(i, [&](const Item& item) {
-        for (uint8_t v : item.image.pixels) delivery.batch.images.push_back(float(v) / 127.5f - 1);
+        pixels.insert(pixels.end(), item.image.pixels.begin(), item.image.pixels.end());
         delivery.batch.labels.push_back(item.label);
       });
     return delivery;

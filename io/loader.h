@@ -10,8 +10,8 @@
 namespace firn {
 
 struct Batch {
-  std::vector<float> images;  // [batch, height, width, channels] in [-1, 1]
-  std::vector<int> labels;    // [batch], -1: none
+  std::vector<uint8_t> pixels;  // [batch, height, width, channels]
+  std::vector<int> labels;      // [batch], -1: none
 };
 
 struct DataPosition {

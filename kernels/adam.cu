@@ -29,7 +29,8 @@ FIRN_DEVICE void Adam<T>::operator()(Team t) const {
   const AdamTensor<T>& e = tensor_of(tensors, tensor_count, t.block());
   const int64_t first = (t.block() - e.first_block) * chunk;
   const int n = int(e.count - first < chunk ? e.count - first : chunk);
-  const T step = lr / correction1, root = T(1) / std::sqrt(correction2), b1 = beta1, b2 = beta2, eps_ = eps;
+  const T step = rates->lr / rates->correction1, root = T(1) / std::sqrt(rates->correction2);
+  const T b1 = beta1, b2 = beta2, eps_ = eps;
   int64_t bad = 0;
   T *p = e.p + first, *m = e.m ? e.m + first : nullptr, *v = e.v + first;
   const T* grad = e.g + first;
@@ -55,7 +56,7 @@ FIRN_DEVICE void Adam<T>::operator()(Team t) const {
   // beta1 = 0 needs no first moment, and saves reading and writing it.
   b1 == 0 ? update(std::false_type{}) : update(std::true_type{});
   bad = t.sum(bad);
-  if (t.rank() == 0) repaired[t.block()] = bad;
+  if (t.rank() == 0) repaired[t.block()] += bad;
 }
 
 template <class T>
@@ -64,8 +65,12 @@ FIRN_DEVICE void Lerp<T>::operator()(Team t) const {
   const LerpTensor<T>& e = tensor_of(tensors, tensor_count, t.block());
   const int64_t first = (t.block() - e.first_block) * chunk;
   const int64_t last = first + chunk < e.count ? first + chunk : e.count;
-  const T b = beta;
-  for (int64_t i = first + t.rank(); i < last; i += t.size()) e.y[i] = e.x[i] + b * (e.y[i] - e.x[i]);
+  const T beta = e.beta;
+  if (beta == 0) {  // also where the old value is not finite
+    for (int64_t i = first + t.rank(); i < last; i += t.size()) e.y[i] = e.x[i];
+  } else {
+    for (int64_t i = first + t.rank(); i < last; i += t.size()) e.y[i] = e.x[i] + beta * (e.y[i] - e.x[i]);
+  }
 }
 
 }  // namespace firn::kernels

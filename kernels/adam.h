@@ -1,8 +1,17 @@
-// The optimiser: one launch over every parameter.
+// The optimiser and the moving average of weights: one launch over every parameter. The table of tensors is part of the
+// launch, so that nothing is uploaded and a recorded launch keeps its own.
 #pragma once
 #include "kernels/run.h"
 
 namespace firn::kernels {
+
+constexpr int kTensorsPerLaunch = 512;  // 24 KiB of the 32 that a launch may carry
+
+// What of an Adam step changes from one to the next, in device memory.
+template <class T>
+struct AdamRates {
+  T lr, correction1, correction2;  // correction = 1 - beta^t
+};
 
 // One parameter tensor of `count` numbers, cut into blocks that start at first_block.
 template <class T>
@@ -20,11 +29,12 @@ struct AdamTensor {
 template <class T>
 struct Adam {
   static constexpr const char* name = "adam";
-  const AdamTensor<T>* tensors;
-  int64_t* repaired;  // one count a block
+  AdamTensor<T> tensors[kTensorsPerLaunch];
   int tensor_count;
   int64_t block_count;
-  T lr, beta1, beta2, eps, correction1, correction2;  // correction = 1 - beta^t
+  const AdamRates<T>* rates;
+  int64_t* repaired;  // one count a block, added to
+  T beta1, beta2, eps;
   static constexpr int64_t chunk = 32768;
   FIRN_DEVICE int64_t blocks() const { return block_count; }
   template <class Team>
@@ -35,17 +45,17 @@ template <class T>
 struct LerpTensor {
   T* y;
   const T* x;
+  T beta;
   int64_t count, first_block;
 };
 
-// y <- x + beta (y - x), over many tensors: the moving average of weights.
+// y <- x + beta (y - x) over many tensors; beta 0 copies exactly.
 template <class T>
 struct Lerp {
   static constexpr const char* name = "lerp";
-  const LerpTensor<T>* tensors;
+  LerpTensor<T> tensors[kTensorsPerLaunch];
   int tensor_count;
   int64_t block_count;
-  T beta;
   static constexpr int64_t chunk = 32768;
   FIRN_DEVICE int64_t blocks() const { return block_count; }
   template <class Team>

@@ -23,6 +23,7 @@ struct ConvProblem {
 // What a provider derived from weights (packed, scaled, rounded), kept until the weights change.
 struct WeightCache {
   uint64_t version = 0;  // of the weights that `entries` were made from
+  uint64_t epoch = 0;    // forget_weight_caches() starts a new one (engine/tensor.h)
   std::map<std::string, std::shared_ptr<void>> entries;
 };
 

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "kernels/arena.h"
 #include "kernels/error.h"
 #ifdef FIRN_CUDA
 #include "kernels/cuda_check.h"
@@ -28,6 +29,8 @@ struct Pool {
   std::mutex mutex;
   std::unordered_map<size_t, std::vector<void*>> free_blocks;
   MemoryUse use;
+  ArenaRecording* recording = nullptr;
+  ArenaPlayback* playback = nullptr;
 };
 
 Pool& pool() {
@@ -44,12 +47,10 @@ size_t size_class(size_t bytes) {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 
-}  // namespace
+bool same(const Stream& a, const Stream& b) { return a.is_cuda == b.is_cuda && a.cuda == b.cuda; }
 
-void* allocate([[maybe_unused]] const Stream& stream, size_t bytes) {
+void* allocate_now([[maybe_unused]] const Stream& stream, size_t bytes, Pool& p) {
   const size_t size = size_class(bytes);
-  Pool& p = pool();
-  std::lock_guard lock(p.mutex);
   p.use.live += size;
   p.use.peak = std::max(p.use.peak, p.use.live);
 #ifdef FIRN_CUDA
@@ -75,11 +76,8 @@ void* allocate([[maybe_unused]] const Stream& stream, size_t bytes) {
   return block;
 }
 
-void release([[maybe_unused]] const Stream& stream, void* block, size_t bytes) {
-  if (!block) return;
+void release_now([[maybe_unused]] const Stream& stream, void* block, size_t bytes, Pool& p) {
   const size_t size = size_class(bytes);
-  Pool& p = pool();
-  std::lock_guard lock(p.mutex);
   p.use.live -= size;
 #ifdef FIRN_CUDA
   if (stream.is_cuda) {
@@ -92,6 +90,67 @@ void release([[maybe_unused]] const Stream& stream, void* block, size_t bytes) {
   } else {
     std::free(block);
   }
+}
+
+}  // namespace
+
+void* allocate(const Stream& stream, size_t bytes) {
+  Pool& p = pool();
+  std::lock_guard lock(p.mutex);
+  if (ArenaPlayback* a = p.playback; a && same(stream, a->block_.stream())) {
+    if (a->next_ == a->plan_.bytes.size() || a->plan_.bytes[a->next_] != bytes)
+      throw DeviceError(fmt::format("a repeated sequence asked for {} bytes where {} were planned", bytes,
+                                    a->next_ == a->plan_.bytes.size() ? 0 : a->plan_.bytes[a->next_]));
+    ++a->live_;
+    return a->block_.at(a->plan_.offsets[a->next_++]);
+  }
+  void* block = allocate_now(stream, bytes, p);
+  if (ArenaRecording* r = p.recording; r && same(stream, r->stream_)) {
+    r->live_[block] = r->lifetimes_.size();
+    r->lifetimes_.push_back({bytes, 0});
+  }
+  return block;
+}
+
+void release(const Stream& stream, void* block, size_t bytes) {
+  if (!block) return;
+  Pool& p = pool();
+  std::lock_guard lock(p.mutex);
+  if (ArenaPlayback* a = p.playback; a && same(stream, a->block_.stream())) {
+    if (a->block_.contains(block))
+      --a->live_;
+    else
+      a->late_.push_back({block, bytes});
+    return;
+  }
+  if (ArenaRecording* r = p.recording; r && same(stream, r->stream_))
+    if (const auto it = r->live_.find(block); it != r->live_.end()) {
+      r->lifetimes_[it->second].end = static_cast<int64_t>(r->lifetimes_.size());
+      r->live_.erase(it);
+    }
+  release_now(stream, block, bytes, p);
+}
+
+ArenaRecording::ArenaRecording(const Stream& stream) : stream_(stream) { pool().recording = this; }
+ArenaRecording::~ArenaRecording() { pool().recording = nullptr; }
+
+ArenaPlan ArenaRecording::plan() const {
+  if (!live_.empty())
+    throw DeviceError(fmt::format("a sequence to be repeated left {} allocations behind", live_.size()));
+  return plan_arena(lifetimes_);
+}
+
+ArenaPlayback::ArenaPlayback(const ArenaPlan& plan, const ArenaBlock& block) : plan_(plan), block_(block) {
+  pool().playback = this;
+}
+
+ArenaPlayback::~ArenaPlayback() {
+  pool().playback = nullptr;
+  for (const Late& l : late_) release(block_.stream(), l.data, l.bytes);
+}
+
+void ArenaPlayback::require_all_released() const {
+  if (live_ > 0) throw DeviceError(fmt::format("a repeated sequence left {} allocations behind", live_));
 }
 
 MemoryUse memory_use() {

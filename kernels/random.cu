@@ -10,9 +10,10 @@ template <class T>
 template <class Team>
 FIRN_DEVICE void Normal<T>::operator()(Team t) const {
   const int64_t first = t.block() * chunk / 4, last = first + chunk / 4;
+  const uint64_t draw = origin ? *origin + offset : offset;
   for (int64_t q = first + t.rank(); q < last && q * 4 < count; q += t.size()) {
     uint32_t r[4];
-    philox(seed, offset, uint64_t(q), r);
+    philox(seed, draw, uint64_t(q), r);
     for (int h = 0; h < 2; ++h) {
       // u in (0,1]: the logarithm stays finite.
       const float u = (float(r[2 * h] >> 8) + 1.0f) * (1.0f / 16777216.0f);

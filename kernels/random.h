@@ -20,13 +20,14 @@ FIRN_DEVICE inline void philox(uint64_t seed, uint64_t offset, uint64_t index, u
   for (int i = 0; i < 4; ++i) out[i] = c[i];
 }
 
-// y[i] ~ N(0,1) by Box-Muller; a counter gives four.
+// y[i] ~ N(0,1) by Box-Muller; a counter gives four. The draw's number is offset, counted from *origin if there is one.
 template <class T>
 struct Normal {
   static constexpr const char* name = "normal";
   T* y;
   int64_t count;
   uint64_t seed, offset;
+  const uint64_t* origin = nullptr;
   static constexpr int64_t chunk = 4096;
   FIRN_DEVICE int64_t blocks() const { return (count + chunk - 1) / chunk; }
   template <class Team>

@@ -24,4 +24,6 @@ void throw_without_cuda(const char* kernel) {
   throw DeviceError(fmt::format("{}: this build has no CUDA; use --device cpu", kernel));
 }
 
+void throw_on_cpu(const char* kernel) { throw DeviceError(fmt::format("{}: runs on a GPU only", kernel)); }
+
 }  // namespace firn

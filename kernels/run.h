@@ -32,6 +32,14 @@ class LaunchCounter {
 
 void note_launch(const char* name);
 [[noreturn]] void throw_without_cuda(const char* kernel);
+[[noreturn]] void throw_on_cpu(const char* kernel);
+
+// A kernel whose number of threads is the algorithm: it states `threads`, `blocks_at_once` (on a multiprocessor) and
+// the shared memory of a launch, and its body takes that memory in place of a Team.
+template <class K>
+concept CudaOnly = requires(const K& k) {
+  k.shared_bytes();
+};
 
 template <class K>
 void run_cpu(const K&);
@@ -41,7 +49,11 @@ void run_cuda(const Stream&, const K&);
 template <class K>
 void run(const Stream& stream, const K& kernel) {
   note_launch(K::name);
-  if (!stream.is_cuda) return run_cpu(kernel);
+  if constexpr (CudaOnly<K>) {
+    if (!stream.is_cuda) throw_on_cpu(K::name);
+  } else {
+    if (!stream.is_cuda) return run_cpu(kernel);
+  }
 #ifdef FIRN_CUDA
   run_cuda(stream, kernel);
 #else

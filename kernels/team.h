@@ -36,10 +36,23 @@ __global__ void __launch_bounds__(kTeamThreads) team_kernel(K k) {
 }
 
 template <class K>
+__global__ void __launch_bounds__(K::threads, K::blocks_at_once) tile_kernel(K k) {
+  extern __shared__ __align__(128) unsigned char tile_memory[];
+  k(tile_memory);
+}
+
+template <class K>
 void run_cuda(const Stream& s, const K& k) {
-  const int64_t blocks = k.blocks();
+  const unsigned blocks = static_cast<unsigned>(k.blocks());
   if (blocks == 0) return;
-  team_kernel<<<static_cast<unsigned>(blocks), kTeamThreads, 0, static_cast<cudaStream_t>(s.cuda)>>>(k);
+  const cudaStream_t stream = static_cast<cudaStream_t>(s.cuda);
+  if constexpr (CudaOnly<K>) {
+    const int bytes = static_cast<int>(k.shared_bytes());
+    check(cudaFuncSetAttribute(tile_kernel<K>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    tile_kernel<<<blocks, K::threads, bytes, stream>>>(k);
+  } else {
+    team_kernel<<<blocks, kTeamThreads, 0, stream>>>(k);
+  }
   check(cudaGetLastError());
 }
 

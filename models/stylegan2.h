@@ -72,8 +72,10 @@ class StyleGan2Generator {
   Tensor map(const Tensor& z, const Tensor& labels) const;
   // w [N,w_dim] -> ws [N,num_ws,w_dim], truncated towards w_avg.
   Tensor broadcast(const Tensor& w, Truncation truncation = {}) const;
-  // The first `cutoff` entries from w1, the rest from w2: style mixing.
-  Tensor mix(const Tensor& w1, const Tensor& w2, int cutoff) const;
+  // Style mixing: ws[n,i] = share[i] w1[n] + (1 - share[i]) w2[n]. share [num_ws] lies in device memory, so that it can
+  // change from run to run of one recording; mixing(cutoff) is 1 before the cutoff (1..num_ws-1), then 0.
+  Tensor mix(const Tensor& w1, const Tensor& w2, const Tensor& share) const;
+  Tensor mixing(int cutoff) const;
   // w_avg <- lerp(mean(w), w_avg, 0.995): once per training-mode mapping call, not for the mixing call.
   void update_w_avg(const Tensor& w);
   // ws [N,num_ws,w_dim] -> images. rng only for NoiseMode::random.

@@ -1,5 +1,6 @@
 // StyleGAN2's generator. The modulated convolution is the unfused form (scale the input by the styles, convolve, scale
 // the output by the demodulation): one convolution for the whole batch, and its weights stay f32.
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -109,13 +110,21 @@ Tensor StyleGan2Generator::broadcast(const Tensor& w, Truncation t) const {
   return concat({repeat(truncated, cut), repeat(w, num_ws - cut)}, 1);
 }
 
-Tensor StyleGan2Generator::mix(const Tensor& w1, const Tensor& w2, int cutoff) const {
+Tensor StyleGan2Generator::mix(const Tensor& w1, const Tensor& w2, const Tensor& share) const {
   const int64_t n = w1.dim(0), num_ws = options_.num_ws(), width = options_.w_dim;
+  if (share.shape() != Shape{num_ws})
+    throw ShapeError(fmt::format("style mixing: share {} should be [{}]", to_string(share.shape()), num_ws));
+  const Tensor first = reshape(share, {1, num_ws, 1}), second = affine(first, -1, 1);
+  return reshape(w1, {n, 1, width}) * first + reshape(w2, {n, 1, width}) * second;
+}
+
+Tensor StyleGan2Generator::mixing(int cutoff) const {
+  const int num_ws = options_.num_ws();
   if (cutoff < 1 || cutoff >= num_ws)
     throw ConfigError(fmt::format("style mixing: the cutoff {} is not in 1..{}", cutoff, num_ws - 1));
-  return concat({expand(reshape(w1, {n, 1, width}), {n, cutoff, width}, w1.type()),
-                 expand(reshape(w2, {n, 1, width}), {n, num_ws - cutoff, width}, w2.type())},
-                1);
+  std::vector<float> share(static_cast<size_t>(num_ws), 0);
+  std::fill_n(share.begin(), cutoff, 1.0f);
+  return Tensor::from(share, {num_ws}, options_.type, device_);
 }
 
 void StyleGan2Generator::update_w_avg(const Tensor& w) {

@@ -45,7 +45,7 @@ class DevicePhaseTest : public testing::TestWithParam<const char*> {
                           : phase == "Greg"  ? g_reg(g, pl_mean, in, {})
                           : phase == "Dmain" ? d_main(g, d, in, {})
                                              : d_reg(d, in, {});
-    Values values{{r.loss}};
+    Values values{r.loss.to_doubles()};
     for (const Tensor& t : r.gradients) values.push_back(t.to_doubles());
     return values;
   }

@@ -139,11 +139,12 @@ TEST(StyleGan2, TruncationPullsOnlyTheFirstWsTowardsTheAverage) {
 
 TEST(StyleGan2, MixingTakesTheLaterWsFromTheSecondStyle) {
   const StyleGan2Generator g(small_stylegan2(2), cpu);
-  const Tensor a = g.map(normal({2, 16}, 1), {}), b = g.map(normal({2, 16}, 2), {}), ws = g.mix(a, b, 5);
+  const Tensor a = g.map(normal({2, 16}, 1), {}), b = g.map(normal({2, 16}, 2), {}), ws = g.mix(a, b, g.mixing(5));
   for (int i = 0; i < 8; ++i)
     EXPECT_EQ(reshape(slice(ws, 1, i, i + 1), {2, 16}).to_floats(), (i < 5 ? a : b).to_floats()) << i;
-  EXPECT_THROW(g.mix(a, b, 0), ConfigError);
-  EXPECT_THROW(g.mix(a, b, 8), ConfigError);
+  EXPECT_THROW(g.mixing(0), ConfigError);
+  EXPECT_THROW(g.mixing(8), ConfigError);
+  EXPECT_THROW(g.mix(a, b, slice(g.mixing(5), 0, 0, 7)), ShapeError);
 }
 
 TEST(StyleGan2, TheAverageMovesByHalfAPercent) {
@@ -221,7 +222,7 @@ TEST(StyleGan2, Bf16ActivationsStayCloseToF32) {
 
     Tensor pl = Tensor::zeros({1}, DType::f32, cpu), pl16 = Tensor::zeros({1}, DType::f32, cpu);
     const auto expect_close = [&](const char* phase, const PhaseResult& low, const PhaseResult& high) {
-      EXPECT_NEAR(low.loss, high.loss, 0.05 * std::abs(high.loss)) << phase;
+      EXPECT_NEAR(low.loss.item(), high.loss.item(), 0.05 * std::abs(high.loss.item())) << phase;
       ASSERT_EQ(low.gradients.size(), high.gradients.size());
       // All gradients as one vector: small ones of a few numbers may be off by more.
       double difference = 0, scale = 0;
@@ -270,7 +271,7 @@ TEST(StyleGan2, MicroBatchesAddUpToTheBatch) {
   };
   const PhaseResult whole = run(z, images, 1), a = run(part(z, 0), part(images, 0), 0.5),
                     b = run(part(z, 1), part(images, 1), 0.5);
-  EXPECT_NEAR(whole.loss, (a.loss + b.loss) / 2, 1e-12);
+  EXPECT_NEAR(whole.loss.item(), (a.loss.item() + b.loss.item()) / 2, 1e-12);
   for (size_t i = 0; i < whole.gradients.size(); ++i)
     EXPECT_LT(distance(a.gradients[i] + b.gradients[i], whole.gradients[i]), 1e-9) << d.parameters()[i].name();
 }
@@ -280,10 +281,10 @@ TEST(StyleGan2, PhasesMixStylesAndAverageOnlyTheFirst) {
   const StyleGan2Discriminator d(small_stylegan2(2), cpu);
   const Tensor z = normal({4, 16}, 1), other = normal({4, 16}, 2);
   const Tensor w = g.map(z, {}).detach();
-  const Tensor logits = d(g.synthesize(g.mix(w, g.map(other, {}), 3), NoiseMode::none));
-  const PhaseResult mixed = g_main(g, d, {.z = z, .z_mix = other, .mix_cutoff = 3, .noise = NoiseMode::none}, {});
-  EXPECT_NEAR(mixed.fake_score, mean(logits).item(), 1e-6);
-  EXPECT_NEAR(mixed.loss, mean(softplus(-logits)).item(), 1e-6);
+  const Tensor logits = d(g.synthesize(g.mix(w, g.map(other, {}), g.mixing(3)), NoiseMode::none));
+  const PhaseResult mixed = g_main(g, d, {.z = z, .z_mix = other, .mixing = g.mixing(3), .noise = NoiseMode::none}, {});
+  EXPECT_NEAR(mixed.fake_score.item(), mean(logits).item(), 1e-6);
+  EXPECT_NEAR(mixed.loss.item(), mean(softplus(-logits)).item(), 1e-6);
   const Tensor average = g.parameters().find("mapping.w_avg")->value();
   EXPECT_LT(distance(average, reshape(mean_axes(w, {0}), {16}) * 0.005), 1e-5);
 }

@@ -40,8 +40,9 @@ inline TrainOptions tiny_options(const std::filesystem::path& data, DType type =
 
 // Trains `options` in a folder of `scratch`; `resume` takes up the given snapshot. `stop_at`: iterations in all.
 struct TinyRun {
-  TinyRun(const TrainOptions& o, const std::filesystem::path& where, const std::filesystem::path& resume = {})
-      : options(o), dir(where), data(std::make_shared<const Dataset>(o.data)), state(options, Device::cpu()) {
+  TinyRun(const TrainOptions& o, const std::filesystem::path& where, const std::filesystem::path& resume = {},
+          const Device& device = Device::cpu())
+      : options(o), dir(where), data(std::make_shared<const Dataset>(o.data)), state(options, device) {
     std::filesystem::create_directories(dir);
     if (!resume.empty()) restore(state, read_safetensors(resume));
   }

@@ -66,7 +66,7 @@ std::vector<Value> values_on(const std::string& side, const CompareArguments& a,
   std::vector<Value> values;
   for (const std::string& phase : a.phases) {
     const PhaseResult result = subject.run(phase, inputs);
-    values.push_back({phase, "loss", {result.loss}});
+    values.push_back({phase, "loss", {result.loss.item()}});
     const Parameters trained = subject.trained(phase);
     for (size_t i = 0; i < trained.size(); ++i)
       values.push_back({phase, "grad." + trained[i].name(), result.gradients[i].to_doubles()});

@@ -51,17 +51,18 @@ int check(const Arguments& a) {
 
   SafetensorsFile out;
   out.metadata = {{"phase", a.phase}, {"type", a.type}};
-  out.tensors = {{"loss", scalar(result.loss)},
-                 {"regularizer", scalar(result.regularizer)},
-                 {"path_length", scalar(result.path_length)},
-                 {"real_score", scalar(result.real_score)},
-                 {"fake_score", scalar(result.fake_score)}};
+  const auto number = [](const Tensor& t) { return scalar(t.defined() ? t.item() : 0); };
+  out.tensors = {{"loss", number(result.loss)},
+                 {"regularizer", number(result.regularizer)},
+                 {"path_length", number(result.path_length)},
+                 {"real_score", number(result.real_score)},
+                 {"fake_score", number(result.fake_score)}};
   const Parameters trained = subject.trained(a.phase);
   for (size_t i = 0; i < trained.size(); ++i)
     out.tensors["grad." + trained[i].name()] =
         stored(Parameter(trained[i].name(), result.gradients[i], ParameterKind::buffer));
   write_safetensors(a.out, out);
-  fmt::print("{} loss {:.9g}, {} gradients in {}\n", a.phase, result.loss, result.gradients.size(), a.out);
+  fmt::print("{} loss {:.9g}, {} gradients in {}\n", a.phase, result.loss.item(), result.gradients.size(), a.out);
   return 0;
 }
 

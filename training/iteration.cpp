@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "kernels/control.h"
+
 namespace firn {
 namespace {
 
@@ -13,15 +15,6 @@ void add_to(std::vector<Tensor>& sums, std::vector<Tensor> terms) {
     sums = std::move(terms);
   else
     for (size_t i = 0; i < sums.size(); ++i) sums[i] = sums[i] + terms[i];
-}
-
-template <class F>
-void timed(Iteration::Timing& timing, F&& phase) {
-  const auto start = std::chrono::steady_clock::now();
-  phase();
-  timing.last = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-  timing.total += timing.last;
-  ++timing.runs;
 }
 
 }  // namespace
@@ -39,10 +32,13 @@ PhaseResult accumulate(const PhaseInputs& whole, int64_t micro,
       in.*t = part(whole.*t, begin, end);
     PhaseResult result = phase(in);
     const double share = double(end - begin) / double(n);
-    for (double PhaseResult::*v : {&PhaseResult::loss, &PhaseResult::real_score, &PhaseResult::fake_score,
-                                   &PhaseResult::regularizer, &PhaseResult::path_length})
-      total.*v += share * result.*v;
-    NoGrad no_grad;
+    const NoGrad no_grad;
+    for (Tensor PhaseResult::*v : {&PhaseResult::loss, &PhaseResult::real_score, &PhaseResult::fake_score,
+                                   &PhaseResult::regularizer, &PhaseResult::path_length}) {
+      if (!(result.*v).defined()) continue;
+      const Tensor term = share == 1 ? result.*v : result.*v * share;
+      total.*v = (total.*v).defined() ? total.*v + term : term;
+    }
     add_to(total.gradients, std::move(result.gradients));
   }
   return total;
@@ -55,88 +51,139 @@ Tensor one_hot(std::span<const int> labels, int classes, DType type, const Devic
   return Tensor::from(values, {int64_t(labels.size()), classes}, type, device);
 }
 
-PhaseInputs Iteration::latents(int n) {
+Iteration::Iteration(const TrainOptions& options, TrainState& state, const Dataset& dataset, Loader& loader)
+    : options_(options),
+      state_(state),
+      dataset_(dataset),
+      loader_(loader),
+      reals_({options.batch, options.model.height, options.model.width ? options.model.width : options.model.height,
+              options.model.img_channels},
+             options.model.type, state.device()),
+      real_labels_(options.batch, options.model.c_dim, options.model.type, state.device()),
+      phases_([&] {
+        const auto arena = std::make_shared<Arena>();
+        return std::array{make_phase("Gmain", options.batch, arena),
+                          make_phase("Greg", std::max(1, options.batch / 2), arena),
+                          make_phase("Dmain", options.batch, arena), make_phase("Dreg", options.batch, arena)};
+      }()) {}
+
+Iteration::Phase Iteration::make_phase(const char* name, int n, const std::shared_ptr<Arena>& arena) const {
+  const StyleGan2Options& m = options_.model;
+  return {name, n, LabelFeed(n, m.c_dim, m.type, state_.device()), Tensor::zeros({m.num_ws()}, m.type, state_.device()),
+          Replay(state_.device(), arena)};
+}
+
+std::array<Iteration::Timing, 4> Iteration::timings() const {
+  return {phases_[0].timing, phases_[1].timing, phases_[2].timing, phases_[3].timing};
+}
+
+PhaseInputs Iteration::latents(const Phase& phase, Rng& rng) const {
   const StyleGan2Options& m = options_.model;
   PhaseInputs in;
-  in.rng = &state_.rng;
-  in.z = randn({n, m.z_dim}, state_.rng, m.type, state_.device());
-  if (m.c_dim > 0) {
-    std::vector<int> classes(static_cast<size_t>(n));
-    for (int& c : classes) c = dataset_.label(state_.rng.integer(0, dataset_.size()));
-    in.gen_labels = one_hot(classes, m.c_dim, m.type, state_.device());
-  }
-  if (options_.loss.style_mixing > 0 && state_.rng.uniform() < options_.loss.style_mixing) {
-    in.z_mix = randn({n, m.z_dim}, state_.rng, m.type, state_.device());
-    in.mix_cutoff = int(state_.rng.integer(1, m.num_ws()));
+  in.rng = &rng;
+  in.z = randn({phase.n, m.z_dim}, rng, m.type, state_.device());
+  in.gen_labels = phase.labels.one_hot();
+  if (options_.loss.style_mixing > 0) {
+    in.z_mix = randn({phase.n, m.z_dim}, rng, m.type, state_.device());
+    in.mixing = phase.mixing;
   }
   return in;
 }
 
-void Iteration::g_main_step() {
-  const PhaseResult r = accumulate(latents(options_.batch), options_.batch_gpu, [&](const PhaseInputs& in) {
-    return g_main(state_.g, state_.d, in, options_.loss);
+void Iteration::step(Phase& phase, Adam& adam, const std::function<PhaseResult(Rng&)>& loss) {
+  const auto start = std::chrono::steady_clock::now();
+  const StyleGan2Options& m = options_.model;
+  Rng& rng = state_.rng;
+  if (m.c_dim > 0) {
+    std::vector<int> classes(static_cast<size_t>(phase.n));
+    for (int& c : classes) c = dataset_.label(rng.integer(0, dataset_.size()));
+    phase.labels.put(classes);
+  }
+  const int64_t cutoff = rng.uniform() < options_.loss.style_mixing ? rng.integer(1, m.num_ws()) : m.num_ws();
+  dispatch_acc(m.type, [&](auto tag) {
+    using T = decltype(tag);
+    std::vector<T> share(static_cast<size_t>(m.num_ws()), T(0));
+    std::fill_n(share.begin(), cutoff, T(1));
+    kernels::set_values<T>(phase.mixing.stream(), phase.mixing.mutable_data(), share);
   });
-  state_.stats["Loss/G/loss"].add(r.loss);
-  state_.g_adam.step(r.gradients);
+  adam.advance();
+  phase.replay.run(rng, [&](Rng& draws) { adam.apply(loss(draws).gradients); });
+
+  Timing& t = phase.timing;
+  t.last = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  t.total += t.last;
+  ++t.runs;
+}
+
+void Iteration::g_main_step() {
+  Phase& phase = phases_[0];
+  step(phase, state_.g_adam, [&](Rng& rng) {
+    PhaseResult r = accumulate(latents(phase, rng), options_.batch_gpu,
+                               [&](const PhaseInputs& in) { return g_main(state_.g, state_.d, in, options_.loss); });
+    state_.stats.add("Loss/G/loss", r.loss);
+    return r;
+  });
 }
 
 void Iteration::g_reg_step() {
-  const StyleGan2Options& m = options_.model;
-  const int n = std::max(1, options_.batch / 2);
-  PhaseInputs whole = latents(n);
-  whole.pl_noise = randn({n, images_.dim(1), images_.dim(2), images_.dim(3)}, state_.rng, m.type, state_.device());
-  const PhaseResult r = accumulate(whole, std::max(1, options_.batch_gpu / 2), [&](const PhaseInputs& in) {
-    return g_reg(state_.g, state_.pl_mean, in, options_.loss);
+  Phase& phase = phases_[1];
+  step(phase, state_.g_adam, [&](Rng& rng) {
+    PhaseInputs whole = latents(phase, rng);
+    Shape images = reals_.images().shape();
+    images[0] = phase.n;
+    whole.pl_noise = randn(images, rng, options_.model.type, state_.device());
+    PhaseResult r = accumulate(whole, std::max(1, options_.batch_gpu / 2), [&](const PhaseInputs& in) {
+      return g_reg(state_.g, state_.pl_mean, in, options_.loss);
+    });
+    state_.stats.add("Loss/pl_penalty", r.regularizer);
+    state_.stats.add("Loss/path_length", r.path_length);
+    state_.stats.add("Loss/G/reg", r.loss);
+    return r;
   });
-  state_.stats["Loss/pl_penalty"].add(r.regularizer);
-  state_.stats["Loss/path_length"].add(r.path_length);
-  state_.stats["Loss/G/reg"].add(r.loss);
-  state_.g_adam.step(r.gradients);
 }
 
 void Iteration::d_main_step() {
-  PhaseInputs whole = latents(options_.batch);
-  whole.images = images_;
-  whole.labels = labels_;
-  const PhaseResult r = accumulate(
-      whole, options_.batch_gpu, [&](const PhaseInputs& in) { return d_main(state_.g, state_.d, in, options_.loss); });
-  state_.stats["Loss/D/loss"].add(r.loss);
-  state_.stats["Loss/scores/real"].add(r.real_score);
-  state_.stats["Loss/scores/fake"].add(r.fake_score);
-  state_.d_adam.step(r.gradients);
+  Phase& phase = phases_[2];
+  step(phase, state_.d_adam, [&](Rng& rng) {
+    PhaseInputs whole = latents(phase, rng);
+    whole.images = reals_.images();
+    whole.labels = real_labels_.one_hot();
+    PhaseResult r = accumulate(whole, options_.batch_gpu,
+                               [&](const PhaseInputs& in) { return d_main(state_.g, state_.d, in, options_.loss); });
+    state_.stats.add("Loss/D/loss", r.loss);
+    state_.stats.add("Loss/scores/real", r.real_score);
+    state_.stats.add("Loss/scores/fake", r.fake_score);
+    return r;
+  });
 }
 
 void Iteration::d_reg_step() {
-  PhaseInputs whole;
-  whole.images = images_;
-  whole.labels = labels_;
-  const PhaseResult r =
-      accumulate(whole, options_.batch_gpu, [&](const PhaseInputs& in) { return d_reg(state_.d, in, options_.loss); });
-  state_.stats["Loss/r1_penalty"].add(r.regularizer);
-  state_.stats["Loss/D/reg"].add(r.loss);
-  state_.d_adam.step(r.gradients);
+  step(phases_[3], state_.d_adam, [&](Rng&) {
+    PhaseInputs whole;
+    whole.images = reals_.images();
+    whole.labels = real_labels_.one_hot();
+    PhaseResult r = accumulate(whole, options_.batch_gpu,
+                               [&](const PhaseInputs& in) { return d_reg(state_.d, in, options_.loss); });
+    state_.stats.add("Loss/r1_penalty", r.regularizer);
+    state_.stats.add("Loss/D/reg", r.loss);
+    return r;
+  });
 }
 
 void Iteration::run() {
-  const StyleGan2Options& m = options_.model;
   const LossOptions& loss = options_.loss;
   const Batch reals = loader_.next();
   state_.data = loader_.position();
-  images_ =
-      Tensor::from(std::span<const float>(reals.images),
-                   {options_.batch, m.height, m.width ? m.width : m.height, m.img_channels}, m.type, state_.device());
-  labels_ = one_hot(reals.labels, m.c_dim, m.type, state_.device());
+  reals_.put(reals.pixels);
+  real_labels_.put(reals.labels);
 
   Counters& c = state_.counters;
   const auto due = [&](int interval) { return interval > 0 && c.iteration % interval == 0; };
-  const int64_t repaired_before = state_.g_adam.repaired() + state_.d_adam.repaired();
-  timed(timings_[0], [&] { g_main_step(); });
-  if (loss.pl_weight > 0 && due(loss.g_reg_interval)) timed(timings_[1], [&] { g_reg_step(); });
-  timed(timings_[2], [&] { d_main_step(); });
-  if (loss.r1_gamma > 0 && due(loss.d_reg_interval)) timed(timings_[3], [&] { d_reg_step(); });
+  g_main_step();
+  if (loss.pl_weight > 0 && due(loss.g_reg_interval)) g_reg_step();
+  d_main_step();
+  if (loss.r1_gamma > 0 && due(loss.d_reg_interval)) d_reg_step();
   update_average(state_.ema.parameters(), state_.g.parameters(), ema_decay(options_, c.images));
-
-  c.repaired += state_.g_adam.repaired() + state_.d_adam.repaired() - repaired_before;
   c.images += options_.batch;
   ++c.iteration;
 }

@@ -1,9 +1,12 @@
 // One training iteration: Gmain, Greg, Dmain, Dreg, each with its own latents and its own optimiser step, then the
-// average.
+// average. On a GPU each phase is recorded once and replayed: what differs from one run to the next is put into device
+// memory before, and nothing is read back.
 #pragma once
 #include <array>
 #include <functional>
 
+#include "engine/replay.h"
+#include "training/feed.h"
 #include "training/state.h"
 
 namespace firn {
@@ -18,8 +21,7 @@ Tensor one_hot(std::span<const int> labels, int classes, DType type, const Devic
 class Iteration {
  public:
   // `loader` gives the reals, `dataset` the label distribution that generated labels are drawn from.
-  Iteration(const TrainOptions& options, TrainState& state, const Dataset& dataset, Loader& loader)
-      : options_(options), state_(state), dataset_(dataset), loader_(loader) {}
+  Iteration(const TrainOptions& options, TrainState& state, const Dataset& dataset, Loader& loader);
 
   void run();
 
@@ -29,10 +31,23 @@ class Iteration {
     int64_t runs = 0;
     double mean() const { return runs ? total / double(runs) : 0; }
   };
-  const std::array<Timing, 4>& timings() const { return timings_; }
+  std::array<Timing, 4> timings() const;  // Gmain, Greg, Dmain, Dreg
 
  private:
-  PhaseInputs latents(int n);
+  // A phase, and what it reads that is set anew before each run.
+  struct Phase {
+    const char* name;
+    int n;  // samples
+    LabelFeed labels;
+    Tensor mixing;  // [num_ws]
+    Replay replay;
+    Timing timing{name};
+  };
+
+  Phase make_phase(const char* name, int n, const std::shared_ptr<Arena>& arena) const;
+  PhaseInputs latents(const Phase& phase, Rng& rng) const;
+  // Draws labels and style mixing for `phase`, then runs it: `loss` and the step of `adam` that follows are replayed.
+  void step(Phase& phase, Adam& adam, const std::function<PhaseResult(Rng&)>& loss);
   void g_main_step();
   void g_reg_step();
   void d_main_step();
@@ -42,8 +57,9 @@ class Iteration {
   TrainState& state_;
   const Dataset& dataset_;
   Loader& loader_;
-  Tensor images_, labels_;  // reals of this iteration
-  std::array<Timing, 4> timings_ = {{{"Gmain"}, {"Greg"}, {"Dmain"}, {"Dreg"}}};
+  ImageFeed reals_;
+  LabelFeed real_labels_;
+  std::array<Phase, 4> phases_;
 };
 
 }  // namespace firn

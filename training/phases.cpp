@@ -2,13 +2,14 @@
 
 #include <cmath>
 
+#include "kernels/control.h"
 #include "kernels/error.h"
 
 namespace firn {
 namespace {
 
 Tensor mixed_ws(const StyleGan2Generator& g, const Tensor& w, const PhaseInputs& in) {
-  return in.z_mix.defined() ? g.mix(w, g.map(in.z_mix, in.gen_labels), in.mix_cutoff) : g.broadcast(w);
+  return in.z_mix.defined() ? g.mix(w, g.map(in.z_mix, in.gen_labels), in.mixing) : g.broadcast(w);
 }
 
 // Zeros for parameters that the loss does not reach, whichever they are.
@@ -20,6 +21,13 @@ std::vector<Tensor> gradients_of(const Tensor& loss, double weight, const Parame
   return zeros;
 }
 
+void copy_if_finite(Tensor& y, const Tensor& x) {
+  dispatch_acc(y.type(), [&](auto tag) {
+    using T = decltype(tag);
+    run(y.stream(), kernels::CopyIfFinite<T>{y.mutable_as<T>(), x.as<T>()});
+  });
+}
+
 }  // namespace
 
 PhaseResult g_main(StyleGan2Generator& g, const StyleGan2Discriminator& d, const PhaseInputs& in, const LossOptions&) {
@@ -28,8 +36,8 @@ PhaseResult g_main(StyleGan2Generator& g, const StyleGan2Discriminator& d, const
   g.update_w_avg(w);
   const Tensor logits = d(g.synthesize(mixed_ws(g, w, in), in.noise, in.rng), in.gen_labels);
   const Tensor loss = mean(softplus(-logits));
-  return {.loss = loss.item(),
-          .fake_score = mean(logits).item(),
+  return {.loss = loss.detach(),
+          .fake_score = mean(logits.detach()),
           .gradients = gradients_of(loss, in.weight, g.parameters())};
 }
 
@@ -47,11 +55,10 @@ PhaseResult g_reg(StyleGan2Generator& g, Tensor& pl_mean, const PhaseInputs& in,
   const Tensor average = before + (length - before) * o.pl_decay;
   const Tensor penalty = mean(square(lengths - average));
   const Tensor loss = penalty * (o.pl_weight * o.g_reg_interval);
-  const double path_length = length.item();
-  if (std::isfinite(path_length)) pl_mean.copy_from(average);  // one overflow must not stay in the average for good
-  return {.loss = loss.item(),
-          .regularizer = penalty.item(),
-          .path_length = path_length,
+  copy_if_finite(pl_mean, average);  // one overflow must not stay in the average for good
+  return {.loss = loss.detach(),
+          .regularizer = penalty.detach(),
+          .path_length = length.detach(),
           .gradients = gradients_of(loss, in.weight, g.parameters())};
 }
 
@@ -69,9 +76,9 @@ PhaseResult d_main(StyleGan2Generator& g, const StyleGan2Discriminator& d, const
   const int64_t n = in.images.dim(0);
   const Tensor fake = slice(logits, 0, 0, n), real = slice(logits, 0, n, 2 * n);
   const Tensor loss = mean(softplus(fake)) + mean(softplus(-real));
-  return {.loss = loss.item(),
-          .real_score = mean(real).item(),
-          .fake_score = mean(fake).item(),
+  return {.loss = loss.detach(),
+          .real_score = mean(real.detach()),
+          .fake_score = mean(fake.detach()),
           .gradients = gradients_of(loss, in.weight, d.parameters())};
 }
 
@@ -81,9 +88,9 @@ PhaseResult d_reg(const StyleGan2Discriminator& d, const PhaseInputs& in, const 
   const Tensor slopes = grad(logits, {images}, {.create_graph = true})[0];
   const Tensor penalty = mean(sum_per_sample(square(slopes)));
   const Tensor loss = penalty * (o.r1_gamma / 2 * o.d_reg_interval);
-  return {.loss = loss.item(),
-          .real_score = mean(logits).item(),
-          .regularizer = penalty.item(),
+  return {.loss = loss.detach(),
+          .real_score = mean(logits.detach()),
+          .regularizer = penalty.detach(),
           .gradients = gradients_of(loss, in.weight, d.parameters())};
 }
 

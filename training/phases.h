@@ -1,5 +1,6 @@
 // The four phases of a StyleGAN2 iteration: losses and gradients, without the optimiser (Karras et al. 2020,
-// arXiv 1912.04958: non-saturating logistic loss, lazy R1, lazy path-length regularisation).
+// arXiv 1912.04958: non-saturating logistic loss, lazy R1, lazy path-length regularisation). Nothing here reads the
+// device, so that a phase can be recorded and replayed.
 #pragma once
 #include <string>
 #include <vector>
@@ -17,7 +18,7 @@ struct LossOptions {
 
 struct PhaseInputs {
   Tensor z, z_mix;        // [N,z_dim]; z_mix undefined: no mixing
-  int mix_cutoff = 0;     // 1..num_ws-1, with z_mix
+  Tensor mixing;          // [num_ws], with z_mix: the share of z in each style (StyleGan2Generator::mix)
   Tensor gen_labels;      // one-hot [N,c_dim] or undefined
   Tensor images, labels;  // reals [N,H,W,C], one-hot
   Tensor pl_noise;        // N(0,1) like the images of Greg's batch
@@ -27,10 +28,11 @@ struct PhaseInputs {
 };
 
 struct PhaseResult {
-  double loss = 0;                        // mean over samples, with the lazy gain
-  double real_score = 0, fake_score = 0;  // mean logits, where the phase has them
-  double regularizer = 0;                 // R1 penalty or path-length penalty, without gain
-  double path_length = 0;
+  // One number each, on the device; undefined where the phase has none.
+  Tensor loss;                    // mean over samples, with the lazy gain
+  Tensor real_score, fake_score;  // mean logits
+  Tensor regularizer;             // R1 penalty or path-length penalty, without gain
+  Tensor path_length;
   std::vector<Tensor> gradients;  // by position of the network's trainable parameters
 };
 

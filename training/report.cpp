@@ -24,7 +24,7 @@ ProcessMemory process_memory() {
 }
 
 Stats tick_stats(const TrainState& state, const Iteration& iteration, const TickClock& clock) {
-  Stats s = state.stats;
+  Stats s = state.stats.read();
   const Counters& c = state.counters;
   s["Progress/tick"].add(double(c.tick));
   s["Progress/kimg"].add(double(c.images) / 1000);

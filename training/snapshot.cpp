@@ -78,6 +78,7 @@ void for_each_moment(Adam& adam, const std::string& network, F&& f) {
 }
 
 void store_state(SafetensorsFile& file, TrainState& s) {
+  s.count_repaired();
   for (auto [adam, name] : {std::pair{&s.g_adam, "G"}, {&s.d_adam, "D"}}) {
     for_each_moment(*adam, name, [&](const Parameter& p, const std::string& key) { file.tensors[key] = stored(p); });
     file.tensors[fmt::format("state.{}.step", name)] = numbers({adam->step_count()});
@@ -87,15 +88,15 @@ void store_state(SafetensorsFile& file, TrainState& s) {
   file.tensors["state.data"] = numbers({s.data.epoch, s.data.index});
   const Counters& c = s.counters;
   file.tensors["state.counters"] = numbers({c.images, c.iteration, c.tick, c.tick_start, c.repaired});
-  for (const auto& [name, stat] : s.stats) {
+  for (const auto& [name, stat] : s.stats.read()) {
     const double values[] = {double(stat.finite), double(stat.not_finite), stat.sum, stat.squares};
     file.tensors["state.stats." + name] = StoredTensor::of(std::span<const double>(values), {4});
   }
 }
 
-void restore_stats(Stats& stats, const SafetensorsFile& file) {
+Stats restored_stats(const SafetensorsFile& file) {
   const std::string prefix = "state.stats.";
-  stats.clear();
+  Stats stats;
   for (const auto& [name, tensor] : file.tensors) {
     if (!name.starts_with(prefix)) continue;
     const std::vector<double> v = tensor.to_doubles();
@@ -105,6 +106,7 @@ void restore_stats(Stats& stats, const SafetensorsFile& file) {
     stats[name.substr(prefix.size())] = {
         .finite = int64_t(v[0]), .not_finite = int64_t(v[1]), .sum = v[2], .squares = v[3]};
   }
+  return stats;
 }
 
 }  // namespace
@@ -178,7 +180,8 @@ void restore(TrainState& s, const SafetensorsFile& file) {
   s.rng = {.seed = uint64_t(rng[0]), .offset = uint64_t(rng[1])};
   s.data = {.epoch = data[0], .index = data[1]};
   s.counters = {.images = c[0], .iteration = c[1], .tick = c[2], .tick_start = c[3], .repaired = c[4]};
-  restore_stats(s.stats, file);
+  s.repaired_before = c[4] - s.g_adam.repaired() - s.d_adam.repaired();
+  s.stats.set(restored_stats(file));
 }
 
 }  // namespace firn

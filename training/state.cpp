@@ -33,7 +33,8 @@ TrainState::TrainState(const TrainOptions& o, const Device& device)
       g_adam(g.parameters().trainable(), lazy_adam(o, o.loss.g_reg_interval)),
       d_adam(d.parameters().trainable(), lazy_adam(o, o.loss.d_reg_interval)),
       pl_mean(Tensor::zeros({1}, o.model.type, device)),
-      rng{.seed = seed_for(o.seed, SeedUse::training)} {
+      rng{.seed = seed_for(o.seed, SeedUse::training)},
+      stats(device) {
   if (g_adam.targets().empty() || d_adam.targets().empty())
     throw ConfigError(fmt::format("nothing of {} is left to train", g_adam.targets().empty() ? "G" : "D"));
   ema.parameters().freeze();

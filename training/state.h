@@ -32,7 +32,11 @@ struct TrainState {
   Rng rng;
   DataPosition data;
   Counters counters;
-  Stats stats;  // of the tick under way
+  DeviceStats stats;  // of the tick under way
+
+  // Brings counters.repaired up to date; waits for the device.
+  void count_repaired() { counters.repaired = repaired_before + g_adam.repaired() + d_adam.repaired(); }
+  int64_t repaired_before = 0;  // gradient values repaired by earlier processes of this run
 };
 
 // Adam for a network with a lazily regularised loss: one extra step every `interval` steps shares its state, so rate

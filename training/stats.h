@@ -1,9 +1,12 @@
-// Running means of named quantities over one tick. Values that are not finite are counted apart, so that one overflow
-// does not hide the rest of a tick.
+// Running means of named quantities over one tick, added up on the device and read when someone asks. Values that are
+// not finite are counted apart, so that one overflow does not hide the rest of a tick.
 #pragma once
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
+
+#include "engine/tensor.h"
 
 namespace firn {
 
@@ -19,6 +22,20 @@ struct Stat {
 };
 
 using Stats = std::map<std::string, Stat>;
+
+class DeviceStats {
+ public:
+  explicit DeviceStats(const Device& device);
+  void add(const std::string& name, const Tensor& value);  // one number, on the device; nothing is read
+  Stats read() const;                                      // those with a value; waits for the device
+  void set(const Stats& stats);
+
+ private:
+  static constexpr size_t kMost = 32;
+  size_t slot(const std::string& name);
+  std::vector<std::string> names_;
+  Tensor sums_;  // [kMost,4] f64: kernels::RunningStat
+};
 
 double mean_of(const Stats& stats, const std::string& name);  // NaN when it is not there
 

@@ -72,7 +72,7 @@ Outcome Trainer::run() {
     else
       show_progress();
     if (settings_.stop && *settings_.stop && !done()) {
-      check_health(state_.stats, true);
+      check_health(state_.stats.read(), true);
       save();
       return Outcome::stopped;
     }
@@ -84,6 +84,7 @@ Outcome Trainer::run() {
 
 void Trainer::end_tick() {
   Counters& c = state_.counters;
+  state_.count_repaired();  // waits for the device: what follows is measured
   const double spent = seconds_since(tick_began_);
   trained_seconds_ += spent;
   const Stats stats = tick_stats(state_, iteration_,
@@ -104,7 +105,7 @@ void Trainer::end_tick() {
 
   const int64_t finished_tick = c.tick++;
   c.tick_start = c.images;
-  state_.stats.clear();
+  state_.stats.set({});
   kernels::reset_peak();
   if (bad_ticks_ == 0) {
     if (done() || (finished_tick > 0 && finished_tick % options_.snap == 0))
@@ -168,7 +169,7 @@ void Trainer::show_progress() {
   last_shown_ = Clock::now();
   const double kimg = double(state_.counters.images) / 1000;
   const double speed = double(state_.counters.images - first_image_of_tick_) / seconds_since(tick_began_);
-  const Stats& s = state_.stats;
+  const Stats s = state_.stats.read();
   console(fmt::format("\r\033[Kkimg {:.2f}/{:g}  {:.1f} img/s  eta {}  G {:.3f}  D {:.3f}", kimg, options_.kimg, speed,
                       duration((options_.kimg - kimg) * 1000 / speed), mean_of(s, "Loss/G/loss"),
                       mean_of(s, "Loss/D/loss")));

@@ -6,6 +6,7 @@
 #include "io/loader.h"
 #include "kernels/error.h"
 #include "models/stylegan2.h"
+#include "training/feed.h"
 #include "training/snapshot.h"
 
 using namespace firn;
@@ -18,8 +19,8 @@ int main(int argc, char** argv) try {
   StyleGan2Discriminator d(options, device);
   if (argc > 2) {
     const SafetensorsFile source = read_safetensors(argv[2]);
-    load_network(g.parameters(), source, "G.");
-    load_network(d.parameters(), source, "D.");
+    load_network(g.parameters(), source, "G");
+    load_network(d.parameters(), source, "D");
   }
   d.parameters()("b64.*", "b32.*").freeze();  // FreezeD
 
@@ -28,11 +29,12 @@ int main(int argc, char** argv) try {
   const auto data =
       std::make_shared<Dataset>(DatasetOptions{.path = argv[1], .resolution = 64, .channels = 3, .resize = true});
   Loader loader(data, {.batch = 8, .seed = 1});
+  ImageFeed feed({8, 64, 64, 3}, DType::f32, device);
   Rng rng{.seed = 1};
   const double r1_gamma = 1;
 
   for (int step = 0; step < 8; ++step) {
-    const Tensor images = Tensor::from(loader.next().images, {8, 64, 64, 3}, DType::f32, device);
+    const Tensor& images = feed.put(loader.next().pixels);
     const auto generate = [&] {
       return g.synthesize(g.broadcast(g.map(randn({8, 512}, rng, DType::f32, device), {})), NoiseMode::random, &rng);
     };

@@ -27,10 +27,35 @@ auto rounded(int mode, F f) {
   };
 }
 
+// a b + c in bf16, rounded once: through a float whose last bit remembers what was cut off, which two more bits than
+// bf16 has make exact.
+bf16 fused(bf16 a, bf16 b, bf16 c) {
+  const double product = double(float(a)) * float(b), addend = float(c), sum = product + addend;
+  const double rest = (product - (sum - (sum - product))) + (addend - (sum - product));
+  float f = static_cast<float>(sum);
+  if (std::isfinite(f) && (f != sum || rest != 0)) {
+    if (std::fabs(double(f)) > std::fabs(sum) || (f == sum && std::signbit(rest) != std::signbit(sum)))
+      f = std::nextafter(f, 0.0f);
+    f = std::bit_cast<float>(std::bit_cast<uint32_t>(f) | 1);
+  }
+  return bf16(f);
+}
+
+// f on both halves.
+template <class F>
+Step paired(const Form& form, F f) {
+  return binary<Bf16x2>(form, [f](Bf16x2 a, Bf16x2 b) { return Bf16x2{f(a.low, b.low), f(a.high, b.high)}; });
+}
+
 template <class F>
 Step sum_like(Form& form, F f) {
   const int mode = take_rounding(form);
-  return with_type(form, form.take_type(), [&](auto t) -> Step {
+  const std::string type = form.take_type();
+  if (type == "bf16x2") {
+    const float sign = f(0.0f, 1.0f);
+    return paired(form, [sign](bf16 a, bf16 b) { return fused(b, bf16(sign), a); });
+  }
+  return with_type(form, type, [&](auto t) -> Step {
     using T = decltype(t);
     if constexpr (std::is_same_v<T, bool>)
       form.unknown();
@@ -44,10 +69,9 @@ Step multiply(Form& form, bool add) {
   const int part = form.take_one<3>({"lo", "hi", "wide"});
   const std::string type = form.take_type();
   if (type == "bf16x2") {
-    if (!add) form.unknown();
+    if (!add) return paired(form, [](bf16 a, bf16 b) { return fused(a, b, bf16(-0.0f)); });
     return ternary<Bf16x2, Bf16x2>(form, [](Bf16x2 a, Bf16x2 b, Bf16x2 c) {
-      return Bf16x2{bf16(std::fma(float(a.low), float(b.low), float(c.low))),
-                    bf16(std::fma(float(a.high), float(b.high), float(c.high)))};
+      return Bf16x2{fused(a.low, b.low, c.low), fused(a.high, b.high, c.high)};
     });
   }
   return with_type(form, type, [&](auto t) -> Step {

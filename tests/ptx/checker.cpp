@@ -89,6 +89,10 @@ void Checker::begin_block(uint64_t bytes) {
   shared_ = {shared_bytes_.data(), std::vector<Cell>(bytes)};
 }
 
+void Checker::set_in_flight(uint64_t address, size_t bytes, bool in_flight) {
+  for (uint64_t i = address; i < address + bytes; ++i) shared_.cells[i].in_flight = in_flight;
+}
+
 bool Checker::ordered(const Touch& before, const Touch& now) const {
   if (before.block < first_block_) return true;  // nobody, or an earlier launch
   if (before.block != now.block) return false;
@@ -107,6 +111,9 @@ void Checker::check_cell(Cell& cell, const Touch& now, Access access, const Acto
     return fmt::format(", against {}{}", other.block == now.block ? "" : "another block's ",
                        module_->places[static_cast<size_t>(other.place)]);
   };
+  if (cell.in_flight)
+    report(access == Access::read ? "read before cp.async has arrived" : "write before cp.async has arrived", actor,
+           place);
   if (access != Access::write && !cell.written) report("read of memory that nobody wrote", actor, place);
   if (!(now.atomic && cell.write.atomic) && !ordered(cell.write, now))
     report((access == Access::read ? "race: read beside a write" : "race: write beside a write") + against(cell.write),

@@ -1,5 +1,6 @@
 // Device memory, and who touched each byte of it last. Finds accesses outside every allocation or variable, misaligned
-// ones, reads of bytes that nobody wrote, and races: two accesses, one of them a write, with no barrier between them.
+// ones, reads of bytes that nobody wrote, races (two accesses, one of them a write, with no barrier between them), and
+// any access to what an asynchronous copy is about to write.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -36,6 +37,8 @@ class Checker {
 
   void begin_launch(const Module& module, const Function& kernel);
   void begin_block(uint64_t shared_bytes);
+  // Bytes of shared memory that an asynchronous copy writes at some time from now on, or has written.
+  void set_in_flight(uint64_t address, size_t bytes, bool in_flight);
 
   // The bytes at an address, after reporting what is wrong with touching them; null where there are none.
   std::byte* touch(Space space, uint64_t address, size_t bytes, Access access, const Actor& actor, int place);
@@ -52,7 +55,7 @@ class Checker {
   };
   struct Cell {
     Touch write, read[2];
-    bool written = false;
+    bool written = false, in_flight = false;
   };
   struct Region {
     std::byte* bytes = nullptr;

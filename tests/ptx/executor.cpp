@@ -9,21 +9,30 @@ namespace firn::ptx {
 class Block {
  public:
   Block(const Module& module, const Function& entry, const Launch& launch, Checker& checker)
-      : module(module), launch(launch), checker(checker), entry(entry) {}
+      : module(module), launch(launch), checker(checker), entry(entry) {
+    const uint64_t threads = launch.block.count();
+    for (uint64_t first = 0; first < threads; first += 32)
+      warps_.emplace_back(*this, static_cast<uint32_t>(first),
+                          static_cast<uint32_t>(std::min<uint64_t>(32, threads - first)));
+  }
 
   void run(Dim3 at) {
     index = at;
     barriers = 0;
-    checker.begin_block(entry.shared_bytes + launch.dynamic_shared);
-    const uint64_t threads = launch.block.count();
-    std::vector<Warp> warps;
-    for (uint64_t first = 0; first < threads; first += 32)
-      warps.emplace_back(*this, static_cast<uint32_t>(first),
-                         static_cast<uint32_t>(std::min<uint64_t>(32, threads - first)));
-    for (Warp& w : warps) std::fill_n(w.pc_, 32, entry.first);
+    checker.begin_block(dynamic_shared() + launch.dynamic_shared);
+    for (Warp& w : warps_) w.begin(entry.first);
     do {
-      for (Warp& w : warps) w.run();
-    } while (pass_barrier(warps));
+      for (Warp& w : warps_) w.run();
+    } while (pass_barrier());
+    for (Warp& w : warps_)
+      for (int lane = 0; lane < 32; ++lane)
+        if (!w.copies_[lane].waiting.empty()) w.report("cp.async: the thread leaves before it has arrived", lane);
+  }
+
+  // Where the launch's own shared memory begins.
+  uint64_t dynamic_shared() const {
+    const uint64_t to = module.dynamic_alignment;
+    return (entry.shared_bytes + to - 1) / to * to;
   }
 
   const Module& module;
@@ -35,11 +44,11 @@ class Block {
 
  private:
   // Lets everybody on when all wait; false when all are done.
-  bool pass_barrier(std::vector<Warp>& warps) {
+  bool pass_barrier() {
     int at = -1;
     bool left = false, apart = false;
     Warp* waiting = nullptr;
-    for (Warp& w : warps)
+    for (Warp& w : warps_)
       for (int lane = 0; lane < 32; ++lane) {
         if (!(w.all_ >> lane & 1)) continue;
         left |= w.state_[lane] == Warp::State::done;
@@ -54,7 +63,7 @@ class Block {
     if (left) waiting->report("barrier: threads that have left never come", lane);
     if (apart) waiting->report("barrier: the threads of a block wait at different ones", lane);
     ++barriers;
-    for (Warp& w : warps)
+    for (Warp& w : warps_)
       for (int i = 0; i < 32; ++i)
         if (w.state_[i] == Warp::State::at_block_barrier) {
           w.state_[i] = Warp::State::running;
@@ -62,16 +71,25 @@ class Block {
         }
     return true;
   }
+
+  std::vector<Warp> warps_;
 };
 
 Warp::Warp(Block& block, uint32_t first_thread, uint32_t lanes)
-    : block_(block),
-      first_thread_(first_thread),
-      all_(lanes == 32 ? ~0u : (1u << lanes) - 1),
-      registers_(static_cast<size_t>(block.module.registers) * 32, 0xdeadbeefdeadbeef),
-      local_(32 * block.module.local_bytes),
-      parameters_(32 * block.module.parameter_bytes) {
-  for (int i = 0; i < 32; ++i) state_[i] = all_ >> i & 1 ? State::running : State::done;
+    : block_(block), first_thread_(first_thread), all_(lanes == 32 ? ~0u : (1u << lanes) - 1) {}
+
+// The memory of a warp serves one block after another.
+void Warp::begin(int pc) {
+  registers_.assign(static_cast<size_t>(block_.module.registers) * 32, 0xdeadbeefdeadbeef);
+  local_.assign(32 * block_.module.local_bytes, std::byte{0});
+  parameters_.assign(32 * block_.module.parameter_bytes, std::byte{0});
+  for (int i = 0; i < 32; ++i) {
+    pc_[i] = pc;
+    state_[i] = all_ >> i & 1 ? State::running : State::done;
+    calls_[i].clear();
+    copies_[i] = {};
+  }
+  barriers_ = 0;
 }
 
 uint64_t Warp::special(int reg, int lane) const {
@@ -92,7 +110,7 @@ uint64_t Warp::special(int reg, int lane) const {
                              grid.z,
                              static_cast<uint64_t>(lane),
                              first_thread_ / 32,
-                             block_.entry.shared_bytes};
+                             block_.dynamic_shared()};
   static_assert(std::size(values) == std::size(kSpecialRegisters));
   return values[reg];
 }
@@ -131,6 +149,33 @@ std::byte* Warp::memory(Space space, uint64_t address, size_t bytes, Access acce
   }
   return block_.checker.touch(space, address, bytes, access, actor(lane),
                               block_.module.code[static_cast<size_t>(current_)].place);
+}
+
+void Warp::copy_later(uint64_t shared, uint64_t global, size_t bytes, size_t taken, int lane) {
+  Copy copy{shared, global, bytes, std::min(taken, bytes), {}, copies_[lane].open};
+  if (taken > bytes) report("cp.async: more bytes are read than copied", lane);
+  if (global % bytes) report("misaligned access", lane);
+  for (size_t i = 0; i < copy.taken; ++i)
+    if (const std::byte* from = memory(Space::global, global + i, 1, Access::read, lane)) copy.seen[i] = *from;
+  if (!memory(Space::shared, shared, bytes, Access::write, lane)) return;
+  block_.checker.set_in_flight(shared, bytes, true);
+  copies_[lane].waiting.push_back(copy);
+}
+
+void Warp::await_copies(int newer, int lane) {
+  Copies& copies = copies_[lane];
+  const auto arrives = [&](const Copy& c) { return newer < 0 || c.group + newer < copies.open; };
+  for (const Copy& c : copies.waiting) {
+    if (!arrives(c)) continue;
+    block_.checker.set_in_flight(c.shared, c.bytes, false);
+    std::array<std::byte, 16> now{};
+    for (size_t i = 0; i < c.taken; ++i)
+      if (const std::byte* from = memory(Space::global, c.global + i, 1, Access::read, lane)) now[i] = *from;
+    if (now != c.seen) report("cp.async: the source changes before it has arrived", lane);
+    if (std::byte* to = memory(Space::shared, c.shared, c.bytes, Access::write, lane))
+      std::copy_n(now.data(), c.bytes, to);
+  }
+  std::erase_if(copies.waiting, arrives);
 }
 
 void Warp::run() {

@@ -1,6 +1,7 @@
 // Runs a kernel block by block, its warps in lockstep: of the lanes that are behind, those at the lowest instruction go
 // on together, which brings diverged lanes back to each other at the end of a loop or branch.
 #pragma once
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -55,14 +56,32 @@ class Warp {
   void report(const std::string& what, int lane);
   uint32_t all_lanes() const { return all_; }
 
+  // A lane's asynchronous copies arrive as late as the program allows: when the lane waits for their group. Of `bytes`,
+  // `taken` come from global memory and the rest are zeros.
+  void copy_later(uint64_t shared, uint64_t global, size_t bytes, size_t taken, int lane);
+  void commit_copies(int lane) { ++copies_[lane].open; }
+  // All groups but the `newer` latest arrive; negative: the one that is still open as well.
+  void await_copies(int newer, int lane);
+
  private:
   friend class Block;
   enum class State : uint8_t { running, at_block_barrier, done };
+  struct Copy {
+    uint64_t shared, global;
+    size_t bytes, taken;
+    std::array<std::byte, 16> seen;  // the source when the copy was started
+    int64_t group;
+  };
+  struct Copies {
+    std::vector<Copy> waiting;
+    int64_t open = 0;  // the group that the next copy belongs to
+  };
 
   size_t index(int reg, int lane) const { return static_cast<size_t>(reg) * 32 + static_cast<size_t>(lane); }
   uint64_t special(int reg, int lane) const;
   Actor actor(int lane) const;
 
+  void begin(int pc);
   void run();  // until every lane is done or waits for the block
   void step(int pc, uint32_t lanes);
   void call(const Instruction& in, uint32_t lanes, int pc);
@@ -75,6 +94,7 @@ class Warp {
   std::vector<int> calls_[32];                 // where to go back to
   int pc_[32] = {};
   State state_[32];
+  Copies copies_[32];
   uint32_t barriers_ = 0;
   int current_ = 0;
 };

@@ -136,6 +136,7 @@ T wrapped(T a, T b, F f) {
 inline Space take_space(Form& form) {
   constexpr std::array<std::string_view, 5> names = {"global", "const", "shared", "local", "param"};
   const int i = form.take_one(names);
+  if (i < 0 && form.take("shared::cta")) return Space::shared;
   if (i == 2) form.take("cta");
   return i < 0 ? Space::generic : static_cast<Space>(i + 1);
 }
@@ -150,5 +151,7 @@ void add_bits(Table&);
 void add_conversion(Table&);
 void add_memory(Table&);
 void add_control(Table&);
+void add_copies(Table&);
+void add_matrix(Table&);
 
 }  // namespace firn::ptx

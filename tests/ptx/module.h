@@ -66,6 +66,7 @@ struct Module {
   std::vector<std::string> places{"?"};       // file:line of the source
   int registers = 0;                          // of the largest entry and all functions it may call: nothing recurses
   uint64_t local_bytes = 0, parameter_bytes = 0;  // of a thread
+  uint64_t dynamic_alignment = 1;                 // of the shared memory that a launch adds
 };
 
 // Parameter addresses from here on are those of the launch; below are those of calls, which every lane has for itself.

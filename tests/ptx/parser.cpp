@@ -261,6 +261,7 @@ class Parser {
     switch (d.space) {
       case Space::shared:
         if (d.unsized) {  // placed behind the others at launch
+          module_->dynamic_alignment = std::max(module_->dynamic_alignment, d.alignment);
           at = {.kind = Operand::Kind::special, .reg = static_cast<int>(std::size(kSpecialRegisters)) - 1};
         } else {
           Function& owner = in_function_ ? function_ : shared_;  // a block has the module's and its kernel's own
@@ -351,9 +352,10 @@ class Parser {
       call(in, arguments);
     } else {
       for (std::string_view field : arguments) {
-        const auto bar = field.find('|');  // "shfl d|p": p is never read
-        if (bar != field.npos && field[0] == '%') field = field.substr(0, bar);
-        in.operands.push_back(operand(field));
+        const auto bar = field.find('|');  // "shfl d|p"
+        const bool pair = bar != field.npos && field[0] == '%';
+        in.operands.push_back(operand(field.substr(0, pair ? bar : field.npos)));
+        if (pair) in.operands.back().list.push_back(operand(field.substr(bar + 1)));
       }
       bind(in);
     }

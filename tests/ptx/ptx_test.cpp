@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/error.h"
+#include "tests/modulated_conv_check.h"
 #include "tests/op_check.h"
 #include "tests/ptx/executor.h"
 #include "tests/ptx/runtime.h"
@@ -11,38 +12,46 @@
 namespace firn::tests {
 namespace {
 
-// Which op case launches a kernel first, found by running all of them.
+// What runs a kernel and says how wrong the result is, in parts of what rounding explains.
 struct Use {
-  const OpCase* op;
-  DType type;
+  std::function<double()> error;
+  bool in_float = false;
 };
 
+double op_error(const OpCase& c, DType type) {
+  const double allowed = std::max(1e-5, 4 * precision_error(c, type, Device::cpu(), true));
+  return precision_error(c, type, Device::cuda(), true) / allowed;
+}
+
+// The first use of each kernel, found by running all of them. What serves the tests of single instructions has none.
 const std::map<std::string, Use>& uses() {
   static const std::map<std::string, Use> found = [] {
     std::map<std::string, Use> map;
-    static const std::vector<OpCase> ops = small_op_cases();
-    for (const OpCase& c : ops)
-      for (DType t : {DType::f32, DType::bf16, DType::f64}) {
-        if (t == DType::bf16 && c.activations.empty()) continue;
-        ptx::on_launch([&](const ptx::Kernel& k) { map.try_emplace(k.name, Use{&c, t}); });
-        precision_error(c, t, Device::cuda(), true);
-      }
+    const auto add = [&](const Use& use) {
+      ptx::on_launch([&](const ptx::Kernel& k) { map.try_emplace(k.name, use); });
+      EXPECT_LE(use.error(), 1);
+    };
+    for (const OpCase& c : small_op_cases())
+      for (DType t : {DType::f32, DType::bf16, DType::f64})
+        if (t != DType::bf16 || !c.activations.empty()) add({[c, t] { return op_error(c, t); }, t == DType::f32});
+    for (const ModulatedConvCase& c : smallest_modulated_conv_cases()) add({[c] { return modulated_conv_error(c); }});
     ptx::on_launch({});
     return map;
   }();
   return found;
 }
 
-// The error of a run that the checker stops counts as infinite.
-double error_of(const Use& use) {
-  try {
-    return precision_error(*use.op, use.type, Device::cuda(), true);
-  } catch (const Error&) {
-    return INFINITY;
-  }
+// Calls f(name, use, instruction) for the instructions of all kernels that have a use.
+template <class F>
+void for_instructions(F f) {
+  for (const ptx::Kernel& k : ptx::kernels())
+    if (const auto use = uses().find(k.name); use != uses().end())
+      for (int i = k.function->first; i < k.function->last; ++i)
+        f(k.name, use->second, k.module->code[static_cast<size_t>(i)]);
 }
 
-// Runs an op with one instruction changed. What the changed one never executes says nothing about it.
+// Runs a kernel with one instruction changed. What the changed one never executes says nothing about it; the error of a
+// run that the checker stops counts as infinite.
 enum class Fate { never_ran, caught, survived };
 Fate fate_of(ptx::Instruction& in, const ptx::Instruction& mutant, const Use& use) {
   const ptx::Instruction whole = in;
@@ -52,54 +61,87 @@ Fate fate_of(ptx::Instruction& in, const ptx::Instruction& mutant, const Use& us
     ran = true;
     step(w, lanes);
   };
-  const double tolerance = std::max(1e-5, 4 * precision_error(*use.op, use.type, Device::cpu(), true));
-  const double error = error_of(use);
+  double error = INFINITY;
+  try {
+    error = use.error();
+  } catch (const Error&) {
+  }
   in = whole;
   ptx::take_findings();
-  return !ran ? Fate::never_ran : error > tolerance ? Fate::caught : Fate::survived;
+  return !ran ? Fate::never_ran : error <= 1 ? Fate::survived : Fate::caught;
+}
+
+// How many were caught of the instructions that `wanted` names, each left out in turn.
+template <class F>
+int caught_without(F wanted) {
+  int caught = 0;
+  for_instructions([&](const std::string& kernel, const Use& use, ptx::Instruction& in) {
+    if (!wanted(in)) return;
+    ptx::Instruction without = in;
+    without.flow = ptx::Instruction::Flow::next;
+    without.step = [](ptx::Warp&, uint32_t) {};
+    const Fate fate = fate_of(in, without, use);
+    EXPECT_NE(fate, Fate::survived) << kernel << " runs without " << in.mnemonic << " of PTX line " << in.line;
+    caught += fate == Fate::caught;
+  });
+  return caught;
 }
 
 // Without a barrier, a kernel must race or give a wrong result.
 TEST(Ptx, EveryBarrierIsNeeded) {
-  int caught = 0;
-  for (const ptx::Kernel& k : ptx::kernels()) {
-    const auto use = uses().find(k.name);
-    if (use == uses().end()) continue;
-    for (int i = k.function->first; i < k.function->last; ++i) {
-      ptx::Instruction& in = k.module->code[static_cast<size_t>(i)];
-      if (in.flow != ptx::Instruction::Flow::block_barrier) continue;
-      ptx::Instruction without = in;
-      without.flow = ptx::Instruction::Flow::next;
-      without.step = [](ptx::Warp&, uint32_t) {};
-      const Fate fate = fate_of(in, without, use->second);
-      EXPECT_NE(fate, Fate::survived) << k.name << " runs without the barrier of PTX line " << in.line;
-      caught += fate == Fate::caught;
-    }
-  }
-  EXPECT_GT(caught, 0);
+  EXPECT_GT(caught_without([](const ptx::Instruction& in) { return in.flow == ptx::Instruction::Flow::block_barrier; }),
+            20);
+}
+
+// Without a group or a wait, something is read before its copy has arrived.
+TEST(Ptx, EveryWaitForACopyIsNeeded) {
+  EXPECT_GT(caught_without([](const ptx::Instruction& in) {
+              return in.mnemonic.starts_with("cp.async.wait") || in.mnemonic.starts_with("cp.async.commit");
+            }),
+            20);
 }
 
 // An index that is off by one must leave the allocation, race, or give a wrong result.
 TEST(Ptx, EveryAccessOffByOneIsCaught) {
   int caught = 0;
-  for (const ptx::Kernel& k : ptx::kernels()) {
-    const auto use = uses().find(k.name);
-    if (use == uses().end() || use->second.type != DType::f32) continue;
-    std::map<std::string, int> tried;  // some accesses of each kind
-    for (int i = k.function->first; i < k.function->last; ++i) {
-      ptx::Instruction& in = k.module->code[static_cast<size_t>(i)];
-      const bool load = in.mnemonic.starts_with("ld.global"), store = in.mnemonic.starts_with("st.global");
-      if ((!load && !store) || !in.mnemonic.ends_with(".f32") || tried[in.mnemonic] == 3) continue;
-      ptx::Instruction shifted = in;
-      shifted.operands[load ? 1 : 0].offset += 4;
-      ptx::bind(shifted);
-      const Fate fate = fate_of(in, shifted, use->second);
-      EXPECT_NE(fate, Fate::survived) << k.name << ": PTX line " << in.line << " may be off by one";
-      tried[in.mnemonic] += fate != Fate::never_ran;
-      caught += fate == Fate::caught;
-    }
-  }
+  std::map<std::string, int> tried;  // some accesses of each kind in each kernel
+  for_instructions([&](const std::string& kernel, const Use& use, ptx::Instruction& in) {
+    const bool load = in.mnemonic.starts_with("ld.global"), store = in.mnemonic.starts_with("st.global");
+    int& times = tried[kernel + in.mnemonic];
+    if (!use.in_float || (!load && !store) || !in.mnemonic.ends_with(".f32") || times == 3) return;
+    ptx::Instruction shifted = in;
+    shifted.operands[load ? 1 : 0].offset += 4;
+    ptx::bind(shifted);
+    const Fate fate = fate_of(in, shifted, use);
+    EXPECT_NE(fate, Fate::survived) << kernel << ": PTX line " << in.line << " may be off by one";
+    times += fate != Fate::never_ran;
+    caught += fate == Fate::caught;
+  });
   EXPECT_GT(caught, 20);
+}
+
+// Two registers of a fragment exchanged, in one fragment of each mma and ldmatrix: which ones takes turns.
+TEST(Ptx, SwappedFragmentRegistersAreCaught) {
+  int caught = 0;
+  size_t turn = 0;
+  for_instructions([&](const std::string& kernel, const Use& use, ptx::Instruction& in) {
+    const bool product = in.mnemonic.starts_with("mma.");
+    if (!product && !in.mnemonic.starts_with("ldmatrix.")) return;
+    ptx::Instruction swapped = in;
+    const size_t fragment = product ? turn % 4 : 0;
+    std::vector<ptx::Operand>& list = swapped.operands[fragment].list;
+    ASSERT_GE(list.size(), 2u);
+    const size_t a = turn / 4 % list.size(), b = (a + 1) % list.size();
+    ASSERT_NE(list[a].reg, list[b].reg);
+    std::swap(list[a], list[b]);
+    ptx::bind(swapped);
+    const Fate fate = fate_of(in, swapped, use);
+    EXPECT_EQ(fate, Fate::caught) << kernel << ": " << in.mnemonic << " of PTX line " << in.line << ", fragment "
+                                  << fragment << ", registers " << a << " and " << b;
+    caught += fate == Fate::caught;
+    ++turn;
+  });
+  EXPECT_GT(caught, 100);
 }
 
 // After all tests: what none of them has executed.

@@ -13,7 +13,7 @@ namespace {
 
 struct Resources {
   std::string kernel;
-  int registers = 0, shared = 0, spilled = 0;
+  int registers = 0, shared = 0, spilled = 0, stack = 0;
 };
 
 // "ptxas -v" says of each kernel: Compiling entry function 'NAME' ...; N bytes stack frame, N bytes spill stores, N
@@ -32,6 +32,7 @@ std::vector<Resources> assemble(const std::string& ptx, const char* arch) {
     if (all.empty()) continue;
     if (std::regex_search(line, m, std::regex("(\\d+) bytes spill stores, (\\d+) bytes spill loads")))
       all.back().spilled += std::stoi(m[1]) + std::stoi(m[2]);
+    if (std::regex_search(line, m, std::regex("(\\d+) bytes stack frame"))) all.back().stack = std::stoi(m[1]);
     if (std::regex_search(line, m, std::regex("Used (\\d+) registers"))) all.back().registers = std::stoi(m[1]);
     if (std::regex_search(line, m, std::regex("(\\d+) bytes smem"))) all.back().shared = std::stoi(m[1]);
   }
@@ -48,6 +49,8 @@ TEST_P(PtxasTest, KernelsFitWithoutSpilling) {
       // A division of doubles is a subroutine, around which registers are saved; double is for checking gradients only.
       const bool in_double = r.kernel.find("Id") != std::string::npos;
       EXPECT_TRUE(in_double || r.spilled == 0) << r.kernel << " spills " << r.spilled << " bytes";
+      // An array whose index is not known ahead lies in memory, which is as slow as a spill where it holds sums.
+      EXPECT_TRUE(r.kernel.find("tile_kernel") == std::string::npos || r.stack == 0) << r.kernel << " uses a stack";
       EXPECT_GT(r.registers, 0) << r.kernel;
       EXPECT_LE(r.registers * team_threads, register_file / 2) << r.kernel << ": not two blocks on a multiprocessor";
       EXPECT_LE(r.shared, shared_by_default) << r.kernel;

@@ -28,8 +28,12 @@ struct Configuration {
   cudaStream_t stream = nullptr;
 };
 
+// What a stream holds while it is captured, and then a graph: launches and copies as calls.
+using Work = std::vector<std::function<cudaError_t()>>;
+
 struct Runtime {
   Checker checker;
+  std::unique_ptr<Work> capture;  // of the one stream
   std::deque<Image> images;
   std::map<const void*, Symbol> kernels, variables;
   std::map<const void*, size_t> shared_limits;
@@ -94,6 +98,20 @@ std::string ptx_of(const char* binary) {
   throw Error("no PTX in a fat binary: build with code=compute_80");
 }
 
+// Does `work` now, or notes it for the graph that is being captured.
+cudaError_t submit(std::function<cudaError_t()> work) {
+  if (Work* capture = runtime().capture.get()) {
+    capture->push_back(std::move(work));
+    return cudaSuccess;
+  }
+  return work();
+}
+
+// What a graph cannot hold: allocations, and waiting for the device.
+cudaError_t unless_captured(cudaError_t status = cudaSuccess) {
+  return runtime().capture ? fail(cudaErrorStreamCaptureUnsupported) : status;
+}
+
 cudaError_t launch(const void* host, dim3 grid, dim3 block, void** arguments, size_t shared) {
   Runtime& r = runtime();
   const auto found = r.kernels.find(host);
@@ -110,13 +128,16 @@ cudaError_t launch(const void* host, dim3 grid, dim3 block, void** arguments, si
   for (size_t i = 0; i < kernel.function->parameter_offsets.size(); ++i)
     std::memcpy(launch.parameters.data() + kernel.function->parameter_offsets[i], arguments[i],
                 static_cast<size_t>(kernel.function->parameter_bytes[i]));
-  execute(*kernel.module, *kernel.function, launch, r.checker);
-  r.executed.insert(kernel.name);
-  const auto findings = r.checker.take_findings();
-  if (findings.empty()) return cudaSuccess;
-  r.first_finding = findings.front();
-  r.findings.insert(r.findings.end(), findings.begin(), findings.end());
-  return fail(cudaErrorLaunchFailure);
+  return submit([kernel, launch = std::move(launch)] {
+    Runtime& r = runtime();
+    execute(*kernel.module, *kernel.function, launch, r.checker);
+    r.executed.insert(kernel.name);
+    const auto findings = r.checker.take_findings();
+    if (findings.empty()) return cudaSuccess;
+    r.first_finding = findings.front();
+    r.findings.insert(r.findings.end(), findings.begin(), findings.end());
+    return fail(cudaErrorLaunchFailure);
+  });
 }
 
 // An interpreter's exceptions end here: the code that called is C.
@@ -154,6 +175,7 @@ using firn::ptx::Access;
 using firn::ptx::fail;
 using firn::ptx::guarded;
 using firn::ptx::runtime;
+using firn::ptx::unless_captured;
 
 // What nvcc's host code calls before main and around a launch.
 extern "C" {
@@ -205,7 +227,10 @@ cudaError_t cudaLaunchKernel(const void* host, dim3 grid, dim3 block, void** arg
 }
 cudaError_t cudaGetLastError() { return std::exchange(runtime().error, cudaSuccess); }
 const char* cudaGetErrorString(cudaError_t e) {
-  return e == cudaErrorLaunchFailure ? runtime().first_finding.c_str() : e ? "invalid launch or argument" : "no error";
+  return e == cudaErrorLaunchFailure              ? runtime().first_finding.c_str()
+         : e == cudaErrorStreamCaptureUnsupported ? "operation not permitted when stream is capturing"
+         : e                                      ? "invalid launch or argument"
+                                                  : "no error";
 }
 cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;
@@ -217,16 +242,68 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = reinterpret_cast<cudaStream_t>(&only);
   return cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return unless_captured(); }
+
+// Graphs: what was captured is done again by each launch.
+cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
+  if (unless_captured() != cudaSuccess) return runtime().error;
+  runtime().capture = std::make_unique<firn::ptx::Work>();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) {
+  *graph = reinterpret_cast<cudaGraph_t>(runtime().capture.release());
+  return *graph ? cudaSuccess : fail(cudaErrorInvalidValue);
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  *executable = reinterpret_cast<cudaGraphExec_t>(new firn::ptx::Work(*reinterpret_cast<firn::ptx::Work*>(graph)));
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t) {
+  return guarded([&] {
+    for (const auto& work : *reinterpret_cast<firn::ptx::Work*>(executable))
+      if (const cudaError_t status = work(); status != cudaSuccess) return status;
+    return cudaSuccess;
+  });
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete reinterpret_cast<firn::ptx::Work*>(graph);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  return cudaGraphDestroy(reinterpret_cast<cudaGraph_t>(executable));
+}
+
+// Events: everything is done at once, so one only has to exist.
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = reinterpret_cast<cudaEvent_t>(new char);
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete reinterpret_cast<char*>(event);
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return unless_captured(); }
+
+cudaError_t cudaMallocHost(void** p, size_t bytes) {
+  *p = std::malloc(bytes);
+  return *p ? cudaSuccess : fail(cudaErrorMemoryAllocation);
+}
+cudaError_t cudaFreeHost(void* p) {
+  std::free(p);
+  return cudaSuccess;
+}
 cudaError_t cudaFuncSetAttribute(const void* f, cudaFuncAttribute attribute, int value) {
   if (attribute == cudaFuncAttributeMaxDynamicSharedMemorySize) runtime().shared_limits[f] = static_cast<size_t>(value);
   return cudaSuccess;
 }
 cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t) {
+  if (unless_captured() != cudaSuccess) return runtime().error;
   *p = runtime().checker.allocate(bytes);
   return cudaSuccess;
 }
 cudaError_t cudaFreeAsync(void* p, cudaStream_t) {
+  if (unless_captured() != cudaSuccess) return runtime().error;
   return guarded([&] {
     runtime().checker.release(p);
     return cudaSuccess;
@@ -234,10 +311,12 @@ cudaError_t cudaFreeAsync(void* p, cudaStream_t) {
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
   return guarded([&] {
-    if (kind != cudaMemcpyDeviceToHost) runtime().checker.host_access(to, bytes, Access::write);
-    if (kind != cudaMemcpyHostToDevice) runtime().checker.host_access(from, bytes, Access::read);
-    std::memcpy(to, from, bytes);
-    return cudaSuccess;
+    return firn::ptx::submit([=] {
+      if (kind != cudaMemcpyDeviceToHost) runtime().checker.host_access(to, bytes, Access::write);
+      if (kind != cudaMemcpyHostToDevice) runtime().checker.host_access(from, bytes, Access::read);
+      std::memcpy(to, from, bytes);
+      return cudaSuccess;
+    });
   });
 }
 }

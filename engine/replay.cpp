@@ -1,0 +1,47 @@
+#include "engine/replay.h"
+
+#include "kernels/control.h"
+
+namespace firn {
+
+Replay::Replay(const Device& device, std::shared_ptr<Arena> arena)
+    : device_(device), arena_(std::move(arena)), origin_(Tensor::zeros({1}, DType::f64, device)) {}
+
+void Replay::run(Rng& rng, const std::function<void(Rng&)>& body) {
+  kernels::set_values<uint64_t>(device_.stream(), origin_.mutable_data(), std::span(&rng.offset, 1));
+  Rng counted{rng.seed, rng.offset, static_cast<const uint64_t*>(origin_.data()), rng.offset};
+  ++runs_;
+  if (!device_.is_cuda() || runs_ == 1) {
+    body(counted);
+    draws_ = counted.offset - rng.offset;
+  } else if (runs_ == 2) {
+    const WeightCacheScope scope;
+    const kernels::ArenaRecording recording(device_.stream());
+    body(counted);
+    scope.drop();
+    plan_ = recording.plan();
+  } else {
+    if (!graph_ || block_ != arena_->block) record(counted, body);
+    graph_->launch();
+    forget_weight_caches();  // the replay wrote what no host counter saw
+  }
+  rng.offset += draws_;
+}
+
+void Replay::record(Rng& rng, const std::function<void(Rng&)>& body) {
+  graph_ = nullptr;
+  if (!arena_->block || arena_->block->size() < plan_.size) {
+    arena_->block = nullptr;  // before the larger one; graphs in the old one keep it until they are recorded again
+    arena_->block = std::make_shared<kernels::ArenaBlock>(device_.stream(), plan_.size);
+  }
+  block_ = arena_->block;
+  const WeightCacheScope scope;
+  const kernels::ArenaPlayback playback(plan_, *block_);
+  graph_ = std::make_unique<kernels::Graph>(device_.stream(), [&] {
+    body(rng);
+    scope.drop();
+    playback.require_all_released();
+  });
+}
+
+}  // namespace firn

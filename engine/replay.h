@@ -1,0 +1,44 @@
+// A part of a training step that is recorded once and then replayed: on a GPU a CUDA graph in memory that is planned,
+// elsewhere just a call. Trade-off: its body reads nothing on the host and leaves no tensor behind.
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "engine/random.h"
+#include "kernels/arena.h"
+#include "kernels/graph.h"
+
+namespace firn {
+
+// Memory that replays of one device share, since they run one after the other.
+struct Arena {
+  std::shared_ptr<kernels::ArenaBlock> block;
+};
+
+class Replay {
+ public:
+  Replay(const Device& device, std::shared_ptr<Arena> arena);
+
+  // Runs `body`. Its first run chooses providers, the second notes its allocations, the third is recorded; from then on
+  // `body` is no longer called. All random numbers come from the Rng that it is given, which continues `rng`.
+  // What else changes from run to run, body reads from device memory, and what it makes, it writes into tensors that
+  // were there before. DeviceError when it does not.
+  void run(Rng& rng, const std::function<void(Rng&)>& body);
+
+  bool recorded() const { return graph_ != nullptr; }
+
+ private:
+  void record(Rng& rng, const std::function<void(Rng&)>& body);
+
+  Device device_;
+  std::shared_ptr<Arena> arena_;
+  Tensor origin_;  // the number of the first draw, 8 bytes
+  int runs_ = 0;
+  kernels::ArenaPlan plan_;
+  std::shared_ptr<kernels::ArenaBlock> block_;  // where graph_ works
+  std::unique_ptr<kernels::Graph> graph_;
+  uint64_t draws_ = 0;  // of one run
+};
+
+}  // namespace firn

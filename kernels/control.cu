@@ -1,0 +1,67 @@
+#include "kernels/control.h"
+
+#include <cmath>
+
+#include "kernels/team.h"
+
+namespace firn::kernels {
+
+namespace {
+template <class T>
+FIRN_DEVICE bool is_finite(T v) {
+  return v - v == 0;
+}
+}  // namespace
+
+template <class Team>
+FIRN_DEVICE void SetWords::operator()(Team t) const {
+  for (int i = t.rank(); i < int(count); i += t.size()) to[i] = words[i];
+}
+
+template <class T>
+template <class Team>
+FIRN_DEVICE void CopyIfFinite<T>::operator()(Team t) const {
+  if (t.rank() == 0 && is_finite(x[0])) y[0] = x[0];
+}
+
+template <class T>
+template <class Team>
+FIRN_DEVICE void AddToStat<T>::operator()(Team t) const {
+  if (t.rank() != 0) return;
+  const double v = double(value[0]);
+  if (is_finite(v)) {
+    stat->finite += 1;
+    stat->sum += v;
+    stat->squares += v * v;
+  } else {
+    stat->not_finite += 1;
+  }
+}
+
+template <class T>
+template <class Team>
+FIRN_DEVICE void OneHot<T>::operator()(Team t) const {
+  const int64_t first = t.block() * chunk, last = first + chunk < N * classes ? first + chunk : N * classes;
+  for (int64_t i = first + t.rank(); i < last; i += t.size())
+    y[i] = T(int(i) % int(classes) == labels[int(i) / int(classes)]);
+}
+
+template <class T>
+template <class Team>
+FIRN_DEVICE void DecodePixels<T>::operator()(Team t) const {
+  const int64_t first = t.block() * chunk, last = first + chunk < count ? first + chunk : count;
+  for (int64_t i = first + t.rank(); i < last; i += t.size()) y[i] = T(pixels[i]) / T(127.5) - T(1);
+}
+
+}  // namespace firn::kernels
+
+using namespace firn::kernels;
+FIRN_KERNEL(SetWords);
+FIRN_KERNEL(CopyIfFinite<float>);
+FIRN_KERNEL(CopyIfFinite<double>);
+FIRN_KERNEL(AddToStat<float>);
+FIRN_KERNEL(AddToStat<double>);
+FIRN_KERNEL(OneHot<float>);
+FIRN_KERNEL(OneHot<double>);
+FIRN_KERNEL(DecodePixels<float>);
+FIRN_KERNEL(DecodePixels<double>);

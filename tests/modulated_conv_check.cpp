@@ -1,0 +1,171 @@
+#include "tests/modulated_conv_check.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+
+#include "kernels/error.h"
+#include "kernels/memory.h"
+
+namespace firn::tests {
+
+namespace {
+
+using kernels::ConvTile;
+using kernels::ModulatedConvProblem;
+
+constexpr uint16_t kPoison = 0x7fc1;  // a NaN that no kernel makes
+constexpr size_t kMargin = 64;        // elements around y that must stay as they are
+
+// A host array and its copy on the device.
+template <class T>
+class Array {
+ public:
+  Array(const Stream& stream, std::vector<T> v) : host(std::move(v)), stream_(stream) {
+    device_ = static_cast<T*>(kernels::allocate(stream, bytes()));
+    kernels::copy_from_host(stream, device_, host.data(), bytes());
+  }
+  ~Array() { kernels::release(stream_, device_, bytes()); }
+  Array(const Array&) = delete;
+  Array& operator=(const Array&) = delete;
+  T* device(bool given = true) { return given ? device_ : nullptr; }
+  void fetch() { kernels::copy_to_host(stream_, host.data(), device_, bytes()); }
+  std::vector<T> host;
+
+ private:
+  size_t bytes() const { return host.size() * sizeof(T); }
+  Stream stream_;
+  T* device_;
+};
+
+struct Draw {
+  std::mt19937 random{17};
+  std::normal_distribution<float> normal;
+  template <class T>
+  std::vector<T> operator()(int64_t count, float mean = 0) {
+    std::vector<T> v(static_cast<size_t>(count));
+    for (T& x : v) x = T(mean + normal(random));
+    return v;
+  }
+};
+
+}  // namespace
+
+double modulated_conv_error(const ModulatedConvCase& c) {
+  const ModulatedConvProblem& p = c.p;
+  const Stream stream = kernels::cuda_stream(0);
+  const int64_t P = p.H * p.W, taps = p.K * p.K;
+  Draw draw;
+  Array<bf16> x(stream, draw.operator()<bf16>(p.N * P * p.I)), w(stream, draw.operator()<bf16>(p.O * taps * p.I));
+  Array<float> s(stream, draw.operator()<float>(p.N * p.I, 1)), d(stream, draw.operator()<float>(p.N * p.O, 1)),
+      noise(stream, draw.operator()<float>(p.noise_images * P)), strength(stream, {0.5f}),
+      b(stream, draw.operator()<float>(p.O));
+  bf16 poison;
+  poison.bits = kPoison;
+  Array<bf16> y(stream, std::vector<bf16>(static_cast<size_t>(p.N * P * p.O) + 2 * kMargin, poison));
+  kernels::modulated_conv(stream, p,
+                          {.y = y.device() + kMargin,
+                           .x = x.device(),
+                           .w = w.device(),
+                           .s = s.device(c.s),
+                           .d = d.device(c.d),
+                           .noise = noise.device(c.noise),
+                           .strength = strength.device(c.noise),
+                           .b = b.device(c.b)},
+                          c.tile);
+  y.fetch();
+  for (size_t i = 0; i < kMargin; ++i)
+    if (y.host[i].bits != kPoison || y.host[y.host.size() - 1 - i].bits != kPoison) return INFINITY;
+
+  const auto at = [](const auto& v, int64_t i) { return double(v.host[static_cast<size_t>(i)]); };
+  double worst = 0;
+  std::vector<double> u(static_cast<size_t>(taps * p.I));
+  for (int64_t n = 0; n < p.N; ++n)
+    for (int64_t q = 0; q < P; ++q) {
+      for (int64_t k = 0; k < taps; ++k)
+        for (int64_t i = 0; i < p.I; ++i) {
+          const int64_t h = q / p.W + k / p.K - p.K / 2, v = q % p.W + k % p.K - p.K / 2;
+          const bool inside = h >= 0 && h < p.H && v >= 0 && v < p.W;
+          const double value = inside ? at(x, ((n * P) + h * p.W + v) * p.I + i) : 0;
+          const double scale = c.s ? float(bf16(s.host[static_cast<size_t>(n * p.I + i)])) : 1;
+          u[static_cast<size_t>(k * p.I + i)] = float(bf16(float(value * scale)));  // as the formula says
+        }
+      for (int64_t o = 0; o < p.O; ++o) {
+        double z = 0, size = 0;
+        for (int64_t k = 0; k < taps * p.I; ++k) {
+          const double term = at(w, o * taps * p.I + k) * u[static_cast<size_t>(k)];
+          z += term;
+          size += std::abs(term);
+        }
+        const double dn = c.d ? at(d, n * p.O + o) : 1;
+        const double t =
+            dn * z + (c.noise ? 0.5 * at(noise, (p.noise_images > 1 ? n : 0) * P + q) : 0) + (c.b ? at(b, o) : 0);
+        double e = p.gain * (t > 0 ? t : p.slope * t);
+        if (p.clamp >= 0) e = std::clamp(e, -double(p.clamp), double(p.clamp));
+        // y is rounded once, to 8 bits; the sum loses less than 2^-20 of the sum of its terms' sizes in float (the
+        // order is the hardware's; it adds 16 terms at a time).
+        const double allowed = 0x1p-8 * std::abs(e) + p.gain * (0x1p-20 * (std::abs(dn) * size + 1));
+        const double error = std::abs(e - at(y, int64_t(kMargin) + (n * P + q) * p.O + o)) / allowed;
+        if (!(error <= worst)) worst = error;  // a NaN counts
+      }
+    }
+  return std::isnan(worst) ? INFINITY : worst;
+}
+
+std::vector<ModulatedConvCase> modulated_conv_cases() {
+  const ModulatedConvProblem full{
+      .N = 2, .H = 5, .W = 5, .I = 32, .O = 24, .K = 3, .noise_images = 2, .slope = 0.2f, .gain = 1.4f, .clamp = 6};
+  const auto with = [&](auto change) {
+    ModulatedConvProblem p = full;
+    change(p);
+    return p;
+  };
+  std::vector<ModulatedConvCase> cases{
+      {.name = "all", .p = full},
+      {.name = "without_scales", .p = full, .s = false},
+      {.name = "without_demodulation", .p = full, .d = false},
+      {.name = "without_noise", .p = full, .noise = false},
+      {.name = "without_bias", .p = full, .b = false},
+      {.name = "plain",
+       .p = with([](auto& p) { p.slope = p.gain = 1, p.clamp = -1; }),
+       .s = false,
+       .d = false,
+       .noise = false,
+       .b = false},
+      {.name = "noise_for_all", .p = with([](auto& p) { p.noise_images = 1; })},
+      {.name = "samples_share_tiles",
+       .p = with([](auto& p) { p.N = 3, p.H = 8, p.W = 9, p.I = 64, p.noise_images = 3; })},
+      {.name = "one_sample_a_tile", .p = with([](auto& p) { p.H = p.W = 8, p.I = 64, p.O = 64; })},
+      {.name = "k1", .p = with([](auto& p) { p.K = 1, p.H = 9, p.O = 8; })},
+      {.name = "k1_many_channels", .p = with([](auto& p) { p.K = 1, p.I = 192, p.O = 72; })},
+      {.name = "one_pixel", .p = with([](auto& p) { p.N = 3, p.H = p.W = 1, p.noise_images = 3; })},
+      {.name = "one_row", .p = with([](auto& p) { p.N = 1, p.H = 1, p.W = 70, p.noise_images = 1; })},
+  };
+  for (const auto& [name, tile] : {std::pair{"m128n64", ConvTile::m128n64}, {"m128n128", ConvTile::m128n128}}) {
+    cases.push_back({.name = fmt::format("{}_ends", name),
+                     .p = with([](auto& p) { p.N = 3, p.H = 8, p.W = 9, p.O = 136, p.noise_images = 3; }),
+                     .tile = tile});
+    cases.push_back({.name = fmt::format("{}_whole", name),
+                     .p = with([](auto& p) { p.H = 8, p.W = 16, p.O = 128, p.K = 1; }),
+                     .tile = tile});
+  }
+  return cases;
+}
+
+std::vector<ModulatedConvCase> smallest_modulated_conv_cases() {
+  std::vector<ModulatedConvCase> cases;
+  for (const auto& [name, tile] :
+       {std::pair{"m64n64", ConvTile::m64n64}, {"m128n64", ConvTile::m128n64}, {"m128n128", ConvTile::m128n128}})
+    // All stages are filled again, and the last to be read lies where the tile of y will be.
+    for (const char* scales : {"none", "one", "each"}) {
+      const bool each = scales[0] == 'e';
+      cases.push_back({.name = fmt::format("{}_{}", name, scales),
+                       .p = {.N = each ? 2 : 1, .H = 5, .W = each ? 7 : 13, .I = 160, .O = 64, .K = 1},
+                       .tile = tile,
+                       .s = scales[0] != 'n'});
+    }
+  return cases;
+}
+
+}  // namespace firn::tests
