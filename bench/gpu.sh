@@ -55,7 +55,7 @@ if [[ $tiny ]]; then
   type=f32 torch_type=fp32
   sizes=16/256/4 few=$sizes freeze_size=16/256/4 freeze=1
   step=(--mapping-layers 2 --warm-up 1 --repeats 1 --cycles 1 --threads 1)
-  torch=(--mapping-layers 2 --repeats 1 --cycles 1 --threads 1 --format contiguous --fir depthwise)
+  torch=(--mapping-layers 2 --repeats 1 --threads 1 --format contiguous --fir depthwise)
   compare=(--resolution 16 --channel-base 128 --channel-max 16 --mapping-layers 2 --threads 1)
   ceiling=(--type f32 --size 256 --megabytes 16 --repeats 2)
   layers=16/256/2
@@ -115,6 +115,7 @@ part sanitizer 30 compute-sanitizer --tool memcheck --error-exitcode 9 "$BIN/fir
 
 i=0
 while read -r name; do
+  [[ $name ]] || continue  # no ops were measured
   part "ncu-$((i += 1))" 12 ncu --clock-control none --launch-skip 4 --launch-count 8 --section SpeedOfLight --section Occupancy --csv \
     "$BIN/op_bench" --device "$device" --layers $layers --benchmark_filter="^$name/" --benchmark_min_time=0.001
 done < <(report worst)
