@@ -57,12 +57,21 @@ struct Value {
   std::vector<double> numbers;
 };
 
+struct Side {
+  Device device;
+  std::string type;
+
+  static Side named(const std::string& name) {
+    const size_t colon = name.rfind(':');
+    if (colon == name.npos) throw ConfigError(fmt::format("'{}': expected DEVICE:TYPE, like cpu:f32", name));
+    return {Device::from_name(name.substr(0, colon)), name.substr(colon + 1)};
+  }
+};
+
 // The loss and every gradient of each phase on one of the two sides.
-std::vector<Value> values_on(const std::string& side, const CompareArguments& a, const TrainOptions& options,
+std::vector<Value> values_on(const Side& side, const CompareArguments& a, const TrainOptions& options,
                              const SafetensorsFile& networks, const SafetensorsFile& inputs) {
-  const size_t colon = side.rfind(':');
-  if (colon == side.npos) throw ConfigError(fmt::format("'{}': expected DEVICE:TYPE, like cpu:f32", side));
-  Check subject(options, networks, side.substr(colon + 1), Device::from_name(side.substr(0, colon)));
+  Check subject(options, networks, side.type, side.device);
   std::vector<Value> values;
   for (const std::string& phase : a.phases) {
     const PhaseResult result = subject.run(phase, inputs);
@@ -159,6 +168,7 @@ void add_options(CLI::App& app, CompareArguments& a) {
 int compare(const CompareArguments& arguments) {
   for (const std::string& phase : arguments.phases) check_phase(phase);
   use_threads(arguments.threads);
+  const Side side_a = Side::named(arguments.a), side_b = Side::named(arguments.b);  // both there before the work begins
   TrainOptions options;
   SafetensorsFile networks;
   if (arguments.snapshot.empty()) {
@@ -172,8 +182,8 @@ int compare(const CompareArguments& arguments) {
   const SafetensorsFile inputs = arguments.inputs.empty()
                                      ? random_inputs(options.model, arguments.batch, arguments.seed)
                                      : read_safetensors(arguments.inputs);
-  const std::vector<Value> a = values_on(arguments.a, arguments, options, networks, inputs),
-                           b = values_on(arguments.b, arguments, options, networks, inputs);
+  const std::vector<Value> a = values_on(side_a, arguments, options, networks, inputs),
+                           b = values_on(side_b, arguments, options, networks, inputs);
 
   const std::vector<Row> rows = differences(a, b);
   const Row& worst = *std::ranges::max_element(rows, {}, &Row::difference);
