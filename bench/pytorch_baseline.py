@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Speed of StyleGAN2 training iterations in PyTorch on the CPU, given its best: the peer to measure the engine against.
+"""Speed of StyleGAN2 training iterations in PyTorch, given its best: the peer to measure the engine against.
 
-Settings that only PyTorch cares about (memory format, form of the FIR) are chosen by a trial at the start unless given.
-Style mixing 0.9, random noise, G skip, D resnet; a phase's time includes its optimiser step.
+Settings that only PyTorch cares about (memory format, form of the FIR) are chosen by a trial at the start unless given. On a
+GPU: channels_last, TF32, cuDNN's own search, fused Adam, times from CUDA events. A phase's time includes its optimiser step.
 """
 import argparse
+import contextlib
 import ctypes
-import functools
+import inspect
 import itertools
 import json
 import math
@@ -17,238 +18,64 @@ import time
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+
+import pytorch_networks as networks
+from pytorch_networks import FIRS, Discriminator, Generator
 
 PHASES = ("Gmain", "Greg", "Dmain", "Dreg")
 EVERY = dict(Gmain=1, Greg=4, Dmain=1, Dreg=16)
-SQRT2 = math.sqrt(2)
+CYCLE = 16                                      # iterations until the lazy phases fall together again
 
 
-def act(x):
-    """Leaky ReLU; its gain is folded into the weights and biases before it. In place: nothing before it keeps x."""
-    return F.leaky_relu_(x, 0.2)
+class Timer:
+    """Milliseconds of what the device does; the clock on the wall on the CPU"""
 
+    def __init__(self, cuda):
+        self.events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if cuda else None
 
-# ---- the FIR [1,3,3,1] x [1,3,3,1] / 64 in four forms --------------------------------------------
-
-@functools.lru_cache(None)
-def fir_kernel(channels, gain, dtype):
-    taps = torch.tensor([1., 3., 3., 1.])
-    return (torch.outer(taps, taps) * (gain / 64)).to(dtype).expand(channels, 1, 4, 4).contiguous()
-
-
-def fir_depthwise(x, pad, gain=1, stride=1):
-    return F.conv2d(x, fir_kernel(x.shape[1], gain, x.dtype), padding=pad, stride=stride, groups=x.shape[1])
-
-
-def fir_single(x, pad, gain=1, stride=1):
-    n, c, h, w = x.shape
-    y = F.conv2d(x.reshape(n * c, 1, h, w), fir_kernel(1, gain, x.dtype), padding=pad, stride=stride)
-    return y.reshape(n, c, *y.shape[2:])
-
-
-def fir_taps(x, pad, gain=1, stride=1):
-    x = F.pad(x, (pad,) * 4)
-    for dim in (2, 3):
-        n = x.shape[dim] - 3
-        parts = [x.narrow(dim, i, n) for i in range(4)]
-        if stride > 1:
-            parts = [p[:, :, ::stride] if dim == 2 else p[:, :, :, ::stride] for p in parts]
-        x = (parts[0] + parts[3]).add_(parts[1] + parts[2], alpha=3)
-    return x * (gain / 64)
-
-
-def fir_boxes(x, pad, gain=1, stride=1):
-    """[1,3,3,1] is three boxes of two."""
-    x = F.avg_pool2d(x, 2, 1, padding=min(pad, 1), divisor_override=1)
-    if pad > 1:
-        x = F.pad(x, (pad - 1,) * 4)
-    x = F.avg_pool2d(x, 2, 1, divisor_override=1)
-    return F.avg_pool2d(x, 2, stride, divisor_override=1) * (gain / 64)
-
-
-FIRS = dict(depthwise=fir_depthwise, single=fir_single, taps=fir_taps, boxes=fir_boxes)
-fir = fir_depthwise
-
-
-def upsample(image):
-    """Zero-padded interpolation by 2: bilinear inside, with a zero border instead of a repeated one."""
-    return F.interpolate(F.pad(image, (1, 1, 1, 1)), scale_factor=2, mode="bilinear", align_corners=False)[:, :, 2:-2, 2:-2]
-
-
-# ---- networks -----------------------------------------------------------------------------------
-
-class Linear(nn.Module):
-    def __init__(self, i, o, bias=0.0, lr_mult=1.0, gain=1.0):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(o, i) / lr_mult)
-        self.bias = nn.Parameter(torch.full((o,), bias))
-        self.scale, self.bias_scale = gain * lr_mult / math.sqrt(i), gain * lr_mult
-
-    def forward(self, x):
-        return torch.addmm(self.bias, x, self.weight.t(), beta=self.bias_scale, alpha=self.scale)
-
-
-class Mapping(nn.Module):
-    def __init__(self, layers, num_ws):
-        super().__init__()
-        self.layers = nn.ModuleList(Linear(512, 512, lr_mult=0.01, gain=SQRT2) for _ in range(layers))
-        self.num_ws = num_ws
-        self.register_buffer("w_avg", torch.zeros(512))
-
-    def forward(self, z, track):
-        x = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
-        for layer in self.layers:
-            x = act(layer(x))
-        if track:
-            self.w_avg.lerp_(x.detach().mean(0).float(), 0.005)
-        return x[:, None].expand(-1, self.num_ws, -1)
-
-
-def demodulate(w, s, improved):
-    if improved:
-        return (s.square() @ w.square().sum((2, 3)).t() + 1e-8).rsqrt()
-    return ((w[None] * s[:, None, :, None, None]).square().sum((2, 3, 4)) + 1e-8).rsqrt()
-
-
-class ModulatedConv(nn.Module):
-    def __init__(self, i, o, up, improved):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(o, i, 3, 3))
-        self.bias = nn.Parameter(torch.zeros(o))
-        self.noise_strength = nn.Parameter(torch.zeros(()))
-        self.affine = Linear(512, i, bias=1.0)
-        self.up, self.improved = up, improved
-
-    def forward(self, x, w):
-        s = self.affine(w).float()
-        d = demodulate(self.weight, s, self.improved) * SQRT2
-        x = x * s[:, :, None, None].to(x.dtype)
-        if self.up:
-            x = fir(F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2), 1, gain=4)
+    def start(self):
+        if self.events:
+            self.events[0].record()
         else:
-            x = F.conv2d(x, self.weight, padding=1)
-        noise = torch.randn(len(x), 1, *x.shape[2:]) * (self.noise_strength * SQRT2)
-        shift = noise + (self.bias * SQRT2)[:, None, None]
-        return act(torch.addcmul(shift.to(x.dtype), x, d[:, :, None, None].to(x.dtype)))
+            self.begin = time.perf_counter()
 
+    def stop(self):
+        if not self.events:
+            return (time.perf_counter() - self.begin) * 1e3
+        self.events[1].record()
+        self.events[1].synchronize()
+        return self.events[0].elapsed_time(self.events[1])
 
-class ToRGB(nn.Module):
-    def __init__(self, i):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(3, i, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(3))
-        self.affine = Linear(512, i, bias=1.0, gain=1 / math.sqrt(i))
-
-    def forward(self, x, w):
-        s = self.affine(w)
-        return F.conv2d(x * s[:, :, None, None].to(x.dtype), self.weight, self.bias).float()
-
-
-class Generator(nn.Module):
-    def __init__(self, args):
-        super().__init__()
-        levels = int(math.log2(args.resolution)) - 1
-        channels = [args.width(4 << i) for i in range(levels)]
-        self.mapping = Mapping(args.mapping_layers, 2 * levels)
-        self.const = nn.Parameter(torch.randn(channels[0], 4, 4))
-        improved = args.modulation == "improved"
-        self.conv0 = nn.ModuleList(ModulatedConv(channels[i - 1], channels[i], True, improved) for i in range(1, levels))
-        self.conv1 = nn.ModuleList(ModulatedConv(c, c, False, improved) for c in channels)
-        self.torgb = nn.ModuleList(ToRGB(c) for c in channels)
-
-    def mapped(self, n, mixing=0.9):
-        ws = self.mapping(torch.randn(n, 512), track=True)
-        if torch.rand(()).item() < mixing:
-            cutoff = int(torch.randint(1, ws.shape[1], ()))
-            ws = torch.cat([ws[:, :cutoff], self.mapping(torch.randn(n, 512), track=False)[:, cutoff:]], 1)
-        return ws
-
-    def forward(self, ws):
-        x, image = self.const.expand(len(ws), -1, -1, -1), None
-        for i, (conv1, torgb) in enumerate(zip(self.conv1, self.torgb)):
-            if i:
-                x = self.conv0[i - 1](x, ws[:, 2 * i - 1])
-            x = conv1(x, ws[:, 2 * i])
-            rgb = torgb(x, ws[:, 2 * i + 1])
-            image = rgb if image is None else upsample(image) + rgb
-        return image
-
-
-class Conv(nn.Module):
-    def __init__(self, i, o, k, bias=True, gain=SQRT2):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(o, i, k, k))
-        self.bias = nn.Parameter(torch.zeros(o)) if bias else None
-        self.scale, self.gain = gain / math.sqrt(i * k * k), gain
-
-    def forward(self, x, **kwargs):
-        bias = None if self.bias is None else self.bias * self.gain
-        return F.conv2d(x, self.weight * self.scale, bias, **kwargs)
-
-
-class Discriminator(nn.Module):
-    def __init__(self, args):
-        super().__init__()
-        resolutions = [args.resolution >> i for i in range(int(math.log2(args.resolution)) - 2)]     # down to 8
-        self.fromrgb = Conv(3, args.width(args.resolution), 1)
-        self.blocks = nn.ModuleList()
-        for r in resolutions:
-            i, o = args.width(r), args.width(r // 2)
-            self.blocks.append(nn.ModuleDict(dict(conv0=Conv(i, i, 3), conv1=Conv(i, o, 3, gain=1.0),   # sqrt(2) sqrt(1/2)
-                                                  skip=Conv(i, o, 1, bias=False, gain=math.sqrt(0.5)))))
-        top = args.width(4)
-        self.conv = Conv(top + 1, top, 3)
-        self.fc = Linear(top * 16, top, gain=SQRT2)
-        self.out = Linear(top, 1)
-
-    def freeze(self, blocks):
-        self.requires_grad_(True)
-        if blocks:
-            self.fromrgb.requires_grad_(False)
-        for block in self.blocks[:blocks]:
-            block.requires_grad_(False)
-
-    def forward(self, x):
-        x = act(self.fromrgb(x))
-        for block in self.blocks:
-            skip = block["skip"](fir(x, 1, stride=2))
-            x = act(block["conv0"](x, padding=1))
-            x = act(block["conv1"](fir(x, 2), stride=2)) + skip
-        n, c, h, w = x.shape
-        group = min(4, n)
-        y = x.float().reshape(group, n // group, c, h, w)
-        std = (y.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3)).repeat(group)
-        x = torch.cat([x, std[:, None, None, None].expand(-1, 1, h, w).to(x.dtype)], 1)
-        x = act(self.conv(x, padding=1)).flatten(1)
-        return self.out(act(self.fc(x))).float()
-
-
-# ---- training -----------------------------------------------------------------------------------
 
 class Trainer:
     def __init__(self, args, channels_last):
         torch.manual_seed(0)
         self.args = args
+        self.device = torch.device(getattr(args, "device", "cpu"))
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.G = Generator(args).to(memory_format=self.memory_format)
-        self.D = Discriminator(args).to(memory_format=self.memory_format)
+        self.G = Generator(args).to(self.device, memory_format=self.memory_format)
+        self.D = Discriminator(args).to(self.device, memory_format=self.memory_format)
         self.ema = [p.detach().clone() for p in self.G.parameters()]
         self.D.freeze(args.freeze_d)
         self.opt = {}
+        fused = self.device.type == "cuda" and "fused" in inspect.signature(torch.optim.Adam).parameters
         for net, module, lr, interval in (("G", self.G, 0.0025, 4), ("D", self.D, 0.0025, 16)):
             k = interval / (interval + 1)
             self.opt[net] = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=lr * k,
-                                             betas=(0, 0.99 ** k), eps=1e-8, foreach=True)
-        self.reals = torch.rand(args.batch, 3, args.resolution, args.resolution).mul_(2).sub_(1).to(
+                                             betas=(0, 0.99 ** k), eps=1e-8, **(dict(fused=True) if fused else dict(foreach=True)))
+        self.reals = torch.rand(args.batch, 3, args.resolution, args.resolution, device=self.device).mul_(2).sub_(1).to(
             memory_format=self.memory_format)
-        self.pl_mean = torch.zeros(())
+        self.pl_mean = torch.zeros((), device=self.device)
+        self.timer = Timer(self.device.type == "cuda")
+        # torch.compile has no second derivatives, so the lazy phases keep the plain modules.
+        compiled = torch.compile if getattr(args, "compile", False) else lambda module: module
+        self.fast_G, self.fast_D = compiled(self.G), compiled(self.D)
 
     def fakes(self, ws):
-        return self.G(ws).contiguous(memory_format=self.memory_format)
+        return self.fast_G(ws).contiguous(memory_format=self.memory_format)
 
     def loss_Gmain(self):
-        return F.softplus(-self.D(self.fakes(self.G.mapped(self.args.batch)))).mean()
+        return F.softplus(-self.fast_D(self.fakes(self.G.mapped(self.args.batch)))).mean()
 
     def loss_Greg(self):
         ws = self.G.mapped(max(self.args.batch // 2, 1))
@@ -263,16 +90,15 @@ class Trainer:
     def loss_Dmain(self):
         with torch.no_grad():
             fakes = self.fakes(self.G.mapped(self.args.batch))
-        return F.softplus(self.D(fakes)).mean() + F.softplus(-self.D(self.reals)).mean()
+        return F.softplus(self.fast_D(fakes)).mean() + F.softplus(-self.fast_D(self.reals)).mean()
 
     def loss_Dreg(self):
         images = self.reals.detach().requires_grad_()
         g, = torch.autograd.grad(self.D(images).sum(), images, create_graph=True)
         return g.square().sum((1, 2, 3)).mean() * (0.5 * 16)
 
-    def phase(self, name, bf16):
-        """One phase with its optimiser step -> milliseconds"""
-        start = time.perf_counter()
+    def step(self, name, bf16):
+        """One phase with its optimiser step -> its loss, on the device"""
         self.G.requires_grad_(name[0] == "G")
         if name[0] == "D":
             self.D.freeze(self.args.freeze_d)
@@ -280,20 +106,40 @@ class Trainer:
             self.D.requires_grad_(False)
         opt = self.opt[name[0]]
         opt.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16) if bf16 else contextlib.nullcontext():
             loss = getattr(self, f"loss_{name}")()
         loss.backward()
         opt.step()
+        return loss.detach()
+
+    def phase(self, name, bf16):
+        """The same -> milliseconds"""
+        self.timer.start()
+        loss = self.step(name, bf16)
+        ms = self.timer.stop()
         if not math.isfinite(loss.item()):
             raise RuntimeError(f"{name}: loss is not finite")
-        return (time.perf_counter() - start) * 1e3
+        return ms
 
     @torch.no_grad()
     def average(self, beta=0.999):
-        start = time.perf_counter()
         torch._foreach_mul_(self.ema, beta)
         torch._foreach_add_(self.ema, list(self.G.parameters()), alpha=1 - beta)
-        return (time.perf_counter() - start) * 1e3
+
+    def average_ms(self):
+        self.timer.start()
+        self.average()
+        return self.timer.stop()
+
+    def cycle_ms(self, bf16):
+        """16 iterations, within which the host never waits for the device -> milliseconds an iteration"""
+        self.timer.start()
+        for i in range(CYCLE):
+            for name in PHASES:
+                if i % EVERY[name] == 0:
+                    self.step(name, bf16[name])
+            self.average()
+        return self.timer.stop() / CYCLE
 
 
 def iteration_ms(times):
@@ -306,6 +152,8 @@ def usable_phases(trainer):
     for name in PHASES:
         try:
             trainer.phase(name, True)
+        except torch.cuda.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             errors[name] = str(error).splitlines()[0]
     return errors
@@ -314,17 +162,15 @@ def usable_phases(trainer):
 def trial(args):
     """One warm-up and one timed run of each phase for every candidate; keeps the fastest iteration.
     A candidate whose first phases alone take longer than the best is given up."""
-    global fir
     firs = FIRS if args.fir == "auto" else [args.fir]
-    formats = ("contiguous", "channels_last") if args.format == "auto" else (args.format,)
+    formats = (args.format,) if args.format != "auto" else ("channels_last",) if args.device == "cuda" else ("contiguous", "channels_last")
     if len(firs) * len(formats) == 1:
-        fir = FIRS[args.fir]
-        return args.format, args.fir, {}
+        return formats[0], args.fir, {}
     results, best = {}, math.inf
     for layout, form in itertools.product(formats, firs):
         if (layout, form) == ("channels_last", "single"):       # would transpose back and forth
             continue
-        fir = FIRS[form]
+        networks.fir = FIRS[form]
         trainer = Trainer(args, layout == "channels_last")
         errors = usable_phases(trainer) if args.dtype == "bf16" else {}
         times = {}
@@ -339,7 +185,6 @@ def trial(args):
         print(f"trial {layout:13s} {form:9s} {'over' if len(times) < len(PHASES) else '':4s} {results[layout, form]:8.0f} ms/iteration  "
               + "  ".join(f"{n} {t:.0f}" for n, t in times.items()), file=sys.stderr)
     layout, form = min(results, key=results.get)
-    fir = FIRS[form]
     return layout, form, {f"{a} {b}": round(ms, 1) for (a, b), ms in results.items()}
 
 
@@ -351,13 +196,18 @@ def keep_freed_memory():
     libc.mallopt(m_mmap_max, 0)
 
 
-def reset_peak():
+def reset_peak(cuda):
+    if cuda:
+        torch.cuda.empty_cache()
+        return torch.cuda.reset_peak_memory_stats()
     ctypes.CDLL(None).malloc_trim(0)
     with open("/proc/self/clear_refs", "w") as f:
         f.write("5")
 
 
-def peak_mb():
+def peak_mb(cuda):
+    if cuda:
+        return torch.cuda.max_memory_allocated() / 1e6
     with open("/proc/self/status") as f:
         return next(int(line.split()[1]) / 1024 for line in f if line.startswith("VmHWM"))
 
@@ -369,45 +219,91 @@ def others_seconds():
     return (user + nice + system) / os.sysconf("SC_CLK_TCK") - time.process_time()
 
 
-def measure(args):
+def device_name(cuda):
+    if cuda:
+        return torch.cuda.get_device_name()
+    with open("/proc/cpuinfo") as f:
+        return next((line.split(":")[1].strip() for line in f if line.startswith("model name")), "CPU")
+
+
+def prepare(args):
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
     if args.malloc == "keep":
         keep_freed_memory()
-    layout, form, trials = trial(args)
-    reset_peak()
+
+
+def ceilings():
+    """What the GPU reaches in PyTorch: an 8192^3 product in bf16, and a copy of 2 GB"""
+    a, b = (torch.randn(8192, 8192, device="cuda").bfloat16() for _ in range(2))
+    source = torch.zeros(2 ** 29, device="cuda")
+    target, timer = torch.empty_like(source), Timer(True)
+
+    def best(work):
+        times = []
+        for _ in range(12):
+            timer.start()
+            work()
+            times.append(timer.stop())
+        return min(times[2:])
+    return dict(device=device_name(True), torch=torch.__version__, matmul_tflops=2 * 8192 ** 3 / best(lambda: a @ b) / 1e9,
+                copy_gbs=2 * source.nbytes / best(lambda: target.copy_(source)) / 1e6)
+
+
+def measure(args, layout, form, trials):
+    cuda, started = args.device == "cuda", time.perf_counter()
+    networks.fir = FIRS[form]
+    reset_peak(cuda)
     trainer = Trainer(args, layout == "channels_last")
     errors = usable_phases(trainer) if args.dtype == "bf16" else {}
-    for name in PHASES:
-        trainer.phase(name, args.dtype == "bf16" and name not in errors)
-    samples = {name: [] for name in PHASES}
-    ema = []
-    start, others = time.perf_counter(), others_seconds()
-    for _ in range(args.repeats):
+    bf16 = {name: args.dtype == "bf16" and name not in errors for name in PHASES}
+
+    def rounds(most, share):
+        """Counts to `most`, at least once, while this share of the time allowed is not used up"""
+        for i in range(most):
+            if i and args.seconds and time.perf_counter() - started > share * args.seconds:
+                return
+            yield i
+    for _ in rounds(max(args.warm_up, 1), 0.4):
         for name in PHASES:
-            samples[name].append(trainer.phase(name, args.dtype == "bf16" and name not in errors))
-        ema.append(trainer.average())
+            trainer.phase(name, bf16[name])
+    samples = {name: [] for name in PHASES}
+    ema, cycles = [], []
+    start, others = time.perf_counter(), others_seconds()
+    for _ in rounds(args.repeats, 0.7 if args.cycles else 1):
+        for name in PHASES:
+            samples[name].append(trainer.phase(name, bf16[name]))
+        ema.append(trainer.average_ms())
     others = (others_seconds() - others) / (time.perf_counter() - start)
+    for _ in rounds(args.cycles, 1):
+        cycles.append(trainer.cycle_ms(bf16))
     times = {name: statistics.median(t) for name, t in samples.items()}
-    total = iteration_ms(times)
-    return dict(
-        resolution=args.resolution, channel_base=args.channel_base, batch=args.batch, type=args.dtype, frozen=args.freeze_d,
-        **{f"{n}_ms": round(t, 1) for n, t in times.items()}, iteration_ms=round(total, 1),
-        images_per_s=round(args.batch / total * 1e3, 2), peak_mb=round(peak_mb()), ema_ms=round(statistics.median(ema), 1),
-        modulation=args.modulation, mapping_layers=args.mapping_layers, threads=args.threads, repeats=args.repeats,
-        memory_format=layout, fir=form, malloc=args.malloc, trials_ms=trials, samples_ms={n: [round(x, 1) for x in t] for n, t in samples.items()},
-        bf16_failed=errors, others_cores=round(others, 2), torch=torch.__version__, mkldnn=torch.backends.mkldnn.is_available())
+    total = iteration_ms(times) + statistics.median(ema)
+    row = dict(resolution=args.resolution, channel_base=args.channel_base, batch=args.batch, type=args.dtype.replace("fp32", "f32"),
+               frozen_blocks=args.freeze_d, **{f"{n}_ms": round(t, 2) for n, t in times.items()}, EMA_ms=round(statistics.median(ema), 2),
+               iteration_ms=round(total, 2), images_per_s=round(args.batch / total * 1e3, 2))
+    if cycles:
+        row |= dict(cycle_ms=round(statistics.median(cycles), 2), cycle_images_per_s=round(args.batch / statistics.median(cycles) * 1e3, 2))
+    row |= dict(peak_mb=round(peak_mb(cuda)), modulation=args.modulation, compiled=args.compile, mapping_layers=args.mapping_layers,
+                repeats=len(ema), memory_format=layout, fir=form, trials_ms=trials,
+                samples_ms={n: [round(x, 2) for x in t] for n, t in samples.items()}, bf16_failed=errors, torch=torch.__version__,
+                device=device_name(cuda))
+    if cuda:
+        return row | dict(runtime=torch.version.cuda, cudnn=torch.backends.cudnn.version())
+    return row | dict(threads=args.threads, malloc=args.malloc, others_cores=round(others, 2), mkldnn=torch.backends.mkldnn.is_available())
 
 
 def report(r):
-    columns = (("resolution", "resolution"), ("channel_base", "channel_base"), ("batch", "batch"), ("type", "type"), ("frozen", "frozen"),
-               *((n, f"{n}_ms") for n in PHASES), ("ms/iteration", "iteration_ms"), ("images/s", "images_per_s"), ("peak MB", "peak_mb"))
+    columns = (("resolution", "resolution"), ("channel_base", "channel_base"), ("batch", "batch"), ("type", "type"), ("frozen", "frozen_blocks"),
+               *((n, f"{n}_ms") for n in (*PHASES, "EMA")), ("ms/iteration", "iteration_ms"), ("images/s", "images_per_s"), ("peak MB", "peak_mb"))
     print("| " + " | ".join(title for title, _ in columns) + " |")
     print("|" + "---|" * len(columns))
     print("| " + " | ".join(str(r[key]) for _, key in columns) + " |")
-    print(f"torch {r['torch']}, {r['threads']} threads, {r['memory_format']}, FIR {r['fir']}, modulation {r['modulation']}, "
-          f"malloc {r['malloc']}; EMA {r['ema_ms']} ms, not in ms/iteration")
-    if r["others_cores"] > 0.1:
+    print(f"torch {r['torch']} on {r['device']}, {r['memory_format']}, FIR {r['fir']}, modulation {r['modulation']}"
+          f"{', compiled' if r['compiled'] else ''}")
+    if r.get("others_cores", 0) > 0.1:
         print(f"These times are not to be trusted: other processes kept {r['others_cores']} cores busy meanwhile")
     if r["type"] == "bf16":
         print("bf16 in " + (", ".join(n for n in PHASES if n not in r["bf16_failed"]) or "no phase"))
@@ -415,30 +311,70 @@ def report(r):
             print(f"  {name} ran in fp32: {error}")
 
 
+def rows_of(args):
+    """Each of the sizes, or each number of frozen blocks: one set of arguments a row"""
+    sizes = [[int(n) for n in s.split("/")] for s in args.sizes.split(",")] if args.sizes else [[args.resolution, args.channel_base, args.batch]]
+    for resolution, base, batch in sizes:
+        for frozen in range(args.freeze_sweep + 1) if args.freeze_sweep is not None else [args.freeze_d]:
+            row = argparse.Namespace(**vars(args))
+            row.resolution, row.channel_base, row.batch, row.freeze_d = resolution, base, batch, frozen
+            row.width = lambda r, base=base: min(base // r, args.channel_max)
+            row.half_from = max(resolution // 8, 8)     # fp16: the four highest resolutions, never 4x4
+            yield row
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--resolution", type=int, default=32)
     parser.add_argument("--channel-base", type=int, default=16384)
     parser.add_argument("--channel-max", type=int, default=512)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--sizes", help="resolution/channel_base/batch,...: a row each, instead of the three options above")
+    parser.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), default="fp32",
+                        help="bf16: autocast; fp16: the four highest resolutions, as published (CUDA only)")
     parser.add_argument("--modulation", choices=("default", "improved"), default="default",
                         help="default: per-sample weights, as published; improved: rsqrt(s^2 @ sum_k w^2)")
+    parser.add_argument("--compile", action="store_true", help="torch.compile for Gmain and Dmain; needs PyTorch 2")
     parser.add_argument("--freeze-d", type=int, default=0, metavar="N", help="freeze D's N highest-resolution blocks and fromRGB")
+    parser.add_argument("--freeze-sweep", type=int, metavar="K", help="a row for each of 0 to K frozen blocks")
     parser.add_argument("--mapping-layers", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--warm-up", type=int, default=1, help="rounds before the first that counts")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--cycles", type=int, default=0, help="runs of 16 iterations to time as a whole")
+    parser.add_argument("--seconds", type=float, default=0, help="begin no further round of a row after these")
     parser.add_argument("--format", choices=("auto", "contiguous", "channels_last"), default="auto")
     parser.add_argument("--fir", choices=("auto", *FIRS), default="auto")
     parser.add_argument("--malloc", choices=("keep", "system"), default="keep", help="keep: do not return freed memory to the system")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
+    parser.add_argument("--ceilings", action="store_true", help="only the speed of a product and of a copy on the GPU")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON for each row instead of a table")
     args = parser.parse_args()
-    args.width = lambda r: min(args.channel_base // r, args.channel_max)
-    result = measure(args)
-    if args.json:
-        print(json.dumps(result))
-    else:
-        report(result)
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("this PyTorch sees no GPU")
+    if args.dtype == "fp16" and args.device == "cpu":
+        parser.error("--dtype fp16 needs --device cuda")
+    if args.compile and not hasattr(torch, "compile"):
+        parser.error(f"--compile: PyTorch {torch.__version__} has none")
+    prepare(args)
+    if args.ceilings:
+        if args.device != "cuda":
+            parser.error("--ceilings needs --device cuda")
+        return print(json.dumps(ceilings()))
+    chosen = None
+    for row in rows_of(args):
+        try:
+            chosen = chosen or trial(row)               # the first row's choice serves the others
+            result = measure(row, *chosen)
+        except RuntimeError as error:                   # out of memory, above all: the other rows may fit
+            result = dict(resolution=row.resolution, channel_base=row.channel_base, batch=row.batch, type=row.dtype,
+                          frozen_blocks=row.freeze_d, compiled=row.compile, error=str(error).splitlines()[0])
+        if args.json:
+            print(json.dumps(result), flush=True)
+        elif "error" in result:
+            raise SystemExit(result["error"])
+        else:
+            report(result)
 
 
 if __name__ == "__main__":

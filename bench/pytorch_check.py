@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 import pytorch_baseline as baseline
+import pytorch_networks as networks
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "golden"))
 import generate
@@ -40,7 +41,7 @@ def reference_names(opt, trainer):
 
 
 def main():
-    args = argparse.Namespace(resolution=16, channel_base=256, batch=4, mapping_layers=2, freeze_d=1, width=lambda r: min(256 // r, 16))
+    args = argparse.Namespace(resolution=16, channel_base=256, batch=4, mapping_layers=2, freeze_d=1, dtype="fp32", width=lambda r: min(256 // r, 16))
     opt = Options(16, 16, channel_base=256, channel_max=16, mapping_layers=2, batch=4, frozen=["D.b16.*"])
     generate.CASES["check"] = opt
     opt, state, inputs, _ = generate.make_case("check")
@@ -51,10 +52,10 @@ def main():
     expected = {phase: ts.run_phase(opt, state, phase, inputs)[:2] for phase in ts.PHASES}
 
     torch.randn_like = lambda x, **_: inputs["pl_noise"].float()
-    for form in baseline.FIRS:
+    for form in networks.FIRS:
         for channels_last in (False, True):
             for args.modulation in ("default", "improved"):
-                baseline.fir = baseline.FIRS[form]
+                networks.fir = networks.FIRS[form]
                 trainer = baseline.Trainer(args, channels_last)
                 trainer.reals = inputs["images"].float().contiguous(memory_format=trainer.memory_format)
                 parameters = reference_names(opt, trainer)

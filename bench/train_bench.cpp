@@ -1,5 +1,6 @@
 // Milliseconds of each phase of a StyleGAN2 iteration (with its optimiser step) and images a second, on random data.
-// A full iteration is Gmain + Greg/4 + Dmain + Dreg/16 + the moving average. Medians over --repeats.
+// A full iteration is Gmain + Greg/4 + Dmain + Dreg/16 + the moving average. Medians over --repeats; --cycles times
+// whole runs of 16 iterations as well, within which the host need not wait for the device.
 //   train_bench --resolution 32 --channel-base 16384 --batch 8 --type bf16 --frozen-layers 4
 #include <fmt/core.h>
 #include <sys/resource.h>
@@ -7,11 +8,15 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "engine/adam.h"
+#include "engine/replay.h"
 #include "engine/threads.h"
+#include "kernels/device_info.h"
 #include "kernels/memory.h"
+#include "kernels/timer.h"
 #include "models/freeze.h"
 #include "training/phases.h"
 
@@ -21,21 +26,36 @@ using namespace firn;
 
 struct Options {
   int resolution = 32, channel_base = 16384, batch = 8, mapping_layers = 8, frozen_blocks = 0, frozen_layers = 0;
-  int repeats = 5, threads = 2;
+  int warm_up = 1, repeats = 5, cycles = 0, threads = 2;
+  double seconds = 0;
   std::string type = "f32", device = "cpu";
   bool json = false;
 };
+
+constexpr int kCycle = 16;    // iterations until the lazy phases fall together again
+constexpr int kRecorded = 3;  // runs until a phase is a graph (engine/replay.h)
 
 double median(std::vector<double> v) {
   std::nth_element(v.begin(), v.begin() + v.size() / 2, v.end());
   return v[v.size() / 2];
 }
 
-// One thread: processor time, which neighbours on the machine do not inflate. More: the clock on the wall.
-double now_ms() {
+double processor_ms() {
   timespec t;
-  clock_gettime(threads() == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
   return double(t.tv_sec) * 1e3 + double(t.tv_nsec) * 1e-6;
+}
+
+// A GPU: its events. The CPU with one thread: processor time, which neighbours on the machine do not inflate; with
+// more: the clock on the wall.
+template <class F>
+double time_ms(kernels::DeviceTimer& timer, const Device& device, F&& work) {
+  const bool alone = !device.is_cuda() && threads() == 1;
+  const double begin = processor_ms();
+  timer.start();
+  work();
+  const double ms = timer.stop();
+  return alone ? processor_ms() - begin : ms;
 }
 
 nlohmann::ordered_json measure(const Options& o) {
@@ -52,35 +72,61 @@ nlohmann::ordered_json measure(const Options& o) {
   Tensor pl_mean = Tensor::zeros({1}, DType::f32, device);
   const LossOptions loss;
 
-  const auto inputs = [&](int n) {
-    const Shape images{n, o.resolution, o.resolution, 3};
-    return PhaseInputs{.z = randn({n, 512}, rng, DType::f32, device),
-                       .z_mix = randn({n, 512}, rng, DType::f32, device),
-                       .mixing = g.mixing(static_cast<int>(rng.integer(1, model.num_ws()))),
-                       .images = randn(images, rng, DType::f32, device),
-                       .pl_noise = randn(images, rng, DType::f32, device),
-                       .rng = &rng};
+  const Shape images{o.batch, o.resolution, o.resolution, 3};
+  const Tensor reals = randn(images, rng, DType::f32, device), mixing = g.mixing(model.num_ws() / 2);
+  const auto latents = [&](int n, Rng& draws) {
+    return PhaseInputs{.z = randn({n, 512}, draws, DType::f32, device),
+                       .z_mix = randn({n, 512}, draws, DType::f32, device),
+                       .mixing = mixing,
+                       .images = reals,
+                       .rng = &draws};
+  };
+  const auto g_reg_inputs = [&](Rng& draws) {
+    const int n = std::max(1, o.batch / 2);
+    PhaseInputs in = latents(n, draws);
+    in.pl_noise = randn({n, o.resolution, o.resolution, 3}, draws, DType::f32, device);
+    return in;
+  };
+  // As training does it: each phase and its optimiser step are recorded on a GPU, and replayed.
+  const auto arena = std::make_shared<Arena>();
+  const auto replayed = [&](Adam& adam, std::function<PhaseResult(Rng&)> phase) {
+    return [&adam, &rng, phase = std::move(phase), replay = std::make_shared<Replay>(device, arena)] {
+      adam.advance();
+      replay->run(rng, [&](Rng& draws) { adam.apply(phase(draws).gradients); });
+    };
   };
   struct Phase {
     const char* name;
     std::function<void()> run;
-    double share;  // of an iteration
+    int interval;  // it runs in every interval-th iteration
     std::vector<double> ms{};
   };
   std::vector<Phase> phases{
-      {"Gmain", [&] { g_adam.step(g_main(g, d, inputs(o.batch), loss).gradients); }, 1},
-      {"Greg", [&] { g_adam.step(g_reg(g, pl_mean, inputs(std::max(1, o.batch / 2)), loss).gradients); },
-       1.0 / loss.g_reg_interval},
-      {"Dmain", [&] { d_adam.step(d_main(g, d, inputs(o.batch), loss).gradients); }, 1},
-      {"Dreg", [&] { d_adam.step(d_reg(d, inputs(o.batch), loss).gradients); }, 1.0 / loss.d_reg_interval},
+      {"Gmain", replayed(g_adam, [&](Rng& draws) { return g_main(g, d, latents(o.batch, draws), loss); }), 1},
+      {"Greg", replayed(g_adam, [&](Rng& draws) { return g_reg(g, pl_mean, g_reg_inputs(draws), loss); }),
+       loss.g_reg_interval},
+      {"Dmain", replayed(d_adam, [&](Rng& draws) { return d_main(g, d, latents(o.batch, draws), loss); }), 1},
+      {"Dreg", replayed(d_adam, [&](Rng&) { return d_reg(d, {.images = reals}, loss); }), loss.d_reg_interval},
       {"EMA", [&] { update_average(ema.parameters(), g.parameters(), 0.999); }, 1},
   };
-  for (int i = -1; i < o.repeats; ++i)
-    for (Phase& p : phases) {
-      const double start = now_ms();
-      p.run();
-      if (i >= 0) p.ms.push_back(now_ms() - start);  // the first round plans and touches memory
-    }
+  kernels::DeviceTimer timer(device.stream());
+  const auto begin = std::chrono::steady_clock::now();
+  const auto used = [&](double share) {  // of the time allowed
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
+    return o.seconds > 0 && passed.count() > share * o.seconds;
+  };
+  const int least = device.is_cuda() ? kRecorded : 1;  // the first rounds plan, touch memory and record
+  for (int i = 0; i < std::max(least, o.warm_up) && !(i >= least && used(0.25)); ++i)
+    for (Phase& p : phases) p.run();
+  for (int i = 0; i < o.repeats && !(i && used(o.cycles ? 0.5 : 1)); ++i)
+    for (Phase& p : phases) p.ms.push_back(time_ms(timer, device, p.run));
+  std::vector<double> cycles;
+  for (int i = 0; i < o.cycles && !used(1); ++i)
+    cycles.push_back(time_ms(timer, device, [&] {
+      for (int iteration = 0; iteration < kCycle; ++iteration)
+        for (const Phase& p : phases)
+          if (iteration % p.interval == 0) p.run();
+    }));
 
   nlohmann::ordered_json row{
       {"resolution", o.resolution},       {"channel_base", o.channel_base},  {"batch", o.batch}, {"type", o.type},
@@ -88,15 +134,27 @@ nlohmann::ordered_json measure(const Options& o) {
   double total = 0;
   for (const Phase& p : phases) {
     row[std::string(p.name) + "_ms"] = median(p.ms);
-    total += p.share * median(p.ms);
+    total += median(p.ms) / p.interval;
   }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   row["iteration_ms"] = total;
   row["images_per_s"] = o.batch / total * 1e3;
+  if (!cycles.empty()) {
+    row["cycle_ms"] = median(cycles) / kCycle;
+    row["cycle_images_per_s"] = o.batch * kCycle / median(cycles) * 1e3;
+  }
   row["tensor_peak_mb"] = double(kernels::memory_use().peak) / 1e6;
-  row["peak_mb"] = double(usage.ru_maxrss) * 1024 / 1e6;
-  row["threads"] = o.threads;
+  row["peak_mb"] = device.is_cuda() ? row["tensor_peak_mb"].get<double>() : double(usage.ru_maxrss) * 1024 / 1e6;
+  row["repeats"] = phases[0].ms.size();
+  const kernels::DeviceInfo info = kernels::device_info(device.stream());
+  row["device"] = info.name;
+  if (device.is_cuda()) {
+    row["driver"] = info.driver;
+    row["runtime"] = info.runtime;
+  } else {
+    row["threads"] = o.threads;
+  }
   return row;
 }
 
@@ -126,9 +184,12 @@ int main(int argc, char** argv) {
   app.add_option("--frozen-layers", o.frozen_layers, "D's first layers, counted as stylegan2-ada-pytorch does")
       ->capture_default_str();
   app.add_option("--mapping-layers", o.mapping_layers)->capture_default_str();
-  app.add_option("--repeats", o.repeats)->capture_default_str();
+  app.add_option("--warm-up", o.warm_up, "rounds before the first that counts")->capture_default_str();
+  app.add_option("--repeats", o.repeats)->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--cycles", o.cycles, "runs of 16 iterations to time as a whole")->capture_default_str();
+  app.add_option("--seconds", o.seconds, "begin no further round after these [no limit]");
   app.add_option("--threads", o.threads)->capture_default_str();
-  app.add_option("--device", o.device)->capture_default_str();
+  app.add_option("--device", o.device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str();
   app.add_flag("--json", o.json, "one line of JSON instead of a table");
   CLI11_PARSE(app, argc, argv);
   try {

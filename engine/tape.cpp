@@ -4,6 +4,7 @@
 #include <unordered_set>
 
 #include "engine/ops.h"
+#include "engine/range.h"
 #include "kernels/error.h"
 
 namespace firn {
@@ -86,6 +87,7 @@ std::vector<Tensor> grad(const Tensor& y, const std::vector<Tensor>& inputs, Gra
     if (found == gradients.end()) continue;
     const Tensor gy = found->second;
     if (!targets.contains(node.get())) gradients.erase(found);
+    const Range range("grad.{}", node->op);
     Tensor output = node->output;
     output.set_node(node);
     for (const auto& [input, fn] : node->edges) {

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "engine/range.h"
 #include "kernels/error.h"
 
 namespace firn {
@@ -60,9 +61,11 @@ Tensor map(const MappingNetwork& network, const Tensor& z, const Tensor& labels)
   if (labels.defined())
     inputs.push_back(normalize_2nd_moment(fully_connected(labels, network.embed_weight, network.embed_bias)));
   Tensor x = inputs.size() == 1 ? inputs[0] : concat(inputs, 1);
-  for (size_t i = 0; i < network.weights.size(); ++i)
+  for (size_t i = 0; i < network.weights.size(); ++i) {
+    const Range range("mapping.fc{}", i);
     x = fully_connected(x, network.weights[i], network.biases[i],
                         {.lr_mult = kMappingLrMult, .slope = 0.2, .gain = std::numbers::sqrt2});
+  }
   return x;
 }
 

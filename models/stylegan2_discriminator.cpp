@@ -4,6 +4,7 @@
 #include <numbers>
 #include <ranges>
 
+#include "engine/range.h"
 #include "kernels/error.h"
 #include "models/layers.h"
 
@@ -29,8 +30,15 @@ Tensor from_rgb(const Tensor& image, const Parameter& w, const Parameter& b, DTy
 Tensor run_block(const DiscriminatorBlock& b, Tensor x, bool residual, double clamp) {
   Tensor skip;
   const double gain = residual ? std::sqrt(0.5) : 1;
-  if (residual) skip = conv2d(downsample2d(x), b.skip_weight(), {.gain = gain * equalised(b.skip_weight)});
-  x = activated(conv2d(x, b.conv0_weight(), {.pad = 1, .gain = equalised(b.conv0_weight)}), b.conv0_bias, clamp);
+  if (residual) {
+    const Range range("D.b{}.skip", b.size);
+    skip = conv2d(downsample2d(x), b.skip_weight(), {.gain = gain * equalised(b.skip_weight)});
+  }
+  {
+    const Range range("D.b{}.conv0", b.size);
+    x = activated(conv2d(x, b.conv0_weight(), {.pad = 1, .gain = equalised(b.conv0_weight)}), b.conv0_bias, clamp);
+  }
+  const Range range("D.b{}.conv1", b.size);
   x = upfirdn2d(x, {.pad_x0 = 2, .pad_x1 = 2, .pad_y0 = 2, .pad_y1 = 2});
   x = activated(conv2d(x, b.conv1_weight(), {.stride = 2, .gain = equalised(b.conv1_weight)}), b.conv1_bias, clamp,
                 gain);
@@ -97,6 +105,7 @@ Tensor StyleGan2Discriminator::operator()(const Tensor& images, const Tensor& la
   Tensor x, image = images;
   for (const DiscriminatorBlock& block : blocks_) {
     if (skips || !x.defined()) {
+      const Range range("D.b{}.fromrgb", block.size);
       Tensor y = from_rgb(image, block.fromrgb_weight, block.fromrgb_bias, type, o.conv_clamp);
       x = x.defined() ? x + y : std::move(y);
     }
@@ -105,9 +114,16 @@ Tensor StyleGan2Discriminator::operator()(const Tensor& images, const Tensor& la
   }
 
   x = as_type(x, o.type);
-  if (skips) x = x + from_rgb(image, fromrgb_weight_, fromrgb_bias_, o.type, -1);
-  x = minibatch_stddev(x, o.mbstd_group, o.mbstd_channels, segments);
-  x = activated(conv2d(x, conv_weight_(), {.pad = 1, .gain = equalised(conv_weight_)}), conv_bias_, o.conv_clamp);
+  if (skips) {
+    const Range range("D.b4.fromrgb");
+    x = x + from_rgb(image, fromrgb_weight_, fromrgb_bias_, o.type, -1);
+  }
+  {
+    const Range range("D.b4.conv");
+    x = minibatch_stddev(x, o.mbstd_group, o.mbstd_channels, segments);
+    x = activated(conv2d(x, conv_weight_(), {.pad = 1, .gain = equalised(conv_weight_)}), conv_bias_, o.conv_clamp);
+  }
+  const Range range("D.b4.fc");
   x = reshape(permute(x, {0, 3, 1, 2}), {x.dim(0), -1});  // files hold fc's weights for channels first
   x = fully_connected(x, fc_weight_, fc_bias_, {.slope = 0.2, .gain = std::numbers::sqrt2});
   x = fully_connected(x, out_weight_, out_bias_);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "engine/range.h"
 #include "kernels/error.h"
 #include "models/layers.h"
 
@@ -93,6 +94,7 @@ Tensor StyleGan2Generator::map(const Tensor& z, const Tensor& labels) const {
   if (labels.defined() != (options_.c_dim > 0))
     throw ConfigError(options_.c_dim ? "a conditional generator needs labels"
                                      : "an unconditional generator takes no labels");
+  const Range range("G.mapping");
   return firn::map(mapping_, z, labels);
 }
 
@@ -151,14 +153,20 @@ Tensor StyleGan2Generator::synthesize(const Tensor& ws, NoiseMode noise, Rng* rn
     } else {
       if (options_.activation_type == DType::bf16) x = as_type(x, DType::bf16);
       if (options_.g_architecture == Architecture::resnet) {
+        const Range range("G.b{}.skip", block.size);
         gain = std::sqrt(0.5);
         const double fan_in = static_cast<double>(block.skip_weight().dim(3));
         skip = upsample2d(conv2d(x, block.skip_weight(), {.gain = gain / std::sqrt(fan_in)}));
       }
+      const Range range("G.b{}.conv0", block.size);
       x = layers.conv(*block.conv0, x, w_at(next++), 1);
     }
-    x = layers.conv(block.conv1, x, w_at(next++), gain);
-    if (skip.defined()) x = x + skip;
+    {
+      const Range range("G.b{}.conv1", block.size);
+      x = layers.conv(block.conv1, x, w_at(next++), gain);
+      if (skip.defined()) x = x + skip;
+    }
+    const Range range("G.b{}.torgb", block.size);
     if (image.defined()) image = upsample2d(image);
     if (block.torgb) {
       const Tensor rgb = layers.to_rgb(*block.torgb, x, w_at(next));

@@ -1,4 +1,7 @@
 // gan-sample and gan-check from outside.
+#include <nlohmann/json.hpp>
+#include <set>
+
 #include "tools_support.h"
 #include "training/run_folder.h"
 
@@ -147,6 +150,45 @@ TEST_F(GanCheck, WritesEveryGradientOfEachPhase) {
                                                     snapshot.string(), at("in.safetensors")));
   EXPECT_EQ(missing.code, 1);
   EXPECT_EQ(missing.lines(), 1) << missing.output;
+}
+
+TEST_F(GanCheck, ComparesTwoTypesAndHoldsThemToATolerance) {
+  const auto compare = [&](const std::string& arguments) {
+    return tool("gan-check", "compare --a cpu:f64 --b cpu:f32 " + arguments);
+  };
+  const std::string given = fmt::format("--snapshot '{}'", snapshot.string());
+  const Ran loose = compare(given + " --tolerance 1e-2 --json");
+  ASSERT_EQ(loose.code, 0) << loose.output;
+  const auto json = nlohmann::json::parse(loose.output);
+  const double worst = json["worst"];
+  EXPECT_GT(worst, 1e-9);
+  std::set<std::string> phases;
+  double most = 0;
+  for (const auto& row : json["rows"]) {
+    phases.insert(row["phase"]);
+    most = std::max(most, row["difference"].get<double>());
+  }
+  EXPECT_EQ(phases, (std::set<std::string>{"Gmain", "Greg", "Dmain", "Dreg"}));
+  EXPECT_EQ(worst, most);
+
+  const Ran tight = compare(given + fmt::format(" --tolerance {}", worst / 2));
+  EXPECT_EQ(tight.code, 1);
+  EXPECT_MENTIONS(tight.output, "above the tolerance");
+  EXPECT_MENTIONS(tight.output, "grad.synthesis.b8.conv0.weight");
+}
+
+TEST_F(GanCheck, ComparesFreshNetworksWithoutASnapshot) {
+  const std::string small = "compare --resolution 8 --channel-base 64 --channel-max 8 --mapping-layers 1 --b cpu:f32 ";
+  const Ran same = tool("gan-check", small + "--phases Dmain,Greg --tolerance 0");
+  EXPECT_EQ(same.code, 0) << same.output;
+  EXPECT_MENTIONS(same.output, "worst: 0.00e+00");
+  EXPECT_EQ(same.output.find("Gmain"), std::string::npos);
+  EXPECT_EQ(tool("gan-check", small + "--a cpu:bf16 --phases Gmain --tolerance 1e-6").code, 1);
+  for (const char* wrong : {"--b cpu", "--b cpu:f16", "--a gpu:f32", "--phases Cmain", "--seed x"}) {
+    const Ran ran = tool("gan-check", small + wrong);
+    EXPECT_EQ(ran.code, 2) << wrong << ran.output;
+    EXPECT_EQ(ran.lines(), 1) << ran.output;
+  }
 }
 
 }  // namespace
