@@ -1,6 +1,6 @@
 // A plan is made at the first call of a shape. Weights that must be rounded, scaled or turned are packed once and kept
 // until they change; while a stream is captured each call packs its own, because a graph that is replayed must see
-// the weights of that moment.
+// the weights of that moment. Like all launches, calls come from one thread.
 #include "kernels/conv_cudnn.h"
 
 #include <deque>
@@ -94,6 +94,7 @@ bool run_planned(const Stream& stream, const std::string& operation, DType type,
   const auto [place, fresh] = all.try_emplace({current_device(), operation});
   Known& known = place->second;
   if (fresh) known.graph = make();
+  if (known.settled && !known.plan) return false;
   const Operands operands = bind(known.graph);
   if (!known.settled && (fresh || !is_capturing(stream))) decide(stream, operation, type, operands, known, instead);
   if (!known.plan) return false;
@@ -191,10 +192,11 @@ void conv_bias_act(const Stream& stream, const ConvProblem& p, const ConvEpilogu
                   : e.noise_images > 1 ? " noise of each"
                                        : " noise",
                   e.b ? " b" : "", e.slope, e.gain, e.clamp);
-  const std::shared_ptr<void> ready = packed_weights(stream, p, w, cache);
+  std::shared_ptr<void> ready;
   const bool fused = run_planned(
       stream, operation, p.type, [&] { return conv_bias_act_graph(p, e); },
       [&](const ConvGraph& g) {
+        ready = packed_weights(stream, p, w, cache);
         Operands operands{{g.big, const_cast<void*>(big)}, {g.small, small}, {g.weights, ready.get()}};
         for (const auto& [value, data] :
              {std::pair(g.d, e.d), std::pair(g.noise, e.noise), std::pair(g.strength, e.strength), std::pair(g.b, e.b)})

@@ -70,6 +70,12 @@ void set(const Handle& d, cudnnBackendAttributeName_t name, const Handle& value)
   check(cudnnBackendSetAttribute(d.get(), name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &raw));
 }
 
+// What a descriptor refers to lives as long as it does.
+Handle keeping(const Handle& d, std::vector<Handle> parts) {
+  parts.push_back(d);
+  return Handle(std::make_shared<std::vector<Handle>>(std::move(parts)), d.get());
+}
+
 Handle finalise(Handle d) {
   check(cudnnBackendFinalize(d.get()));
   return d;
@@ -254,12 +260,12 @@ Handle Graph::finalised(const Target& target) const {
   }
   const auto tensor = [&](Value v) { return tensors[static_cast<size_t>(v - 1)]; };
 
-  std::vector<Handle> operations;
+  std::vector<Handle> parts = tensors;
   std::vector<void*> raw;
   for (const Operation& op : operations_) {
     Handle d;
     if (op.kind == Operation::Kind::pointwise) {
-      const Handle map = make(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+      const Handle& map = parts.emplace_back(make(CUDNN_BACKEND_POINTWISE_DESCRIPTOR));
       set(map, CUDNN_ATTR_POINTWISE_MODE, op.mode);
       set(map, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT);
       if (op.mode == CUDNN_POINTWISE_RELU_FWD) set(map, CUDNN_ATTR_POINTWISE_RELU_LOWER_CLIP_SLOPE, op.slope);
@@ -273,20 +279,20 @@ Handle Graph::finalised(const Target& target) const {
                                       : op.kind == Operation::Kind::data  ? data_names
                                                                           : weights_names;
       d = make(names.operation);
-      set(d, names.convolution, convolution(op.window));
+      set(d, names.convolution, parts.emplace_back(convolution(op.window)));
       set(d, names.x, tensor(op.x));
       set(d, names.w, tensor(op.w));
       set(d, names.y, tensor(op.y));
       set(d, names.alpha, static_cast<float>(op.alpha));
       set(d, names.beta, 0.0f);
     }
-    raw.push_back(operations.emplace_back(finalise(d)).get());
+    raw.push_back(parts.emplace_back(finalise(d)).get());
   }
   const Handle graph = make(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
   check(cudnnBackendSetAttribute(graph.get(), CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR,
                                  static_cast<int64_t>(raw.size()), raw.data()));
   if (target.handle()) set(graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, target.handle());
-  return finalise(graph);
+  return keeping(finalise(graph), std::move(parts));
 }
 
 std::vector<Config> configs(const Graph& graph, const Target& target, size_t most) {
@@ -302,7 +308,7 @@ std::vector<Config> configs(const Graph& graph, const Target& target, size_t mos
       if (cudnnBackendFinalize(heuristic.get()) != CUDNN_STATUS_SUCCESS) continue;  // no engine in this mode
       for (const Handle& c :
            get_descriptors(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, most)) {
-        Config config = describe(c, shared);
+        Config config = describe(keeping(c, {finalised}), shared);
         if (std::ranges::find(result, config.name, &Config::name) == result.end()) result.push_back(std::move(config));
       }
     }
@@ -317,7 +323,7 @@ Plan::Plan(const Config& config, const Target& target) : graph_(config.graph) {
   set(d, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config.descriptor);
   if (target.handle()) set(d, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, target.handle());
   if (target.properties()) set(d, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, target.properties());
-  descriptor_ = finalise(d);
+  descriptor_ = keeping(finalise(d), {config.descriptor});
   workspace_ = static_cast<size_t>(get<int64_t>(descriptor_, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE));
 }
 

@@ -60,15 +60,6 @@ fs::path cache_file() {
   return {};
 }
 
-// Infinite when it cannot run after all.
-double measured(const Candidate& candidate, const Timer& timer) {
-  try {
-    return timer(candidate.run);
-  } catch (const DeviceError&) {
-    return INFINITY;
-  }
-}
-
 }  // namespace
 
 std::optional<Choice> ChoiceCache::find(const std::string& key) {
@@ -107,13 +98,19 @@ std::optional<Chosen> choose(ChoiceCache& cache, const std::string& key, std::sp
   }
   size_t best = 0;
   double least = INFINITY;
+  std::exception_ptr failure;
   for (size_t i = 0; i < candidates.size(); ++i) {
     if (!candidates[i].prepare()) continue;
-    if (const double us = measured(candidates[i], timer); us < least) {
-      least = us;
-      best = i;
+    try {
+      if (const double us = timer(candidates[i].run); us < least) {
+        least = us;
+        best = i;
+      }
+    } catch (const DeviceError&) {
+      failure = std::current_exception();
     }
   }
+  if (least == INFINITY && failure) std::rethrow_exception(failure);  // more likely the device's fault than theirs
   if (least == INFINITY) return std::nullopt;
   cache.remember(key, {candidates[best].name, least});
   return Chosen{best, true};

@@ -46,8 +46,8 @@ struct Chosen {
   bool settled;  // false: a later call that may measure should choose again
 };
 
-// The remembered candidate, else the fastest, else the first that can be prepared; nullopt when none can. With
-// numerics().deterministic, the first at once.
+// The remembered candidate, else the fastest, else the first that can be prepared; nullopt when none can, the last
+// DeviceError when all that can fail as they run. With numerics().deterministic, the first at once.
 std::optional<Chosen> choose(ChoiceCache&, const std::string& key, std::span<const Candidate>, const Timer&);
 
 }  // namespace firn::kernels

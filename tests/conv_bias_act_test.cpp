@@ -5,6 +5,7 @@
 #include "engine/random.h"
 #include "kernels/conv.h"
 #include "kernels/memory.h"
+#include "kernels/provider_numerics.h"
 
 namespace firn {
 namespace {
@@ -61,7 +62,13 @@ double difference(const Case& c, DType type, const Device& device) {
   return worst;
 }
 
-TEST(ConvBiasAct, GivesWhatTheTwoOpsGive) {
+// Deterministic prefers the fused kernel, the stopwatch may prefer two passes.
+class ConvBiasAct : public testing::TestWithParam<bool> {
+  void SetUp() override { kernels::numerics().deterministic = GetParam(); }
+  void TearDown() override { kernels::numerics().deterministic = false; }
+};
+
+TEST_P(ConvBiasAct, GivesWhatTheTwoOpsGive) {
   std::vector<Device> devices{Device::cpu()};
   if (kernels::cuda_device_count() > 0) devices.push_back(Device::cuda());
   for (const Device& device : devices)
@@ -73,6 +80,9 @@ TEST(ConvBiasAct, GivesWhatTheTwoOpsGive) {
         EXPECT_LE(difference(c, type, device), tolerance) << device.name() << ' ' << name_of(type);
       }
 }
+
+INSTANTIATE_TEST_SUITE_P(Ways, ConvBiasAct, testing::Bool(),
+                         [](const auto& info) { return info.param ? "deterministic" : "measured"; });
 
 }  // namespace
 }  // namespace firn

@@ -68,7 +68,7 @@ TEST(ProviderChoice, WhatCannotRunIsPassedOver) {
   EXPECT_EQ(unprepared.choose_in(cache), "b");
   ChoiceCache second({}), third({});
   EXPECT_EQ(failing.choose_in(second), "b");
-  EXPECT_EQ(hopeless.choose_in(third), "none");
+  EXPECT_THROW(hopeless.choose_in(third), DeviceError) << "out of memory must not pass for slow";
   EXPECT_FALSE(third.find("conv"));
 }
 
