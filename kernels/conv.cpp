@@ -1,21 +1,30 @@
 // Which provider runs a convolution.
 #include "kernels/conv.h"
 
+#include "kernels/bias_act.h"
+#include "kernels/conv_cudnn.h"
 #include "kernels/conv_onednn.h"
 #include "kernels/conv_stride2.h"
 #include "kernels/conv_wgrad_amx.h"
 #include "kernels/conv_wgrad_gemm.h"
+#include "kernels/provider_numerics.h"
 
 namespace firn::kernels {
 
 namespace {
 bool use_onednn(const Stream& stream, const ConvProblem& p) { return !stream.is_cuda && p.type != DType::f64; }
+
+bool use_cudnn(const Stream& stream, const ConvProblem& p) {
+  return stream.is_cuda && p.type != DType::f64 && numerics().libraries && p.N > 0;
+}
 }  // namespace
 
 void conv_forward(const Stream& stream, const ConvProblem& p, void* small, const void* big, const void* w,
                   WeightCache& cache) {
   note_launch("conv_forward");
   if (use_onednn(stream, p)) return onednn::conv_forward(p, small, big, w, cache);
+  if constexpr (kCudaBuild)
+    if (use_cudnn(stream, p) && cudnn::conv_forward(stream, p, small, big, w, cache)) return;
   dispatch(p.type, [&](auto tag) {
     using T = decltype(tag);
     run(stream, ConvForward<T>{static_cast<T*>(small), static_cast<const T*>(big), static_cast<const acc_t<T>*>(w), p});
@@ -29,6 +38,8 @@ void conv_backward_data(const Stream& stream, const ConvProblem& p, void* big, c
     if (has_phases(p)) return conv_backward_data_by_phases(stream, p, big, small, w, cache);
     return onednn::conv_backward_data(p, big, small, w, cache);
   }
+  if constexpr (kCudaBuild)
+    if (use_cudnn(stream, p) && cudnn::conv_backward_data(stream, p, big, small, w, cache)) return;
   dispatch(p.type, [&](auto tag) {
     using T = decltype(tag);
     run(stream,
@@ -47,11 +58,32 @@ void conv_backward_weights(const Stream& stream, const ConvProblem& p, void* dw,
                                         static_cast<const float*>(small));
     return onednn::conv_backward_weights(p, dw, big, small);
   }
+  if constexpr (kCudaBuild)
+    if (use_cudnn(stream, p) && cudnn::conv_backward_weights(stream, p, dw, big, small)) return;
   dispatch(p.type, [&](auto tag) {
     using T = decltype(tag);
     run(stream, ConvBackwardWeights<T>{static_cast<acc_t<T>*>(dw), static_cast<const T*>(big),
                                        static_cast<const T*>(small), p});
   });
+}
+
+void conv_bias_act(const Stream& stream, const ConvProblem& p, const ConvEpilogue& e, void* small, const void* big,
+                   const void* w, WeightCache& cache) {
+  note_launch("conv_bias_act");
+  const auto in_two_passes = [&] {
+    conv_forward(stream, p, small, big, w, cache);
+    dispatch(p.type, [&](auto tag) {
+      using T = decltype(tag);
+      using A = acc_t<T>;
+      run(stream, BiasAct<T>{static_cast<T*>(small), static_cast<const T*>(small), static_cast<const A*>(e.d),
+                             static_cast<const A*>(e.noise), static_cast<const A*>(e.strength),
+                             static_cast<const A*>(e.b), p.N, p.OH * p.OW, p.O, e.noise ? e.noise_images : 0,
+                             static_cast<A>(e.slope), static_cast<A>(e.gain), static_cast<A>(e.clamp)});
+    });
+  };
+  if constexpr (kCudaBuild)
+    if (use_cudnn(stream, p)) return cudnn::conv_bias_act(stream, p, e, small, big, w, cache, in_two_passes);
+  in_two_passes();
 }
 
 }  // namespace firn::kernels

@@ -1,5 +1,5 @@
-// Convolution behind one small interface. Providers: oneDNN (CPU; f32 and bf16), the reference kernels of conv.cu
-// (f64 anywhere, and every type on CUDA).
+// Convolution behind one small interface. Providers: oneDNN (CPU; f32 and bf16), cuDNN (CUDA; f32 and bf16), the
+// reference kernels of conv.cu (f64, and on CUDA what cuDNN has no plan for).
 #pragma once
 #include <map>
 #include <memory>
@@ -30,6 +30,21 @@ struct WeightCache {
 void conv_forward(const Stream&, const ConvProblem&, void* small, const void* big, const void* w, WeightCache&);
 void conv_backward_data(const Stream&, const ConvProblem&, void* big, const void* small, const void* w, WeightCache&);
 void conv_backward_weights(const Stream&, const ConvProblem&, void* dw, const void* big, const void* small);
+
+// What may follow a convolution, as in kernels/bias_act.h. slope 1 is the linear activation; clamp < 0 means none.
+struct ConvEpilogue {
+  const void* d = nullptr;         // [N,O]
+  const void* noise = nullptr;     // [noise_images,OH,OW], with its strength
+  const void* strength = nullptr;  // one number
+  const void* b = nullptr;         // [O]
+  int64_t noise_images = 1;
+  double slope = 1, gain = 1, clamp = -1;
+};
+
+// small = clamp(gain lrelu(d conv(big, w) + strength noise + b)): one kernel where a provider has one that is no
+// slower, otherwise conv_forward and then BiasAct in place.
+void conv_bias_act(const Stream&, const ConvProblem&, const ConvEpilogue&, void* small, const void* big, const void* w,
+                   WeightCache&);
 
 // The definition, one output element (or vector of channels) at a time.
 template <class T>

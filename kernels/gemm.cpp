@@ -4,8 +4,10 @@
 #include <algorithm>
 
 #include "kernels/elementwise.h"
+#include "kernels/gemm_cublaslt.h"
 #include "kernels/gemm_onednn.h"
 #include "kernels/memory.h"
+#include "kernels/provider_numerics.h"
 #include "kernels/reduce.h"
 
 namespace firn::kernels {
@@ -46,6 +48,10 @@ void typed_gemm(const Stream& stream, const GemmProblem& p, Y* y, const T* a, co
     }
   }
   if (!stream.is_cuda && p.type != DType::f64) return onednn::gemm(p, y, a, b);
+  if constexpr (kCudaBuild)
+    if (stream.is_cuda && p.type != DType::f64 && numerics().libraries && p.batch * p.M * p.N * p.K > 0 &&
+        cublaslt::gemm(stream, p, y, a, b))
+      return;
   run(stream, Gemm<T, Y>{y, a, b, p});
 }
 

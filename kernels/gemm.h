@@ -1,5 +1,5 @@
-// Matrix products. Providers: oneDNN (CPU; f32 and bf16), thin kernels where one side has at most four columns
-// (toRGB and fromRGB, which libraries do badly), the reference kernel otherwise.
+// Matrix products. Providers: oneDNN (CPU; f32 and bf16), cuBLASLt (CUDA; f32 and bf16), thin kernels where one side
+// has at most four columns (toRGB and fromRGB, which libraries do badly), the reference kernel otherwise.
 #pragma once
 #include "kernels/run.h"
 

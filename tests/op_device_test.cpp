@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "engine/adam.h"
+#include "kernels/cudnn_weights.h"
 #include "kernels/error.h"
 #include "kernels/memory.h"
 #include "tests/op_check.h"
@@ -118,6 +119,31 @@ TEST_P(DeviceTest, CastsMatchCpu) {
                 }),
                 0)
           << name_of(from) << " to " << name_of(to);
+}
+
+// y[a,k,b] = x[a,k,b] / 2, or x[b,k,a] / 2, rounded to To.
+template <class To, class From>
+void expect_repacked(bool transposed) {
+  const int64_t A = 5, B = 300, taps = 9;
+  Rng rng{.seed = 4};
+  const Tensor x = cast(randn({A * B * taps}, rng, DType::f32, Device::cuda()), dtype_of<From>);
+  Tensor y = Tensor::empty({A, taps, B}, dtype_of<To>, Device::cuda());
+  run(y.stream(), kernels::RepackWeights<To, From>{y.mutable_as<To>(), x.as<From>(), A, B, taps, transposed, 0.5f});
+  const std::vector<float> from = x.to_floats(), got = y.to_floats();
+  for (int64_t i = 0; i < y.count(); ++i) {
+    const int64_t b = i % B, k = i / B % taps, a = i / (B * taps);
+    const float value = from[static_cast<size_t>(transposed ? (b * taps + k) * A + a : i)];
+    ASSERT_EQ(got[static_cast<size_t>(i)], float(To(value / 2))) << a << ' ' << k << ' ' << b;
+  }
+}
+
+TEST(DeviceWeights, AreScaledTurnedAndRounded) {
+  if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
+  for (const bool transposed : {false, true}) {
+    expect_repacked<bf16, float>(transposed);
+    expect_repacked<float, float>(transposed);
+    expect_repacked<float, bf16>(transposed);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Device, DeviceTest, testing::Values(DType::f32, DType::f64),

@@ -1,0 +1,210 @@
+// A plan is made at the first call of a shape. Weights that must be rounded, scaled or turned are packed once and kept
+// until they change; while a stream is captured each call packs its own, because a graph that is replayed must see
+// the weights of that moment. Like all launches, calls come from one thread.
+#include "kernels/conv_cudnn.h"
+
+#include <deque>
+
+#include "kernels/cudnn_conv_graph.h"
+#include "kernels/cudnn_weights.h"
+#include "kernels/provider_cuda.h"
+#include "kernels/provider_numerics.h"
+
+namespace firn::kernels::cudnn {
+
+namespace {
+
+using Operands = std::vector<std::pair<Value, void*>>;
+
+// How many of cuDNN's proposals are tried. Those that are generated cost a compilation each.
+constexpr int kMostPrecompiled = 6, kMostCompiled = 2;
+
+cudnnHandle_t handle(const Stream& stream) {
+  static std::map<int, cudnnHandle_t> handles;  // never destroyed: the driver may be gone before static objects
+  cudnnHandle_t& h = handles[current_device()];
+  if (!h) check(cudnnCreate(&h));
+  check(cudnnSetStream(h, static_cast<cudaStream_t>(stream.cuda)));
+  return h;
+}
+
+void execute(const Stream& stream, const Plan& plan, const Operands& operands) {
+  const Scratch workspace(stream, plan.workspace());
+  plan.execute(handle(stream), operands, workspace.data());
+}
+
+// What runs an operation of one shape: a plan, or what the caller does instead. Plans that were captured must stay.
+struct Known {
+  ConvGraph graph;
+  std::deque<Plan> plans;
+  const Plan* plan = nullptr;
+  bool settled = false;
+};
+
+std::string describe(const char* name, const ConvProblem& p, bool packed) {
+  return fmt::format("{} {} N{} {}x{}x{} -> {}x{}x{} k{}x{} stride {} pad {},{} gain {}{}", name, name_of(p.type), p.N,
+                     p.H, p.W, p.I, p.OH, p.OW, p.O, p.KH, p.KW, p.stride, p.pad_y, p.pad_x, packed ? 1 : p.gain,
+                     p.type == DType::f32 && numerics().tf32 ? " tf32" : "");
+}
+
+std::vector<Config> proposals(const Stream& stream, const Graph& graph, DType type) {
+  // The kernels that keep f32 exact come late in cuDNN's list.
+  std::vector<Config> all = configs(graph, Target::device(handle(stream)), type == DType::f32 ? 16 : 8);
+  int precompiled = 0, compiled = 0;
+  std::erase_if(all, [&](const Config& c) {
+    if (!acceptable(c, type, numerics().tf32)) return true;
+    return c.compiled_at_run_time ? ++compiled > kMostCompiled : ++precompiled > kMostPrecompiled;
+  });
+  return all;
+}
+
+// Sets the plan of `known`, or none: `instead`, if there is such a way, is better, or no plan is acceptable.
+void decide(const Stream& stream, const std::string& operation, DType type, const Operands& operands, Known& known,
+            const std::function<void()>& instead) {
+  const Timer stopwatch = timer(stream);
+  std::vector<Config> ways;
+  // Compiling is no work for a stream that is being captured.
+  if (!instead || stopwatch) ways = proposals(stream, known.graph.graph, type);
+  std::vector<std::optional<Plan>> plans(ways.size());
+  std::vector<Candidate> candidates;
+  for (size_t i = 0; i < ways.size(); ++i)
+    candidates.push_back({ways[i].name,
+                          [&, i] {
+                            try {
+                              if (!plans[i]) plans[i].emplace(ways[i], Target::device(handle(stream)));
+                            } catch (const DeviceError&) {
+                              return false;
+                            }
+                            return plans[i]->workspace() <= kWorkspaceBound;
+                          },
+                          [&, i] { execute(stream, *plans[i], operands); }});
+  if (instead) candidates.push_back({"two passes", [] { return true; }, instead});
+  const std::string key =
+      fmt::format("{} | {} | cudnn {}", operation, device_name(current_device()), cudnnGetVersion());
+  const auto chosen = choose(choice_cache(), key, candidates, stopwatch);
+  known.settled = stopwatch && (!chosen || chosen->settled);
+  const bool planned = chosen && chosen->index < plans.size();
+  known.plan = planned ? &known.plans.emplace_back(std::move(*plans[chosen->index])) : nullptr;
+}
+
+// Runs the operation by a plan; false if it has none. make() gives its graph, bind(graph) the operands of this call.
+template <class Make, class Bind>
+bool run_planned(const Stream& stream, const std::string& operation, DType type, Make make, Bind bind,
+                 const std::function<void()>& instead = {}) {
+  static std::map<std::pair<int, std::string>, Known> all;
+  const auto [place, fresh] = all.try_emplace({current_device(), operation});
+  Known& known = place->second;
+  if (fresh) known.graph = make();
+  if (known.settled && !known.plan) return false;
+  const Operands operands = bind(known.graph);
+  if (!known.settled && (fresh || !is_capturing(stream))) decide(stream, operation, type, operands, known, instead);
+  if (!known.plan) return false;
+  execute(stream, *known.plan, operands);
+  return true;
+}
+
+bool needs_packing(const ConvProblem& p) { return p.swapped || p.type != DType::f32; }
+
+// [O,KH,KW,I] in p.type with the gain in them.
+std::shared_ptr<void> packed_weights(const Stream& stream, const ConvProblem& p, const void* w, WeightCache& cache) {
+  const auto pack = [&] {
+    const size_t bytes = size_of(p.type) * static_cast<size_t>(p.O * p.KH * p.KW * p.I);
+    std::shared_ptr<void> packed(allocate(stream, bytes), [stream, bytes](void* d) { release(stream, d, bytes); });
+    const auto run_repack = [&]<class T>(T* to) {
+      run(stream, RepackWeights<T, float>{to, static_cast<const float*>(w), p.O, p.I, p.KH * p.KW, p.swapped,
+                                          static_cast<float>(p.gain)});
+    };
+    if (p.type == DType::bf16)
+      run_repack(static_cast<bf16*>(packed.get()));
+    else
+      run_repack(static_cast<float*>(packed.get()));
+    return packed;
+  };
+  if (is_capturing(stream)) return pack();
+  std::shared_ptr<void>& entry = cache.entries[fmt::format("cudnn {} {} {}", name_of(p.type), p.swapped, p.gain)];
+  if (!entry) entry = pack();
+  return entry;
+}
+
+std::shared_ptr<void> weights(const Stream& stream, const ConvProblem& p, const void* w, WeightCache& cache) {
+  if (needs_packing(p)) return packed_weights(stream, p, w, cache);
+  return std::shared_ptr<void>(const_cast<void*>(w), [](void*) {});
+}
+
+bool conv_with_weights(const Stream& stream, const ConvProblem& p, Pass pass, void* small, void* big, const void* w,
+                       WeightCache& cache) {
+  const bool packed = needs_packing(p);
+  const std::shared_ptr<void> ready = weights(stream, p, w, cache);
+  return run_planned(
+      stream, describe(pass == Pass::forward ? "conv_forward" : "conv_backward_data", p, packed), p.type,
+      [&] { return conv_graph(p, pass, packed); },
+      [&](const ConvGraph& g) {
+        return Operands{{g.big, big}, {g.small, small}, {g.weights, ready.get()}};
+      });
+}
+
+}  // namespace
+
+bool conv_forward(const Stream& stream, const ConvProblem& p, void* small, const void* big, const void* w,
+                  WeightCache& cache) {
+  return conv_with_weights(stream, p, Pass::forward, small, const_cast<void*>(big), w, cache);
+}
+
+bool conv_backward_data(const Stream& stream, const ConvProblem& p, void* big, const void* small, const void* w,
+                        WeightCache& cache) {
+  return conv_with_weights(stream, p, Pass::data, const_cast<void*>(small), big, w, cache);
+}
+
+bool conv_backward_weights(const Stream& stream, const ConvProblem& p, void* dw, const void* big, const void* small) {
+  const auto count = static_cast<size_t>(p.O * p.KH * p.KW * p.I);
+  const auto planned = [&](const char* name, Pass pass, void* result) {
+    return run_planned(
+        stream, describe(name, p, false), p.type, [&] { return conv_graph(p, pass, false); },
+        [&](const ConvGraph& g) {
+          return Operands{{g.big, const_cast<void*>(big)}, {g.small, const_cast<void*>(small)}, {g.weights, result}};
+        });
+  };
+  // dw is of the stored order: [O,KH,KW,I], or [I,KH,KW,O].
+  const auto unpack = [&]<class T>(const T* from, double gain) {
+    run(stream, RepackWeights<float, T>{static_cast<float*>(dw), from, p.swapped ? p.I : p.O, p.swapped ? p.O : p.I,
+                                        p.KH * p.KW, p.swapped, static_cast<float>(gain)});
+  };
+  if (!p.swapped) {
+    if (planned("conv_backward_weights", Pass::weights, dw)) return true;
+  } else {
+    const Scratch turned(stream, sizeof(float) * count);
+    if (planned("conv_backward_weights", Pass::weights, turned.data())) {
+      unpack(static_cast<const float*>(turned.data()), 1);
+      return true;
+    }
+  }
+  if (p.type != DType::bf16) return false;
+  const Scratch rounded(stream, sizeof(bf16) * count);
+  if (!planned("conv_backward_weights rounded", Pass::weights_rounded, rounded.data())) return false;
+  unpack(static_cast<const bf16*>(rounded.data()), p.gain);
+  return true;
+}
+
+void conv_bias_act(const Stream& stream, const ConvProblem& p, const ConvEpilogue& e, void* small, const void* big,
+                   const void* w, WeightCache& cache, const std::function<void()>& in_two_passes) {
+  const std::string operation =
+      fmt::format("{} then{}{}{} slope {} gain {} clamp {}", describe("conv_bias_act", p, true), e.d ? " d" : "",
+                  !e.noise             ? ""
+                  : e.noise_images > 1 ? " noise of each"
+                                       : " noise",
+                  e.b ? " b" : "", e.slope, e.gain, e.clamp);
+  std::shared_ptr<void> ready;
+  const bool fused = run_planned(
+      stream, operation, p.type, [&] { return conv_bias_act_graph(p, e); },
+      [&](const ConvGraph& g) {
+        ready = packed_weights(stream, p, w, cache);
+        Operands operands{{g.big, const_cast<void*>(big)}, {g.small, small}, {g.weights, ready.get()}};
+        for (const auto& [value, data] :
+             {std::pair(g.d, e.d), std::pair(g.noise, e.noise), std::pair(g.strength, e.strength), std::pair(g.b, e.b)})
+          if (value) operands.emplace_back(value, const_cast<void*>(data));
+        return operands;
+      },
+      in_two_passes);
+  if (!fused) in_two_passes();
+}
+
+}  // namespace firn::kernels::cudnn

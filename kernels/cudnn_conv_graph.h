@@ -1,0 +1,29 @@
+// The graphs of a convolution and its adjoints, and which of cuDNN's ways to run them are acceptable. Nothing here
+// needs a GPU, so tests plan every shape for every architecture.
+#pragma once
+#include "kernels/conv.h"
+#include "kernels/cudnn_graph.h"
+
+namespace firn::kernels::cudnn {
+
+// weights_rounded: the gradient in p.type, without gain, where no engine keeps it in f32.
+enum class Pass { forward, data, weights, weights_rounded };
+
+// A plan that wants more workspace than this is not used.
+constexpr size_t kWorkspaceBound = size_t{512} << 20;
+
+struct ConvGraph {
+  Graph graph;
+  Value big, small, weights;                    // weights [O,KH,KW,I]: of p.type, their gradient f32 unless rounded
+  Value d = 0, noise = 0, strength = 0, b = 0;  // of the epilogue; 0: it has none
+};
+
+// With packed weights the gain is already in them; otherwise the graph applies it. f32 or bf16.
+ConvGraph conv_graph(const ConvProblem&, Pass, bool packed);
+// The epilogue's terms after the convolution, all in f32 inside the one kernel. Weights are packed.
+ConvGraph conv_bias_act_graph(const ConvProblem&, const ConvEpilogue&);
+
+// Deterministic; without tf32, f32 means f32.
+bool acceptable(const Config&, DType, bool tf32);
+
+}  // namespace firn::kernels::cudnn

@@ -1,0 +1,22 @@
+// Weights from the form in which parameters keep them to the one that cuDNN wants, and gradients back.
+#pragma once
+#include "kernels/run.h"
+
+namespace firn::kernels {
+
+// y = gain x in another type; y [A,taps,B], x the same, or [B,taps,A] when transposed.
+template <class To, class From>
+struct RepackWeights {
+  static constexpr const char* name = "repack_weights";
+  To* y;
+  const From* x;
+  int64_t A, B;
+  int taps;
+  bool transposed;
+  float gain;
+  FIRN_DEVICE int64_t blocks() const { return A * taps; }
+  template <class Team>
+  FIRN_DEVICE void operator()(Team t) const;
+};
+
+}  // namespace firn::kernels

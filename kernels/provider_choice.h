@@ -1,0 +1,53 @@
+// Choosing among ways to run one operation: measured at first use, remembered in memory and in a file that processes
+// share. The file is a cache: a broken, foreign or unwritable one is as good as none.
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace firn::kernels {
+
+struct Choice {
+  std::string name;
+  double microseconds = 0;
+};
+
+class ChoiceCache {
+ public:
+  explicit ChoiceCache(std::filesystem::path file) : file_(std::move(file)) {}  // an empty path: memory only
+  std::optional<Choice> find(const std::string& key);
+  void remember(const std::string& key, const Choice&);  // here, and in the file beside what others wrote meanwhile
+
+ private:
+  std::mutex mutex_;
+  std::filesystem::path file_;
+  bool loaded_ = false;
+  std::map<std::string, Choice> choices_;
+};
+
+// The cache of this user: $XDG_CACHE_HOME/firn/providers.json, or the same under ~/.cache.
+ChoiceCache& choice_cache();
+
+struct Candidate {
+  std::string name;
+  std::function<bool()> prepare;  // makes what running needs; false: it cannot run here
+  std::function<void()> run;      // enqueues the operation; running it again changes nothing
+};
+
+// Microseconds of one run. An empty timer: nothing may be measured now (a stream is being captured).
+using Timer = std::function<double(const std::function<void()>&)>;
+
+struct Chosen {
+  size_t index;
+  bool settled;  // false: a later call that may measure should choose again
+};
+
+// The remembered candidate, else the fastest, else the first that can be prepared; nullopt when none can, the last
+// DeviceError when all that can fail as they run. With numerics().deterministic, the first at once.
+std::optional<Chosen> choose(ChoiceCache&, const std::string& key, std::span<const Candidate>, const Timer&);
+
+}  // namespace firn::kernels

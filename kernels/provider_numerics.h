@@ -1,0 +1,25 @@
+// What libraries may do with our numbers. Read at each call, so a tool sets it once, before the first op.
+#pragma once
+
+namespace firn::kernels {
+
+#ifdef FIRN_CUDA
+constexpr bool kCudaBuild = true;
+#else
+constexpr bool kCudaBuild = false;
+#endif
+
+struct Numerics {
+  bool libraries = true;       // cuDNN and cuBLASLt on CUDA; false: the reference kernels for everything
+  bool tf32 = false;           // f32 products may round their operands to 10 bits, on tensor cores
+  bool deterministic = false;  // take each library's first proposal: what runs depends on no timing and no cache file
+};
+
+// Every algorithm that is ever chosen repeats its results bit by bit; only the choice itself may differ between
+// machines and runs.
+inline Numerics& numerics() {
+  static Numerics n;
+  return n;
+}
+
+}  // namespace firn::kernels

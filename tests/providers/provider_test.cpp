@@ -1,0 +1,200 @@
+// The CUDA providers from end to end without a GPU: our kernels run on the PTX interpreter, libraries are stood in for.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+#include "engine/ops.h"
+#include "kernels/error.h"
+#include "kernels/provider_numerics.h"
+#include "tests/op_check.h"
+#include "tests/providers/stand_in.h"
+
+namespace firn::providers {
+namespace {
+
+using tests::OpCase;
+
+// A cache of this process's own.
+class OwnCache : public testing::Environment {
+  std::filesystem::path folder_ = std::filesystem::temp_directory_path() / fmt::format("firn-providers-{}", ::getpid());
+  void SetUp() override { ::setenv("XDG_CACHE_HOME", folder_.c_str(), 1); }
+  void TearDown() override {
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "firn" / "providers.json")) << "nothing that was measured is kept";
+    std::filesystem::remove_all(folder_);
+  }
+};
+const auto* const own_cache = testing::AddGlobalTestEnvironment(new OwnCache);
+
+struct Providers : testing::Test {
+  void SetUp() override { reset(); }
+  void TearDown() override { reset(); }
+  static void reset() {
+    stand_in() = {};
+    kernels::numerics() = {};
+  }
+  static bool only_used(const std::vector<int64_t>& used, int64_t engine) {
+    return !used.empty() && std::ranges::all_of(used, [&](int64_t e) { return e == engine; });
+  }
+};
+
+Tensor filled(Shape shape, DType type, double value = 0.5) {
+  return Tensor::full(std::move(shape), value, type, Device::cuda());
+}
+
+// A convolution of a shape that no other test has: `side` is part of what the choice is remembered by.
+Tensor convolved(int64_t side, const Tensor& w, DType type) {
+  return conv2d(filled({1, side, side, w.dim(3)}, type), w, {.pad = 1});
+}
+
+TEST_F(Providers, EveryOpThatUsesThemMatchesTheCpu) {
+  int compared = 0;
+  for (const OpCase& c : tests::small_op_cases()) {
+    const auto has = [&](const char* part) { return c.name.find(part) != c.name.npos; };
+    if (!has("conv") && !has("matmul") && !has("fully_connected")) continue;
+    for (const DType t : {DType::f32, DType::bf16}) {
+      if (t == DType::bf16 && c.activations.empty()) continue;
+      const size_t before = stand_in().executed.size() + stand_in().products.size();
+      const double tolerance = std::max(t == DType::f32 ? 1e-5 : 3e-2, 4 * precision_error(c, t, Device::cpu(), true));
+      EXPECT_LT(precision_error(c, t, Device::cuda(), true), tolerance) << c.name << ' ' << name_of(t);
+      compared += stand_in().executed.size() + stand_in().products.size() > before;
+    }
+  }
+  EXPECT_GT(compared, 20);
+  EXPECT_FALSE(stand_in().executed.empty());
+  EXPECT_FALSE(stand_in().products.empty());
+}
+
+TEST_F(Providers, OnlyAcceptableEnginesRun) {
+  const Tensor w = filled({8, 3, 3, 8}, DType::f32);
+  convolved(5, w, DType::bf16);
+  EXPECT_TRUE(std::ranges::find(stand_in().planned, changes_results) == stand_in().planned.end());
+  for (const int64_t e : stand_in().executed) EXPECT_TRUE(e == tensor_cores || e == exact) << e;
+}
+
+TEST_F(Providers, F32KeepsOffTensorCoresUnlessAllowed) {
+  const Tensor w = filled({8, 3, 3, 8}, DType::f32);
+  convolved(6, w, DType::f32);
+  EXPECT_TRUE(only_used(stand_in().executed, exact));
+  stand_in() = {};
+  kernels::numerics() = {.tf32 = true, .deterministic = true};
+  convolved(6, w, DType::f32);
+  EXPECT_TRUE(only_used(stand_in().executed, tensor_cores));
+}
+
+TEST_F(Providers, AShapeIsMeasuredOnce) {
+  const Tensor w = filled({8, 3, 3, 8}, DType::f32);
+  convolved(7, w, DType::bf16);
+  const int waits = stand_in().waits;
+  const size_t planned = stand_in().planned.size(), executed = stand_in().executed.size();
+  EXPECT_GT(waits, 0);
+  convolved(7, w, DType::bf16);
+  EXPECT_EQ(stand_in().waits, waits);
+  EXPECT_EQ(stand_in().planned.size(), planned);
+  EXPECT_EQ(stand_in().executed.size(), executed + 1);
+  EXPECT_EQ(stand_in().executed.back(), exact) << "the stopwatch made the last one the fastest";
+}
+
+TEST_F(Providers, DeterministicTakesTheFirstWithoutMeasuring) {
+  kernels::numerics().deterministic = true;
+  convolved(8, filled({8, 3, 3, 8}, DType::f32), DType::bf16);
+  EXPECT_EQ(stand_in().waits, 0);
+  EXPECT_TRUE(only_used(stand_in().executed, tensor_cores));
+}
+
+TEST_F(Providers, WhileCapturingNothingWaitsAndLaterItIsMeasured) {
+  const Tensor w = filled({8, 3, 3, 8}, DType::f32);
+  stand_in().capturing = true;
+  convolved(9, w, DType::bf16);
+  EXPECT_EQ(stand_in().waits, 0);
+  EXPECT_TRUE(only_used(stand_in().executed, tensor_cores));
+  stand_in().capturing = false;
+  convolved(9, w, DType::bf16);
+  EXPECT_GT(stand_in().waits, 0);
+  const int waits = stand_in().waits;
+  stand_in().capturing = true;
+  convolved(9, w, DType::bf16);
+  EXPECT_EQ(stand_in().waits, waits);
+  EXPECT_EQ(stand_in().executed.back(), exact) << "what was measured holds in a capture";
+}
+
+TEST_F(Providers, WeightsArePackedOnceUntilTheyChangeAndAtEachCallOfACapture) {
+  Tensor w = filled({8, 3, 3, 8}, DType::f32);
+  const auto packs = [&] {
+    const LaunchCounter counter;
+    const std::vector<float> y = convolved(10, w, DType::bf16).to_floats();
+    EXPECT_EQ(y.at(0), 4 * 8 * 0.5f * w.to_floats().at(0));
+    return counter["repack_weights"];
+  };
+  EXPECT_EQ(packs(), 1);
+  EXPECT_EQ(packs(), 0);
+  w.copy_from(filled({8, 3, 3, 8}, DType::f32, 0.25));
+  EXPECT_EQ(packs(), 1);
+  stand_in().capturing = true;
+  EXPECT_EQ(packs(), 1);
+  EXPECT_EQ(packs(), 1);
+}
+
+TEST_F(Providers, RehearsalsAreNotCountedAsLaunches) {
+  const LaunchCounter counter;
+  convolved(11, filled({8, 3, 3, 8}, DType::f32), DType::bf16);
+  EXPECT_EQ(counter["conv_forward"], 1);
+}
+
+TEST_F(Providers, OddChannelsRoundTheirWeightGradientOnce) {
+  const Tensor x = filled({1, 4, 4, 9}, DType::bf16), gy = filled({1, 4, 4, 8}, DType::bf16);
+  const LaunchCounter counter;
+  const std::vector<float> gw = conv2d_weight_grad(x, gy, {8, 3, 3, 9}, {.pad = 1, .gain = 2}).to_floats();
+  EXPECT_EQ(gw.at(0), 2 * 9 * 0.25f);
+  EXPECT_EQ(gw.at(4 * 9), 2 * 16 * 0.25f);
+  EXPECT_EQ(counter["repack_weights"], 1);
+  EXPECT_EQ(counter["conv_backward_weights_reference"], 0);
+}
+
+TEST_F(Providers, AnEpilogueRunsFusedOrInTwoPassesByTheStopwatch) {
+  const auto launches = [&](int64_t side) {
+    const kernels::ConvProblem p{.N = 1,
+                                 .H = side,
+                                 .W = side,
+                                 .I = 8,
+                                 .OH = side,
+                                 .OW = side,
+                                 .O = 8,
+                                 .KH = 1,
+                                 .KW = 1,
+                                 .stride = 1,
+                                 .pad_y = 0,
+                                 .pad_x = 0,
+                                 .type = DType::bf16};
+    const Tensor x = filled({1, side, side, 8}, DType::bf16), w = filled({8, 1, 1, 8}, DType::f32);
+    const Tensor b = filled({8}, DType::f32, -4);
+    Tensor y = x.like();
+    const LaunchCounter counter;
+    kernels::conv_bias_act(x.stream(), p, {.b = b.data(), .slope = 0.5, .gain = 3}, y.mutable_data(), x.data(),
+                           w.data(), w.weight_cache());
+    EXPECT_EQ(y.to_floats().at(5), 0.5f * 3 * (8 * 0.25f - 4));
+    return counter["bias_act"];
+  };
+  EXPECT_EQ(launches(3), 1) << "the last candidate is the fastest, and that is two passes";
+  kernels::numerics().deterministic = true;
+  EXPECT_EQ(launches(4), 0);
+  kernels::numerics().deterministic = false;
+  stand_in().fused = false;
+  EXPECT_EQ(launches(5), 1);
+  stand_in().fused = true;
+  stand_in().capturing = true;
+  EXPECT_EQ(launches(6), 1) << "nothing is compiled in a capture";
+}
+
+TEST_F(Providers, WithoutLibrariesTheReferenceKernelsRun) {
+  kernels::numerics().libraries = false;
+  const LaunchCounter counter;
+  convolved(12, filled({8, 3, 3, 8}, DType::f32), DType::bf16);
+  EXPECT_EQ(counter["conv_forward_reference"], 1);
+  EXPECT_TRUE(stand_in().executed.empty());
+}
+
+}  // namespace
+}  // namespace firn::providers

@@ -1,0 +1,47 @@
+// Stands in for cuDNN's backend, for cuBLASLt's heuristics and products, and for what tests/ptx/runtime.cpp lacks of
+// libcudart: graphs and products are carried out in double on the host's memory, by their descriptors' own words.
+#pragma once
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/cuda_check.h"
+#include "kernels/types.h"
+
+namespace firn::providers {
+
+// The engines that the stand-in for cuDNN proposes, in this order. Each breaks one of the provider's rules but the last
+// two.
+enum Engine : int64_t {
+  changes_results = 10,
+  too_much_workspace = 11,
+  fails_to_plan = 12,
+  tensor_cores = 13,
+  exact = 14
+};
+
+struct StandIn {
+  std::vector<int64_t> planned, executed;  // engines
+  std::vector<int> products;               // which of cuBLASLt's two proposals ran
+  bool capturing = false;                  // what the stream says
+  int waits = 0;                           // for events
+  bool fused = true;                       // whether graphs of more than one operation have engines
+};
+StandIn& stand_in();
+
+// Device memory through copies, which the interpreter's checker sees.
+template <class T>
+std::vector<double> from_device(const void* from, size_t count) {
+  std::vector<T> values(count);
+  check(cudaMemcpyAsync(values.data(), from, count * sizeof(T), cudaMemcpyDeviceToHost, nullptr));
+  return {values.begin(), values.end()};
+}
+template <class T>
+void to_device(void* to, const std::vector<double>& from) {
+  std::vector<T> values;
+  for (const double v : from) values.push_back(T(static_cast<float>(v)));
+  check(cudaMemcpyAsync(to, values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice, nullptr));
+}
+
+}  // namespace firn::providers
