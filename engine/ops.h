@@ -93,6 +93,9 @@ inline BiasAct lrelu(double gain = 1.4142135623730951, double clamp = -1) {
 }
 inline BiasAct linear(double gain = 1, double clamp = -1) { return {.slope = 1, .gain = gain, .clamp = clamp}; }
 Tensor bias_act(const Tensor& x, const Tensor& b /* [C] or undefined */, BiasAct p);
+// A styled layer: bias_act(conv2d(scale_channels(x, s), w), b), s or b undefined for none, in fewer passes where the
+// device has them.
+Tensor styled_conv2d(const Tensor& x, const Tensor& s, const Tensor& w, const Tensor& b, Conv2d conv, BiasAct act);
 Tensor bias_act_grad(const Tensor& gy, const Tensor& y, double slope, double gain, double clamp);
 
 // --- layout (ops/layout.cpp)

@@ -6,7 +6,7 @@
 #include <deque>
 
 #include "kernels/cudnn_conv_graph.h"
-#include "kernels/cudnn_weights.h"
+#include "kernels/packed_weights.h"
 #include "kernels/provider_cuda.h"
 #include "kernels/provider_numerics.h"
 
@@ -103,27 +103,6 @@ bool run_planned(const Stream& stream, const std::string& operation, DType type,
 }
 
 bool needs_packing(const ConvProblem& p) { return p.swapped || p.type != DType::f32; }
-
-// [O,KH,KW,I] in p.type with the gain in them.
-std::shared_ptr<void> packed_weights(const Stream& stream, const ConvProblem& p, const void* w, WeightCache& cache) {
-  const auto pack = [&] {
-    const size_t bytes = size_of(p.type) * static_cast<size_t>(p.O * p.KH * p.KW * p.I);
-    std::shared_ptr<void> packed(allocate(stream, bytes), [stream, bytes](void* d) { release(stream, d, bytes); });
-    const auto run_repack = [&]<class T>(T* to) {
-      run(stream, RepackWeights<T, float>{to, static_cast<const float*>(w), p.O, p.I, p.KH * p.KW, p.swapped,
-                                          static_cast<float>(p.gain)});
-    };
-    if (p.type == DType::bf16)
-      run_repack(static_cast<bf16*>(packed.get()));
-    else
-      run_repack(static_cast<float*>(packed.get()));
-    return packed;
-  };
-  if (is_capturing(stream)) return pack();
-  std::shared_ptr<void>& entry = cache.entries[fmt::format("cudnn {} {} {}", name_of(p.type), p.swapped, p.gain)];
-  if (!entry) entry = pack();
-  return entry;
-}
 
 std::shared_ptr<void> weights(const Stream& stream, const ConvProblem& p, const void* w, WeightCache& cache) {
   if (needs_packing(p)) return packed_weights(stream, p, w, cache);

@@ -15,8 +15,13 @@ constexpr int kMappingLayers = 8;
 
 double equalised(const Parameter& w) { return 1 / std::sqrt(static_cast<double>(w.count() / w.value().dim(0))); }
 
-Tensor activated(const Tensor& x, const Parameter& bias, double clamp, double gain = 1) {
-  return bias_act(x, bias(), lrelu(std::numbers::sqrt2 * gain, clamp < 0 ? -1 : clamp * gain));
+BiasAct activation(double clamp, double gain = 1) {
+  return lrelu(std::numbers::sqrt2 * gain, clamp < 0 ? -1 : clamp * gain);
+}
+
+Tensor conv_layer(const Tensor& x, const Parameter& w, const Parameter& b, Conv2d conv, BiasAct act) {
+  conv.gain = equalised(w);
+  return styled_conv2d(x, {}, w(), b(), conv, act);
 }
 
 // As a matrix product: an image has too few channels for a convolution to be worth its set-up.
@@ -24,7 +29,7 @@ Tensor from_rgb(const Tensor& image, const Parameter& w, const Parameter& b, DTy
   const int64_t in = image.dim(3), out = w().dim(0);
   const Tensor y = matmul(as_type(reshape(image, {image.count() / in, in}), type),
                           as_type(reshape(w(), {out, in}), type), {.trans_b = true, .alpha = equalised(w)});
-  return activated(reshape(y, {image.dim(0), image.dim(1), image.dim(2), out}), b, clamp);
+  return bias_act(reshape(y, {image.dim(0), image.dim(1), image.dim(2), out}), b(), activation(clamp));
 }
 
 Tensor run_block(const DiscriminatorBlock& b, Tensor x, bool residual, double clamp) {
@@ -36,12 +41,11 @@ Tensor run_block(const DiscriminatorBlock& b, Tensor x, bool residual, double cl
   }
   {
     const Range range("D.b{}.conv0", b.size);
-    x = activated(conv2d(x, b.conv0_weight(), {.pad = 1, .gain = equalised(b.conv0_weight)}), b.conv0_bias, clamp);
+    x = conv_layer(x, b.conv0_weight, b.conv0_bias, {.pad = 1}, activation(clamp));
   }
   const Range range("D.b{}.conv1", b.size);
   x = upfirdn2d(x, {.pad_x0 = 2, .pad_x1 = 2, .pad_y0 = 2, .pad_y1 = 2});
-  x = activated(conv2d(x, b.conv1_weight(), {.stride = 2, .gain = equalised(b.conv1_weight)}), b.conv1_bias, clamp,
-                gain);
+  x = conv_layer(x, b.conv1_weight, b.conv1_bias, {.stride = 2}, activation(clamp, gain));
   return residual ? x + skip : x;
 }
 
@@ -121,7 +125,7 @@ Tensor StyleGan2Discriminator::operator()(const Tensor& images, const Tensor& la
   {
     const Range range("D.b4.conv");
     x = minibatch_stddev(x, o.mbstd_group, o.mbstd_channels, segments);
-    x = activated(conv2d(x, conv_weight_(), {.pad = 1, .gain = equalised(conv_weight_)}), conv_bias_, o.conv_clamp);
+    x = conv_layer(x, conv_weight_, conv_bias_, {.pad = 1}, activation(o.conv_clamp));
   }
   const Range range("D.b4.fc");
   x = reshape(permute(x, {0, 3, 1, 2}), {x.dim(0), -1});  // files hold fc's weights for channels first

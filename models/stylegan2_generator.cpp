@@ -36,17 +36,18 @@ struct Synthesis {
 
   Tensor conv(const StyledConv& layer, const Tensor& x, const Tensor& w, double gain) const {
     const Tensor s = fully_connected(w, layer.affine_weight, layer.affine_bias);
-    Tensor y = scale_channels(x, s);
-    y = layer.up ? conv2d(y, layer.weight(), {.stride = 2, .transposed = true}) : conv2d(y, layer.weight(), {.pad = 1});
-    if (layer.up) y = upfirdn2d(y, {.pad_x0 = 1, .pad_x1 = 1, .pad_y0 = 1, .pad_y1 = 1, .gain = 4});
+    const int64_t n = x.dim(0), h = x.dim(1) * (layer.up ? 2 : 1), width = x.dim(2) * (layer.up ? 2 : 1);
     BiasAct p = lrelu(std::numbers::sqrt2 * gain, options.conv_clamp < 0 ? -1 : options.conv_clamp * gain);
     p.d = demodulation(layer.weight(), s);
     if (noise != NoiseMode::none) {
-      const Shape one = {1, y.dim(1), y.dim(2)}, each = {y.dim(0), y.dim(1), y.dim(2)};
-      p.noise = noise == NoiseMode::constant ? layer.noise_const().view(one) : randn(each, *rng, s.type(), s.device());
+      p.noise = noise == NoiseMode::constant ? layer.noise_const().view({1, h, width})
+                                             : randn({n, h, width}, *rng, s.type(), s.device());
       p.strength = layer.noise_strength();
     }
-    return bias_act(y, layer.bias(), p);
+    if (!layer.up) return styled_conv2d(x, s, layer.weight(), layer.bias(), {.pad = 1}, p);
+    const Tensor y = conv2d(scale_channels(x, s), layer.weight(), {.stride = 2, .transposed = true});
+    const Fir blur{.pad_x0 = 1, .pad_x1 = 1, .pad_y0 = 1, .pad_y1 = 1, .gain = 4};
+    return bias_act(upfirdn2d(y, blur), layer.bias(), p);
   }
 
   // Without demodulation there is no fused form to keep apart: the styles go into one small matrix a sample.

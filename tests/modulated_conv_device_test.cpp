@@ -1,4 +1,5 @@
 // The modulated convolution on a GPU against double on the host. tests/ptx runs the same tests on its interpreter.
+#ifdef FIRN_CUDA
 #include <gtest/gtest.h>
 
 #include <random>
@@ -78,3 +79,4 @@ TEST(ModulatedConv, RunsOnAGpuOnly) {
 
 }  // namespace
 }  // namespace firn::tests
+#endif

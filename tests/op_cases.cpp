@@ -23,6 +23,13 @@ OpCase fir(const char* name, Shape x, Shape bench_x, Fir p) {
 // demodulation of about 1) are scaled down so that they never carry an input across.
 Tensor small(const Tensor& t) { return t * 0.01; }
 
+// A bias that keeps what a convolution gives on one side of zero in even channels, on the other in odd ones.
+Tensor alternating(const Tensor& b, double size) {
+  std::vector<double> values(static_cast<size_t>(b.count()));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = i % 2 ? -size : size;
+  return Tensor::from(values, b.shape(), b.type(), b.device());
+}
+
 std::vector<OpCase> make_cases() {
   const Shape image{8, 32, 32, 512};
   std::vector<OpCase> c{
@@ -167,6 +174,29 @@ std::vector<OpCase> make_cases() {
        },
        off_zero,
        "awww"},
+      {"styled_conv2d",
+       {{2, 4, 3, 32}, {2, 32}, {8, 3, 3, 32}, {8}, {2, 8}, {}},
+       {image, {8, 512}, {512, 3, 3, 512}, {512}, {8, 512}, {}},
+       [](const In& in) {
+         BiasAct p = lrelu(1.5, 3.5);
+         p.d = small(in[4]) + 1.0;
+         p.strength = small(in[5]);
+         p.noise = Tensor::full({1, in[0].dim(1), in[0].dim(2)}, 0.5, p.d.type(), in[0].device());
+         return styled_conv2d(in[0], small(in[1]) + 1.0, small(in[2]), small(in[3]) + alternating(in[3], 2), {.pad = 1},
+                              p);
+       },
+       {},
+       "awwwww",
+       2.0 * 8 * 1024 * 9 * 512 * 512},
+      {"conv2d_lrelu",
+       {{1, 5, 4, 32}, {16, 3, 3, 32}, {16}},
+       {image, {512, 3, 3, 512}, {512}},
+       [](const In& in) {
+         return styled_conv2d(in[0], {}, small(in[1]), small(in[2]) + alternating(in[2], 2), {.pad = 1}, lrelu());
+       },
+       {},
+       "aww",
+       2.0 * 8 * 1024 * 9 * 512 * 512},
       {"reshape",
        {{2, 6}},
        {image},

@@ -5,9 +5,9 @@
 #include <cmath>
 
 #include "engine/adam.h"
-#include "kernels/cudnn_weights.h"
 #include "kernels/error.h"
 #include "kernels/memory.h"
+#include "kernels/packed_weights.h"
 #include "tests/op_check.h"
 
 namespace firn::tests {

@@ -64,11 +64,13 @@ TEST_P(Upfirdn2dVectorsTest, MatchesGeneralKernelOnCpu) {
   EXPECT_LE(difference<bf16>(Device::cpu()), 1);
 }
 
+#ifdef FIRN_CUDA
 TEST_P(Upfirdn2dVectorsTest, MatchesGeneralKernelOnGpu) {
   if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
   EXPECT_LE(difference<float>(Device::cuda()), 1);
   EXPECT_LE(difference<bf16>(Device::cuda()), 1);
 }
+#endif
 
 // Odd and even paddings, crops, more rows than one strip and more columns than one block.
 INSTANTIATE_TEST_SUITE_P(Cases, Upfirdn2dVectorsTest,
@@ -78,6 +80,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, Upfirdn2dVectorsTest,
                                          Problem{1, 2, 1, 2, 6, 7, 16}, Problem{1, 2, 2, 1, 19, 5, 8},
                                          Problem{1, 2, -2, 1, 9, 12, 8}, Problem{1, 1, 2, 1, 2, 20, 128}));
 
+#ifdef FIRN_CUDA
 TEST(Upfirdn2d, ChannelsInVectorsTakeTheFastKernelOnAGpu) {
   if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
   for (const int64_t C : {8, 12}) {
@@ -87,6 +90,7 @@ TEST(Upfirdn2d, ChannelsInVectorsTakeTheFastKernelOnAGpu) {
     EXPECT_EQ(launches["upfirdn2d"], C != 8);
   }
 }
+#endif
 
 }  // namespace
 }  // namespace firn

@@ -1,6 +1,7 @@
 // scale_channels and dot_pixels define each other's gradients.
 #include "engine/ops.h"
 #include "engine/ops/parts.h"
+#include "engine/ops/recorded.h"
 #include "kernels/error.h"
 #include "kernels/reduce.h"
 
@@ -13,20 +14,29 @@ struct Sizes {
 Sizes sizes(const Tensor& x) { return {x.dim(0), x.count() / std::max<int64_t>(1, x.dim(0) * x.dim(-1)), x.dim(-1)}; }
 }  // namespace
 
-Tensor scale_channels(const Tensor& x, const Tensor& s) {
+void ops::check_scale_channels(const Tensor& x, const Tensor& s) {
   const auto [N, P, C] = sizes(x);
   if (s.shape() != Shape{N, C} || s.type() != acc_type(x.type()))
     throw ShapeError(fmt::format("scale_channels: x {} {} needs s [{},{}] {}, got {} {}", to_string(x.shape()),
                                  name_of(x.type()), N, C, name_of(acc_type(x.type())), to_string(s.shape()),
                                  name_of(s.type())));
+}
+
+Tensor ops::record_scale_channels(const Tensor& y, const Tensor& x, const Tensor& s) {
+  return record("scale_channels", y,
+                {{x, [s](const Tensor& gy, const Tensor&) { return scale_channels(gy, s); }},
+                 {s, [x](const Tensor& gy, const Tensor&) { return dot_pixels(gy, x); }}});
+}
+
+Tensor scale_channels(const Tensor& x, const Tensor& s) {
+  ops::check_scale_channels(x, s);
+  const auto [N, P, C] = sizes(x);
   Tensor y = x.like();
   dispatch(x.type(), [&](auto tag) {
     using T = decltype(tag);
     run(x.stream(), kernels::ScaleChannels<T>{y.mutable_as<T>(), x.as<T>(), s.as<acc_t<T>>(), N, P, C});
   });
-  return record("scale_channels", y,
-                {{x, [s](const Tensor& gy, const Tensor&) { return scale_channels(gy, s); }},
-                 {s, [x](const Tensor& gy, const Tensor&) { return dot_pixels(gy, x); }}});
+  return ops::record_scale_channels(y, x, s);
 }
 
 Tensor dot_pixels(const Tensor& a, const Tensor& b) {

@@ -1,15 +1,14 @@
 // conv2d, conv2d_input_grad and conv2d_weight_grad define each other's gradients.
 #include "engine/ops.h"
+#include "engine/ops/recorded.h"
 #include "kernels/conv.h"
 #include "kernels/error.h"
 
 namespace firn {
 
-namespace {
-
 // The problem of a correlation from `big` to `small` with weights w. A transposed convolution is the adjoint of the one
 // from its output to its input, whose weights it stores with the channel axes swapped.
-kernels::ConvProblem problem(const Shape& x, const Shape& y, const Shape& w, const Conv2d& p, DType type) {
+kernels::ConvProblem ops::conv2d_problem(const Shape& x, const Shape& y, const Shape& w, const Conv2d& p, DType type) {
   const Shape& big = p.transposed ? y : x;
   const Shape& small = p.transposed ? x : y;
   const int K = static_cast<int>(w[1]);
@@ -29,6 +28,8 @@ kernels::ConvProblem problem(const Shape& x, const Shape& y, const Shape& w, con
           .gain = p.gain,
           .type = type};
 }
+
+namespace {
 
 Shape output_shape(const Shape& x, const Shape& w, const Conv2d& p) {
   if (x.size() != 4 || w.size() != 4 || w[1] != w[2] || x[3] != w[3])
@@ -51,17 +52,28 @@ void check_weight_type(const Tensor& x, const Tensor& w) {
 
 }  // namespace
 
-Tensor conv2d(const Tensor& x, const Tensor& w, Conv2d p) {
+Shape ops::conv2d_shape(const Tensor& x, const Tensor& w, const Conv2d& p) {
   check_weight_type(x, w);
-  Tensor y = x.like(output_shape(x.shape(), w.shape(), p));
-  const auto q = problem(x.shape(), y.shape(), w.shape(), p, x.type());
-  (p.transposed ? kernels::conv_backward_data : kernels::conv_forward)(x.stream(), q, y.mutable_data(), x.data(),
-                                                                       w.data(), w.weight_cache());
+  return output_shape(x.shape(), w.shape(), p);
+}
+
+Tensor ops::record_conv2d(const Tensor& y, const Tensor& x, const Tensor& w, const Conv2d& p,
+                          const std::function<Tensor()>& make_x) {
+  const Tensor kept = make_x ? Tensor{} : x;
   return record(
       "conv2d", y,
       {{x, [w, p, shape = x.shape()](const Tensor& gy, const Tensor&) { return conv2d_input_grad(gy, w, shape, p); }},
-       {w,
-        [x, p, shape = w.shape()](const Tensor& gy, const Tensor&) { return conv2d_weight_grad(x, gy, shape, p); }}});
+       {w, [kept, make_x, p, shape = w.shape()](const Tensor& gy, const Tensor&) {
+          return conv2d_weight_grad(make_x ? make_x() : kept, gy, shape, p);
+        }}});
+}
+
+Tensor conv2d(const Tensor& x, const Tensor& w, Conv2d p) {
+  Tensor y = x.like(ops::conv2d_shape(x, w, p));
+  const auto q = ops::conv2d_problem(x.shape(), y.shape(), w.shape(), p, x.type());
+  (p.transposed ? kernels::conv_backward_data : kernels::conv_forward)(x.stream(), q, y.mutable_data(), x.data(),
+                                                                       w.data(), w.weight_cache());
+  return ops::record_conv2d(y, x, w, p, {});
 }
 
 Tensor conv2d_input_grad(const Tensor& gy, const Tensor& w, const Shape& x_shape, Conv2d p) {
@@ -70,7 +82,7 @@ Tensor conv2d_input_grad(const Tensor& gy, const Tensor& w, const Shape& x_shape
     throw ShapeError(fmt::format("conv2d_input_grad: gy {} does not belong to x {}, w {}", to_string(gy.shape()),
                                  to_string(x_shape), to_string(w.shape())));
   Tensor gx = gy.like(x_shape);
-  const auto q = problem(x_shape, gy.shape(), w.shape(), p, gy.type());
+  const auto q = ops::conv2d_problem(x_shape, gy.shape(), w.shape(), p, gy.type());
   (p.transposed ? kernels::conv_forward : kernels::conv_backward_data)(gy.stream(), q, gx.mutable_data(), gy.data(),
                                                                        w.data(), w.weight_cache());
   return record("conv2d_input_grad", gx,
@@ -85,7 +97,7 @@ Tensor conv2d_weight_grad(const Tensor& x, const Tensor& gy, const Shape& w_shap
     throw ShapeError(fmt::format("conv2d_weight_grad: gy {} does not belong to x {}, w {}", to_string(gy.shape()),
                                  to_string(x.shape()), to_string(w_shape)));
   Tensor gw = x.like(w_shape, acc_type(x.type()));
-  const auto q = problem(x.shape(), gy.shape(), w_shape, p, x.type());
+  const auto q = ops::conv2d_problem(x.shape(), gy.shape(), w_shape, p, x.type());
   const Tensor &big = p.transposed ? gy : x, &small = p.transposed ? x : gy;
   kernels::conv_backward_weights(x.stream(), q, gw.mutable_data(), big.data(), small.data());
   return record("conv2d_weight_grad", gw,

@@ -14,4 +14,15 @@ void check_bias_act(const Shape& x, DType type, const Tensor& b, const BiasAct& 
 Tensor record_bias_act(const Tensor& y, const Tensor& x, const Tensor& b, const BiasAct& p,
                        const std::function<Tensor()>& make_x);
 
+void check_scale_channels(const Tensor& x, const Tensor& s);  // ShapeError
+Tensor record_scale_channels(const Tensor& y, const Tensor& x, const Tensor& s);
+
+// y = conv2d(x, w, p). x may have no values where make_x gives them.
+Tensor record_conv2d(const Tensor& y, const Tensor& x, const Tensor& w, const Conv2d& p,
+                     const std::function<Tensor()>& make_x);
+
+// The shape of conv2d(x, w, p), and the problem that a provider solves for it; ShapeError where they do not fit.
+Shape conv2d_shape(const Tensor& x, const Tensor& w, const Conv2d& p);
+kernels::ConvProblem conv2d_problem(const Shape& x, const Shape& y, const Shape& w, const Conv2d& p, DType type);
+
 }  // namespace firn::ops

@@ -1,4 +1,4 @@
-#include "kernels/cudnn_weights.h"
+#include "kernels/packed_weights.h"
 
 #include "kernels/team.h"
 

@@ -1,6 +1,6 @@
-// Weights from the form in which parameters keep them to the one that cuDNN wants, and gradients back.
+// Weights from the form in which parameters keep them to the one that tensor cores want, and gradients back.
 #pragma once
-#include "kernels/run.h"
+#include "kernels/conv.h"
 
 namespace firn::kernels {
 
@@ -18,5 +18,8 @@ struct RepackWeights {
   template <class Team>
   FIRN_DEVICE void operator()(Team t) const;
 };
+
+// [O,KH,KW,I] in p.type (f32 or bf16) with the gain in them, made at the first use after the weights have changed.
+std::shared_ptr<void> packed_weights(const Stream&, const ConvProblem& p, const void* w, WeightCache&);
 
 }  // namespace firn::kernels
