@@ -182,7 +182,7 @@ std::vector<OpCase> make_cases() {
          p.d = small(in[4]) + 1.0;
          p.strength = small(in[5]);
          p.noise = Tensor::full({1, in[0].dim(1), in[0].dim(2)}, 0.5, p.d.type(), in[0].device());
-         return styled_conv2d(in[0], small(in[1]) + 1.0, small(in[2]), small(in[3]) + alternating(in[3], 2), {.pad = 1},
+         return styled_conv2d(in[0], small(in[1]) + 1.0, small(in[2]), small(in[3]) + alternating(in[3], 1), {.pad = 1},
                               p);
        },
        {},
@@ -192,7 +192,7 @@ std::vector<OpCase> make_cases() {
        {{1, 5, 4, 32}, {16, 3, 3, 32}, {16}},
        {image, {512, 3, 3, 512}, {512}},
        [](const In& in) {
-         return styled_conv2d(in[0], {}, small(in[1]), small(in[2]) + alternating(in[2], 2), {.pad = 1}, lrelu());
+         return styled_conv2d(in[0], {}, small(in[1]), small(in[2]) + alternating(in[2], 1), {.pad = 1}, lrelu());
        },
        {},
        "aww",

@@ -11,6 +11,7 @@
 #include "kernels/provider_numerics.h"
 #include "tests/op_check.h"
 #include "tests/providers/stand_in.h"
+#include "tests/ptx/runtime.h"
 
 namespace firn::providers {
 namespace {
@@ -33,6 +34,7 @@ struct Providers : testing::Test {
   void TearDown() override { reset(); }
   static void reset() {
     stand_in() = {};
+    ptx::events() = {};
     kernels::numerics() = {};
   }
   static bool only_used(const std::vector<int64_t>& used, int64_t engine) {
@@ -87,11 +89,11 @@ TEST_F(Providers, F32KeepsOffTensorCoresUnlessAllowed) {
 TEST_F(Providers, AShapeIsMeasuredOnce) {
   const Tensor w = filled({8, 3, 3, 8}, DType::f32);
   convolved(7, w, DType::bf16);
-  const int waits = stand_in().waits;
+  const int waits = ptx::events().waits;
   const size_t planned = stand_in().planned.size(), executed = stand_in().executed.size();
   EXPECT_GT(waits, 0);
   convolved(7, w, DType::bf16);
-  EXPECT_EQ(stand_in().waits, waits);
+  EXPECT_EQ(ptx::events().waits, waits);
   EXPECT_EQ(stand_in().planned.size(), planned);
   EXPECT_EQ(stand_in().executed.size(), executed + 1);
   EXPECT_EQ(stand_in().executed.back(), exact) << "the stopwatch made the last one the fastest";
@@ -100,23 +102,23 @@ TEST_F(Providers, AShapeIsMeasuredOnce) {
 TEST_F(Providers, DeterministicTakesTheFirstWithoutMeasuring) {
   kernels::numerics().deterministic = true;
   convolved(8, filled({8, 3, 3, 8}, DType::f32), DType::bf16);
-  EXPECT_EQ(stand_in().waits, 0);
+  EXPECT_EQ(ptx::events().waits, 0);
   EXPECT_TRUE(only_used(stand_in().executed, tensor_cores));
 }
 
 TEST_F(Providers, WhileCapturingNothingWaitsAndLaterItIsMeasured) {
   const Tensor w = filled({8, 3, 3, 8}, DType::f32);
-  stand_in().capturing = true;
+  ptx::events().capturing = true;
   convolved(9, w, DType::bf16);
-  EXPECT_EQ(stand_in().waits, 0);
+  EXPECT_EQ(ptx::events().waits, 0);
   EXPECT_TRUE(only_used(stand_in().executed, tensor_cores));
-  stand_in().capturing = false;
+  ptx::events().capturing = false;
   convolved(9, w, DType::bf16);
-  EXPECT_GT(stand_in().waits, 0);
-  const int waits = stand_in().waits;
-  stand_in().capturing = true;
+  EXPECT_GT(ptx::events().waits, 0);
+  const int waits = ptx::events().waits;
+  ptx::events().capturing = true;
   convolved(9, w, DType::bf16);
-  EXPECT_EQ(stand_in().waits, waits);
+  EXPECT_EQ(ptx::events().waits, waits);
   EXPECT_EQ(stand_in().executed.back(), exact) << "what was measured holds in a capture";
 }
 
@@ -183,7 +185,7 @@ TEST_F(Providers, AnEpilogueRunsFusedOrInTwoPassesByTheStopwatch) {
   stand_in().fused = false;
   EXPECT_EQ(launches(5), 1);
   stand_in().fused = true;
-  stand_in().capturing = true;
+  ptx::events().capturing = true;
   EXPECT_EQ(launches(6), 1) << "nothing is compiled in a capture";
 }
 

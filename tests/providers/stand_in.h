@@ -1,5 +1,5 @@
-// Stands in for cuDNN's backend, for cuBLASLt's heuristics and products, and for what tests/ptx/runtime.cpp lacks of
-// libcudart: graphs and products are carried out in double on the host's memory, by their descriptors' own words.
+// Stands in for cuDNN's backend and for cuBLASLt's heuristics and products: graphs and products are carried out in
+// double on the host's memory, by their descriptors' own words.
 #pragma once
 #include <cuda_runtime_api.h>
 
@@ -24,8 +24,6 @@ enum Engine : int64_t {
 struct StandIn {
   std::vector<int64_t> planned, executed;  // engines
   std::vector<int> products;               // which of cuBLASLt's two proposals ran
-  bool capturing = false;                  // what the stream says
-  int waits = 0;                           // for events
   bool fused = true;                       // whether graphs of more than one operation have engines
 };
 StandIn& stand_in();

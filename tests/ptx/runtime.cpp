@@ -34,6 +34,7 @@ using Work = std::vector<std::function<cudaError_t()>>;
 struct Runtime {
   Checker checker;
   std::unique_ptr<Work> capture;  // of the one stream
+  Events events;
   std::deque<Image> images;
   std::map<const void*, Symbol> kernels, variables;
   std::map<const void*, size_t> shared_limits;
@@ -167,6 +168,7 @@ std::vector<std::string> texts() {
 }
 const std::set<std::string>& executed() { return runtime().executed; }
 void on_launch(std::function<void(const Kernel&)> f) { runtime().on_launch = std::move(f); }
+Events& events() { return runtime().events; }
 std::vector<std::string> take_findings() { return std::exchange(runtime().findings, {}); }
 
 }  // namespace firn::ptx
@@ -236,6 +238,16 @@ cudaError_t cudaGetDeviceCount(int* count) {
   *count = 1;
   return cudaSuccess;
 }
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  *properties = {};
+  std::strcpy(properties->name, "an interpreter");
+  properties->major = 8;
+  return cudaSuccess;
+}
 cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : fail(cudaErrorInvalidDevice); }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   static int only;
@@ -273,7 +285,14 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
   return cudaGraphDestroy(reinterpret_cast<cudaGraph_t>(executable));
 }
 
+cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
+  const bool capturing = runtime().capture || runtime().events.capturing;
+  *status = capturing ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+  return cudaSuccess;
+}
+
 // Events: everything is done at once, so one only has to exist.
+cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, 0); }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = reinterpret_cast<cudaEvent_t>(new char);
   return cudaSuccess;
@@ -283,7 +302,14 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return unless_captured(); }
+cudaError_t cudaEventSynchronize(cudaEvent_t) {
+  ++runtime().events.waits;
+  return unless_captured();
+}
+cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t, cudaEvent_t) {
+  *ms = 1e3f / static_cast<float>(std::max(1, runtime().events.waits));
+  return cudaSuccess;
+}
 
 cudaError_t cudaMallocHost(void** p, size_t bytes) {
   *p = std::malloc(bytes);

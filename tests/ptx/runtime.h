@@ -22,6 +22,13 @@ std::vector<std::string> texts();
 const std::set<std::string>& executed();
 // Called before each launch; may change what will run.
 void on_launch(std::function<void(const Kernel&)> f);
+// What code sees that measures or that must not while a stream is captured: every wait for an event makes the next
+// measurement shorter, and `capturing` is what a stream says of itself even when it is not.
+struct Events {
+  bool capturing = false;
+  int waits = 0;
+};
+Events& events();
 // What the checker found since the last call. A launch with findings fails, and its error is the first of them.
 std::vector<std::string> take_findings();
 
