@@ -37,17 +37,23 @@ void DeviceTimer::start() {
   begin_ = std::chrono::steady_clock::now();
 }
 
-double DeviceTimer::stop() {
+void DeviceTimer::finish() {
+#ifdef FIRN_CUDA
+  if (stream_.is_cuda) return check(cudaEventRecord(event(events_[1]), static_cast<cudaStream_t>(stream_.cuda)));
+#endif
+  end_ = std::chrono::steady_clock::now();
+}
+
+double DeviceTimer::ms() {
 #ifdef FIRN_CUDA
   if (stream_.is_cuda) {
-    check(cudaEventRecord(event(events_[1]), static_cast<cudaStream_t>(stream_.cuda)));
     check(cudaEventSynchronize(event(events_[1])));
     float ms = 0;
     check(cudaEventElapsedTime(&ms, event(events_[0]), event(events_[1])));
     return ms;
   }
 #endif
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin_).count();
+  return std::chrono::duration<double, std::milli>(end_ - begin_).count();
 }
 
 }  // namespace firn::kernels

@@ -13,12 +13,17 @@ class DeviceTimer {
   DeviceTimer(const DeviceTimer&) = delete;
   DeviceTimer& operator=(const DeviceTimer&) = delete;
 
-  void start();   // what the stream is given from here on
-  double stop();  // waits for it; milliseconds since start()
+  void start();   // what the stream is given from here on,
+  void finish();  // up to here
+  double ms();    // took that long; waits for it
+  double stop() {
+    finish();
+    return ms();
+  }
 
  private:
   Stream stream_;
-  std::chrono::steady_clock::time_point begin_;
+  std::chrono::steady_clock::time_point begin_, end_;
   void* events_[2] = {};  // cudaEvent_t
 };
 

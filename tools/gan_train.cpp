@@ -4,6 +4,7 @@
 #include "engine/threads.h"
 #include "io/files.h"
 #include "kernels/conv_wgrad_amx.h"
+#include "kernels/provider_numerics.h"
 #include "tools/common.h"
 #include "training/run_folder.h"
 #include "training/snapshot.h"
@@ -43,7 +44,7 @@ struct Arguments {
   std::optional<uint64_t> seed;
   int64_t subset = 0;
   int channels = 0, threads = 0, workers = 2;
-  bool cond = false, mirror = false, resize = false, dry_run = false, fp32 = false, bf16 = false;
+  bool cond = false, mirror = false, resize = false, dry_run = false, fp32 = false, bf16 = false, deterministic = false;
   FreezeOptions freeze;
   PresetOverrides set;
 };
@@ -99,9 +100,12 @@ void add_options(CLI::App& app, Arguments& a) {
   machine.add("--device", a.device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str();
   machine.add("--threads", a.threads, "CPU threads [all]");
   machine.add("--workers", a.workers, "threads that decode images")->capture_default_str();
-  machine.add("--precision", a.precision, "fp32 or bf16 activations [bf16 where the CPU has AMX]");
+  machine.add("--precision", a.precision,
+              "fp32, tf32 (products on a GPU's tensor cores) or bf16 activations [bf16 on GPUs and CPUs with AMX]");
   machine.flag("--fp32", a.fp32, "--precision fp32");
   machine.flag("--bf16", a.bf16, "--precision bf16");
+  machine.flag("--deterministic", a.deterministic,
+               "repeat a run bit for bit on a GPU too: no choice depends on measured time");
   app.footer(examples);
 }
 
@@ -119,9 +123,10 @@ std::pair<int, int> parse_pair(const std::string& text, const char* option, bool
 std::optional<DType> asked_precision(const Arguments& a) {
   if (int(a.fp32) + int(a.bf16) + int(!a.precision.empty()) > 1)
     throw ConfigError("give one of --precision, --fp32, --bf16");
-  if (a.fp32 || a.precision == "fp32") return DType::f32;
+  if (a.fp32 || a.precision == "fp32" || a.precision == "tf32") return DType::f32;
   if (a.bf16 || a.precision == "bf16") return DType::bf16;
-  if (!a.precision.empty()) throw ConfigError(fmt::format("--precision {}: there are fp32 and bf16", a.precision));
+  if (!a.precision.empty())
+    throw ConfigError(fmt::format("--precision {}: there are fp32, tf32 and bf16", a.precision));
   return std::nullopt;
 }
 
@@ -176,7 +181,7 @@ TrainOptions fresh_options(Arguments& a, const Device& device) {
   if (!a.d_arch.empty()) a.set.d_architecture = architecture_from_name(a.d_arch);
   o.model.conv_clamp = a.conv_clamp.value_or(-1);
   o.model.activation_type =
-      asked_precision(a).value_or(!device.is_cuda() && kernels::has_amx() ? DType::bf16 : DType::f32);
+      asked_precision(a).value_or(device.is_cuda() || kernels::has_amx() ? DType::bf16 : DType::f32);
   apply_schedule(a, o);
   preset(o.cfg, 64);  // says at once that there is no such configuration
   return o;
@@ -264,8 +269,11 @@ std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& 
                       m.mapping_layers);
   text += fmt::format("training   {} kimg, batch {} ({} at once), lr {:g}, gamma {:.4g}, ema {:g} kimg, seed {}\n",
                       o.kimg, o.batch, o.batch_gpu, o.lr, o.loss.r1_gamma, o.ema_kimg, o.seed);
-  text += fmt::format("machine    {}, {} threads, {} activations{}\n", device.name(), threads(),
-                      name_of(m.activation_type), device.is_cuda() || !kernels::has_amx() ? "" : " (the CPU has AMX)");
+  text +=
+      fmt::format("machine    {}, {} threads, {} activations{}\n", device.name(), threads(), name_of(m.activation_type),
+                  device.is_cuda()     ? kernels::numerics().tf32 ? ", TF32 products" : ""
+                  : kernels::has_amx() ? " (the CPU has AMX)"
+                                       : "");
   for (const auto& [name, table] : {std::pair{"G", freeze_table(s.g)}, {"D", freeze_table(s.d)}})
     text += table.frozen > 0 ? fmt::format("{}:\n{}", name, to_string(table))
                              : fmt::format("{}          {} parameters, all train\n", name, table.total);
@@ -292,6 +300,9 @@ int train(const CLI::App& app, Arguments& a) {
       a.resume.empty() ? fresh_options(a, device) : resumed_options(app, a, snapshot_options(*source));
   const auto data = open_data(a, options);
   options.check();
+  // Where activations are bf16, what stays f32 needs no more than TF32 either.
+  kernels::numerics().tf32 = a.precision == "tf32" || options.model.activation_type == DType::bf16;
+  kernels::numerics().deterministic = a.deterministic;
 
   TrainState state(options, device);
   std::string preamble = overview(options, state, *data, device);

@@ -1,8 +1,8 @@
 #include "training/iteration.h"
 
 #include <algorithm>
-#include <chrono>
 
+#include "engine/range.h"
 #include "kernels/control.h"
 
 namespace firn {
@@ -69,11 +69,23 @@ Iteration::Iteration(const TrainOptions& options, TrainState& state, const Datas
 
 Iteration::Phase Iteration::make_phase(const char* name, int n, const std::shared_ptr<Arena>& arena) const {
   const StyleGan2Options& m = options_.model;
-  return {name, n, LabelFeed(n, m.c_dim, m.type, state_.device()), Tensor::zeros({m.num_ws()}, m.type, state_.device()),
-          Replay(state_.device(), arena)};
+  return {name,
+          n,
+          LabelFeed(n, m.c_dim, m.type, state_.device()),
+          Tensor::zeros({m.num_ws()}, m.type, state_.device()),
+          Replay(state_.device(), arena),
+          std::make_unique<kernels::DeviceTimer>(state_.device().stream())};
 }
 
-std::array<Iteration::Timing, 4> Iteration::timings() const {
+void Iteration::Phase::collect() {
+  if (!std::exchange(timing.pending, false)) return;
+  timing.last = timer->ms();
+  timing.total += timing.last;
+  ++timing.runs;
+}
+
+std::array<Iteration::Timing, 4> Iteration::timings() {
+  for (Phase& phase : phases_) phase.collect();
   return {phases_[0].timing, phases_[1].timing, phases_[2].timing, phases_[3].timing};
 }
 
@@ -91,7 +103,9 @@ PhaseInputs Iteration::latents(const Phase& phase, Rng& rng) const {
 }
 
 void Iteration::step(Phase& phase, Adam& adam, const std::function<PhaseResult(Rng&)>& loss) {
-  const auto start = std::chrono::steady_clock::now();
+  const Range range(phase.name);
+  phase.collect();
+  phase.timer->start();
   const StyleGan2Options& m = options_.model;
   Rng& rng = state_.rng;
   if (m.c_dim > 0) {
@@ -108,11 +122,8 @@ void Iteration::step(Phase& phase, Adam& adam, const std::function<PhaseResult(R
   });
   adam.advance();
   phase.replay.run(rng, [&](Rng& draws) { adam.apply(loss(draws).gradients); });
-
-  Timing& t = phase.timing;
-  t.last = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-  t.total += t.last;
-  ++t.runs;
+  phase.timer->finish();
+  phase.timing.pending = true;
 }
 
 void Iteration::g_main_step() {

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "engine/replay.h"
+#include "kernels/timer.h"
 #include "training/feed.h"
 #include "training/state.h"
 
@@ -25,13 +26,14 @@ class Iteration {
 
   void run();
 
-  struct Timing {  // milliseconds
+  struct Timing {  // milliseconds on the device
     const char* name;
     double last = 0, total = 0;
     int64_t runs = 0;
+    bool pending = false;
     double mean() const { return runs ? total / double(runs) : 0; }
   };
-  std::array<Timing, 4> timings() const;  // Gmain, Greg, Dmain, Dreg
+  std::array<Timing, 4> timings();  // Gmain, Greg, Dmain, Dreg; waits for the device
 
  private:
   // A phase, and what it reads that is set anew before each run.
@@ -41,7 +43,9 @@ class Iteration {
     LabelFeed labels;
     Tensor mixing;  // [num_ws]
     Replay replay;
+    std::unique_ptr<kernels::DeviceTimer> timer;  // of the run under way; read when the next one begins
     Timing timing{name};
+    void collect();
   };
 
   Phase make_phase(const char* name, int n, const std::shared_ptr<Arena>& arena) const;

@@ -23,7 +23,7 @@ ProcessMemory process_memory() {
   return memory;
 }
 
-Stats tick_stats(const TrainState& state, const Iteration& iteration, const TickClock& clock) {
+Stats tick_stats(const TrainState& state, Iteration& iteration, const TickClock& clock) {
   Stats s = state.stats.read();
   const Counters& c = state.counters;
   s["Progress/tick"].add(double(c.tick));

@@ -13,7 +13,7 @@ struct TickClock {
 };
 
 // The tick's running means with Progress/*, Timing/* and Resources/* added under stylegan2-ada-pytorch's names.
-Stats tick_stats(const TrainState& state, const Iteration& iteration, const TickClock& clock);
+Stats tick_stats(const TrainState& state, Iteration& iteration, const TickClock& clock);
 
 std::string tick_line(const Stats& stats, const TrainOptions& options);
 nlohmann::json stats_record(const Stats& stats);  // {name: {num, mean, std}, ..., timestamp}
