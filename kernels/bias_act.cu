@@ -67,13 +67,17 @@ FIRN_DEVICE void BiasActBackward<T>::operator()(Team t) const {
   const int last = end < pixels ? end : pixels;
   const int64_t image = int64_t(n) * P * C, row_of_sums = (t.block() * groups + group) * C;
   const A limit = clamp < 0 ? A(INFINITY) : A(T(clamp)), positive = gain, negative = gain * slope;
+  // Divisions are subroutines on a GPU, around which registers are saved: none in the loop. A slope of 0 passes
+  // nothing.
+  const A per_positive = 1 / positive, per_negative = negative == 0 ? A(0) : 1 / negative;
   const A amplitude = noise && !x && dots ? *strength : A(0);
   const A* const nu = noise ? noise + (noise_images > 1 ? int64_t(n) * P : 0) : nullptr;
   A of_noise = 0;
   const auto columns = [&](int64_t c, auto width) {
-    A dc[width], bc[width], sum[width] = {}, dot[width] = {}, with_noise[width] = {};
+    A dc[width], per_d[width], bc[width], sum[width] = {}, dot[width] = {}, with_noise[width] = {};
     for (int v = 0; v < width; ++v) {
       dc[v] = d ? d[n * C + c + v] : A(1);
+      per_d[v] = dots && !x ? 1 / dc[v] : A(0);
       bc[v] = b && !x && dots ? b[c + v] : A(0);
     }
     for (int i = first; i < last; i += groups) {
@@ -85,7 +89,9 @@ FIRN_DEVICE void BiasActBackward<T>::operator()(Team t) const {
         gx[at + v] = T(gt * dc[v]);
         sum[v] += gt;
         with_noise[v] += gt * noise_here;
-        if (dots) dot[v] += gt * (x ? A(x[at + v]) : (value / k - amplitude * noise_here - bc[v]) / dc[v]);
+        if (!dots) continue;
+        const A t_here = value * (value > 0 ? per_positive : per_negative);
+        dot[v] += gt * (x ? A(x[at + v]) : (t_here - amplitude * noise_here - bc[v]) * per_d[v]);
       }
     }
     for (int v = 0; v < width; ++v) {
