@@ -71,7 +71,7 @@ else
   ceiling=()
   layers=256/16384/16
   ops=('^layer/.*bf16' '^conv2d_' '^matmul_' '^upfirdn2d_' '^freeze/layer/.*bf16' '^(bias_act|synthesis_act|demodulation|minibatch|scale_|dot_|sum_|add_|mul_|permute)')
-  tests='*_cuda_*:Device*:Step/*:Replay*:*ModulatedConv*' sanitized='Ops/DeviceOpTest.*conv2d_k3_*:Ops/DeviceOpTest.*upfirdn2d_blur_cuda*:Step/*'
+  tests='*_cuda_*:Device*:Step/*:Replay*:*ModulatedConv*:*Upfirdn2d*' sanitized='Ops/DeviceOpTest.*conv2d_k3_*:Ops/DeviceOpTest.*upfirdn2d_blur_cuda*:Step/*'
 fi
 baseline=("$python" bench/pytorch_baseline.py --json --device "$device" "${torch[@]}")
 

@@ -93,6 +93,8 @@ inline BiasAct lrelu(double gain = 1.4142135623730951, double clamp = -1) {
 }
 inline BiasAct linear(double gain = 1, double clamp = -1) { return {.slope = 1, .gain = gain, .clamp = clamp}; }
 Tensor bias_act(const Tensor& x, const Tensor& b /* [C] or undefined */, BiasAct p);
+// bias_act(upfirdn2d(x, p), b, act) in one pass where the device has one.
+Tensor upfirdn2d_bias_act(const Tensor& x, Fir p, const Tensor& b, BiasAct act);
 // A styled layer: bias_act(conv2d(scale_channels(x, s), w), b), s or b undefined for none, in fewer passes where the
 // device has them.
 Tensor styled_conv2d(const Tensor& x, const Tensor& s, const Tensor& w, const Tensor& b, Conv2d conv, BiasAct act);

@@ -110,10 +110,11 @@ struct Window {
 
 }  // namespace
 
-template <class T, int up, int down>
+template <class T, int up, int down, class Then>
 template <class Team>
-FIRN_DEVICE void Upfirdn2dVectors<T, up, down>::operator()(Team t) const {
+FIRN_DEVICE void Upfirdn2dVectors<T, up, down, Then>::operator()(Team t) const {
   using A = acc_t<T>;
+  constexpr bool activated = !std::is_same_v<Then, ThenNothing>;
   constexpr int size = Window<up>::size;
   const int H = int(k.H), W = int(k.W), OH = int(k.OH), OW = int(k.OW), C = int(k.C), per_pixel = C / 8;
   const int block = int(t.block()), chunk = block % chunks(), strip = block / chunks() % strips();
@@ -140,16 +141,30 @@ FIRN_DEVICE void Upfirdn2dVectors<T, up, down>::operator()(Team t) const {
       }
       for (int v = 0; v < 8; ++v) sums[size - 1][v] = s[v];
     };
+    A d[8], b[8];
+    if constexpr (activated)
+      for (int v = 0; v < 8; ++v) {
+        d[v] = then.d ? then.d[n * C + c + v] : A(1);
+        b[v] = then.b ? then.b[c + v] : A(0);
+      }
     int next = Window<up>(first * down - k.pad_y).first;
     for (int i = 0; i < size; ++i) add_row(next++);
     for (int oy = first; oy < last; ++oy) {
       const Window<up> down_y(oy * down - k.pad_y);
       for (int i = 0; i < down; ++i)
         if (next < down_y.first + size) add_row(next++);
+      A nu = 0;
+      if constexpr (activated)
+        if (then.noise) nu = *then.strength * then.noise[((then.noise_images > 1 ? n : 0) * OH + oy) * OW + ox];
       Channels<T> y;
       for (int v = 0; v < 8; ++v) {
         A s = 0;
         for (int i = 0; i < size; ++i) s += k.f[down_y.first_tap + up * i] * sums[i][v];
+        if constexpr (activated) {
+          const A u = s * d[v] + b[v] + nu;
+          s = then.gain * (u > 0 ? u : then.slope * u);
+          if (then.clamp >= 0) s = s > then.clamp ? then.clamp : s < -then.clamp ? -then.clamp : s;  // NaN stays
+        }
         y.v[v] = T(s);
       }
       *reinterpret_cast<Channels<T>*>(out + (int64_t{oy} * OW + ox) * C + c) = y;
@@ -170,3 +185,5 @@ FIRN_KERNEL(Upfirdn2dVectors<float, 1, 2>);
 FIRN_KERNEL(Upfirdn2dVectors<bf16, 1, 1>);
 FIRN_KERNEL(Upfirdn2dVectors<bf16, 2, 1>);
 FIRN_KERNEL(Upfirdn2dVectors<bf16, 1, 2>);
+FIRN_KERNEL(Upfirdn2dVectors<float, 1, 1, ThenBiasAct<float>>);
+FIRN_KERNEL(Upfirdn2dVectors<bf16, 1, 1, ThenBiasAct<bf16>>);

@@ -22,12 +22,25 @@ struct Upfirdn2d {
   FIRN_DEVICE void operator()(Team t) const;
 };
 
+// What may follow: clamp(gain lrelu(d y + strength noise + b)), operands as in kernels/bias_act.h.
+template <class T>
+struct ThenBiasAct {
+  static constexpr const char* name = "upfirdn2d_bias_act";
+  const acc_t<T>*d, *noise, *strength, *b;
+  int64_t noise_images;
+  acc_t<T> slope, gain, clamp;
+};
+struct ThenNothing {
+  static constexpr const char* name = "upfirdn2d_vectors";
+};
+
 // The same for four taps and whole vectors of 8 channels: a thread walks down a column of pixels, and each of its rows
 // of x is summed along x once for all rows of y that it belongs to. (up, down) is (1,1), (2,1) or (1,2).
-template <class T, int up, int down>
+template <class T, int up, int down, class Then = ThenNothing>
 struct Upfirdn2dVectors {
-  static constexpr const char* name = "upfirdn2d_vectors";
+  static constexpr const char* name = Then::name;
   Upfirdn2d<T> k;
+  Then then = {};
   static constexpr int rows = 8, columns = 256;  // of a block; a column is 8 channels of a pixel
   FIRN_DEVICE int strips() const { return int((k.OH + rows - 1) / rows); }
   FIRN_DEVICE int chunks() const { return int((k.OW * (k.C / 8) + columns - 1) / columns); }

@@ -188,6 +188,19 @@ std::vector<OpCase> make_cases() {
        {},
        "awwwww",
        2.0 * 8 * 1024 * 9 * 512 * 512},
+      {"upfirdn2d_bias_act",
+       {{2, 5, 4, 8}, {8}, {2, 8}, {}},
+       {{8, 33, 33, 512}, {512}, {8, 512}, {}},
+       [](const In& in) {
+         BiasAct p = lrelu(1.5, 1.6);
+         p.d = small(in[2]) + 1.0;
+         p.strength = small(in[3]);
+         p.noise = Tensor::full({1, in[0].dim(1) - 1, in[0].dim(2) - 1}, 0.5, p.d.type(), in[0].device());
+         const Fir blur{.pad_x0 = 1, .pad_x1 = 1, .pad_y0 = 1, .pad_y1 = 1, .gain = 4};
+         return upfirdn2d_bias_act(small(in[0]), blur, small(in[1]) + alternating(in[1], 1), p);
+       },
+       {},
+       "awww"},
       {"conv2d_lrelu",
        {{1, 5, 4, 32}, {16, 3, 3, 32}, {16}},
        {image, {512, 3, 3, 512}, {512}},

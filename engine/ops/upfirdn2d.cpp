@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/ops.h"
+#include "engine/ops/recorded.h"
 #include "kernels/error.h"
 
 namespace firn {
@@ -47,9 +48,7 @@ void launch(const Stream& stream, const kernels::Upfirdn2d<T>& k) {
   run(stream, k);
 }
 
-}  // namespace
-
-Tensor upfirdn2d(const Tensor& x, Fir p) {
+Shape checked_shape(const Tensor& x, const Fir& p) {
   const size_t taps = p.taps.size();
   if (x.rank() != 4 || taps == 0 || taps > kernels::kMaxTaps)
     throw ShapeError(fmt::format("upfirdn2d: expected x [N,H,W,C] and 1..{} taps, got {} and {}", kernels::kMaxTaps,
@@ -57,29 +56,67 @@ Tensor upfirdn2d(const Tensor& x, Fir p) {
   const Size size = output_size(x.shape(), p);
   if (size.H < 1 || size.W < 1)
     throw ShapeError(fmt::format("upfirdn2d: x {} is smaller than the filter", to_string(x.shape())));
-  Tensor y = x.like({x.dim(0), size.H, size.W, x.dim(3)});
-  dispatch(x.type(), [&](auto tag) {
-    using T = decltype(tag);
-    kernels::Upfirdn2d<T> k{y.mutable_as<T>(),
-                            x.as<T>(),
-                            x.dim(0),
-                            x.dim(1),
-                            x.dim(2),
-                            x.dim(3),
-                            size.H,
-                            size.W,
-                            p.up,
-                            p.down,
-                            p.pad_x0,
-                            p.pad_y0,
-                            static_cast<int>(taps),
-                            static_cast<acc_t<T>>(p.gain),
-                            {}};
-    for (size_t i = 0; i < taps; ++i) k.f[i] = static_cast<acc_t<T>>(p.taps[taps - 1 - i]);
-    launch(x.stream(), k);
-  });
+  return {x.dim(0), size.H, size.W, x.dim(3)};
+}
+
+template <class T>
+kernels::Upfirdn2d<T> kernel(Tensor& y, const Tensor& x, const Fir& p) {
+  const size_t taps = p.taps.size();
+  kernels::Upfirdn2d<T> k{y.mutable_as<T>(),
+                          x.as<T>(),
+                          x.dim(0),
+                          x.dim(1),
+                          x.dim(2),
+                          x.dim(3),
+                          y.dim(1),
+                          y.dim(2),
+                          p.up,
+                          p.down,
+                          p.pad_x0,
+                          p.pad_y0,
+                          static_cast<int>(taps),
+                          static_cast<acc_t<T>>(p.gain),
+                          {}};
+  for (size_t i = 0; i < taps; ++i) k.f[i] = static_cast<acc_t<T>>(p.taps[taps - 1 - i]);
+  return k;
+}
+
+Tensor record_upfirdn2d(const Tensor& y, const Tensor& x, const Fir& p) {
   const Fir q = adjoint(p, x.shape(), y.shape());
   return record("upfirdn2d", y, {{x, [q](const Tensor& gy, const Tensor&) { return upfirdn2d(gy, q); }}});
+}
+
+}  // namespace
+
+Tensor upfirdn2d(const Tensor& x, Fir p) {
+  Tensor y = x.like(checked_shape(x, p));
+  dispatch(x.type(), [&](auto tag) { launch(x.stream(), kernel<decltype(tag)>(y, x, p)); });
+  return record_upfirdn2d(y, x, p);
+}
+
+Tensor upfirdn2d_bias_act(const Tensor& x, Fir p, const Tensor& b, BiasAct act) {
+  const Shape shape = checked_shape(x, p);
+  ops::check_bias_act(shape, x.type(), b, act);
+  Tensor y = x.like(shape);
+  const bool fused = dispatch(x.type(), [&](auto tag) {
+    using T = decltype(tag);
+    if constexpr (!std::is_same_v<T, double>) {
+      using A = acc_t<T>;
+      const auto k = kernel<T>(y, x, p);
+      if (!x.stream().is_cuda || p.up != 1 || p.down != 1 || !kernels::has_vectors(k)) return false;
+      const auto numbers = [](const Tensor& t) { return t.defined() ? t.as<A>() : nullptr; };
+      run(x.stream(), kernels::Upfirdn2dVectors<T, 1, 1, kernels::ThenBiasAct<T>>{
+                          k,
+                          {numbers(act.d), numbers(act.noise), numbers(act.strength), numbers(b),
+                           act.noise.defined() ? act.noise.dim(0) : 0, static_cast<A>(act.slope),
+                           static_cast<A>(act.gain), static_cast<A>(act.clamp)}});
+      return true;
+    }
+    return false;
+  });
+  if (!fused) return bias_act(upfirdn2d(x, p), b, act);
+  const Tensor z = record_upfirdn2d(Tensor::without_storage(shape, x.type(), x.device()), x, p);
+  return ops::record_bias_act(y, z, b, act, [x, p] { return upfirdn2d(x, p); });
 }
 
 Tensor upsample2d(const Tensor& x) {
