@@ -12,6 +12,7 @@
 #include "engine/threads.h"
 #include "kernels/device_info.h"
 #include "kernels/elementwise.h"
+#include "kernels/provider_numerics.h"
 #include "kernels/timer.h"
 #include "tests/op_cases.h"
 
@@ -83,6 +84,7 @@ double median_ms(benchmark::State& state, const Device& device, F&& once) {
 }
 
 void run_case(benchmark::State& state, const OpCase& c, DType type, Direction direction, const Settings& settings) {
+  kernels::set_numerics(type);
   const std::vector<Tensor> inputs = inputs_of(c, type, direction, settings.device);
   std::vector<Tensor> leaves;
   for (const Tensor& t : inputs)

@@ -16,6 +16,7 @@
 #include "engine/threads.h"
 #include "kernels/device_info.h"
 #include "kernels/memory.h"
+#include "kernels/provider_numerics.h"
 #include "kernels/timer.h"
 #include "models/freeze.h"
 #include "training/phases.h"
@@ -60,6 +61,7 @@ double time_ms(kernels::DeviceTimer& timer, const Device& device, F&& work) {
 
 nlohmann::ordered_json measure(const Options& o) {
   const Device device = Device::from_name(o.device);
+  kernels::set_numerics(o.type == "bf16" ? DType::bf16 : DType::f32);
   const StyleGan2Options model{.height = o.resolution,
                                .channel_base = o.channel_base,
                                .mapping_layers = o.mapping_layers,

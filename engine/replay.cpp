@@ -1,6 +1,7 @@
 #include "engine/replay.h"
 
 #include "kernels/control.h"
+#include "kernels/memory.h"
 
 namespace firn {
 
@@ -10,33 +11,34 @@ Replay::Replay(const Device& device, std::shared_ptr<Arena> arena)
 void Replay::run(Rng& rng, const std::function<void(Rng&)>& body) {
   kernels::set_values<uint64_t>(device_.stream(), origin_.mutable_data(), std::span(&rng.offset, 1));
   Rng counted{rng.seed, rng.offset, static_cast<const uint64_t*>(origin_.data()), rng.offset};
-  ++runs_;
-  if (!device_.is_cuda() || runs_ == 1) {
+  if (!device_.is_cuda() || runs_ == 0) {
     body(counted);
     draws_ = counted.offset - rng.offset;
-  } else if (runs_ == 2) {
-    const WeightCacheScope scope;
+  } else if (runs_ == 1) {
     const kernels::ArenaRecording recording(device_.stream());
+    const WeightCacheScope scope;
     body(counted);
     scope.drop();
     plan_ = recording.plan();
   } else {
-    if (!graph_ || block_ != arena_->block) record(counted, body);
+    if (!graph_ || block_.lock() != arena_->block) record(counted, body);
     graph_->launch();
     forget_weight_caches();  // the replay wrote what no host counter saw
   }
   rng.offset += draws_;
+  ++runs_;
 }
 
 void Replay::record(Rng& rng, const std::function<void(Rng&)>& body) {
   graph_ = nullptr;
   if (!arena_->block || arena_->block->size() < plan_.size) {
-    arena_->block = nullptr;  // before the larger one; graphs in the old one keep it until they are recorded again
+    arena_->block = nullptr;  // graphs in it are recorded again before they run
+    kernels::trim(device_.stream());
     arena_->block = std::make_shared<kernels::ArenaBlock>(device_.stream(), plan_.size);
   }
   block_ = arena_->block;
-  const WeightCacheScope scope;
-  const kernels::ArenaPlayback playback(plan_, *block_);
+  const kernels::ArenaPlayback playback(plan_, *arena_->block);
+  const WeightCacheScope scope;  // ends first: what it empties lies in the arena
   graph_ = std::make_unique<kernels::Graph>(device_.stream(), [&] {
     body(rng);
     scope.drop();

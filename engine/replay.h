@@ -36,7 +36,7 @@ class Replay {
   Tensor origin_;  // the number of the first draw, 8 bytes
   int runs_ = 0;
   kernels::ArenaPlan plan_;
-  std::shared_ptr<kernels::ArenaBlock> block_;  // where graph_ works
+  std::weak_ptr<kernels::ArenaBlock> block_;  // where graph_ works, if it is still there
   std::unique_ptr<kernels::Graph> graph_;
   uint64_t draws_ = 0;  // of one run
 };

@@ -105,6 +105,7 @@ WeightCacheScope::WeightCacheScope() {
 }
 
 WeightCacheScope::~WeightCacheScope() {
+  drop();
   cache_scope = nullptr;
   forget_weight_caches();
 }

@@ -105,7 +105,7 @@ class WeightCacheScope {
   ~WeightCacheScope();
   WeightCacheScope(const WeightCacheScope&) = delete;
   WeightCacheScope& operator=(const WeightCacheScope&) = delete;
-  void drop() const;  // empties those that were filled meanwhile
+  void drop() const;  // empties those that were filled meanwhile, as its end does
 
  private:
   friend class Tensor;

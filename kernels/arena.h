@@ -26,7 +26,7 @@ struct ArenaPlan {
 // Largest first, each at the lowest place where no other that lives at the same time is.
 ArenaPlan plan_arena(std::span<const Lifetime> lifetimes);
 
-// One block of device memory, which graphs that were recorded in it keep alive.
+// One block of device memory.
 class ArenaBlock {
  public:
   ArenaBlock(const Stream& stream, size_t size);

@@ -95,7 +95,7 @@ FIRN_DEVICE void BiasActBackward<T>::operator()(Team t) const {
       }
     }
     for (int v = 0; v < width; ++v) {
-      sums[row_of_sums + c + v] = sum[v];
+      if (sums) sums[row_of_sums + c + v] = sum[v];
       if (dots) dots[row_of_sums + c + v] = dot[v];
       of_noise += with_noise[v];
     }
@@ -104,6 +104,7 @@ FIRN_DEVICE void BiasActBackward<T>::operator()(Team t) const {
     for_vectors(t, C, columns);
   else if (group < groups)
     columns(t.rank() % channels, std::integral_constant<int, 1>{});
+  if (!noise_dots) return;
   of_noise = t.sum(of_noise);
   if (t.rank() == 0) noise_dots[t.block()] = of_noise;
 }

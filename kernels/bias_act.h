@@ -52,8 +52,9 @@ struct BiasActBackward {
   const acc_t<T>* noise;     // [noise_images,P] or null
   const acc_t<T>* strength;  // as in BiasAct, where x is null
   const acc_t<T>* b;
+  // Those that are not wanted are null.
   acc_t<T>* sums;        // [blocks,groups,C] of gt
-  acc_t<T>* dots;        // [blocks,groups,C] of gt x; null: not wanted
+  acc_t<T>* dots;        // [blocks,groups,C] of gt x
   acc_t<T>* noise_dots;  // [blocks] of gt noise
   int64_t N, P, C, noise_images;
   acc_t<T> slope, gain, clamp;

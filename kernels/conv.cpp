@@ -82,7 +82,8 @@ void conv_bias_act(const Stream& stream, const ConvProblem& p, const ConvEpilogu
     });
   };
   if constexpr (kCudaBuild)
-    if (use_cudnn(stream, p)) return cudnn::conv_bias_act(stream, p, e, small, big, w, cache, in_two_passes);
+    if (use_cudnn(stream, p) && e.clamp < 0)  // a minimum may hide a NaN, which must be seen
+      return cudnn::conv_bias_act(stream, p, e, small, big, w, cache, in_two_passes);
   in_two_passes();
 }
 

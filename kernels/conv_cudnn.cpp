@@ -123,6 +123,8 @@ bool conv_with_weights(const Stream& stream, const ConvProblem& p, Pass pass, vo
 
 }  // namespace
 
+size_t version() { return cudnnGetVersion(); }
+
 bool conv_forward(const Stream& stream, const ConvProblem& p, void* small, const void* big, const void* w,
                   WeightCache& cache) {
   return conv_with_weights(stream, p, Pass::forward, small, const_cast<void*>(big), w, cache);

@@ -6,6 +6,8 @@
 
 namespace firn::kernels::cudnn {
 
+size_t version();
+
 // As in kernels/conv.h; false, and nothing done, where cuDNN has no acceptable plan.
 bool conv_forward(const Stream&, const ConvProblem&, void* small, const void* big, const void* w, WeightCache&);
 bool conv_backward_data(const Stream&, const ConvProblem&, void* big, const void* small, const void* w, WeightCache&);

@@ -7,7 +7,9 @@
 namespace firn {
 
 inline void check(cudaError_t status, std::source_location at = std::source_location::current()) {
-  if (status != cudaSuccess) throw DeviceError(std::string("CUDA: ") + cudaGetErrorString(status), at);
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // CUDA remembers it, and the next launch that is checked would be blamed for it
+  throw DeviceError(std::string("CUDA: ") + cudaGetErrorString(status), at);
 }
 
 }  // namespace firn

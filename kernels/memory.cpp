@@ -51,15 +51,19 @@ bool same(const Stream& a, const Stream& b) { return a.is_cuda == b.is_cuda && a
 
 void* allocate_now([[maybe_unused]] const Stream& stream, size_t bytes, Pool& p) {
   const size_t size = size_class(bytes);
-  p.use.live += size;
-  p.use.peak = std::max(p.use.peak, p.use.live);
+  const auto count = [&] {
+    p.use.live += size;
+    p.use.peak = std::max(p.use.peak, p.use.live);
+  };
 #ifdef FIRN_CUDA
   if (stream.is_cuda) {
     void* block = nullptr;
     check(cudaMallocAsync(&block, bytes, static_cast<cudaStream_t>(stream.cuda)));
+    count();
     return block;
   }
 #endif
+  count();
   if (auto it = p.free_blocks.find(size); it != p.free_blocks.end() && !it->second.empty()) {
     void* block = it->second.back();
     it->second.pop_back();
@@ -81,7 +85,8 @@ void release_now([[maybe_unused]] const Stream& stream, void* block, size_t byte
   p.use.live -= size;
 #ifdef FIRN_CUDA
   if (stream.is_cuda) {
-    cudaFreeAsync(block, static_cast<cudaStream_t>(stream.cuda));  // in destructors: an error here has nowhere to go
+    // In destructors: an error here has nowhere to go.
+    if (cudaFreeAsync(block, static_cast<cudaStream_t>(stream.cuda)) != cudaSuccess) cudaGetLastError();
     return;
   }
 #endif
@@ -163,6 +168,18 @@ void reset_peak() {
   pool().use.peak = pool().use.live;
 }
 
+void trim([[maybe_unused]] const Stream& stream) {
+#ifdef FIRN_CUDA
+  if (!stream.is_cuda) return;
+  int device = 0;
+  cudaMemPool_t memory;
+  check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.cuda)));
+  check(cudaGetDevice(&device));
+  check(cudaDeviceGetDefaultMemPool(&memory, device));
+  check(cudaMemPoolTrimTo(memory, 0));
+#endif
+}
+
 void copy_to_host([[maybe_unused]] const Stream& stream, void* host, const void* device, size_t bytes) {
 #ifdef FIRN_CUDA
   if (stream.is_cuda) {
@@ -204,7 +221,14 @@ Stream cuda_stream([[maybe_unused]] int device_index) {
   static std::vector<cudaStream_t> streams(static_cast<size_t>(count));
   auto& stream = streams[static_cast<size_t>(device_index)];
   check(cudaSetDevice(device_index));
-  if (!stream) check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  if (!stream) {
+    check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+    // Freed memory stays ours: by default the driver takes it back whenever someone waits.
+    cudaMemPool_t memory;
+    check(cudaDeviceGetDefaultMemPool(&memory, device_index));
+    uint64_t keep = UINT64_MAX;
+    check(cudaMemPoolSetAttribute(memory, cudaMemPoolAttrReleaseThreshold, &keep));
+  }
   return {true, stream};
 #else
   throw DeviceError("this build has no CUDA; use --device cpu");

@@ -10,6 +10,8 @@ namespace firn::kernels {
 void* allocate(const Stream&, size_t bytes);  // 64-byte aligned, not cleared; DeviceError when there is none
 void release(const Stream&, void*, size_t bytes);
 
+void trim(const Stream&);  // gives what is free back to the GPU's driver, for one large block; waits
+
 struct MemoryUse {
   size_t live = 0, peak = 0;  // bytes in tensors now, and at most since reset_peak()
 };

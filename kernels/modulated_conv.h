@@ -34,8 +34,8 @@ bool fits(const ModulatedConvProblem&, ConvTile = ConvTile::automatic);
 
 // y[n,p,o] = act(d[n,o] sum over (k,i) of w[o,k,i] u[n,p+k,i] + strength noise[n,p] + b[o]), u = bf16(bf16(s[n,i])
 // x[n,p,i]), act(t) = clamp(gain lrelu(t)). Sums are float; y is rounded once. x, w and y start at multiples of 16
-// bytes, d and b of
-// 8. With null s, d and noise it is a plain convolution; with flipped weights [I,K,K,O], its gradient by x.
+// bytes, d and b of 8. With null s, d and noise it is a plain convolution; with flipped weights [I,K,K,O], its gradient
+// by x.
 void modulated_conv(const Stream&, const ModulatedConvProblem&, const ModulatedConvOperands&,
                     ConvTile = ConvTile::automatic);
 

@@ -1,5 +1,6 @@
 // What libraries may do with our numbers. Read at each call, so a tool sets it once, before the first op.
 #pragma once
+#include "kernels/types.h"
 
 namespace firn::kernels {
 
@@ -20,6 +21,12 @@ struct Numerics {
 inline Numerics& numerics() {
   static Numerics n;
   return n;
+}
+
+// Where activations are bf16, what stays f32 needs no more than TF32 either.
+inline void set_numerics(DType activations, bool tf32 = false, bool deterministic = false) {
+  numerics().tf32 = tf32 || activations == DType::bf16;
+  numerics().deterministic = deterministic;
 }
 
 }  // namespace firn::kernels

@@ -1,5 +1,5 @@
-// StyleGAN2's generator. The modulated convolution is the unfused form (scale the input by the styles, convolve, scale
-// the output by the demodulation): one convolution for the whole batch, and its weights stay f32.
+// StyleGAN2's generator. A modulated convolution scales its input by the styles and its output by the demodulation, so
+// that the whole batch shares one convolution whose weights stay f32.
 #include <algorithm>
 #include <cmath>
 #include <numbers>

@@ -68,4 +68,9 @@ double precision_error(const OpCase& c, DType type, const Device& device, bool s
   return worst;
 }
 
+double device_tolerance(const OpCase& op, DType type) {
+  const double tolerance = type == DType::f64 ? 1e-12 : type == DType::f32 ? 1e-5 : 3e-2;
+  return std::max(tolerance, 4 * precision_error(op, type, Device::cpu(), true));
+}
+
 }  // namespace firn::tests

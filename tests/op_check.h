@@ -18,4 +18,8 @@ Tensor directional_derivative(const OpCase& c, const std::vector<Tensor>& inputs
 // to the tensor's largest value; with second order, for the gradients of directional_derivative as well.
 double precision_error(const OpCase& c, DType type, const Device& device = Device::cpu(), bool second_order = false);
 
+// How far precision_error on a GPU may go. Where second derivatives cancel, the CPU's own error says how far a type can
+// be trusted.
+double device_tolerance(const OpCase& op, DType type);
+
 }  // namespace firn::tests

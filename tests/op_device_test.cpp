@@ -42,12 +42,9 @@ class DeviceOpTest : public testing::TestWithParam<DeviceCase> {
   void SetUp() override { skip_without_gpu(); }
 };
 
-// Where second derivatives cancel, the CPU's own error says how far a type can be trusted.
 TEST_P(DeviceOpTest, MatchesCpu) {
   const auto& [op, type] = GetParam();
-  const double tolerance = type == DType::f64 ? 1e-12 : type == DType::f32 ? 1e-5 : 3e-2;
-  const double allowed = std::max(tolerance, 4 * precision_error(op, type, Device::cpu(), true));
-  EXPECT_LT(precision_error(op, type, Device::cuda(), true), allowed);
+  EXPECT_LT(precision_error(op, type, Device::cuda(), true), device_tolerance(op, type));
 }
 
 INSTANTIATE_TEST_SUITE_P(Ops, DeviceOpTest, testing::ValuesIn(device_cases()), [](const auto& info) {

@@ -2,6 +2,7 @@
 
 #include "engine/threads.h"
 #include "kernels/error.h"
+#include "kernels/provider_numerics.h"
 #include "training/iteration.h"
 
 namespace firn::tools {
@@ -53,6 +54,7 @@ TrainOptions typed(TrainOptions o, const std::string& type) {
     throw ConfigError(fmt::format("type {}: there are f32, f64 and bf16", type));
   o.model.type = type == "f64" ? DType::f64 : DType::f32;
   o.model.activation_type = type == "bf16" ? DType::bf16 : o.model.type;
+  kernels::set_numerics(o.model.activation_type);
   return o;
 }
 

@@ -5,6 +5,7 @@
 
 #include "engine/threads.h"
 #include "io/files.h"
+#include "kernels/provider_numerics.h"
 #include "tools/common.h"
 #include "training/iteration.h"
 #include "training/sampling.h"
@@ -247,6 +248,7 @@ int sample(const Arguments& a) {
   const SafetensorsFile file = read_safetensors(a.snapshot);
   StyleGan2Options model = snapshot_options(file).model;
   if (model.type == DType::f32) model.activation_type = a.precision == "bf16" ? DType::bf16 : DType::f32;
+  kernels::set_numerics(model.activation_type);
   const StyleGan2Generator g(model, device);
   load_network(g.parameters(), file, a.weights);
   if (!all_finite(g.parameters()))

@@ -300,9 +300,9 @@ int train(const CLI::App& app, Arguments& a) {
       a.resume.empty() ? fresh_options(a, device) : resumed_options(app, a, snapshot_options(*source));
   const auto data = open_data(a, options);
   options.check();
-  // Where activations are bf16, what stays f32 needs no more than TF32 either.
-  kernels::numerics().tf32 = a.precision == "tf32" || options.model.activation_type == DType::bf16;
-  kernels::numerics().deterministic = a.deterministic;
+  if (asked_precision(a)) options.tf32 = a.precision == "tf32";
+  if (a.deterministic) options.deterministic = true;
+  kernels::set_numerics(options.model.activation_type, options.tf32, options.deterministic);
 
   TrainState state(options, device);
   std::string preamble = overview(options, state, *data, device);

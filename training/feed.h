@@ -1,5 +1,5 @@
-// What a training step takes from the host, in tensors that stay the same, so that a recorded phase finds it. Nothing
-// here waits for the device.
+// What a training step takes from the host, in tensors that stay the same, so that a recorded phase finds it. The
+// host runs at most a few batches ahead of the device.
 #pragma once
 #include <cstdint>
 #include <span>

@@ -105,6 +105,7 @@ PhaseInputs Iteration::latents(const Phase& phase, Rng& rng) const {
 void Iteration::step(Phase& phase, Adam& adam, const std::function<PhaseResult(Rng&)>& loss) {
   const Range range(phase.name);
   phase.collect();
+  const bool typical = !state_.device().is_cuda() || phase.replay.recorded();  // not choosing, planning, recording
   phase.timer->start();
   const StyleGan2Options& m = options_.model;
   Rng& rng = state_.rng;
@@ -123,7 +124,7 @@ void Iteration::step(Phase& phase, Adam& adam, const std::function<PhaseResult(R
   adam.advance();
   phase.replay.run(rng, [&](Rng& draws) { adam.apply(loss(draws).gradients); });
   phase.timer->finish();
-  phase.timing.pending = true;
+  phase.timing.pending = typical;
 }
 
 void Iteration::g_main_step() {

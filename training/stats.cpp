@@ -29,7 +29,7 @@ DeviceStats::DeviceStats(const Device& device) : sums_(Tensor::zeros({kMost, 4},
 
 size_t DeviceStats::slot(const std::string& name) {
   const size_t i = static_cast<size_t>(std::ranges::find(names_, name) - names_.begin());
-  if (i == kMost) throw Error("statistics: there are no more than 32");
+  if (i == kMost) throw Error(fmt::format("statistics: there are no more than {}", kMost));
   if (i == names_.size()) names_.push_back(name);
   return i;
 }

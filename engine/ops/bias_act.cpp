@@ -34,8 +34,13 @@ struct Gradients {
   Tensor x, d, b, strength;
 };
 
-// x may be undefined: it is then recovered from y. want_d: the gradient of d, which alone needs x.
-Gradients backward(const Tensor& gy, const Tensor& y, const Tensor& x, const Tensor& b, const BiasAct& p, bool want_d) {
+struct Wanted {
+  bool x, d, b, strength;
+};
+
+// x may be undefined: it is then recovered from y. The gradient of d alone needs it.
+Gradients backward(const Tensor& gy, const Tensor& y, const Tensor& x, const Tensor& b, const BiasAct& p,
+                   const Wanted& want) {
   const int64_t N = y.dim(0), C = y.dim(-1), P = y.count() / std::max<int64_t>(1, N * C);
   const DType wide = acc_type(y.type());
   Gradients g{.x = y.like(), .d = {}, .b = {}, .strength = {}};
@@ -60,15 +65,19 @@ Gradients backward(const Tensor& gy, const Tensor& y, const Tensor& x, const Ten
                                   .clamp = static_cast<A>(p.clamp),
                                   .groups = kernels::bias_act_groups(y.stream(), C)};
     const int64_t parts = k.blocks_per_image() * k.groups;
-    Tensor sums = y.like({N, parts, C}, wide), noise_dots = y.like({k.blocks()}, wide);
-    Tensor dots = want_d ? y.like({N, parts, C}, wide) : Tensor{};
-    k.sums = sums.mutable_as<A>();
-    k.noise_dots = noise_dots.mutable_as<A>();
-    k.dots = want_d ? dots.mutable_as<A>() : nullptr;
+    Tensor sums, dots, noise_dots;
+    const auto parts_of = [&](bool wanted, Tensor& t, Shape shape) {
+      if (wanted) t = y.like(std::move(shape), wide);
+      return wanted ? t.mutable_as<A>() : nullptr;
+    };
+    k.sums = parts_of(want.b, sums, {N, parts, C});
+    k.dots = parts_of(want.d, dots, {N, parts, C});
+    k.noise_dots = parts_of(want.strength, noise_dots, {k.blocks()});
     run(y.stream(), k);
-    if (want_d) g.d = reshape(sum_to(dots, {N, 1, C}), {N, C});
-    if (b.defined()) g.b = sum_to(sums, {C});
-    if (p.noise.defined()) g.strength = reshape(sum(noise_dots), p.strength.shape());
+    if (want.d) g.d = reshape(sum_to(dots, {N, 1, C}), {N, C});
+    if (want.b) g.b = sum_to(sums, {C});
+    if (want.strength) g.strength = reshape(sum(noise_dots), p.strength.shape());
+    if (!want.x) g.x = {};
   });
   return g;
 }
@@ -114,13 +123,13 @@ Tensor ops::record_bias_act(const Tensor& y, const Tensor& x, const Tensor& b, c
                   return is_recording() ? composed(gt, t) : std::exchange((*found).*part, {});
                 }};
   };
-  const bool want_d = p.d.wants_grad();
-  const Tensor kept = want_d && !make_x ? x : Tensor{};  // only the gradient of d needs it
+  const Wanted want{x.wants_grad(), p.d.wants_grad(), b.wants_grad(), p.strength.wants_grad()};
+  const Tensor kept = want.d && !make_x ? x : Tensor{};
   std::vector<Edge> edges;
   edges.push_back(edge(x, &Gradients::x, [d = p.d](const Tensor& gt, const Tensor&) {
     return d.defined() ? scale_channels(gt, d) : gt;
   }));
-  if (want_d)
+  if (want.d)
     edges.push_back(edge(p.d, &Gradients::d, [kept, make_x](const Tensor& gt, const Tensor&) {
       return dot_pixels(gt, make_x ? make_x() : kept);
     }));
@@ -141,7 +150,7 @@ Tensor ops::record_bias_act(const Tensor& y, const Tensor& x, const Tensor& b, c
                   [=, kept = kept.detach(), b = b.detach()](const Tensor& gy, const Tensor& out) {
                     if (linear || is_recording())
                       return bias_act_grad(gy, out, values.slope, values.gain, values.clamp);
-                    *found = backward(gy, out, kept, b, values, want_d);
+                    *found = backward(gy, out, kept, b, values, want);
                     return Tensor::without_storage(out.shape(), out.type(), out.device());
                   }}},
                 Keep::output);

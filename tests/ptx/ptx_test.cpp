@@ -20,8 +20,7 @@ struct Use {
 };
 
 double op_error(const OpCase& c, DType type) {
-  const double allowed = std::max(1e-5, 4 * precision_error(c, type, Device::cpu(), true));
-  return precision_error(c, type, Device::cuda(), true) / allowed;
+  return precision_error(c, type, Device::cuda(), true) / device_tolerance(c, type);
 }
 
 // The use of each kernel that launches least besides it, found by running all of them. What serves the tests of single

@@ -312,6 +312,7 @@ cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t, cudaEvent_t) {
 }
 
 cudaError_t cudaMallocHost(void** p, size_t bytes) {
+  if (unless_captured() != cudaSuccess) return runtime().error;
   *p = std::malloc(bytes);
   return *p ? cudaSuccess : fail(cudaErrorMemoryAllocation);
 }
@@ -335,6 +336,23 @@ cudaError_t cudaFreeAsync(void* p, cudaStream_t) {
     return cudaSuccess;
   });
 }
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
+  return guarded([&] {
+    return firn::ptx::submit([=] {
+      std::byte* const first = static_cast<std::byte*>(to);  // its ends: what is set is not read in this project
+      runtime().checker.host_access(first, 1, Access::write);
+      runtime().checker.host_access(first + bytes - 1, 1, Access::write);
+      std::memset(to, value, bytes);
+      return cudaSuccess;
+    });
+  });
+}
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
+  *pool = nullptr;
+  return cudaSuccess;
+}
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return unless_captured(); }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
   return guarded([&] {
     return firn::ptx::submit([=] {
