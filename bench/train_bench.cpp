@@ -70,6 +70,7 @@ nlohmann::ordered_json measure(const Options& o) {
   StyleGan2Discriminator d(model, device);
   apply({.blocks = o.frozen_blocks, .layers = o.frozen_layers}, g, d);
   Adam g_adam(g.parameters().trainable(), {}), d_adam(d.parameters().trainable(), {});
+  g_adam.keep_averages(ema.parameters().trainable());
   Rng rng{.seed = 1};
   Tensor pl_mean = Tensor::zeros({1}, DType::f32, device);
   const LossOptions loss;
@@ -91,9 +92,9 @@ nlohmann::ordered_json measure(const Options& o) {
   };
   // As training does it: each phase and its optimiser step are recorded on a GPU, and replayed.
   const auto arena = std::make_shared<Arena>();
-  const auto replayed = [&](Adam& adam, std::function<PhaseResult(Rng&)> phase) {
-    return [&adam, &rng, phase = std::move(phase), replay = std::make_shared<Replay>(device, arena)] {
-      adam.advance();
+  const auto replayed = [&](Adam& adam, std::function<PhaseResult(Rng&)> phase, double average_decay = 1) {
+    return [&adam, &rng, average_decay, phase = std::move(phase), replay = std::make_shared<Replay>(device, arena)] {
+      adam.advance(average_decay);
       replay->run(rng, [&](Rng& draws) { adam.apply(phase(draws).gradients); });
     };
   };
@@ -104,12 +105,14 @@ nlohmann::ordered_json measure(const Options& o) {
     std::vector<double> ms{};
   };
   std::vector<Phase> phases{
-      {"Gmain", replayed(g_adam, [&](Rng& draws) { return g_main(g, d, latents(o.batch, draws), loss); }), 1},
+      {"Gmain",
+       replayed(
+           g_adam, [&](Rng& draws) { return g_main(g, d, latents(o.batch, draws), loss); }, 0.999),
+       1},
       {"Greg", replayed(g_adam, [&](Rng& draws) { return g_reg(g, pl_mean, g_reg_inputs(draws), loss); }),
        loss.g_reg_interval},
       {"Dmain", replayed(d_adam, [&](Rng& draws) { return d_main(g, d, latents(o.batch, draws), loss); }), 1},
       {"Dreg", replayed(d_adam, [&](Rng&) { return d_reg(d, {.images = reals}, loss); }), loss.d_reg_interval},
-      {"EMA", [&] { update_average(ema.parameters(), g.parameters(), 0.999); }, 1},
   };
   kernels::DeviceTimer timer(device.stream());
   const auto begin = std::chrono::steady_clock::now();

@@ -38,6 +38,13 @@ void in_launches(Kernel kernel, size_t tensors, const Entry& entry, const Launch
   }
 }
 
+void require_alike(const char* who, const Parameters& a, const Parameters& b) {
+  bool alike = a.size() == b.size();
+  for (size_t i = 0; alike && i < a.size(); ++i)
+    alike = a[i].value().shape() == b[i].value().shape() && a[i].value().type() == b[i].value().type();
+  if (!alike) throw ShapeError(fmt::format("{}: the networks differ", who));
+}
+
 }  // namespace
 
 Adam::Adam(Parameters parameters, AdamOptions options) : parameters_(std::move(parameters)), options_(options) {
@@ -47,21 +54,27 @@ Adam::Adam(Parameters parameters, AdamOptions options) : parameters_(std::move(p
     m_.push_back(options_.beta1 > 0 ? zeros() : Tensor{});
     v_.push_back(zeros());
     blocks += blocks_for<kernels::Adam<float>>(p.count());
+    p.value().weight_cache().has_optimizer = p.value().stream().is_cuda;
   }
   if (parameters_.empty()) return;
   const Tensor& first = parameters_[0].value();
-  rates_ = Tensor::zeros({3}, first.type(), first.device());
+  rates_ = Tensor::zeros({4}, first.type(), first.device());
   repaired_ = Tensor::zeros({blocks}, DType::f64, first.device());
 }
 
-void Adam::advance() {
+void Adam::keep_averages(Parameters averages) {
+  require_alike("Adam", averages, parameters_);
+  averages_ = std::move(averages);
+}
+
+void Adam::advance(double average_decay) {
   ++step_;
   if (parameters_.empty()) return;
   const double t = static_cast<double>(step_);
   dispatch_acc(rates_.type(), [&](auto tag) {
     using T = decltype(tag);
-    const T rates[3] = {static_cast<T>(options_.lr), static_cast<T>(1 - std::pow(options_.beta1, t)),
-                        static_cast<T>(1 - std::pow(options_.beta2, t))};
+    const T rates[4] = {static_cast<T>(options_.lr), static_cast<T>(1 - std::pow(options_.beta1, t)),
+                        static_cast<T>(1 - std::pow(options_.beta2, t)), static_cast<T>(average_decay)};
     kernels::set_values<T>(rates_.stream(), rates_.mutable_data(), rates);
   });
 }
@@ -82,9 +95,17 @@ void Adam::apply(const std::vector<Tensor>& gradients) {
       if (g.shape() != p.value().shape() || g.type() != p.value().type() || g.type() != rates_.type())
         throw ShapeError(fmt::format("Adam: {} is {} {}, its gradient {} {}", p.name(), to_string(p.value().shape()),
                                      name_of(p.value().type()), to_string(g.shape()), name_of(g.type())));
-      return kernels::AdamTensor<T>{
-          p.value().mutable_as<T>(), g.as<T>(), m_[i].defined() ? m_[i].mutable_as<T>() : nullptr,
-          v_[i].mutable_as<T>(),     p.count(), 0};
+      kernels::AdamTensor<T> e{.p = p.value().mutable_as<T>(),
+                               .g = g.as<T>(),
+                               .m = m_[i].defined() ? m_[i].mutable_as<T>() : nullptr,
+                               .v = v_[i].mutable_as<T>(),
+                               .count = p.count()};
+      if (!averages_.empty()) e.average = Parameter(averages_[i]).value().mutable_as<T>();
+      if (kernels::RoundedCopy* copy = p.value().rounded_copy()) {
+        e.rounded = static_cast<bf16*>(copy->data.get());
+        e.gain = static_cast<float>(copy->gain);
+      }
+      return e;
     };
     in_launches(kernel, gradients.size(), entry, [&](kernels::Adam<T>& k, int64_t blocks_before) {
       k.repaired = static_cast<int64_t*>(repaired_.mutable_data()) + blocks_before;
@@ -101,7 +122,7 @@ int64_t Adam::repaired() const {
 }
 
 void update_average(const Parameters& averages, const Parameters& current, double beta) {
-  if (averages.size() != current.size()) throw ShapeError("update_average: the networks differ");
+  require_alike("update_average", averages, current);
   if (averages.empty()) return;
   const Tensor& first = averages[0].value();
   dispatch_acc(first.type(), [&](auto tag) {
@@ -109,8 +130,6 @@ void update_average(const Parameters& averages, const Parameters& current, doubl
     const auto entry = [&](size_t i) {
       Parameter y = averages[i];
       const Tensor& x = current[i].value();
-      if (y.value().shape() != x.shape() || y.value().type() != x.type() || x.type() != first.type())
-        throw ShapeError("update_average: the networks differ");
       return kernels::LerpTensor<T>{y.value().mutable_as<T>(), x.as<T>(), y.buffer() ? T(0) : static_cast<T>(beta),
                                     x.count(), 0};
     };

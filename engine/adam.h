@@ -20,7 +20,10 @@ class Adam {
   }
   // Its halves, for a step that is recorded once and replayed: advance() counts the step and puts what depends on the
   // count into device memory, and apply(), which reads it there, is what to record.
-  void advance();
+  // `average_decay` is for the averages that follow; 1 leaves them alone.
+  void advance(double average_decay = 1);
+  // From now on averages[i] <- lerp(targets()[i], averages[i], average_decay) in the same launch.
+  void keep_averages(Parameters averages);
   void apply(const std::vector<Tensor>& gradients);
   std::vector<Tensor> parameters() const { return parameters_.tensors(); }
   const Parameters& targets() const { return parameters_; }
@@ -31,14 +34,15 @@ class Adam {
   Tensor& second_moment(size_t i) { return v_[i]; }
 
  private:
-  Parameters parameters_;
+  Parameters parameters_, averages_;
   AdamOptions options_;
-  std::vector<Tensor> m_, v_;
-  Tensor rates_, repaired_;  // kernels::AdamRates; one 8-byte count a block
+  std::vector<Tensor> m_, v_;  // like parameters_
+  Tensor rates_, repaired_;    // kernels::AdamRates; one 8-byte count a block
   int64_t step_ = 0;
 };
 
-// averages[i] <- lerp(current[i], averages[i], beta), matched by position; buffers are copied. One launch.
+// averages[i] <- lerp(current[i], averages[i], beta), matched by position; buffers are copied. One launch, for what no
+// optimiser writes.
 void update_average(const Parameters& averages, const Parameters& current, double beta);
 
 }  // namespace firn

@@ -126,6 +126,12 @@ kernels::WeightCache& Tensor::weight_cache() const {
   return cache;
 }
 
+kernels::RoundedCopy* Tensor::rounded_copy() {
+  kernels::RoundedCopy& copy = storage_->weight_cache.rounded;
+  copy.version = storage_->version;
+  return copy.data ? &copy : nullptr;
+}
+
 double Tensor::item() const {
   if (count() != 1) throw ShapeError(fmt::format("item: expected one element, the tensor is {}", to_string(shape_)));
   return to_doubles()[0];

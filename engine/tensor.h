@@ -70,6 +70,8 @@ class Tensor {
     return static_cast<T*>(mutable_data());
   }
   kernels::WeightCache& weight_cache() const;  // emptied if the contents changed since it was filled
+  // A copy that an optimiser writes together with these weights, or null; it counts as current from now on.
+  kernels::RoundedCopy* rounded_copy();
 
   double item() const;  // the only element; ShapeError if there are more
   std::vector<float> to_floats() const;

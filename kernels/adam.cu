@@ -43,18 +43,31 @@ FIRN_DEVICE void Adam<T>::operator()(Team t) const {
   const auto repaired_gradient = [&](T g) {
     return clean ? g : g != g ? T(0) : g > T(3.4e38) ? T(1e5) : g < T(-3.4e38) ? T(-1e5) : g;
   };
-  const auto update = [&](auto momentum) {
+  const T decay = rates->average_decay;
+  T* const average = decay == 1 || !e.average ? nullptr : e.average + first;
+  bf16* const rounded = e.rounded ? e.rounded + first : nullptr;
+  const float gain = e.gain;
+  const auto update = [&](auto momentum, auto averaged, auto copied) {
     for (int i = t.rank(); i < n; i += t.size()) {
       const T g = repaired_gradient(grad[i]);
       const T vi = b2 * v[i] + (1 - b2) * g * g;
       v[i] = vi;
       T mi = g;
       if (momentum) m[i] = mi = b1 * m[i] + (1 - b1) * g;
-      p[i] -= step * mi / (std::sqrt(vi) * root + eps_);
+      const T pi = p[i] - step * mi / (std::sqrt(vi) * root + eps_);
+      p[i] = pi;
+      if (averaged) average[i] = pi + decay * (average[i] - pi);
+      if (copied) rounded[i] = bf16(gain * float(pi));
     }
   };
-  // beta1 = 0 needs no first moment, and saves reading and writing it.
-  b1 == 0 ? update(std::false_type{}) : update(std::true_type{});
+  const auto yes = std::true_type{};
+  const auto no = std::false_type{};
+  // What is not wanted is not read either: beta1 = 0 needs no first moment.
+  const auto copies = [&](auto momentum, auto averaged) {
+    rounded ? update(momentum, averaged, yes) : update(momentum, averaged, no);
+  };
+  const auto averages = [&](auto momentum) { average ? copies(momentum, yes) : copies(momentum, no); };
+  b1 == 0 ? averages(no) : averages(yes);
   bad = t.sum(bad);
   if (t.rank() == 0) repaired[t.block()] += bad;
 }

@@ -20,11 +20,20 @@ struct ConvProblem {
   DType type = DType::f32;  // of the activations; weights and their gradients are of acc_type(type)
 };
 
+// gain times the weights in bf16, which their optimiser writes whenever it writes them.
+struct RoundedCopy {
+  std::shared_ptr<void> data;
+  double gain = 1;
+  uint64_t version = 0;  // of the weights that it is a copy of
+};
+
 // What a provider derived from weights (packed, scaled, rounded), kept until the weights change.
 struct WeightCache {
   uint64_t version = 0;  // of the weights that `entries` were made from
   uint64_t epoch = 0;    // forget_weight_caches() starts a new one (engine/tensor.h)
   std::map<std::string, std::shared_ptr<void>> entries;
+  bool has_optimizer = false;  // that would keep `rounded` current, once it is wanted
+  RoundedCopy rounded;
 };
 
 void conv_forward(const Stream&, const ConvProblem&, void* small, const void* big, const void* w, WeightCache&);

@@ -6,6 +6,9 @@
 namespace firn::kernels {
 
 std::shared_ptr<void> packed_weights(const Stream& stream, const ConvProblem& p, const void* w, WeightCache& cache) {
+  const bool may_be_kept = cache.has_optimizer && p.type == DType::bf16 && !p.swapped;
+  if (may_be_kept && cache.rounded.data && cache.rounded.gain == p.gain && cache.rounded.version == cache.version)
+    return cache.rounded.data;
   std::shared_ptr<void>& entry = cache.entries[fmt::format("packed {} {} {}", name_of(p.type), p.swapped, p.gain)];
   if (entry) return entry;
   const size_t bytes = size_of(p.type) * static_cast<size_t>(p.O * p.KH * p.KW * p.I);
@@ -18,6 +21,7 @@ std::shared_ptr<void> packed_weights(const Stream& stream, const ConvProblem& p,
     repack(static_cast<bf16*>(packed.get()));
   else
     repack(static_cast<float*>(packed.get()));
+  if (may_be_kept && !cache.rounded.data) cache.rounded = {packed, p.gain, cache.version};
   return entry = packed;
 }
 

@@ -96,6 +96,23 @@ TEST_P(DeviceTest, AdamRepairsAndUpdatesAsOnCpu) {
               GetParam() == DType::f64 ? 1e-12 : 1e-5);
 }
 
+TEST_P(DeviceTest, AdamKeepsAverages) {
+  for (const double decay : {1.0, 0.75, 0.0})
+    EXPECT_LT(difference([&](const Device& device) {
+                Parameters parameters, averages;
+                parameters.add(Parameter("w", Tensor::full({300}, 3, GetParam(), device)));
+                averages.add(Parameter("w", Tensor::full({300}, 2, GetParam(), device)));
+                Adam adam(parameters, {.lr = 0.5});
+                adam.keep_averages(averages);
+                adam.advance(decay);
+                adam.apply({Tensor::full({300}, 1, GetParam(), device)});
+                const double moved = 2.5 + decay * (2 - 2.5);  // the first step is lr, whatever the gradient
+                EXPECT_NEAR(averages[0].value().to_doubles()[299], moved, 1e-6);
+                return averages[0].value();
+              }),
+              1e-6);
+}
+
 TEST_P(DeviceTest, AverageMatchesCpu) {
   EXPECT_LT(difference([](const Device& device) {
               Parameters average, current;
@@ -141,6 +158,36 @@ TEST(DeviceWeights, AreScaledTurnedAndRounded) {
     expect_repacked<float, float>(transposed);
     expect_repacked<float, bf16>(transposed);
   }
+}
+
+TEST(DeviceWeights, AdamKeepsTheirRoundedCopyCurrent) {
+  if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
+  Rng rng{.seed = 4};
+  Parameters parameters;
+  parameters.add(Parameter("w", randn({8, 3, 3, 16}, rng, DType::f32, Device::cuda())));
+  Parameter p = parameters[0];
+  Adam adam(parameters, {.lr = 0.1});
+  const kernels::ConvProblem problem{
+      .I = 16, .O = 8, .KH = 3, .KW = 3, .stride = 1, .pad_y = 1, .pad_x = 1, .gain = 0.25, .type = DType::bf16};
+  const auto copy = [&] {
+    const auto packed = kernels::packed_weights(p().stream(), problem, p().data(), p().weight_cache());
+    std::vector<bf16> values(static_cast<size_t>(p.count()));
+    kernels::copy_to_host(p().stream(), values.data(), packed.get(), values.size() * sizeof(bf16));
+    const std::vector<float> w = p().to_floats();
+    for (size_t i = 0; i < w.size(); ++i) EXPECT_EQ(float(values[i]), float(bf16(0.25f * w[i]))) << i;
+    return packed.get();
+  };
+  const void* first = copy();
+  {
+    const LaunchCounter launches;
+    adam.step({randn({8, 3, 3, 16}, rng, DType::f32, Device::cuda())});
+    EXPECT_EQ(copy(), first);
+    EXPECT_EQ(launches["repack_weights"], 0);
+  }
+  p.value().copy_from(p() * 2);  // somebody else writes the weights
+  EXPECT_NE(copy(), first);
+  adam.step({randn({8, 3, 3, 16}, rng, DType::f32, Device::cuda())});
+  EXPECT_EQ(copy(), first);
 }
 
 INSTANTIATE_TEST_SUITE_P(Device, DeviceTest, testing::Values(DType::f32, DType::f64),

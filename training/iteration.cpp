@@ -102,7 +102,7 @@ PhaseInputs Iteration::latents(const Phase& phase, Rng& rng) const {
   return in;
 }
 
-void Iteration::step(Phase& phase, Adam& adam, const std::function<PhaseResult(Rng&)>& loss) {
+void Iteration::step(Phase& phase, Adam& adam, double average_decay, const std::function<PhaseResult(Rng&)>& loss) {
   const Range range(phase.name);
   phase.collect();
   const bool typical = !state_.device().is_cuda() || phase.replay.recorded();  // not choosing, planning, recording
@@ -121,15 +121,15 @@ void Iteration::step(Phase& phase, Adam& adam, const std::function<PhaseResult(R
     std::fill_n(share.begin(), cutoff, T(1));
     kernels::set_values<T>(phase.mixing.stream(), phase.mixing.mutable_data(), share);
   });
-  adam.advance();
+  adam.advance(average_decay);
   phase.replay.run(rng, [&](Rng& draws) { adam.apply(loss(draws).gradients); });
   phase.timer->finish();
   phase.timing.pending = typical;
 }
 
-void Iteration::g_main_step() {
+void Iteration::g_main_step(double average_decay) {
   Phase& phase = phases_[0];
-  step(phase, state_.g_adam, [&](Rng& rng) {
+  step(phase, state_.g_adam, average_decay, [&](Rng& rng) {
     PhaseResult r = accumulate(latents(phase, rng), options_.batch_gpu,
                                [&](const PhaseInputs& in) { return g_main(state_.g, state_.d, in, options_.loss); });
     state_.stats.add("Loss/G/loss", r.loss);
@@ -137,9 +137,9 @@ void Iteration::g_main_step() {
   });
 }
 
-void Iteration::g_reg_step() {
+void Iteration::g_reg_step(double average_decay) {
   Phase& phase = phases_[1];
-  step(phase, state_.g_adam, [&](Rng& rng) {
+  step(phase, state_.g_adam, average_decay, [&](Rng& rng) {
     PhaseInputs whole = latents(phase, rng);
     Shape images = reals_.images().shape();
     images[0] = phase.n;
@@ -156,7 +156,7 @@ void Iteration::g_reg_step() {
 
 void Iteration::d_main_step() {
   Phase& phase = phases_[2];
-  step(phase, state_.d_adam, [&](Rng& rng) {
+  step(phase, state_.d_adam, 1, [&](Rng& rng) {
     PhaseInputs whole = latents(phase, rng);
     whole.images = reals_.images();
     whole.labels = real_labels_.one_hot();
@@ -170,7 +170,7 @@ void Iteration::d_main_step() {
 }
 
 void Iteration::d_reg_step() {
-  step(phases_[3], state_.d_adam, [&](Rng&) {
+  step(phases_[3], state_.d_adam, 1, [&](Rng&) {
     PhaseInputs whole;
     whole.images = reals_.images();
     whole.labels = real_labels_.one_hot();
@@ -191,11 +191,13 @@ void Iteration::run() {
 
   Counters& c = state_.counters;
   const auto due = [&](int interval) { return interval > 0 && c.iteration % interval == 0; };
-  g_main_step();
-  if (loss.pl_weight > 0 && due(loss.g_reg_interval)) g_reg_step();
+  const double decay = ema_decay(options_, c.images);
+  const bool regularize_g = loss.pl_weight > 0 && due(loss.g_reg_interval);
+  g_main_step(regularize_g ? 1 : decay);  // the average moves with the last step of G
+  if (regularize_g) g_reg_step(decay);
   d_main_step();
   if (loss.r1_gamma > 0 && due(loss.d_reg_interval)) d_reg_step();
-  update_average(state_.ema.parameters(), state_.g.parameters(), ema_decay(options_, c.images));
+  update_average(state_.not_trained.averages, state_.not_trained.current, decay);
   c.images += options_.batch;
   ++c.iteration;
 }

@@ -38,6 +38,15 @@ TrainState::TrainState(const TrainOptions& o, const Device& device)
   if (g_adam.targets().empty() || d_adam.targets().empty())
     throw ConfigError(fmt::format("nothing of {} is left to train", g_adam.targets().empty() ? "G" : "D"));
   ema.parameters().freeze();
+  Parameters averages;
+  for (size_t i = 0; i < g.parameters().size(); ++i)
+    if (const Parameter& p = g.parameters()[i]; !p.frozen()) {
+      averages.add(ema.parameters()[i]);
+    } else {
+      not_trained.current.add(p);
+      not_trained.averages.add(ema.parameters()[i]);
+    }
+  g_adam.keep_averages(averages);
   update_average(ema.parameters(), g.parameters(), 0);
 }
 

@@ -29,6 +29,9 @@ struct TrainState {
   StyleGan2Discriminator d;
   Adam g_adam, d_adam;
   Tensor pl_mean;  // [1]
+  struct {
+    Parameters averages, current;
+  } not_trained;  // what of G g_adam does not write: buffers and what is frozen
   Rng rng;
   DataPosition data;
   Counters counters;
