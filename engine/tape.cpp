@@ -1,5 +1,6 @@
 #include "engine/tape.h"
 
+#include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -24,48 +25,58 @@ class Recording {
 
 using NodePtr = std::shared_ptr<Node>;
 
-// The nodes between y and the targets, inputs before outputs.
+// The nodes between y and the targets, in the order in which they were made: inputs before outputs.
 std::vector<NodePtr> path_to(const NodePtr& y, const std::unordered_set<Node*>& targets,
                              std::unordered_map<Node*, bool>& leads) {
-  std::vector<NodePtr> order;
-  struct Visit {
-    NodePtr node;
-    size_t next_edge = 0;
-  };
-  std::vector<Visit> stack{{y}};
-  leads[y.get()] = targets.contains(y.get());
+  std::vector<NodePtr> order, stack{y};
+  std::unordered_set<Node*> seen{y.get()};
   while (!stack.empty()) {
-    Visit& v = stack.back();
-    if (v.next_edge < v.node->edges.size()) {
-      const NodePtr input = v.node->edges[v.next_edge++].first;
-      if (!leads.contains(input.get())) {
-        leads[input.get()] = targets.contains(input.get());
-        stack.push_back({input});
-      }
-    } else {
-      for (const auto& [input, fn] : v.node->edges) leads[v.node.get()] |= leads[input.get()];
-      if (leads[v.node.get()]) order.push_back(v.node);
-      stack.pop_back();
-    }
+    order.push_back(std::move(stack.back()));
+    stack.pop_back();
+    for (const auto& [input, fn] : order.back()->edges)
+      if (seen.insert(input.get()).second) stack.push_back(input);
   }
+  std::sort(order.begin(), order.end(), [](const NodePtr& a, const NodePtr& b) { return a->number < b->number; });
+  std::erase_if(order, [&](const NodePtr& node) {
+    bool& leads_there = leads[node.get()] = targets.contains(node.get());
+    for (const auto& [input, fn] : node->edges) leads_there |= leads[input.get()];
+    return !leads_there;
+  });
   return order;
 }
 
+// At most one of the parts is there already.
+void arrive(std::vector<Tensor>& parts, Tensor g) {
+  if (!g.deferred() && !parts.empty() && !parts.front().deferred())
+    parts.front() = add(parts.front(), g);
+  else
+    parts.insert(g.deferred() ? parts.end() : parts.begin(), std::move(g));
+}
+
 }  // namespace
+
+Tensor sum_of_parts(std::vector<Tensor> parts) {
+  Tensor sum;
+  for (Tensor& part : parts) {
+    Tensor g = part.deferred() ? part.deferred()->make() : std::move(part);
+    sum = sum.defined() ? add(sum, g) : std::move(g);
+  }
+  return sum;
+}
 
 bool is_recording() { return recording; }
 
 NoGrad::NoGrad() : saved_(std::exchange(recording, false)) {}
 NoGrad::~NoGrad() { recording = saved_; }
 
-Tensor record(const char* op, Tensor y, std::vector<Edge> edges, Keep keep) {
+Tensor record(const char* op, Tensor y, std::vector<Edge> edges, Keep keep, GradOfParts of_parts) {
   if (!recording) return y;
   std::vector<std::pair<NodePtr, GradFn>> kept;
   for (Edge& e : edges)
     if (e.input.wants_grad()) kept.emplace_back(e.input.node(), std::move(e.grad));
   if (kept.empty()) return y;
   Tensor output = keep == Keep::output ? y.detach() : Tensor::without_storage(y.shape(), y.type(), y.device());
-  y.set_node(std::make_shared<Node>(Node{op, std::move(kept), std::move(output)}));
+  y.set_node(std::make_shared<Node>(Node{op, std::move(kept), std::move(output), std::move(of_parts)}));
   return y;
 }
 
@@ -78,30 +89,36 @@ std::vector<Tensor> grad(const Tensor& y, const std::vector<Tensor>& inputs, Gra
   std::vector<NodePtr> order = path_to(y.node(), targets, leads);
 
   const Recording scope(options.create_graph);
-  std::unordered_map<Node*, Tensor> gradients;
-  gradients[y.node().get()] = Tensor::full(y.shape(), 1.0, y.type(), y.device());
+  std::unordered_map<Node*, std::vector<Tensor>> gradients;
+  gradients[y.node().get()] = {Tensor::full(y.shape(), 1.0, y.type(), y.device())};
   while (!order.empty()) {
     const NodePtr node = std::move(order.back());
     order.pop_back();
     const auto found = gradients.find(node.get());
     if (found == gradients.end()) continue;
-    const Tensor gy = found->second;
-    if (!targets.contains(node.get())) gradients.erase(found);
     const Range range("grad.{}", node->op);
+    std::vector<Tensor> parts = std::exchange(found->second, {});
     Tensor output = node->output;
     output.set_node(node);
-    for (const auto& [input, fn] : node->edges) {
-      if (!leads[input.get()]) continue;
-      Tensor gx = fn(gy, output);
-      Tensor& sum = gradients[input.get()];
-      sum = sum.defined() ? add(sum, gx) : std::move(gx);
+    const bool wanted = targets.contains(node.get());
+    if (node->of_parts && !wanted && parts.back().deferred()) {
+      gradients.erase(found);
+      arrive(gradients[node->edges[0].first.get()], node->of_parts(std::move(parts), output));
+      continue;
     }
+    const Tensor gy = sum_of_parts(std::move(parts));
+    if (wanted)
+      found->second = {gy};
+    else
+      gradients.erase(found);
+    for (const auto& [input, fn] : node->edges)
+      if (leads[input.get()]) arrive(gradients[input.get()], fn(gy, output));
   }
 
   std::vector<Tensor> result;
   for (const Tensor& t : inputs) {
     const auto found = t.wants_grad() ? gradients.find(t.node().get()) : gradients.end();
-    result.push_back(found != gradients.end() ? found->second : Tensor::zeros(t.shape(), t.type(), t.device()));
+    result.push_back(found != gradients.end() ? found->second.front() : Tensor::zeros(t.shape(), t.type(), t.device()));
   }
   return result;
 }

@@ -11,6 +11,15 @@ namespace firn {
 // From the gradient of the output, and the output, to the gradient of one input. It must not capture the output.
 using GradFn = std::function<Tensor(const Tensor& gy, const Tensor& y)>;
 
+// A part of a gradient that is not computed yet: the op that takes it may do so in a pass of its own.
+struct Deferred {
+  virtual ~Deferred() = default;
+  virtual Tensor make() = 0;
+};
+
+// As GradFn, from parts whose sum is the gradient of the output; some may be deferred.
+using GradOfParts = std::function<Tensor(std::vector<Tensor> parts, const Tensor& y)>;
+
 struct Edge {
   Tensor input;
   GradFn grad;
@@ -19,14 +28,18 @@ struct Edge {
 struct Node {
   const char* op;
   std::vector<std::pair<std::shared_ptr<Node>, GradFn>> edges;
-  Tensor output;  // without its node: a node never owns itself
+  Tensor output;             // without its node: a node never owns itself
+  GradOfParts of_parts;      // of its only edge, or none
+  uint64_t number = made++;  // later nodes have larger ones
+  inline static uint64_t made = 0;
 };
 
 // Puts y on the tape with an edge to each input that wants a gradient. The closure of any other input is dropped here:
 // this is the requires_grad mask. Its kernel cannot be reached and what only it had captured is freed at once.
 // Closures of an op recorded with Keep::nothing get a y without storage: y's memory is not held for backward.
 enum class Keep { nothing, output };
-Tensor record(const char* op, Tensor y, std::vector<Edge> edges, Keep keep = Keep::nothing);
+Tensor record(const char* op, Tensor y, std::vector<Edge> edges, Keep keep = Keep::nothing, GradOfParts of_parts = {});
+Tensor sum_of_parts(std::vector<Tensor> parts);  // computes what is deferred
 
 struct GradOptions {
   bool create_graph = false;  // record the gradients themselves, to differentiate them again

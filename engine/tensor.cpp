@@ -31,6 +31,12 @@ Tensor Tensor::without_storage(Shape shape, DType type, const Device& device) {
   return t;
 }
 
+Tensor Tensor::deferred(Shape shape, DType type, const Device& device, std::shared_ptr<Deferred> by) {
+  Tensor t = without_storage(std::move(shape), type, device);
+  t.deferred_ = std::move(by);
+  return t;
+}
+
 Tensor Tensor::empty(Shape shape, DType type, const Device& device) {
   Tensor t = without_storage(std::move(shape), type, device);
   t.virtual_ = false;

@@ -16,7 +16,8 @@ using Shape = std::vector<int64_t>;
 int64_t count(const Shape&);
 std::string to_string(const Shape&);  // "[8,32,32,3]"
 
-struct Node;  // engine/tape.h
+struct Node;      // engine/tape.h
+struct Deferred;  // likewise
 
 // Memory that tensors share. `version` grows with every write, so that what was derived from the contents can tell.
 struct Storage {
@@ -44,6 +45,8 @@ class Tensor {
   static Tensor from(std::span<const double> values, Shape shape, DType type, const Device& device);
   // A value that an op never computes but that the tape passes through: the inner stage of a fused op.
   static Tensor without_storage(Shape shape, DType type, const Device& device);
+  // A gradient that is not computed yet.
+  static Tensor deferred(Shape shape, DType type, const Device& device, std::shared_ptr<Deferred> by);
 
   bool defined() const { return storage_ != nullptr || virtual_; }
   const Shape& shape() const { return shape_; }
@@ -84,6 +87,7 @@ class Tensor {
   Tensor require_grad() const;  // the same values as a new leaf that gradients can be asked for
   const std::shared_ptr<Node>& node() const { return node_; }
   void set_node(std::shared_ptr<Node> node) { node_ = std::move(node); }
+  const std::shared_ptr<Deferred>& deferred() const { return deferred_; }
 
   // The same storage under another shape of equal count, without history; the op is reshape() in engine/ops.h.
   Tensor view(Shape shape) const;
@@ -95,6 +99,7 @@ class Tensor {
   Device device_ = Device::cpu();
   std::shared_ptr<Storage> storage_;
   std::shared_ptr<Node> node_;
+  std::shared_ptr<Deferred> deferred_;
 };
 
 // Empties every weight cache at its next use: contents may have changed without their version.

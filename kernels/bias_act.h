@@ -17,7 +17,7 @@ struct BiasAct {
   const acc_t<T>* b;         // [C]
   int64_t N, P, C, noise_images;
   acc_t<T> slope, gain, clamp;
-  FIRN_DEVICE int64_t rows_per_block() const { return 1 + 8192 / C; }
+  FIRN_DEVICE int rows_per_block() const { return 1 + 8192 / int(C); }
   FIRN_DEVICE int64_t blocks() const { return N * ((P + rows_per_block() - 1) / rows_per_block()); }
   template <class Team>
   FIRN_DEVICE void operator()(Team t) const;
@@ -38,14 +38,17 @@ struct BiasActGrad {
   FIRN_DEVICE void operator()(Team t) const;
 };
 
-// The whole first-order backward in one pass. With gt as in BiasActGrad: gx = d gt, and for each block of rows the sums
-// of gt, gt x and gt noise, which a second launch adds up. Where x is null it is recovered from y:
-// x = (t - strength noise - b) / d, t = y / (gain lrelu'), which no clamped y enters because its gt is 0.
+// The whole first-order backward in one pass. With gt as in BiasActGrad, of gy + scale scaled: gx = d gt, and for each
+// block of rows the sums of gt, gt x, gt noise and scaled y, which a second launch adds up. Where x is null it is
+// recovered from y: x = (t - strength noise - b) / d, t = y / (gain lrelu'), which no clamped y enters because its gt
+// is 0.
 template <class T>
 struct BiasActBackward {
   static constexpr const char* name = "bias_act_backward";
   T* gx;
-  const T* gy;
+  const T* gy;            // may be null where `scaled` is not
+  const T* scaled;        // [N,P,C] or null: more gradient of y, to be multiplied by scale [N,C], as a styled layer
+  const acc_t<T>* scale;  // that takes y passes it on
   const T* y;
   const T* x;
   const acc_t<T>* d;         // [N,C] or null
@@ -53,23 +56,17 @@ struct BiasActBackward {
   const acc_t<T>* strength;  // as in BiasAct, where x is null
   const acc_t<T>* b;
   // Those that are not wanted are null.
-  acc_t<T>* sums;        // [blocks,groups,C] of gt
-  acc_t<T>* dots;        // [blocks,groups,C] of gt x
-  acc_t<T>* noise_dots;  // [blocks] of gt noise
+  acc_t<T>* sums;         // [blocks,C] of gt
+  acc_t<T>* dots;         // [blocks,C] of gt x
+  acc_t<T>* scaled_dots;  // [blocks,C] of scaled y
+  acc_t<T>* noise_dots;   // [blocks] of gt noise
   int64_t N, P, C, noise_images;
   acc_t<T> slope, gain, clamp;
-  int groups;  // of threads, each with rows of its own, where there are more threads than channels
-  FIRN_DEVICE int64_t rows_per_block() const { return 1 + 32768 / C; }
-  FIRN_DEVICE int64_t blocks_per_image() const { return (P + rows_per_block() - 1) / rows_per_block(); }
+  FIRN_DEVICE int rows_per_block() const { return 1 + 32768 / int(C); }
+  FIRN_DEVICE int blocks_per_image() const { return (int(P) + rows_per_block() - 1) / rows_per_block(); }
   FIRN_DEVICE int64_t blocks() const { return N * blocks_per_image(); }
   template <class Team>
   FIRN_DEVICE void operator()(Team t) const;
 };
-
-// How many groups make use of a team's threads.
-inline int bias_act_groups(const Stream& stream, int64_t C) {
-  constexpr int64_t threads = 256;
-  return stream.is_cuda && C < threads ? static_cast<int>(threads / C) : 1;
-}
 
 }  // namespace firn::kernels

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "kernels/team.h"
+#include "kernels/columns.h"
 
 namespace firn::kernels {
 
@@ -13,7 +13,10 @@ FIRN_DEVICE void Unary<T>::operator()(Team t) const {
   const int64_t first = t.block() * kChunk;
   const int64_t last = first + kChunk < count ? first + kChunk : count;
   const auto map = [&](auto f) {
-    for (int64_t i = first + t.rank(); i < last; i += t.size()) y[i] = T(f(A(x[i])));
+    for_span(t, first, last, has_vectors(0, x, y), [&](int64_t i, auto width) {
+      const auto u = read<width>(x + i);
+      write<width>(y + i, [&](int v) { return T(f(A(u[v]))); });
+    });
   };
   const A scale = a, shift = b;
   switch (op) {
@@ -67,10 +70,16 @@ FIRN_DEVICE void Binary<T>::operator()(Team t) const {
   const auto loop = [&](auto f) {
     // Separate loops keep the strides compile-time constants, which is what lets them vectorise.
     if (sa == 1 && sb == 1) {
-      for (int64_t i = t.rank(); i < n; i += t.size()) py[i] = T(f(A(pa[i]), A(pb[i])));
+      for_span(t, 0, n, has_vectors(0, pa, pb, py), [&](int64_t i, auto width) {
+        const auto u = read<width>(pa + i), v = read<width>(pb + i);
+        write<width>(py + i, [&](int k) { return T(f(A(u[k]), A(v[k]))); });
+      });
     } else if (sa == 1 && sb == 0) {
       const A v = A(*pb);
-      for (int64_t i = t.rank(); i < n; i += t.size()) py[i] = T(f(A(pa[i]), v));
+      for_span(t, 0, n, has_vectors(0, pa, py), [&](int64_t i, auto width) {
+        const auto u = read<width>(pa + i);
+        write<width>(py + i, [&](int k) { return T(f(A(u[k]), v)); });
+      });
     } else {
       for (int64_t i = t.rank(); i < n; i += t.size()) py[i] = T(f(A(pa[i * sa]), A(pb[i * sb])));
     }
@@ -92,7 +101,10 @@ template <class Team>
 FIRN_DEVICE void Cast<To, From>::operator()(Team t) const {
   const int64_t first = t.block() * kChunk;
   const int64_t last = first + kChunk < count ? first + kChunk : count;
-  for (int64_t i = first + t.rank(); i < last; i += t.size()) y[i] = To(acc_t<To>(acc_t<From>(x[i])));
+  for_span(t, first, last, has_vectors(0, x, y), [&](int64_t i, auto width) {
+    const auto u = read<width>(x + i);
+    write<width>(y + i, [&](int v) { return To(acc_t<To>(acc_t<From>(u[v]))); });
+  });
 }
 
 template <class T>
@@ -100,7 +112,8 @@ template <class Team>
 FIRN_DEVICE void Fill<T>::operator()(Team t) const {
   const int64_t first = t.block() * kChunk;
   const int64_t last = first + kChunk < count ? first + kChunk : count;
-  for (int64_t i = first + t.rank(); i < last; i += t.size()) y[i] = T(value);
+  for_span(t, first, last, has_vectors(0, y),
+           [&](int64_t i, auto width) { write<width>(y + i, [&](int) { return T(value); }); });
 }
 
 template <class T>
@@ -121,7 +134,10 @@ FIRN_DEVICE void StridedCopy<T>::operator()(Team t) const {
   T* py = y + yi;
   const int64_t sx = x_strides[last], sy = y_strides[last];
   if (sx == 1 && sy == 1) {
-    for (int64_t i = t.rank(); i < n; i += t.size()) py[i] = px[i];
+    for_span(t, 0, n, has_vectors(0, px, py), [&](int64_t i, auto width) {
+      const auto u = read<width>(px + i);
+      write<width>(py + i, [&](int v) { return u[v]; });
+    });
   } else {
     for (int64_t i = t.rank(); i < n; i += t.size()) py[i * sy] = px[i * sx];
   }

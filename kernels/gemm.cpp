@@ -22,28 +22,23 @@ void typed_gemm(const Stream& stream, const GemmProblem& p, Y* y, const T* a, co
   const A alpha = static_cast<A>(p.alpha);
   if (!p.trans_a && p.N <= kThin && (!p.share_a || p.batch == 1)) {
     const int64_t matrices = p.share_b ? 1 : p.batch;
-    const size_t bytes = sizeof(T) * static_cast<size_t>(matrices * p.N * p.K);
-    T* columns = p.trans_b ? nullptr : static_cast<T*>(allocate(stream, bytes));  // b with each column contiguous
+    // b with each column contiguous
+    const Scratch turned(stream, p.trans_b ? 0 : sizeof(T) * static_cast<size_t>(matrices * p.N * p.K));
+    T* const columns = static_cast<T*>(turned.data());
     if (columns)
       run(stream, StridedCopy<T>{columns, b, 3, {matrices, p.N, p.K}, {p.N * p.K, p.K, 1}, {p.N * p.K, 1, p.N}});
-    run(stream, ThinReduce<T, Y>{y, a, columns ? columns : b, p.batch, p.M, p.K, p.N, p.share_b, alpha});
-    if (columns) release(stream, columns, bytes);
-    return;
+    return run(stream, ThinReduce<T, Y>{y, a, columns ? columns : b, p.batch, p.M, p.K, p.N, p.share_b, alpha});
   }
   if (!p.trans_a && p.K <= kThin && (!p.share_a || p.batch == 1))
     return run(stream, ThinExpand<T, Y>{y, a, b, p.batch, p.M, p.N, p.K, p.share_b, p.trans_b, alpha});
   if constexpr (std::is_same_v<Y, A>) {
     if (p.trans_a && std::min(p.M, p.N) <= kThin && (p.batch == 1 || (!p.share_a && !p.share_b))) {
       const bool swap = p.M > kThin;  // the thin side is b's
-      const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(64 / p.batch, p.K / 64));
-      const size_t bytes = sizeof(A) * static_cast<size_t>(p.batch * parts * p.M * p.N);
-      A* partial = parts == 1 ? y : static_cast<A*>(allocate(stream, bytes));
-      run(stream, ThinOuter<T>{partial, swap ? b : a, swap ? a : b, p.batch, p.K, swap ? p.M : p.N, swap ? p.N : p.M,
-                               parts, swap, alpha});
-      if (parts > 1) {
-        run(stream, SumMiddle<A>{y, partial, p.batch, parts, p.M * p.N, 1});
-        release(stream, partial, bytes);
-      }
+      const int64_t C = swap ? p.M : p.N, O = swap ? p.N : p.M, parts = parts_for(stream, p.batch, p.K, C);
+      const Scratch partial(stream, parts == 1 ? 0 : sizeof(A) * static_cast<size_t>(p.batch * parts * C * O));
+      A* const sums = parts == 1 ? y : static_cast<A*>(partial.data());
+      run(stream, ThinOuter<T>{sums, swap ? b : a, swap ? a : b, p.batch, p.K, C, O, parts, swap, alpha});
+      if (parts > 1) add_parts(stream, y, sums, p.batch, parts, C * O);
       return;
     }
   }

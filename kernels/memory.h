@@ -12,6 +12,22 @@ void release(const Stream&, void*, size_t bytes);
 
 void trim(const Stream&);  // gives what is free back to the GPU's driver, for one large block; waits
 
+// Memory for the length of one call, in the order of the stream; null for no bytes.
+class Scratch {
+ public:
+  Scratch(const Stream& stream, size_t bytes)
+      : stream_(stream), bytes_(bytes), data_(bytes ? allocate(stream, bytes) : nullptr) {}
+  ~Scratch() { release(stream_, data_, bytes_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  void* data() const { return data_; }
+
+ private:
+  Stream stream_;
+  size_t bytes_;
+  void* data_;
+};
+
 struct MemoryUse {
   size_t live = 0, peak = 0;  // bytes in tensors now, and at most since reset_peak()
 };

@@ -1,6 +1,6 @@
 #include "kernels/reduce.h"
 
-#include "kernels/team.h"
+#include "kernels/columns.h"
 
 namespace firn::kernels {
 
@@ -26,12 +26,16 @@ FIRN_DEVICE void SumMiddle<T>::operator()(Team t) const {
     if (t.rank() == 0) ya[0] = s;
     return;
   }
-  for_vectors(t, B, [&](int64_t b, auto width) {
+  const Columns columns(t, B, has_vectors(B, xa));
+  columns.each([&](auto b, auto width) {
     A_ s[width] = {};
-    for (int64_t r = first; r < last; ++r)
-      for (int v = 0; v < width; ++v) s[v] += A_(xa[r * B + b + v]);
-    for (int v = 0; v < width; ++v) ya[b + v] = s[v];
+    columns.rows(first, last, [&](int64_t r) {
+      const auto row = read<width>(xa + r * B + b);
+      for (int v = 0; v < width; ++v) s[v] += A_(row[v]);
+    });
+    columns.put(0, b, s, ya);
   });
+  columns.finish(0, ya);
 }
 
 template <class T>
@@ -42,26 +46,43 @@ FIRN_DEVICE void DotPixels<T>::operator()(Team t) const {
   const int64_t first = P * p / parts, last = P * (p + 1) / parts;
   const T *an = a + n * P * C, *bn = b + n * P * C;
   A* yn = y + (n * parts + p) * C;
-  for_vectors(t, C, [&](int64_t c, auto width) {
+  const Columns columns(t, C, has_vectors(C, an, bn));
+  columns.each([&](auto c, auto width) {
     A s[width] = {};
-    for (int64_t i = first; i < last; ++i)
-      for (int v = 0; v < width; ++v) s[v] += A(an[i * C + c + v]) * A(bn[i * C + c + v]);
-    for (int v = 0; v < width; ++v) yn[c + v] = s[v];
+    columns.rows(first, last, [&](int64_t i) {
+      const auto u = read<width>(an + i * C + c), v = read<width>(bn + i * C + c);
+      for (int k = 0; k < width; ++k) s[k] += A(u[k]) * A(v[k]);
+    });
+    columns.put(0, c, s, yn);
   });
+  columns.finish(0, yn);
 }
 
 template <class T>
 template <class Team>
 FIRN_DEVICE void ScaleChannels<T>::operator()(Team t) const {
   using A = acc_t<T>;
-  const int64_t rows = rows_per_block(), per_image = (P + rows - 1) / rows;
-  const int64_t n = t.block() / per_image, first = t.block() % per_image * rows;
+  const int rows = rows_per_block(), per_image = (int(P) + rows - 1) / rows;
+  const int64_t n = int(t.block()) / per_image, first = int(t.block()) % per_image * rows;
   const int64_t last = first + rows < P ? first + rows : P;
   const A* sn = s + n * C;
-  for (int64_t i = first; i < last; ++i) {
-    const T* xi = x + (n * P + i) * C;
-    T* yi = y + (n * P + i) * C;
-    for (int64_t c = t.rank(); c < C; c += t.size()) yi[c] = T(A(xi[c]) * sn[c]);
+  if constexpr (Team::vector > 1) {
+    for (int64_t i = first; i < last; ++i) {
+      const T* xi = x + (n * P + i) * C;
+      T* yi = y + (n * P + i) * C;
+      for (int64_t c = 0; c < C; ++c) yi[c] = T(A(xi[c]) * sn[c]);
+    }
+  } else {
+    const Columns columns(t, C, has_vectors(C, x, y));
+    columns.each([&](int c, auto width) {
+      A k[width];
+      for (int v = 0; v < width; ++v) k[v] = sn[c + v];
+      columns.rows(first, last, [&](int64_t i) {
+        const int64_t at = (n * P + i) * C + c;
+        const auto u = read<width>(x + at);
+        write<width>(y + at, [&](int v) { return T(A(u[v]) * k[v]); });
+      });
+    });
   }
 }
 

@@ -1,10 +1,22 @@
-// Sums in a fixed order: the partition depends on the shape only, never on the number of threads.
+// Sums in a fixed order: the partition depends on the shape and the kind of device only, never on the number of
+// threads.
 #pragma once
 #include "kernels/run.h"
 
 namespace firn::kernels {
 
-// y[a,p,b] = sum over r in part p of x[a,r,b]; x [A,R,B], y [A,parts,B]. With parts > 1 a second launch adds the parts.
+// Into how many parts a sum over the middle one of three axes is cut, each a block's work.
+int64_t parts_for(const Stream&, int64_t outer, int64_t reduced, int64_t inner);
+
+// y[a,b] = sum over r of x[a,r,b]; x [A,R,B].
+template <class T>
+void sum_middle(const Stream&, acc_t<T>* y, const T* x, int64_t A, int64_t R, int64_t B);
+
+// The same for parts [outer,count,inner] of a sum.
+template <class A>
+void add_parts(const Stream&, A* y, const A* parts, int64_t outer, int64_t count, int64_t inner);
+
+// y[a,p,b] = sum over r in part p of x[a,r,b]; x [A,R,B], y [A,parts,B].
 template <class T>
 struct SumMiddle {
   static constexpr const char* name = "sum";
@@ -37,7 +49,7 @@ struct ScaleChannels {
   const T* x;
   const acc_t<T>* s;
   int64_t N, P, C;
-  FIRN_DEVICE int64_t rows_per_block() const { return 1 + 8192 / C; }
+  FIRN_DEVICE int rows_per_block() const { return 1 + 8192 / int(C); }
   FIRN_DEVICE int64_t blocks() const { return N * ((P + rows_per_block() - 1) / rows_per_block()); }
   template <class Team>
   FIRN_DEVICE void operator()(Team t) const;

@@ -19,10 +19,14 @@ struct bf16 {
   uint16_t bits;
   bf16() = default;
   FIRN_DEVICE explicit bf16(float v) {
+#ifdef __CUDA_ARCH__
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(v));
+#else
     const uint32_t u = std::bit_cast<uint32_t>(v);
     const uint32_t rounded = u + 0x7fff + ((u >> 16) & 1);  // to nearest, ties to even
     const bool nan = (u & 0x7fffffff) > 0x7f800000;         // rounding must not turn a NaN into infinity
     bits = static_cast<uint16_t>((nan ? u | 0x400000 : rounded) >> 16);
+#endif
   }
   FIRN_DEVICE operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 };

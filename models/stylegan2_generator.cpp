@@ -34,8 +34,7 @@ struct Synthesis {
   NoiseMode noise;
   Rng* rng;
 
-  Tensor conv(const StyledConv& layer, const Tensor& x, const Tensor& w, double gain) const {
-    const Tensor s = fully_connected(w, layer.affine_weight, layer.affine_bias);
+  Tensor conv(const StyledConv& layer, const Tensor& x, const Tensor& s, double gain) const {
     const int64_t n = x.dim(0), h = x.dim(1) * (layer.up ? 2 : 1), width = x.dim(2) * (layer.up ? 2 : 1);
     BiasAct p = lrelu(std::numbers::sqrt2 * gain, options.conv_clamp < 0 ? -1 : options.conv_clamp * gain);
     p.d = demodulation(layer.weight(), s);
@@ -51,10 +50,8 @@ struct Synthesis {
   }
 
   // Without demodulation there is no fused form to keep apart: the styles go into one small matrix a sample.
-  Tensor to_rgb(const StyledConv& layer, const Tensor& x, const Tensor& w) const {
+  Tensor to_rgb(const StyledConv& layer, const Tensor& x, const Tensor& s) const {
     const int64_t n = x.dim(0), h = x.dim(1), width = x.dim(2), in = x.dim(3), out = layer.weight().dim(0);
-    const Tensor s =
-        fully_connected(w, layer.affine_weight, layer.affine_bias, {.gain = 1 / std::sqrt(static_cast<double>(in))});
     const Tensor weights = reshape(layer.weight(), {1, out, in}) * reshape(s, {n, 1, in});
     const Tensor rgb =
         matmul(reshape(x, {n, h * width, in}), as_type(weights, x.type()), {.trans_b = true, .wide_output = true});
@@ -141,11 +138,27 @@ Tensor StyleGan2Generator::synthesize(const Tensor& ws, NoiseMode noise, Rng* rn
         fmt::format("synthesize: ws {} should be [N,{},{}]", to_string(ws.shape()), options_.num_ws(), options_.w_dim));
   if (noise == NoiseMode::random && !rng) throw ConfigError("synthesize: random noise needs a random stream");
   const Synthesis layers{options_, noise, rng};
-  const auto w_at = [&](int i) { return reshape(slice(ws, 1, i, i + 1), {n, options_.w_dim}); };
+  struct Styles {
+    Tensor conv0, conv1, torgb;
+  };
+  // All styles come first: backward then comes to them last, when the layers that follow have found their gradients.
+  std::vector<Styles> styles;
+  for (int next = 0; const SynthesisBlock& block : blocks_) {
+    const auto style = [&](const StyledConv& layer, int i, double gain = 1) {
+      const Tensor w = reshape(slice(ws, 1, i, i + 1), {n, options_.w_dim});
+      return fully_connected(w, layer.affine_weight, layer.affine_bias, {.gain = gain});
+    };
+    Styles s;
+    if (block.conv0) s.conv0 = style(*block.conv0, next++);
+    s.conv1 = style(block.conv1, next++);
+    // toRGB reads the w that the following block's first convolution takes.
+    if (block.torgb) s.torgb = style(*block.torgb, next, 1 / std::sqrt(double(block.torgb->weight().dim(3))));
+    styles.push_back(std::move(s));
+  }
 
   Tensor x, image;
-  int next = 0;  // toRGB reads the w that the following block's first convolution takes
-  for (const SynthesisBlock& block : blocks_) {
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const SynthesisBlock& block = blocks_[i];
     Tensor skip;
     double gain = 1;
     if (block.size == 4) {
@@ -160,17 +173,17 @@ Tensor StyleGan2Generator::synthesize(const Tensor& ws, NoiseMode noise, Rng* rn
         skip = upsample2d(conv2d(x, block.skip_weight(), {.gain = gain / std::sqrt(fan_in)}));
       }
       const Range range("G.b{}.conv0", block.size);
-      x = layers.conv(*block.conv0, x, w_at(next++), 1);
+      x = layers.conv(*block.conv0, x, styles[i].conv0, 1);
     }
     {
       const Range range("G.b{}.conv1", block.size);
-      x = layers.conv(block.conv1, x, w_at(next++), gain);
+      x = layers.conv(block.conv1, x, styles[i].conv1, gain);
       if (skip.defined()) x = x + skip;
     }
     const Range range("G.b{}.torgb", block.size);
     if (image.defined()) image = upsample2d(image);
     if (block.torgb) {
-      const Tensor rgb = layers.to_rgb(*block.torgb, x, w_at(next));
+      const Tensor rgb = layers.to_rgb(*block.torgb, x, styles[i].torgb);
       image = image.defined() ? image + rgb : rgb;
     }
   }

@@ -188,6 +188,20 @@ std::vector<OpCase> make_cases() {
        {},
        "awwwww",
        2.0 * 8 * 1024 * 9 * 512 * 512},
+      // The second layer and something else take what the first one gives.
+      {"styled_layers",
+       {{2, 3, 2, 32}, {2, 32}, {32, 1, 1, 32}, {32}, {2, 32}, {8, 1, 1, 32}, {8}},
+       {image, {8, 512}, {512, 1, 1, 512}, {512}, {8, 512}, {512, 1, 1, 512}, {512}},
+       [](const In& in) {
+         const auto layer = [&](const Tensor& x, const Tensor& s, size_t i) {
+           return styled_conv2d(x, s, small(in[i]), small(in[i + 1]) + alternating(in[i + 1], 1), {}, lrelu(1.5, 3.5));
+         };
+         const Tensor s1 = small(in[1]) + 1.0, s2 = small(in[4]) + 1.0, y = layer(in[0], s1, 2);
+         return concat({layer(y, s2, 5), y * 0.5}, 3);
+       },
+       {},
+       "awwwwww",
+       4.0 * 8 * 1024 * 512 * 512},
       {"upfirdn2d_bias_act",
        {{2, 5, 4, 8}, {8}, {2, 8}, {}},
        {{8, 33, 33, 512}, {512}, {8, 512}, {}},

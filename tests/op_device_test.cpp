@@ -2,6 +2,7 @@
 #ifdef FIRN_CUDA
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/adam.h"
@@ -133,6 +134,24 @@ TEST_P(DeviceTest, CastsMatchCpu) {
                 }),
                 0)
           << name_of(from) << " to " << name_of(to);
+}
+
+// The pass that makes the first layer's gradients makes those that the second one passes on, too.
+TEST(DeviceLayers, ShareOneBackwardPass) {
+  if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
+  const std::vector<OpCase> cases = small_op_cases();
+  const auto layers = std::ranges::find(cases, "styled_layers", &OpCase::name);
+  ASSERT_NE(layers, cases.end());
+  Rng rng{.seed = 6};
+  std::vector<Tensor> inputs;
+  for (const Shape& shape : layers->shapes)
+    inputs.push_back(randn(shape, rng, DType::f32, Device::cuda()).require_grad());
+  const Tensor y = sum(layers->fn(inputs));
+  const LaunchCounter launches;
+  grad(y, inputs);
+  EXPECT_EQ(launches["bias_act_backward"], 2);
+  EXPECT_EQ(launches["scale_channels"], 1);  // to the input of the first
+  EXPECT_EQ(launches["dot_pixels"], 1);
 }
 
 // y[a,k,b] = x[a,k,b] / 2, or x[b,k,a] / 2, rounded to To.

@@ -1,5 +1,6 @@
 // What follows a convolution. bias_act records two stages, t = d x + strength noise + b and y = act(t); t is never
-// stored. On a GPU, backward is one pass over gy and y for every gradient, or ops where those are to be differentiated.
+// stored. On a GPU, backward is one pass over gy and y for every gradient, those of a styled layer that takes y
+// included, or ops where those are to be differentiated.
 #include "kernels/bias_act.h"
 
 #include "engine/ops.h"
@@ -38,9 +39,10 @@ struct Wanted {
   bool x, d, b, strength;
 };
 
-// x may be undefined: it is then recovered from y. The gradient of d alone needs it.
-Gradients backward(const Tensor& gy, const Tensor& y, const Tensor& x, const Tensor& b, const BiasAct& p,
-                   const Wanted& want) {
+// The gradient of y is gy, which may be undefined, and what comes from a styled layer, which may be null. x may be
+// undefined: it is then recovered from y. The gradient of d alone needs it.
+Gradients backward(const Tensor& gy, ops::ScaledGradient* styled, const Tensor& y, const Tensor& x, const Tensor& b,
+                   const BiasAct& p, const Wanted& want) {
   const int64_t N = y.dim(0), C = y.dim(-1), P = y.count() / std::max<int64_t>(1, N * C);
   const DType wide = acc_type(y.type());
   Gradients g{.x = y.like(), .d = {}, .b = {}, .strength = {}};
@@ -49,7 +51,9 @@ Gradients backward(const Tensor& gy, const Tensor& y, const Tensor& x, const Ten
     using A = acc_t<T>;
     const auto numbers = [](const Tensor& t) { return static_cast<const A*>(data_or_null(t)); };
     kernels::BiasActBackward<T> k{.gx = g.x.mutable_as<T>(),
-                                  .gy = gy.as<T>(),
+                                  .gy = gy.defined() ? gy.as<T>() : nullptr,
+                                  .scaled = styled ? styled->gy.as<T>() : nullptr,
+                                  .scale = styled ? styled->s.as<A>() : nullptr,
                                   .y = y.as<T>(),
                                   .x = x.defined() ? x.as<T>() : nullptr,
                                   .d = numbers(p.d),
@@ -62,21 +66,23 @@ Gradients backward(const Tensor& gy, const Tensor& y, const Tensor& x, const Ten
                                   .noise_images = p.noise.defined() ? p.noise.dim(0) : 0,
                                   .slope = static_cast<A>(p.slope),
                                   .gain = static_cast<A>(p.gain),
-                                  .clamp = static_cast<A>(p.clamp),
-                                  .groups = kernels::bias_act_groups(y.stream(), C)};
-    const int64_t parts = k.blocks_per_image() * k.groups;
-    Tensor sums, dots, noise_dots;
+                                  .clamp = static_cast<A>(p.clamp)};
+    const int64_t parts = k.blocks_per_image();
+    Tensor sums, dots, scaled_dots, noise_dots;
     const auto parts_of = [&](bool wanted, Tensor& t, Shape shape) {
       if (wanted) t = y.like(std::move(shape), wide);
       return wanted ? t.mutable_as<A>() : nullptr;
     };
     k.sums = parts_of(want.b, sums, {N, parts, C});
     k.dots = parts_of(want.d, dots, {N, parts, C});
+    k.scaled_dots = parts_of(styled && styled->lacks_dots(), scaled_dots, {N, parts, C});
     k.noise_dots = parts_of(want.strength, noise_dots, {k.blocks()});
     run(y.stream(), k);
     if (want.d) g.d = reshape(sum_to(dots, {N, 1, C}), {N, C});
     if (want.b) g.b = sum_to(sums, {C});
     if (want.strength) g.strength = reshape(sum(noise_dots), p.strength.shape());
+    if (scaled_dots.defined()) styled->dots = reshape(sum_to(scaled_dots, {N, 1, C}), {N, C});
+    if (styled) styled->release();
     if (!want.x) g.x = {};
   });
   return g;
@@ -146,15 +152,28 @@ Tensor ops::record_bias_act(const Tensor& y, const Tensor& x, const Tensor& b, c
   BiasAct values = p;
   values.d = p.d.detach();
   values.strength = p.strength.detach();
+  const GradOfParts in_one_pass = [=, kept = kept.detach(), b = b.detach()](std::vector<Tensor> parts,
+                                                                            const Tensor& out) {
+    std::shared_ptr<ops::ScaledGradient> styled;
+    for (Tensor& part : parts) {
+      const auto g = std::dynamic_pointer_cast<ops::ScaledGradient>(part.deferred());
+      if (!g || (g->lacks_dots() && g->x.data() != out.data())) continue;
+      styled = g;
+      std::swap(part, parts.back());
+      parts.pop_back();
+      break;
+    }
+    *found = backward(sum_of_parts(std::move(parts)), styled.get(), out, kept, b, values, want);
+    return Tensor::without_storage(out.shape(), out.type(), out.device());
+  };
   return record("bias_act", y,
                 {{t,
-                  [=, kept = kept.detach(), b = b.detach()](const Tensor& gy, const Tensor& out) {
+                  [=](const Tensor& gy, const Tensor& out) {
                     if (by_ops || is_recording())
                       return bias_act_grad(gy, out, values.slope, values.gain, values.clamp);
-                    *found = backward(gy, out, kept, b, values, want);
-                    return Tensor::without_storage(out.shape(), out.type(), out.device());
+                    return in_one_pass({gy}, out);
                   }}},
-                Keep::output);
+                Keep::output, by_ops ? GradOfParts{} : in_one_pass);
 }
 
 Tensor bias_act_grad(const Tensor& gy, const Tensor& y, double slope, double gain, double clamp) {

@@ -1,8 +1,8 @@
 // scale_channels and dot_pixels define each other's gradients.
 #include "engine/ops.h"
-#include "engine/ops/parts.h"
 #include "engine/ops/recorded.h"
 #include "kernels/error.h"
+#include "kernels/memory.h"
 #include "kernels/reduce.h"
 
 namespace firn {
@@ -22,10 +22,53 @@ void ops::check_scale_channels(const Tensor& x, const Tensor& s) {
                                  name_of(s.type())));
 }
 
+Tensor ops::ScaledGradient::make() {
+  const Tensor gx = scale_channels(gy, s);
+  if (lacks_dots()) dots = dot_pixels(gy, x);
+  release();
+  return gx;
+}
+
+namespace {
+// The half that goes to s. What takes the other half has mostly found it by the time that it is asked for.
+struct ScaledDots : Deferred {
+  explicit ScaledDots(std::shared_ptr<ops::ScaledGradient> g) : gradient(std::move(g)) {}
+  std::shared_ptr<ops::ScaledGradient> gradient;
+  Tensor make() override {
+    if (gradient->lacks_dots()) gradient->dots = dot_pixels(gradient->gy, gradient->x);
+    return gradient->dots;
+  }
+};
+}  // namespace
+
 Tensor ops::record_scale_channels(const Tensor& y, const Tensor& x, const Tensor& s) {
+  // On a GPU bias_act makes both gradients in the pass that makes its own; elsewhere they are ops.
+  const bool defers = y.stream().is_cuda;
+  const auto latest = std::make_shared<std::weak_ptr<ScaledGradient>>();  // of the backward pass under way
+  const auto shared = [latest](const Tensor& gy) {
+    std::shared_ptr<ScaledGradient> g = latest->lock();
+    if (!g || !g->gy.defined() || g->gy.data() != gy.data()) {
+      *latest = g = std::make_shared<ScaledGradient>();
+      g->gy = gy;
+    }
+    return g;
+  };
   return record("scale_channels", y,
-                {{x, [s](const Tensor& gy, const Tensor&) { return scale_channels(gy, s); }},
-                 {s, [x](const Tensor& gy, const Tensor&) { return dot_pixels(gy, x); }}});
+                {{x,
+                  [defers, shared, s](const Tensor& gy, const Tensor&) {
+                    if (!defers || is_recording()) return scale_channels(gy, s);
+                    const auto g = shared(gy);
+                    g->s = s;
+                    return Tensor::deferred(gy.shape(), gy.type(), gy.device(), g);
+                  }},
+                 {s, [defers, shared, x](const Tensor& gy, const Tensor&) {
+                    if (!defers || is_recording()) return dot_pixels(gy, x);
+                    const auto g = shared(gy);
+                    g->x = x;
+                    g->wants_dots = true;
+                    return Tensor::deferred({x.dim(0), x.dim(-1)}, acc_type(x.type()), x.device(),
+                                            std::make_shared<ScaledDots>(g));
+                  }}});
 }
 
 Tensor scale_channels(const Tensor& x, const Tensor& s) {
@@ -44,13 +87,18 @@ Tensor dot_pixels(const Tensor& a, const Tensor& b) {
   if (a.shape() != b.shape() || a.type() != b.type())
     throw ShapeError(fmt::format("dot_pixels: {} {} and {} {} differ", to_string(a.shape()), name_of(a.type()),
                                  to_string(b.shape()), name_of(b.type())));
-  const int64_t parts = ops::parts_for(N, P, C);
-  Tensor y = a.like({N, parts, C}, acc_type(a.type()));
+  const int64_t parts = kernels::parts_for(a.stream(), N, P, C);
+  Tensor y = a.like({N, C}, acc_type(a.type()));
   dispatch(a.type(), [&](auto tag) {
     using T = decltype(tag);
-    run(a.stream(), kernels::DotPixels<T>{y.mutable_as<acc_t<T>>(), a.as<T>(), b.as<T>(), N, P, C, parts});
+    using A = acc_t<T>;
+    A* const to = y.mutable_as<A>();
+    const kernels::Scratch partial(a.stream(), parts == 1 ? 0 : sizeof(A) * static_cast<size_t>(N * parts * C));
+    A* const sums = parts == 1 ? to : static_cast<A*>(partial.data());
+    run(a.stream(), kernels::DotPixels<T>{sums, a.as<T>(), b.as<T>(), N, P, C, parts});
+    if (parts > 1) kernels::add_parts(a.stream(), to, sums, N, parts, C);
   });
-  return record("dot_pixels", ops::add_parts(y, N, parts, C),
+  return record("dot_pixels", y,
                 {{a, [b](const Tensor& gy, const Tensor&) { return scale_channels(b, gy); }},
                  {b, [a](const Tensor& gy, const Tensor&) { return scale_channels(a, gy); }}});
 }

@@ -7,6 +7,16 @@
 
 namespace firn::ops {
 
+// What scale_channels(x, s) passes on of gy: gy s to x and, if wanted, the dots over pixels of gy and x to s.
+struct ScaledGradient : Deferred {
+  Tensor gy, x, s;
+  bool wants_dots = false;
+  Tensor dots;             // once somebody has computed them
+  Tensor make() override;  // what goes to x, and the dots
+  bool lacks_dots() const { return wants_dots && !dots.defined(); }
+  void release() { gy = x = {}; }  // both are computed
+};
+
 // ShapeError unless bias_act(x, b, p) makes sense.
 void check_bias_act(const Shape& x, DType type, const Tensor& b, const BiasAct& p);
 

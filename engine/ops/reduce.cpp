@@ -5,7 +5,6 @@
 
 #include "engine/ops.h"
 #include "engine/ops/broadcast.h"
-#include "engine/ops/parts.h"
 #include "kernels/error.h"
 
 namespace firn {
@@ -14,37 +13,15 @@ namespace {
 
 // [A,R,B] -> [A,B] in the accumulation type.
 Tensor sum_middle(const Tensor& x, int64_t A, int64_t R, int64_t B) {
-  const int64_t parts = ops::parts_for(A, R, B);
-  const DType type = acc_type(x.type());
-  Tensor y = x.like({A, parts, B}, type);
+  Tensor y = x.like({A, B}, acc_type(x.type()));
   dispatch(x.type(), [&](auto tag) {
     using T = decltype(tag);
-    run(x.stream(), kernels::SumMiddle<T>{y.mutable_as<acc_t<T>>(), x.as<T>(), A, R, B, parts});
+    kernels::sum_middle<T>(x.stream(), y.mutable_as<acc_t<T>>(), x.as<T>(), A, R, B);
   });
-  return ops::add_parts(y, A, parts, B);
+  return y;
 }
 
 }  // namespace
-
-namespace ops {
-
-int64_t parts_for(int64_t outer, int64_t reduced, int64_t inner) {
-  const int64_t work = reduced * inner;
-  const int64_t wanted = std::max<int64_t>(1, 64 / std::max<int64_t>(outer, 1));
-  return std::clamp<int64_t>(std::min(wanted, work / 16384), 1, std::max<int64_t>(reduced, 1));
-}
-
-Tensor add_parts(const Tensor& y, int64_t A, int64_t parts, int64_t B) {
-  if (parts == 1) return y.view({A, B});
-  Tensor total = y.like({A, B});
-  dispatch_acc(y.type(), [&](auto tag) {
-    using T = decltype(tag);
-    run(y.stream(), kernels::SumMiddle<T>{total.mutable_as<T>(), y.as<T>(), A, parts, B, 1});
-  });
-  return total;
-}
-
-}  // namespace ops
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {
   const Shape target = ops::broadcast_shape("sum_to", x.shape(), shape);
