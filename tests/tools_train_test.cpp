@@ -144,7 +144,7 @@ TEST_F(GanTrain, KilledRunWithCachedFeaturesResumesToTheSameEnd) {
   expect_same_end_after_kill(scratch, runs, "--freeze-d 1 --cache-features --mirror");
   const fs::path run = latest_snapshot(runs).parent_path();
   EXPECT_MENTIONS(read_text(run / "training_options.json"), "\"cache_features\": true");
-  EXPECT_MENTIONS(read_text(run / "log.txt"), "what D's first 1 blocks make of each real");
+  EXPECT_MENTIONS(read_text(run / "log.txt"), "of all images behind D's frozen blocks (1), kept on cpu");
   EXPECT_MENTIONS(read_text(run / "log.txt"), "32 features computed");
 }
 

@@ -59,18 +59,17 @@ TEST_F(RealsTest, FeaturesAreThoseOfTheBatch) {
   }
 }
 
-// Two iterations more after a snapshot, too.
+// Bit for bit in f64, whose kernels treat a sample alike in any batch; else a library may choose by the batch's size.
 TEST_F(RealsTest, TrainingWithFeaturesEqualsTrainingWithout) {
   struct Case {
     DType type, activations;
     double tolerance;
   };
   for (const auto& [type, activations, tolerance] :
-       {Case{DType::f64, DType::f32, 0}, Case{DType::f32, DType::f32, 1e-3}, Case{DType::f32, DType::bf16, 2e-2}}) {
+       {Case{DType::f64, DType::f32, 0}, Case{DType::f32, DType::f32, 1e-5}, Case{DType::f32, DType::bf16, 1e-3}}) {
     TrainOptions o = options(type, 16);
     o.model.activation_type = activations;
     o.freeze.blocks = 1;
-    o.lr = 1e-4;
     TinyRun plain(o, scratch / "plain");
     o.cache_features = true;
     TinyRun cached(o, scratch / "cached"), first(o, scratch / "first");
@@ -79,11 +78,13 @@ TEST_F(RealsTest, TrainingWithFeaturesEqualsTrainingWithout) {
     first.iterate(3);
     TinyRun second(o, scratch / "second", first.save("half.safetensors"));
     second.iterate(2);
-    const Parameters &a = plain.state.d.parameters(), &b = cached.state.d.parameters();
-    for (size_t i = 0; i < a.size(); ++i) {
-      const std::vector<double> u = a[i].value().to_doubles(), v = b[i].value().to_doubles();
-      for (size_t k = 0; k < u.size(); ++k) ASSERT_NEAR(u[k], v[k], tolerance) << a[i].name();
-    }
+    const Stats expected = plain.state.stats.read();
+    for (const auto& [name, stat] : cached.state.stats.read())
+      EXPECT_NEAR(stat.mean(), expected.at(name).mean(), tolerance * (1 + std::abs(stat.mean()))) << name;
+    for (const auto& [with, without] : {std::pair{&cached.state.g.parameters(), &plain.state.g.parameters()},
+                                        {&cached.state.d.parameters(), &plain.state.d.parameters()}})
+      for (size_t i = 0; i < with->size() && type == DType::f64; ++i)
+        EXPECT_EQ((*with)[i].value().to_doubles(), (*without)[i].value().to_doubles()) << (*with)[i].name();
     EXPECT_EQ(read_bytes(second.save("end.safetensors")), read_bytes(cached.save("end.safetensors")));
   }
 }

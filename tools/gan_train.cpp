@@ -302,7 +302,7 @@ std::string overview(const RealsPlan& plan, const StyleGan2Discriminator& d) {
   if (plan.images > 0)
     text += fmt::format("images     {:.1f} MB, kept on {}\n", megabytes(plan.images), d.device().name());
   if (plan.features > 0)
-    text += fmt::format("features   {:.1f} MB: what D's first {} blocks make of each real, kept on {}\n",
+    text += fmt::format("features   {:.1f} MB, of all images behind D's frozen blocks ({}), kept on {}\n",
                         megabytes(plan.features), d.frozen_blocks(), d.device().name());
   return text;
 }

@@ -1,5 +1,6 @@
 #include "training/trainer.h"
 
+#include <csignal>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -184,6 +185,7 @@ void Trainer::show_loading(const char* what, int64_t done, int64_t total) {
     start_ = Clock::now();
     return;
   }
+  if (settings_.stop && *settings_.stop) std::raise(*settings_.stop);  // there is nothing to save yet
   if (seconds_since(last_shown_) < (settings_.live ? 0.2 : 30)) return;
   last_shown_ = Clock::now();
   const std::string line = fmt::format("{} of {} {}", done, total, what);
