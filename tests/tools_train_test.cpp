@@ -146,6 +146,11 @@ TEST_F(GanTrain, KilledRunWithCachedFeaturesResumesToTheSameEnd) {
   EXPECT_MENTIONS(read_text(run / "training_options.json"), "\"cache_features\": true");
   EXPECT_MENTIONS(read_text(run / "log.txt"), "of all images behind D's frozen blocks (1), kept on cpu");
   EXPECT_MENTIONS(read_text(run / "log.txt"), "32 features computed");
+  const Ran without =
+      tool("gan-train",
+           fmt::format("--outdir '{}' --resume latest --threads 1 --kimg 0.16 --no-cache-features", runs.string()));
+  EXPECT_EQ(without.code, 0) << without.output;
+  EXPECT_MENTIONS(read_text(run / "training_options.json"), "\"cache_features\": false");
 }
 
 TEST_F(GanTrain, ImagesOnTheDeviceTrainTheSame) {

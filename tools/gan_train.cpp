@@ -44,8 +44,8 @@ struct Arguments {
   std::optional<uint64_t> seed;
   int64_t subset = 0;
   int channels = 0, threads = 0, workers = 2;
-  bool cond = false, mirror = false, resize = false, dry_run = false, cache_features = false, fp32 = false,
-       bf16 = false, deterministic = false;
+  bool cond = false, mirror = false, resize = false, dry_run = false, cache_features = false, no_cache_features = false,
+       fp32 = false, bf16 = false, deterministic = false;
   FreezeOptions freeze;
   PresetOverrides set;
 };
@@ -97,8 +97,9 @@ void add_options(CLI::App& app, Arguments& a) {
   start.add("--freeze-d", a.freeze.blocks, "FreezeD: freeze the N highest-resolution blocks of D with their fromRGB");
   start.add("--freezed", a.freeze.layers, "freeze the first L layers of D, counted as stylegan2-ada-pytorch does");
   start.add("--freeze", a.freeze.patterns, "freeze by name: 'D:b64.*,b32.conv0' or 'G:mapping.*'; may be repeated");
-  start.flag("--cache-features,!--no-cache-features", a.cache_features,
+  start.flag("--cache-features", a.cache_features,
              "compute what D's frozen blocks make of the real images once, and keep it in memory");
+  start.flag("--no-cache-features", a.no_cache_features, "go on without, with --resume");
   tools::Group machine(app, "Machine");
   machine.add("--device", a.device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str();
   machine.add("--threads", a.threads, "CPU threads [all]");
@@ -245,7 +246,7 @@ TrainOptions resumed_options(const CLI::App& app, const Arguments& a, TrainOptio
   o.loss.pl_weight = a.set.pl_weight.value_or(o.loss.pl_weight);
   o.loss.style_mixing = a.set.style_mixing.value_or(o.loss.style_mixing);
   o.model.activation_type = asked_precision(a).value_or(m.activation_type);
-  if (app.count("--cache-features")) o.cache_features = a.cache_features;
+  o.cache_features = (o.cache_features || a.cache_features) && !a.no_cache_features;
   apply_schedule(a, o);
   return o;
 }
