@@ -48,7 +48,7 @@ TEST_P(FeedTest, ResidentImagesComeByNumber) {
   ResidentImages set(batch, count, type(), device());
   set.store(0, std::span(pixels).first(static_cast<size_t>(size)));
   set.store(1, std::span(pixels).subspan(static_cast<size_t>(size)));
-  Items items(3, device());
+  Numbers items(3, device());
   for (const std::vector<int32_t>& numbers : {std::vector<int32_t>{2, 0, 2}, {6, 4, 3}}) {
     items.put(numbers);
     const std::vector<double> values = set.put(items).to_doubles();
@@ -60,14 +60,14 @@ TEST_P(FeedTest, ResidentImagesComeByNumber) {
     }
   }
   EXPECT_MENTIONS(message_of<ShapeError>([&] { set.store(1, pixels); }), "do not fit 4 images");
-  EXPECT_MENTIONS(message_of<ShapeError>([&] { items.put({}); }), "0 items where 3 belong");
+  EXPECT_MENTIONS(message_of<ShapeError>([&] { items.put({}); }), "0 numbers where 3 belong");
 }
 
 TEST_P(FeedTest, RowsAreCopiedByNumber) {
   const int64_t width = 5000;  // more than one block takes
   const Tensor x = randn({4, width}, rng_, type(), device());
   Tensor y = Tensor::zeros({4, width}, type(), device()), z = Tensor::zeros({2, width}, type(), device());
-  Items rows(2, device());
+  Numbers rows(2, device());
   rows.put(std::vector<int32_t>{3, 1});
   copy_rows(y, x, rows.data(), nullptr, 2);
   copy_rows(z, y, nullptr, rows.data(), 2);
@@ -86,7 +86,7 @@ TEST_P(FeedTest, LabelsAreOneHot) {
   const std::vector<double> values = feed.put(labels).to_doubles();
   for (size_t i = 0; i < values.size(); ++i) ASSERT_EQ(values[i], static_cast<int>(i % 3) == labels[i / 3]) << i;
   EXPECT_FALSE(LabelFeed(2, 0, type(), device()).put(labels).defined());
-  EXPECT_MENTIONS(message_of<ShapeError>([&] { feed.put({}); }), "0 labels do not fill");
+  EXPECT_MENTIONS(message_of<ShapeError>([&] { feed.put({}); }), "0 numbers where 300 belong");
 }
 
 TEST_P(FeedTest, StatisticsAddUpAndKeepWhatIsNotFiniteApart) {

@@ -109,7 +109,7 @@ TEST_F(RealsTest, PlanSaysWhatIsNeeded) {
   EXPECT_THROW(plan_reals(o, d, *run.data, DataMemory::host), ConfigError);  // nothing is frozen
   d.parameters()("b1024.*").freeze();
   EXPECT_MENTIONS(message_of<ConfigError>([&] { plan_reals(o, d, *run.data, DataMemory::host); }),
-                  "--cache-features: 1792.00 GB for features and images do not fit");
+                  "--cache-features: 1792.00 GB for the features do not fit");
 }
 
 }  // namespace

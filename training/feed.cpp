@@ -30,10 +30,10 @@ const Tensor& ImageFeed::put(std::span<const uint8_t> pixels) {
   return images_;
 }
 
-void Items::put(std::span<const int32_t> items) {
-  if (static_cast<int64_t>(items.size()) != n_)
-    throw ShapeError(fmt::format("{} items where {} belong", items.size(), n_));
-  kernels::set_values(numbers_.device.stream(), numbers_.data, items);
+void Numbers::put(std::span<const int32_t> values) {
+  if (static_cast<int64_t>(values.size()) != n_)
+    throw ShapeError(fmt::format("{} numbers where {} belong", values.size(), n_));
+  kernels::set_values(memory_.device.stream(), memory_.data, values);
 }
 
 void copy_rows(Tensor& to, const Tensor& from, const int32_t* to_rows, const int32_t* from_rows, int64_t n) {
@@ -54,26 +54,21 @@ void ResidentImages::store(int64_t first, std::span<const uint8_t> pixels) {
                           pixels.size());
 }
 
-const Tensor& ResidentImages::put(const Items& items) {
+const Tensor& ResidentImages::put(const Numbers& items) {
   decode(images_, pixels_.data, items.data(), count_);
   return images_;
 }
 
-LabelFeed::LabelFeed(int64_t n, int classes, DType type, const Device& device) {
-  if (classes == 0) return;
-  one_hot_ = Tensor::zeros({n, classes}, type, device);
-  labels_ = std::make_shared<Storage>(device, static_cast<size_t>(n) * sizeof(int32_t));
-}
+LabelFeed::LabelFeed(int64_t n, int classes, DType type, const Device& device)
+    : one_hot_(classes ? Tensor::zeros({n, classes}, type, device) : Tensor{}), labels_(n, device) {}
 
 const Tensor& LabelFeed::put(std::span<const int> labels) {
   if (!one_hot_.defined()) return one_hot_;
-  if (static_cast<int64_t>(labels.size()) != one_hot_.dim(0))
-    throw ShapeError(fmt::format("{} labels do not fill one-hot {}", labels.size(), to_string(one_hot_.shape())));
-  kernels::set_values(one_hot_.stream(), labels_->data, labels);
+  labels_.put(labels);
   dispatch_acc(one_hot_.type(), [&](auto tag) {
     using T = decltype(tag);
-    run(one_hot_.stream(), kernels::OneHot<T>{one_hot_.mutable_as<T>(), static_cast<const int32_t*>(labels_->data),
-                                              one_hot_.dim(0), one_hot_.dim(1)});
+    run(one_hot_.stream(),
+        kernels::OneHot<T>{one_hot_.mutable_as<T>(), labels_.data(), one_hot_.dim(0), one_hot_.dim(1)});
   });
   return one_hot_;
 }

@@ -9,17 +9,17 @@
 
 namespace firn {
 
-// Numbers of images, in device memory.
-class Items {
+// n integers in device memory, set in the order of the stream.
+class Numbers {
  public:
-  Items(int64_t n, const Device& device) : n_(n), numbers_(device, static_cast<size_t>(n) * sizeof(int32_t)) {}
+  Numbers(int64_t n, const Device& device) : n_(n), memory_(device, static_cast<size_t>(n) * sizeof(int32_t)) {}
   int64_t size() const { return n_; }
-  const int32_t* data() const { return static_cast<const int32_t*>(numbers_.data); }
-  void put(std::span<const int32_t> items);  // that many
+  const int32_t* data() const { return static_cast<const int32_t*>(memory_.data); }
+  void put(std::span<const int32_t> values);  // n of them
 
  private:
   int64_t n_;
-  Storage numbers_;
+  Storage memory_;
 };
 
 // to[to_rows[i]] <- from[from_rows[i]] for i below n; a null list: row i. Rows fill whole 32-bit words.
@@ -45,7 +45,7 @@ class ResidentImages {
   const Tensor& images() const { return images_; }
   void store(int64_t first, std::span<const uint8_t> pixels);  // whole images from number `first` on
   // Fills images(): items from `count` on are items 0, 1, ... mirrored.
-  const Tensor& put(const Items& items);
+  const Tensor& put(const Numbers& items);
 
  private:
   int64_t count_;
@@ -62,7 +62,7 @@ class LabelFeed {
 
  private:
   Tensor one_hot_;
-  std::shared_ptr<Storage> labels_;  // int32 [n]
+  Numbers labels_;
 };
 
 Tensor one_hot(std::span<const int> labels, int classes, DType type, const Device& device);  // undefined for 0 classes

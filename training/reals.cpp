@@ -26,12 +26,15 @@ RealsPlan plan_reals(const TrainOptions& options, const StyleGan2Discriminator& 
                                     option, double(plan.images + plan.features) / gb, what, double(available) / gb));
   };
   const int64_t images = dataset.stored() * dataset.width() * dataset.height() * dataset.channels();
-  if (memory == DataMemory::device || (memory == DataMemory::automatic && on_gpu && images <= available / 4))
-    plan.images = images;
-  require("--data-memory device", "the images");
   if (options.cache_features) {
     plan.features = count(d.features_shape(dataset.size())) * static_cast<int64_t>(size_of(d.features_type()));
-    require("--cache-features", "features and images");
+    require("--cache-features", "the features");
+  }
+  if (memory == DataMemory::device) {
+    plan.images = images;
+    require("--data-memory device", "images and features");
+  } else if (memory == DataMemory::automatic && on_gpu && images <= (available - plan.features) / 4) {
+    plan.images = images;
   }
   return plan;
 }

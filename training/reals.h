@@ -48,7 +48,7 @@ class Reals {
   ItemOrder order_;  // or of a set on the device
   std::optional<ResidentImages> resident_;
   std::vector<int> resident_labels_;
-  Items items_;
+  Numbers items_;
   LabelFeed labels_;
   Tensor all_features_, features_;
 };
