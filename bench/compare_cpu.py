@@ -45,7 +45,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--frozen-layers", type=int, default=0, help="compare Firn with itself, these layers of D frozen, instead")
+    parser.add_argument("--frozen-layers", type=int, default=0, help="compare Firn with itself, these layers of D frozen, and the reals' features cached, instead")
     parser.add_argument("--torch-options", default="", help="more options for pytorch_baseline.py, such as a fixed --format and --fir")
     parser.add_argument("--out", help="where to write the rows as JSON")
     args = parser.parse_args()
@@ -60,8 +60,10 @@ def main():
         runs = {
             "firn fp32": [*firn, "--type", "f32"],
             "firn fp32 frozen": [*firn, "--type", "f32", *frozen],
+            "firn fp32 cached": [*firn, "--type", "f32", *frozen, "--cache-features"],
             "firn bf16": [*firn, "--type", "bf16"],
             "firn bf16 frozen": [*firn, "--type", "bf16", *frozen],
+            "firn bf16 cached": [*firn, "--type", "bf16", *frozen, "--cache-features"],
         } if args.frozen_layers else {
             "firn fp32": [*firn, "--type", "f32"],
             "firn bf16": [*firn, "--type", "bf16"],
@@ -73,7 +75,7 @@ def main():
             row = {"run": name, "resolution": int(resolution), "channel_base": int(base), "batch": args.batch}
             row |= {k: round(r[k], 1) for k in (*PHASES, "iteration_ms", "images_per_s", "peak_mb")}
             if args.frozen_layers:
-                whole = results[name.removesuffix(" frozen")]
+                whole = results[" ".join(name.split()[:2])]
                 row |= {f"{k[:-3]}_vs_unfrozen": round(r[k] / whole[k], 2) for k in (*PHASES, "iteration_ms")}
             else:
                 for peer in ("default", "improved"):

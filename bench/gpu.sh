@@ -94,6 +94,8 @@ for ((k = 0; k <= freeze; ++k)); do
   part "freeze-$k" 7 "$BIN/train_bench" --json --device "$device" --type $type --resolution "$resolution" \
     --channel-base "$base" --batch "$batch" "${step[@]}" --frozen-blocks $k
 done
+part "freeze-$freeze-cached" 7 "$BIN/train_bench" --json --device "$device" --type $type --resolution "$resolution" \
+  --channel-base "$base" --batch "$batch" "${step[@]}" --frozen-blocks $freeze --cache-features
 
 read -ra ceilings <<< "$(report ceilings)"
 groups=(layers conv matmul fir freeze rest) budgets=(35 20 12 10 20 12)

@@ -135,7 +135,8 @@ def print_tables(r):
     for name, rows in (("this engine", r["freeze"]), ("PyTorch", [s for s in r["torch"].get("freeze", []) if "error" not in s])):
         whole = next((s for s in rows if s["frozen_blocks"] == 0), {})
         table(f"Frozen blocks of D, {name}: times, and how many times faster than with none", ["blocks", "Dmain", "", "Dreg", "", "iteration", ""],
-              [[s["frozen_blocks"], *(v for k in ("Dmain_ms", "Dreg_ms", "iteration_ms") for v in (s[k], ratio(whole.get(k), s[k])))] for s in rows])
+              [[f"{s['frozen_blocks']}{', cached' if s.get('cache_features') else ''}",
+                *(v for k in ("Dmain_ms", "Dreg_ms", "iteration_ms") for v in (s[k], ratio(whole.get(k), s[k])))] for s in rows])
     comparisons = []
     for s in r["steps"]:
         peers = [(speed(t), variant) for variant, rows in r["torch"].items() for t in rows

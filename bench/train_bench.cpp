@@ -30,7 +30,7 @@ struct Options {
   int warm_up = 1, repeats = 5, cycles = 0, threads = 2;
   double seconds = 0;
   std::string type = "f32", device = "cpu";
-  bool json = false;
+  bool json = false, cache_features = false;
 };
 
 constexpr int kCycle = 16;    // iterations until the lazy phases fall together again
@@ -77,11 +77,13 @@ nlohmann::ordered_json measure(const Options& o) {
 
   const Shape images{o.batch, o.resolution, o.resolution, 3};
   const Tensor reals = randn(images, rng, DType::f32, device), mixing = g.mixing(model.num_ws() / 2);
+  const Tensor features = o.cache_features ? d.features(reals) : Tensor{};
   const auto latents = [&](int n, Rng& draws) {
     return PhaseInputs{.z = randn({n, 512}, draws, DType::f32, device),
                        .z_mix = randn({n, 512}, draws, DType::f32, device),
                        .mixing = mixing,
                        .images = reals,
+                       .features = features,
                        .rng = &draws};
   };
   const auto g_reg_inputs = [&](Rng& draws) {
@@ -133,9 +135,13 @@ nlohmann::ordered_json measure(const Options& o) {
           if (iteration % p.interval == 0) p.run();
     }));
 
-  nlohmann::ordered_json row{
-      {"resolution", o.resolution},       {"channel_base", o.channel_base},  {"batch", o.batch}, {"type", o.type},
-      {"frozen_blocks", o.frozen_blocks}, {"frozen_layers", o.frozen_layers}};
+  nlohmann::ordered_json row{{"resolution", o.resolution},
+                             {"channel_base", o.channel_base},
+                             {"batch", o.batch},
+                             {"type", o.type},
+                             {"frozen_blocks", o.frozen_blocks},
+                             {"frozen_layers", o.frozen_layers},
+                             {"cache_features", o.cache_features}};
   double total = 0;
   for (const Phase& p : phases) {
     row[std::string(p.name) + "_ms"] = median(p.ms);
@@ -188,6 +194,7 @@ int main(int argc, char** argv) {
   app.add_option("--frozen-blocks", o.frozen_blocks, "D's highest-resolution blocks")->capture_default_str();
   app.add_option("--frozen-layers", o.frozen_layers, "D's first layers, counted as stylegan2-ada-pytorch does")
       ->capture_default_str();
+  app.add_flag("--cache-features", o.cache_features, "the reals enter D behind its frozen blocks");
   app.add_option("--mapping-layers", o.mapping_layers)->capture_default_str();
   app.add_option("--warm-up", o.warm_up, "rounds before the first that counts")->capture_default_str();
   app.add_option("--repeats", o.repeats)->check(CLI::PositiveNumber)->capture_default_str();

@@ -6,11 +6,11 @@
 namespace firn {
 
 Replay::Replay(const Device& device, std::shared_ptr<Arena> arena)
-    : device_(device), arena_(std::move(arena)), origin_(Tensor::zeros({1}, DType::f64, device)) {}
+    : device_(device), arena_(std::move(arena)), origin_(device, sizeof(uint64_t)) {}
 
 void Replay::run(Rng& rng, const std::function<void(Rng&)>& body) {
-  kernels::set_values<uint64_t>(device_.stream(), origin_.mutable_data(), std::span(&rng.offset, 1));
-  Rng counted{rng.seed, rng.offset, static_cast<const uint64_t*>(origin_.data()), rng.offset};
+  kernels::set_values<uint64_t>(device_.stream(), origin_.data, std::span(&rng.offset, 1));
+  Rng counted{rng.seed, rng.offset, static_cast<const uint64_t*>(origin_.data), rng.offset};
   if (!device_.is_cuda() || runs_ == 0) {
     body(counted);
     draws_ = counted.offset - rng.offset;

@@ -33,7 +33,7 @@ class Replay {
 
   Device device_;
   std::shared_ptr<Arena> arena_;
-  Tensor origin_;  // the number of the first draw, 8 bytes
+  Storage origin_;  // the number of the first draw
   int runs_ = 0;
   kernels::ArenaPlan plan_;
   std::weak_ptr<kernels::ArenaBlock> block_;  // where graph_ works, if it is still there

@@ -39,6 +39,7 @@ class Dataset {
   ~Dataset();
 
   int64_t size() const { return int64_t(items_.size()) * (mirror_ ? 2 : 1); }
+  int64_t stored() const { return int64_t(items_.size()); }  // without mirrored ones
   int width() const { return width_; }
   int height() const { return height_; }
   int channels() const { return channels_; }

@@ -70,9 +70,11 @@ struct Loader::State {
   struct Order {
     int64_t number, generation;
     std::vector<int64_t> items;
+    DataPosition end;
   };
   struct Delivery {
     Batch batch;
+    DataPosition end;
     std::exception_ptr error;
   };
 
@@ -84,38 +86,27 @@ struct Loader::State {
   std::condition_variable_any order_wanted, delivered;
   std::map<int64_t, Delivery> ready;
   int64_t ordered = 0, consumed = 0, generation = 0;
-  DataPosition order_position, consume_position;
-  int64_t epoch_of_order = -1;
-  std::vector<int64_t> epoch;
+  ItemOrder sequence;
+  DataPosition position;
   std::vector<std::jthread> workers;  // last: stopped and joined before the rest goes
 
-  State(std::shared_ptr<const Dataset> d, LoaderOptions o) : dataset(d), options(o), cache(std::move(d)) {
+  State(std::shared_ptr<const Dataset> d, LoaderOptions o)
+      : dataset(d), options(o), cache(d), sequence(d->size(), o.seed, o.shuffle) {
     for (int t = 0; t < options.threads; ++t) workers.emplace_back([this](std::stop_token stop) { work(stop); });
   }
 
-  void advance(DataPosition& p, int64_t steps) const {
-    p.index += steps;
-    p.epoch += p.index / dataset->size();
-    p.index %= dataset->size();
-  }
-
   Order next_order() {
-    Order order{ordered++, generation, {}};
-    for (int i = 0; i < options.batch; ++i) {
-      DataPosition p = order_position;
-      advance(p, options.rank);
-      if (p.epoch != epoch_of_order) {
-        epoch = Dataset::epoch_order(dataset->size(), options.seed, p.epoch);
-        epoch_of_order = p.epoch;
-      }
-      order.items.push_back(epoch[size_t(p.index)]);
-      advance(order_position, options.ranks);
-    }
+    Order order{ordered++, generation, {}, {}};
+    for (int i = 0; i < options.batch * options.ranks; ++i)
+      if (const int64_t item = sequence.next(); i % options.ranks == options.rank) order.items.push_back(item);
+    order.end = sequence.position();
     return order;
   }
 
   Delivery deliver(const Order& order) try {
     Delivery delivery;
+    delivery.batch.items = order.items;
+    delivery.end = order.end;
     std::vector<uint8_t>& pixels = delivery.batch.pixels;
     pixels.reserve(order.items.size() * size_t(dataset->width()) * size_t(dataset->height()) *
                    size_t(dataset->channels()));
@@ -126,9 +117,9 @@ struct Loader::State {
       });
     return delivery;
   } catch (const Error&) {
-    return {{}, std::current_exception()};
+    return {{}, {}, std::current_exception()};
   } catch (const std::exception& e) {
-    return {{}, std::make_exception_ptr(Error(fmt::format("cannot load a batch: {}", e.what())))};
+    return {{}, {}, std::make_exception_ptr(Error(fmt::format("cannot load a batch: {}", e.what())))};
   }
 
   void work(std::stop_token stop) {
@@ -144,6 +135,23 @@ struct Loader::State {
     }
   }
 };
+
+int64_t ItemOrder::next() {
+  if (shuffle_ && position_.epoch != epoch_) {
+    epoch_ = position_.epoch;
+    items_ = Dataset::epoch_order(size_, seed_, epoch_);
+  }
+  const int64_t item = shuffle_ ? items_[size_t(position_.index)] : position_.index;
+  if (++position_.index == size_) position_ = {.epoch = position_.epoch + 1, .index = 0};
+  return item;
+}
+
+void ItemOrder::seek(DataPosition position) {
+  if (position.epoch < 0 || position.index < 0 || position.index >= size_)
+    throw ConfigError(fmt::format("Loader: no position {} in epoch {} of a set of {}; was the set another one?",
+                                  position.index, position.epoch, size_));
+  position_ = position;
+}
 
 Loader::Loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options) {
   if (!dataset || options.batch < 1 || options.threads < 1 || options.prefetch < 1 || options.ranks < 1 ||
@@ -162,28 +170,26 @@ Batch Loader::next() {
   const auto found = s.ready.find(s.consumed);
   if (found->second.error) std::rethrow_exception(found->second.error);
   Batch batch = std::move(found->second.batch);
+  s.position = found->second.end;
   s.ready.erase(found);
   ++s.consumed;
-  s.advance(s.consume_position, int64_t(s.options.batch) * s.options.ranks);
   s.order_wanted.notify_one();
   return batch;
 }
 
 DataPosition Loader::position() const {
   const std::lock_guard lock(state_->mutex);
-  return state_->consume_position;
+  return state_->position;
 }
 
 void Loader::seek(DataPosition position) {
   State& s = *state_;
-  if (position.epoch < 0 || position.index < 0 || position.index >= s.dataset->size())
-    throw ConfigError(fmt::format("Loader: no position {} in epoch {} of a set of {}; was the set another one?",
-                                  position.index, position.epoch, s.dataset->size()));
   const std::lock_guard lock(s.mutex);
+  s.sequence.seek(position);
   s.ready.clear();
   ++s.generation;
   s.ordered = s.consumed = 0;
-  s.order_position = s.consume_position = position;
+  s.position = position;
   s.order_wanted.notify_all();
 }
 

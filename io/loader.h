@@ -1,4 +1,4 @@
-// Endless shuffled batches of a data set, decoded ahead by worker threads. The sequence depends only on the seed and
+// Endless batches of a data set, decoded ahead by worker threads. The sequence depends only on the seed and
 // the position, never on the number of threads, so a resumed run sees exactly the batches that it would have seen.
 #pragma once
 #include <cstdint>
@@ -10,6 +10,7 @@
 namespace firn {
 
 struct Batch {
+  std::vector<int64_t> items;   // [batch], of the data set
   std::vector<uint8_t> pixels;  // [batch, height, width, channels]
   std::vector<int> labels;      // [batch], -1: none
 };
@@ -19,9 +20,28 @@ struct DataPosition {
   bool operator==(const DataPosition&) const = default;
 };
 
+// The endless order of a set's items. It depends only on the seed and the position.
+class ItemOrder {
+ public:
+  // Shuffled anew each epoch, or by number.
+  ItemOrder(int64_t size, uint64_t seed, bool shuffle = true) : size_(size), seed_(seed), shuffle_(shuffle) {}
+  int64_t next();
+  DataPosition position() const { return position_; }  // of what next() will return
+  void seek(DataPosition position);                    // ConfigError outside of the set
+
+ private:
+  int64_t size_;
+  uint64_t seed_;
+  bool shuffle_;
+  DataPosition position_;
+  int64_t epoch_ = -1;
+  std::vector<int64_t> items_;  // of epoch_
+};
+
 struct LoaderOptions {
   int batch = 1;  // items a batch, of this rank
   uint64_t seed = 0;
+  bool shuffle = true;
   int threads = 1;
   int prefetch = 4;         // batches decoded ahead
   int rank = 0, ranks = 1;  // of every `ranks` items of the sequence, this loader takes number `rank`
@@ -32,8 +52,8 @@ class Loader {
   Loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options);
   ~Loader();
 
-  // An image that turns out to be broken is replaced by the next good one (see Dataset::bad_images); an IoError when
-  // none is left.
+  // An image that turns out to be broken is replaced, with its label, by the next good one (see Dataset::bad_images);
+  // an IoError when none is left.
   Batch next();
 
   DataPosition position() const;  // where the batch that next() will return begins

@@ -40,8 +40,7 @@ struct BiasActGrad {
 
 // The whole first-order backward in one pass. With gt as in BiasActGrad, of gy + scale scaled: gx = d gt, and for each
 // block of rows the sums of gt, gt x, gt noise and scaled y, which a second launch adds up. Where x is null it is
-// recovered from y: x = (t - strength noise - b) / d, t = y / (gain lrelu'), which no clamped y enters because its gt
-// is 0.
+// recovered from y: x = (t - strength noise - b) / d with gt t = gy y, which no clamped y enters because its gt is 0.
 template <class T>
 struct BiasActBackward {
   static constexpr const char* name = "bias_act_backward";

@@ -49,8 +49,29 @@ FIRN_DEVICE void OneHot<T>::operator()(Team t) const {
 template <class T>
 template <class Team>
 FIRN_DEVICE void DecodePixels<T>::operator()(Team t) const {
-  const int64_t first = t.block() * chunk, last = first + chunk < count ? first + chunk : count;
-  for (int64_t i = first + t.rank(); i < last; i += t.size()) y[i] = T(pixels[i]) / T(127.5) - T(1);
+  const int n = int(t.block()) / chunks(), first = (int(t.block()) - n * chunks()) * chunk;
+  const int last = first + chunk < area ? first + chunk : area;
+  const int item = items ? items[n] : n;
+  const bool mirrored = item >= stored;
+  const uint8_t* from = pixels + int64_t(mirrored ? item - stored : item) * area * channels;
+  T* to = y + int64_t(n) * area * channels;
+  const int step = t.size() % width;
+  int column = (first + t.rank()) % width;
+  for (int p = first + t.rank(); p < last; p += t.size()) {
+    const int source = mirrored ? p + width - 1 - 2 * column : p;
+    for (int c = 0; c < channels; ++c) to[p * channels + c] = T(from[source * channels + c]) / T(127.5) - T(1);
+    column += step;
+    if (column >= width) column -= width;
+  }
+}
+
+template <class Team>
+FIRN_DEVICE void CopyRows::operator()(Team t) const {
+  const int n = int(t.block()) / chunks(), first = (int(t.block()) - n * chunks()) * chunk;
+  const int last = first + chunk < words ? first + chunk : words;
+  uint32_t* y = to + int64_t(to_rows ? to_rows[n] : n) * words;
+  const uint32_t* x = from + int64_t(from_rows ? from_rows[n] : n) * words;
+  for (int i = first + t.rank(); i < last; i += t.size()) y[i] = x[i];
 }
 
 }  // namespace firn::kernels
@@ -65,3 +86,4 @@ FIRN_KERNEL(OneHot<float>);
 FIRN_KERNEL(OneHot<double>);
 FIRN_KERNEL(DecodePixels<float>);
 FIRN_KERNEL(DecodePixels<double>);
+FIRN_KERNEL(CopyRows);

@@ -66,15 +66,34 @@ struct OneHot {
   FIRN_DEVICE void operator()(Team t) const;
 };
 
-// y = v / 127.5 - 1: bytes of images to [-1,1].
+// y[n,p,c] = v / 127.5 - 1, where v is channel c of pixel p of image items[n]: bytes to [-1,1]. Items from `stored` on
+// are items 0, 1, ... mirrored. Without `items`: image n.
 template <class T>
 struct DecodePixels {
   static constexpr const char* name = "decode_pixels";
-  static constexpr int64_t chunk = 16384;
-  T* y;
-  const uint8_t* pixels;
-  int64_t count;
-  FIRN_DEVICE int64_t blocks() const { return (count + chunk - 1) / chunk; }
+  static constexpr int chunk = 4096;  // pixels
+  T* y;                               // [N,area,channels]
+  const uint8_t* pixels;              // [stored,area,channels]
+  const int32_t* items;               // [N] or null
+  int64_t N;
+  int stored, area, width, channels;
+  FIRN_DEVICE int chunks() const { return (area + chunk - 1) / chunk; }
+  FIRN_DEVICE int64_t blocks() const { return N * chunks(); }
+  template <class Team>
+  FIRN_DEVICE void operator()(Team t) const;
+};
+
+// to[to_rows[n]] = from[from_rows[n]]: rows of 32-bit words. Without a list: row n.
+struct CopyRows {
+  static constexpr const char* name = "copy_rows";
+  static constexpr int chunk = 4096;  // words
+  uint32_t* to;
+  const uint32_t* from;
+  const int32_t *to_rows, *from_rows;  // [N] or null
+  int64_t N;
+  int words;
+  FIRN_DEVICE int chunks() const { return (words + chunk - 1) / chunk; }
+  FIRN_DEVICE int64_t blocks() const { return N * chunks(); }
   template <class Team>
   FIRN_DEVICE void operator()(Team t) const;
 };

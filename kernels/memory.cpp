@@ -5,7 +5,9 @@
 #include <bit>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <mutex>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -178,6 +180,21 @@ void trim([[maybe_unused]] const Stream& stream) {
   check(cudaDeviceGetDefaultMemPool(&memory, device));
   check(cudaMemPoolTrimTo(memory, 0));
 #endif
+}
+
+size_t available_memory([[maybe_unused]] const Stream& stream) {
+#ifdef FIRN_CUDA
+  if (stream.is_cuda) {
+    size_t free = 0, total = 0;
+    trim(stream);
+    check(cudaMemGetInfo(&free, &total));
+    return free;
+  }
+#endif
+  std::ifstream file("/proc/meminfo");
+  for (std::string key; file >> key;)
+    if (size_t kilobytes = 0; key == "MemAvailable:" && file >> kilobytes) return kilobytes * 1024;
+  return SIZE_MAX / 2;  // it does not say: allocating will
 }
 
 void copy_to_host([[maybe_unused]] const Stream& stream, void* host, const void* device, size_t bytes) {

@@ -34,6 +34,8 @@ struct MemoryUse {
 MemoryUse memory_use();
 void reset_peak();
 
+size_t available_memory(const Stream&);  // bytes that the device, or the machine, could still give
+
 void copy_to_host(const Stream&, void* host, const void* device, size_t bytes);
 void copy_from_host(const Stream&, void* device, const void* host, size_t bytes);
 

@@ -73,9 +73,11 @@ class StyleGan2Generator {
   // w [N,w_dim] -> ws [N,num_ws,w_dim], truncated towards w_avg.
   Tensor broadcast(const Tensor& w, Truncation truncation = {}) const;
   // Style mixing: ws[n,i] = share[i] w1[n] + (1 - share[i]) w2[n]. share [num_ws] lies in device memory, so that it can
-  // change from run to run of one recording; mixing(cutoff) is 1 before the cutoff (1..num_ws-1), then 0.
+  // change from run to run of one recording; set_mixing(share, cutoff) makes it 1 before the cutoff (1..num_ws), then
+  // 0.
   Tensor mix(const Tensor& w1, const Tensor& w2, const Tensor& share) const;
-  Tensor mixing(int cutoff) const;
+  void set_mixing(Tensor& share, int cutoff) const;  // without waiting for the device
+  Tensor mixing(int cutoff) const;                   // a new share
   // w_avg <- lerp(mean(w), w_avg, 0.995): once per training-mode mapping call, not for the mixing call.
   void update_w_avg(const Tensor& w);
   // ws [N,num_ws,w_dim] -> images. rng only for NoiseMode::random.
@@ -106,6 +108,14 @@ class StyleGan2Discriminator {
   // (reals and fakes), between which minibatch_stddev does not mix.
   Tensor operator()(const Tensor& images, const Tensor& labels = {}, int segments = 1) const;
 
+  // The same call in two parts, logits(features(images)), cut behind the blocks in front that are frozen as a whole.
+  // ConfigError where there is no such block, and in the skip architecture, whose later blocks read the images too.
+  int frozen_blocks() const;
+  Tensor features(const Tensor& images) const;  // features_shape(N), features_type()
+  Tensor logits(const Tensor& features, const Tensor& labels = {}, int segments = 1) const;
+  Shape features_shape(int64_t n) const;
+  DType features_type() const;
+
   // One trainable layer's share of the work, front (highest resolution) to back, for the freeze table.
   struct Layer {
     std::string name;                     // "b64.conv0"
@@ -115,6 +125,12 @@ class StyleGan2Discriminator {
   std::vector<Layer> layers() const;
 
  private:
+  struct State {
+    Tensor x, image;  // x: undefined before the first block
+  };
+  State run_blocks(State state, size_t begin, size_t end) const;
+  Tensor finish(State state, const Tensor& labels, int segments) const;
+
   StyleGan2Options options_;
   Device device_;
   Parameters parameters_;

@@ -1,8 +1,11 @@
 // StyleGAN2's discriminator. A prefix of frozen layers records nothing: each activation is dropped as soon as the next
 // one is there, so x is handed on by value.
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <ranges>
+#include <span>
+#include <utility>
 
 #include "engine/range.h"
 #include "kernels/error.h"
@@ -93,34 +96,75 @@ StyleGan2Discriminator::StyleGan2Discriminator(StyleGan2Options options, const D
   out_bias_ = bias("b4.out", outputs);
 }
 
+int StyleGan2Discriminator::frozen_blocks() const {
+  const auto trains = [&](const DiscriminatorBlock& b) {
+    return !parameters_(fmt::format("b{}.*", b.size)).trainable().empty();
+  };
+  return static_cast<int>(std::ranges::find_if(blocks_, trains) - blocks_.begin());
+}
+
+Shape StyleGan2Discriminator::features_shape(int64_t n) const {
+  const StyleGan2Options& o = options_;
+  if (frozen_blocks() == 0)
+    throw ConfigError("no block of D in front is frozen as a whole, so its features change; --freeze-d 1 freezes one");
+  if (o.d_architecture == Architecture::skip)
+    throw ConfigError("in the skip architecture D reads the images behind its frozen blocks too");
+  const int size = o.blocks().back() >> frozen_blocks();
+  return {n, o.start_height() * (size / 4), o.start_width() * (size / 4), o.channels(size)};
+}
+
+DType StyleGan2Discriminator::features_type() const {
+  return options_.activation_type == DType::bf16 ? DType::bf16 : options_.type;
+}
+
 Tensor StyleGan2Discriminator::operator()(const Tensor& images, const Tensor& labels, int segments) const {
+  return finish(run_blocks({{}, images}, 0, blocks_.size()), labels, segments);
+}
+
+Tensor StyleGan2Discriminator::features(const Tensor& images) const {
+  features_shape(images.dim(0));
+  return run_blocks({{}, images}, 0, static_cast<size_t>(frozen_blocks())).x;
+}
+
+Tensor StyleGan2Discriminator::logits(const Tensor& features, const Tensor& labels, int segments) const {
+  if (const Shape expected = features_shape(features.dim(0)); features.shape() != expected)
+    throw ShapeError(
+        fmt::format("discriminator: features {} should be {}", to_string(features.shape()), to_string(expected)));
+  return finish(run_blocks({features, {}}, static_cast<size_t>(frozen_blocks()), blocks_.size()), labels, segments);
+}
+
+StyleGan2Discriminator::State StyleGan2Discriminator::run_blocks(State s, size_t begin, size_t end) const {
   const StyleGan2Options& o = options_;
   const int side = o.blocks().back();
-  const Shape expected = {images.dim(0), o.start_height() * (side / 4), o.start_width() * (side / 4), o.img_channels};
-  if (images.shape() != expected)
-    throw ShapeError(
-        fmt::format("discriminator: images {} should be {}", to_string(images.shape()), to_string(expected)));
+  if (begin == 0) {
+    const Shape expected = {s.image.dim(0), o.start_height() * (side / 4), o.start_width() * (side / 4),
+                            o.img_channels};
+    if (s.image.shape() != expected)
+      throw ShapeError(
+          fmt::format("discriminator: images {} should be {}", to_string(s.image.shape()), to_string(expected)));
+  }
+  const bool skips = o.d_architecture == Architecture::skip;
+  for (const DiscriminatorBlock& block : std::span(blocks_).subspan(begin, end - begin)) {
+    if (skips || !s.x.defined()) {
+      const Range range("D.b{}.fromrgb", block.size);
+      Tensor y = from_rgb(s.image, block.fromrgb_weight, block.fromrgb_bias, features_type(), o.conv_clamp);
+      s.x = s.x.defined() ? s.x + y : std::move(y);
+    }
+    if (skips) s.image = downsample2d(s.image);
+    s.x = run_block(block, std::move(s.x), o.d_architecture == Architecture::resnet, o.conv_clamp);
+  }
+  return s;
+}
+
+Tensor StyleGan2Discriminator::finish(State s, const Tensor& labels, int segments) const {
+  const StyleGan2Options& o = options_;
   if (labels.defined() != (o.c_dim > 0))
     throw ConfigError(o.c_dim ? "a conditional discriminator needs labels"
                               : "an unconditional discriminator takes no labels");
-
-  const bool skips = o.d_architecture == Architecture::skip;
-  const DType type = o.activation_type == DType::bf16 ? DType::bf16 : o.type;
-  Tensor x, image = images;
-  for (const DiscriminatorBlock& block : blocks_) {
-    if (skips || !x.defined()) {
-      const Range range("D.b{}.fromrgb", block.size);
-      Tensor y = from_rgb(image, block.fromrgb_weight, block.fromrgb_bias, type, o.conv_clamp);
-      x = x.defined() ? x + y : std::move(y);
-    }
-    if (skips) image = downsample2d(image);
-    x = run_block(block, std::move(x), o.d_architecture == Architecture::resnet, o.conv_clamp);
-  }
-
-  x = as_type(x, o.type);
-  if (skips) {
+  Tensor x = as_type(std::exchange(s.x, {}), o.type);
+  if (o.d_architecture == Architecture::skip) {
     const Range range("D.b4.fromrgb");
-    x = x + from_rgb(image, fromrgb_weight_, fromrgb_bias_, o.type, -1);
+    x = x + from_rgb(s.image, fromrgb_weight_, fromrgb_bias_, o.type, -1);
   }
   {
     const Range range("D.b4.conv");

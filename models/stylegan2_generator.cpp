@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "engine/range.h"
+#include "kernels/control.h"
 #include "kernels/error.h"
 #include "models/layers.h"
 
@@ -116,13 +117,22 @@ Tensor StyleGan2Generator::mix(const Tensor& w1, const Tensor& w2, const Tensor&
   return reshape(w1, {n, 1, width}) * first + reshape(w2, {n, 1, width}) * second;
 }
 
-Tensor StyleGan2Generator::mixing(int cutoff) const {
+void StyleGan2Generator::set_mixing(Tensor& share, int cutoff) const {
   const int num_ws = options_.num_ws();
-  if (cutoff < 1 || cutoff >= num_ws)
-    throw ConfigError(fmt::format("style mixing: the cutoff {} is not in 1..{}", cutoff, num_ws - 1));
-  std::vector<float> share(static_cast<size_t>(num_ws), 0);
-  std::fill_n(share.begin(), cutoff, 1.0f);
-  return Tensor::from(share, {num_ws}, options_.type, device_);
+  if (cutoff < 1 || cutoff > num_ws)
+    throw ConfigError(fmt::format("style mixing: the cutoff {} is not in 1..{}", cutoff, num_ws));
+  dispatch_acc(share.type(), [&](auto tag) {
+    using T = decltype(tag);
+    std::vector<T> values(static_cast<size_t>(num_ws), T(0));
+    std::fill_n(values.begin(), cutoff, T(1));
+    kernels::set_values<T>(share.stream(), share.mutable_data(), values);
+  });
+}
+
+Tensor StyleGan2Generator::mixing(int cutoff) const {
+  Tensor share = Tensor::empty({options_.num_ws()}, options_.type, device_);
+  set_mixing(share, cutoff);
+  return share;
 }
 
 void StyleGan2Generator::update_w_avg(const Tensor& w) {

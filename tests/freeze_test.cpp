@@ -141,6 +141,49 @@ TEST(Freeze, AFrozenPrefixIsReleasedDuringForward) {
   EXPECT_GT(all.peak, rest.peak);
 }
 
+// Without the reals: nothing of them passes through the frozen blocks. The f64 kernels treat samples alike in any
+// batch; in f32 and bf16 a library may choose another algorithm for n images than for 2n.
+TEST(Freeze, FeaturesStandForTheReals) {
+  for (const auto& [type, activations, tolerance] :
+       {std::tuple{DType::f64, DType::f64, 0.0}, {DType::f32, DType::f32, 1e-5}, {DType::f32, DType::bf16, 4e-3}}) {
+    StyleGan2Options o = small_stylegan2(4, type);
+    o.activation_type = activations;
+    Networks n(type);
+    n.d = StyleGan2Discriminator(o, cpu);
+    n.d.parameters()("b32.*", "b16.*", "b8.conv1.*").freeze();
+    const auto uncached = gradients(phases[2], n);
+    n.in.features = n.d.features(std::exchange(n.in.images, {}));
+    EXPECT_EQ(n.in.features.shape(), (Shape{4, 8, 8, 16}));
+    EXPECT_EQ(n.in.features.type(), activations == DType::bf16 ? DType::bf16 : type);
+    for (const auto& [name, values] : gradients(phases[2], n)) {
+      const std::vector<double>& expected = uncached.at(name);
+      double scale = 0;
+      for (const double v : expected) scale = std::max(scale, std::abs(v));
+      for (size_t i = 0; i < values.size(); ++i) ASSERT_NEAR(values[i], expected[i], tolerance * scale) << name;
+    }
+  }
+}
+
+TEST(Freeze, OnlyWholeBlocksInFrontHaveFeatures) {
+  Networks n;
+  const auto frozen = [&](const std::vector<std::string>& patterns) {
+    n.d.parameters().unfreeze();
+    n.d.parameters().matching(patterns).freeze();
+    return n.d.frozen_blocks();
+  };
+  EXPECT_EQ(frozen({"b16.*"}), 0);
+  EXPECT_THROW(n.d.features(n.in.images), ConfigError);
+  EXPECT_EQ(frozen({"b32.conv*", "b32.fromrgb.*"}), 0);  // its skip trains
+  EXPECT_EQ(frozen({"b32.*", "b16.conv0.*", "b8.*"}), 1);
+  EXPECT_EQ(frozen({"b*"}), 3);
+  EXPECT_THROW(n.d.logits(n.in.images), ShapeError);
+  StyleGan2Options o = small_stylegan2(4);
+  o.d_architecture = Architecture::skip;
+  const StyleGan2Discriminator skip(o, cpu);
+  skip.parameters()("b32.*").freeze();
+  EXPECT_THROW(skip.features(n.in.images), ConfigError);
+}
+
 TEST(Tape, R1FirstPassLaunchesNoWeightGradient) {
   Networks n;
   const Tensor images = n.in.images.require_grad(), logits = n.d(images);

@@ -98,6 +98,28 @@ TEST(Loader, SeekContinuesExactly) {
   EXPECT_EQ(sequence(resumed, 9), rest);
 }
 
+TEST(Loader, HandsOutTheOrderWithoutPixels) {
+  Loader loader(memory_set(13), {.batch = 4, .seed = 7, .threads = 2});
+  ItemOrder order(13, 7);
+  const auto expect_same = [&](int batches) {
+    for (int i = 0; i < batches; ++i) {
+      const Batch batch = loader.next();
+      for (const int64_t item : batch.items) EXPECT_EQ(item, order.next());
+      EXPECT_EQ(loader.position(), order.position());
+    }
+  };
+  expect_same(11);
+  loader.seek({.epoch = 2, .index = 9});
+  order.seek({.epoch = 2, .index = 9});
+  expect_same(9);
+}
+
+TEST(Loader, UnshuffledItemsComeByNumber) {
+  Loader loader(memory_set(5), {.batch = 4, .shuffle = false, .threads = 2});
+  EXPECT_EQ(loader.next().items, (std::vector<int64_t>{0, 1, 2, 3}));
+  EXPECT_EQ(loader.next().items, (std::vector<int64_t>{4, 0, 1, 2}));
+}
+
 TEST(Loader, SeekOutsideOfTheSetIsRefused) {
   Loader loader(memory_set(13), {.batch = 4});
   EXPECT_THROW(loader.seek({.epoch = 0, .index = 13}), ConfigError);

@@ -22,10 +22,12 @@ class ReplayTest : public testing::Test {
 };
 
 // What changes from run to run: weights through Adam, random numbers, style mixing, labels, images, path length, rates.
-TEST_F(ReplayTest, RecordedTrainingEqualsTheCpu) {
+void expect_recorded_training_equals_the_cpu(bool cache_features) {
   const Scratch scratch;
   TrainOptions o = tiny_options(write_images(scratch / "data", 8, 8, 3, 2));
-  o.cond = o.data.use_labels = true;
+  o.cond = o.data.use_labels = o.data.mirror = true;
+  o.cache_features = cache_features;
+  o.freeze.blocks = cache_features ? 1 : 0;
   o.model.c_dim = 2;
   o.loss.d_reg_interval = 2;
   o.batch = o.batch_gpu = 2;
@@ -55,6 +57,10 @@ TEST_F(ReplayTest, RecordedTrainingEqualsTheCpu) {
       for (size_t k = 0; k < u.size(); ++k) ASSERT_NEAR(u[k], v[k], 5e-3) << (*x)[i].name();
     }
 }
+
+// Images lie on the GPU and are put there on the CPU.
+TEST_F(ReplayTest, RecordedTrainingEqualsTheCpu) { expect_recorded_training_equals_the_cpu(false); }
+TEST_F(ReplayTest, RecordedTrainingWithFeaturesEqualsTheCpu) { expect_recorded_training_equals_the_cpu(true); }
 
 TEST_F(ReplayTest, ReadsFreshValuesAndDrawsNewNumbers) {
   const Device device = Device::cuda();

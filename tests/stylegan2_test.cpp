@@ -143,7 +143,7 @@ TEST(StyleGan2, MixingTakesTheLaterWsFromTheSecondStyle) {
   for (int i = 0; i < 8; ++i)
     EXPECT_EQ(reshape(slice(ws, 1, i, i + 1), {2, 16}).to_floats(), (i < 5 ? a : b).to_floats()) << i;
   EXPECT_THROW(g.mixing(0), ConfigError);
-  EXPECT_THROW(g.mixing(8), ConfigError);
+  EXPECT_THROW(g.mixing(9), ConfigError);
   EXPECT_THROW(g.mix(a, b, slice(g.mixing(5), 0, 0, 7)), ShapeError);
 }
 

@@ -40,6 +40,9 @@ TEST_F(GanTrain, ContradictoryOptionsAreOneLineAndExitTwo) {
   expect_one_line(tiny_train(scratch, "--fp32"), 2, "--precision");
   expect_one_line(tiny_train(scratch, "--freeze-d 9"), 2, "cannot freeze 9 blocks");
   expect_one_line(tiny_train(scratch, "--freeze D:nothing"), 2, "nothing");
+  expect_one_line(tiny_train(scratch, "--cache-features"), 2, "frozen as a whole");
+  expect_one_line(tiny_train(scratch, "--cache-features --freezed 1"), 2, "frozen as a whole");
+  expect_one_line(tiny_train(scratch, "--data-memory gpu"), 2, "auto, host and device");
   expect_one_line(tiny_train(scratch, "--grid 3"), 2, "--grid");
   expect_one_line(tiny_train(scratch, "--device gpu7"), 2, "gpu7");
   expect_one_line(tiny_train(scratch, "--frobnicate"), 2, "frobnicate");
@@ -119,19 +122,43 @@ int wait_for(pid_t child) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-TEST_F(GanTrain, KilledRunResumesToTheSameEnd) {
-  const pid_t child = start_and_wait(tiny_train(scratch), runs, 2);
+// Kills a run, resumes it, and expects the end of one that was not killed.
+void expect_same_end_after_kill(const Scratch& scratch, const fs::path& runs, const std::string& more) {
+  const pid_t child = start_and_wait(tiny_train(scratch, more), runs, 2);
   kill(child, SIGKILL);
   ASSERT_EQ(wait_for(child), 128 + SIGKILL);
   const Ran resumed = tool("gan-train", fmt::format("--outdir '{}' --resume latest --threads 1", runs.string()));
   EXPECT_EQ(resumed.code, 0) << resumed.output;
   const fs::path killed = latest_snapshot(runs);
-  ASSERT_EQ(tool("gan-train", tiny_train(scratch)).code, 0);
+  ASSERT_EQ(tool("gan-train", tiny_train(scratch, more)).code, 0);
   EXPECT_NE(latest_snapshot(runs), killed);
   EXPECT_EQ(read_bytes(latest_snapshot(runs)), read_bytes(killed));
   const std::string stats = read_text(killed.parent_path() / "stats.jsonl"),
                     whole = read_text(latest_snapshot(runs).parent_path() / "stats.jsonl");
   EXPECT_EQ(std::ranges::count(stats, '\n'), std::ranges::count(whole, '\n'));
+}
+
+TEST_F(GanTrain, KilledRunResumesToTheSameEnd) { expect_same_end_after_kill(scratch, runs, ""); }
+
+TEST_F(GanTrain, KilledRunWithCachedFeaturesResumesToTheSameEnd) {
+  expect_same_end_after_kill(scratch, runs, "--freeze-d 1 --cache-features --mirror");
+  const fs::path run = latest_snapshot(runs).parent_path();
+  EXPECT_MENTIONS(read_text(run / "training_options.json"), "\"cache_features\": true");
+  EXPECT_MENTIONS(read_text(run / "log.txt"), "of all images behind D's frozen blocks (1), kept on cpu");
+  EXPECT_MENTIONS(read_text(run / "log.txt"), "32 features computed");
+  const Ran without =
+      tool("gan-train",
+           fmt::format("--outdir '{}' --resume latest --threads 1 --kimg 0.16 --no-cache-features", runs.string()));
+  EXPECT_EQ(without.code, 0) << without.output;
+  EXPECT_MENTIONS(read_text(run / "training_options.json"), "\"cache_features\": false");
+}
+
+TEST_F(GanTrain, ImagesOnTheDeviceTrainTheSame) {
+  ASSERT_EQ(tool("gan-train", tiny_train(scratch, "--mirror --cond --data-memory host")).code, 0);
+  const fs::path host = latest_snapshot(runs);
+  ASSERT_EQ(tool("gan-train", tiny_train(scratch, "--mirror --cond --data-memory device")).code, 0);
+  EXPECT_NE(latest_snapshot(runs), host);
+  EXPECT_EQ(read_bytes(latest_snapshot(runs)), read_bytes(host));
 }
 
 TEST_F(GanTrain, TwoProcessesDoNotShareARunFolder) {

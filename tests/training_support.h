@@ -48,9 +48,8 @@ struct TinyRun {
   }
 
   void iterate(int count) {
-    Loader loader(data, {.batch = options.batch, .seed = options.seed});
-    loader.seek(state.data);
-    Iteration iteration(options, state, *data, loader);
+    Reals reals(options, state, data, {});
+    Iteration iteration(options, state, *data, reals);
     for (int i = 0; i < count; ++i) iteration.run();
   }
 

@@ -7,7 +7,7 @@
 #include "io/files.h"
 #include "kernels/provider_numerics.h"
 #include "tools/common.h"
-#include "training/iteration.h"
+#include "training/feed.h"
 #include "training/sampling.h"
 #include "training/snapshot.h"
 

@@ -38,13 +38,14 @@ void stop_on_signals() {
 
 struct Arguments {
   std::string outdir, run_name, data, resume, init, classes, resolution, g_arch, d_arch, grid, precision;
-  std::string cfg = "auto", device = "auto";
+  std::string cfg = "auto", device = "auto", data_memory = "auto";
   std::optional<double> tick, conv_clamp;
   std::optional<int> snap, keep, abort_after;
   std::optional<uint64_t> seed;
   int64_t subset = 0;
   int channels = 0, threads = 0, workers = 2;
-  bool cond = false, mirror = false, resize = false, dry_run = false, fp32 = false, bf16 = false, deterministic = false;
+  bool cond = false, mirror = false, resize = false, dry_run = false, cache_features = false, no_cache_features = false,
+       fp32 = false, bf16 = false, deterministic = false;
   FreezeOptions freeze;
   PresetOverrides set;
 };
@@ -96,10 +97,17 @@ void add_options(CLI::App& app, Arguments& a) {
   start.add("--freeze-d", a.freeze.blocks, "FreezeD: freeze the N highest-resolution blocks of D with their fromRGB");
   start.add("--freezed", a.freeze.layers, "freeze the first L layers of D, counted as stylegan2-ada-pytorch does");
   start.add("--freeze", a.freeze.patterns, "freeze by name: 'D:b64.*,b32.conv0' or 'G:mapping.*'; may be repeated");
+  start.flag("--cache-features", a.cache_features,
+             "compute what D's frozen blocks make of the real images once, and keep it in memory");
+  start.flag("--no-cache-features", a.no_cache_features, "go on without, with --resume");
   tools::Group machine(app, "Machine");
   machine.add("--device", a.device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str();
   machine.add("--threads", a.threads, "CPU threads [all]");
   machine.add("--workers", a.workers, "threads that decode images")->capture_default_str();
+  machine
+      .add("--data-memory", a.data_memory,
+           "where the images wait: host, device, or auto: the device if it is a GPU with room")
+      ->capture_default_str();
   machine.add("--precision", a.precision,
               "fp32, tf32 (products on a GPU's tensor cores) or bf16 activations [bf16 on GPUs and CPUs with AMX]");
   machine.flag("--fp32", a.fp32, "--precision fp32");
@@ -128,6 +136,13 @@ std::optional<DType> asked_precision(const Arguments& a) {
   if (!a.precision.empty())
     throw ConfigError(fmt::format("--precision {}: there are fp32, tf32 and bf16", a.precision));
   return std::nullopt;
+}
+
+DataMemory data_memory(const std::string& name) {
+  if (name == "auto") return DataMemory::automatic;
+  if (name == "host") return DataMemory::host;
+  if (name == "device") return DataMemory::device;
+  throw ConfigError(fmt::format("--data-memory {}: there are auto, host and device", name));
 }
 
 void check_contradictions(const CLI::App& app, const Arguments& a) {
@@ -165,6 +180,7 @@ TrainOptions fresh_options(Arguments& a, const Device& device) {
   o.cond = a.cond;
   o.init = a.init;
   o.freeze = a.freeze;
+  o.cache_features = a.cache_features;
   o.data = {.path = fs::absolute(a.data),
             .channels = a.channels,
             .resize = a.resize,
@@ -230,6 +246,7 @@ TrainOptions resumed_options(const CLI::App& app, const Arguments& a, TrainOptio
   o.loss.pl_weight = a.set.pl_weight.value_or(o.loss.pl_weight);
   o.loss.style_mixing = a.set.style_mixing.value_or(o.loss.style_mixing);
   o.model.activation_type = asked_precision(a).value_or(m.activation_type);
+  o.cache_features = (o.cache_features || a.cache_features) && !a.no_cache_features;
   apply_schedule(a, o);
   return o;
 }
@@ -280,8 +297,20 @@ std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& 
   return text;
 }
 
+std::string overview(const RealsPlan& plan, const StyleGan2Discriminator& d) {
+  const auto megabytes = [](int64_t bytes) { return double(bytes) / (1 << 20); };
+  std::string text;
+  if (plan.images > 0)
+    text += fmt::format("images     {:.1f} MB, kept on {}\n", megabytes(plan.images), d.device().name());
+  if (plan.features > 0)
+    text += fmt::format("features   {:.1f} MB, of all images behind D's frozen blocks ({}), kept on {}\n",
+                        megabytes(plan.features), d.frozen_blocks(), d.device().name());
+  return text;
+}
+
 int train(const CLI::App& app, Arguments& a) {
   check_contradictions(app, a);
+  const DataMemory memory = data_memory(a.data_memory);
   if (a.threads > 0) set_threads(a.threads);
   const Device device = Device::from_name(a.device);
 
@@ -305,7 +334,8 @@ int train(const CLI::App& app, Arguments& a) {
   kernels::set_numerics(options.model.activation_type, options.tf32, options.deterministic);
 
   TrainState state(options, device);
-  std::string preamble = overview(options, state, *data, device);
+  std::string preamble =
+      overview(options, state, *data, device) + overview(plan_reals(options, state.d, *data, memory), state.d);
   if (!resumed.empty()) {
     restore(state, *source);
     preamble += fmt::format("resumed    {} at {:.1f} kimg\n", resumed.string(), double(state.counters.images) / 1000);
@@ -329,6 +359,7 @@ int train(const CLI::App& app, Arguments& a) {
   Trainer trainer(options, state, data, log,
                   {.dir = dir,
                    .in_place = in_place,
+                   .data_memory = memory,
                    .workers = a.workers,
                    .stop = &stop_signal,
                    .live = isatty(STDOUT_FILENO) == 1});

@@ -44,7 +44,8 @@ struct TrainOptions {
   uint64_t seed = 0;
   bool tf32 = false, deterministic = false;  // of products on a GPU (kernels/provider_numerics.h)
   FreezeOptions freeze;
-  std::string init;  // the snapshot that a transfer started from
+  bool cache_features = false;  // keep what the frozen front of D makes of the reals (training/reals.h)
+  std::string init;             // the snapshot that a transfer started from
 
   double kimg_per_tick = 4;
   int snap = 50;                        // ticks

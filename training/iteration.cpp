@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "engine/range.h"
-#include "kernels/control.h"
 
 namespace firn {
 namespace {
@@ -28,7 +27,7 @@ PhaseResult accumulate(const PhaseInputs& whole, int64_t micro,
     PhaseInputs in = whole;
     in.weight = whole.weight * double(end - begin) / double(n);
     for (Tensor PhaseInputs::*t : {&PhaseInputs::z, &PhaseInputs::z_mix, &PhaseInputs::gen_labels, &PhaseInputs::images,
-                                   &PhaseInputs::labels, &PhaseInputs::pl_noise})
+                                   &PhaseInputs::labels, &PhaseInputs::features, &PhaseInputs::pl_noise})
       in.*t = part(whole.*t, begin, end);
     PhaseResult result = phase(in);
     const double share = double(end - begin) / double(n);
@@ -44,23 +43,8 @@ PhaseResult accumulate(const PhaseInputs& whole, int64_t micro,
   return total;
 }
 
-Tensor one_hot(std::span<const int> labels, int classes, DType type, const Device& device) {
-  if (classes == 0) return {};
-  std::vector<float> values(labels.size() * size_t(classes));
-  for (size_t i = 0; i < labels.size(); ++i) values[i * size_t(classes) + size_t(labels[i])] = 1;
-  return Tensor::from(values, {int64_t(labels.size()), classes}, type, device);
-}
-
-Iteration::Iteration(const TrainOptions& options, TrainState& state, const Dataset& dataset, Loader& loader)
-    : options_(options),
-      state_(state),
-      dataset_(dataset),
-      loader_(loader),
-      reals_({options.batch, options.model.height, options.model.width ? options.model.width : options.model.height,
-              options.model.img_channels},
-             options.model.type, state.device()),
-      real_labels_(options.batch, options.model.c_dim, options.model.type, state.device()),
-      phases_([&] {
+Iteration::Iteration(const TrainOptions& options, TrainState& state, const Dataset& dataset, Reals& reals)
+    : options_(options), state_(state), dataset_(dataset), reals_(reals), phases_([&] {
         const auto arena = std::make_shared<Arena>();
         return std::array{make_phase("Gmain", options.batch, arena),
                           make_phase("Greg", std::max(1, options.batch / 2), arena),
@@ -115,12 +99,7 @@ void Iteration::step(Phase& phase, Adam& adam, double average_decay, const std::
     phase.labels.put(classes);
   }
   const int64_t cutoff = rng.uniform() < options_.loss.style_mixing ? rng.integer(1, m.num_ws()) : m.num_ws();
-  dispatch_acc(m.type, [&](auto tag) {
-    using T = decltype(tag);
-    std::vector<T> share(static_cast<size_t>(m.num_ws()), T(0));
-    std::fill_n(share.begin(), cutoff, T(1));
-    kernels::set_values<T>(phase.mixing.stream(), phase.mixing.mutable_data(), share);
-  });
+  state_.g.set_mixing(phase.mixing, static_cast<int>(cutoff));
   adam.advance(average_decay);
   phase.replay.run(rng, [&](Rng& draws) { adam.apply(loss(draws).gradients); });
   phase.timer->finish();
@@ -159,7 +138,8 @@ void Iteration::d_main_step() {
   step(phase, state_.d_adam, 1, [&](Rng& rng) {
     PhaseInputs whole = latents(phase, rng);
     whole.images = reals_.images();
-    whole.labels = real_labels_.one_hot();
+    whole.features = reals_.features();
+    whole.labels = reals_.labels();
     PhaseResult r = accumulate(whole, options_.batch_gpu,
                                [&](const PhaseInputs& in) { return d_main(state_.g, state_.d, in, options_.loss); });
     state_.stats.add("Loss/D/loss", r.loss);
@@ -173,7 +153,7 @@ void Iteration::d_reg_step() {
   step(phases_[3], state_.d_adam, 1, [&](Rng&) {
     PhaseInputs whole;
     whole.images = reals_.images();
-    whole.labels = real_labels_.one_hot();
+    whole.labels = reals_.labels();
     PhaseResult r = accumulate(whole, options_.batch_gpu,
                                [&](const PhaseInputs& in) { return d_reg(state_.d, in, options_.loss); });
     state_.stats.add("Loss/r1_penalty", r.regularizer);
@@ -184,10 +164,8 @@ void Iteration::d_reg_step() {
 
 void Iteration::run() {
   const LossOptions& loss = options_.loss;
-  const Batch reals = loader_.next();
-  state_.data = loader_.position();
-  reals_.put(reals.pixels);
-  real_labels_.put(reals.labels);
+  reals_.next();
+  state_.data = reals_.position();
 
   Counters& c = state_.counters;
   const auto due = [&](int interval) { return interval > 0 && c.iteration % interval == 0; };

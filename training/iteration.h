@@ -7,8 +7,7 @@
 
 #include "engine/replay.h"
 #include "kernels/timer.h"
-#include "training/feed.h"
-#include "training/state.h"
+#include "training/reals.h"
 
 namespace firn {
 
@@ -17,12 +16,10 @@ namespace firn {
 PhaseResult accumulate(const PhaseInputs& whole, int64_t micro,
                        const std::function<PhaseResult(const PhaseInputs&)>& phase);
 
-Tensor one_hot(std::span<const int> labels, int classes, DType type, const Device& device);  // undefined for 0 classes
-
 class Iteration {
  public:
-  // `loader` gives the reals, `dataset` the label distribution that generated labels are drawn from.
-  Iteration(const TrainOptions& options, TrainState& state, const Dataset& dataset, Loader& loader);
+  // `dataset` gives the label distribution that generated labels are drawn from.
+  Iteration(const TrainOptions& options, TrainState& state, const Dataset& dataset, Reals& reals);
 
   void run();
 
@@ -60,9 +57,7 @@ class Iteration {
   const TrainOptions& options_;
   TrainState& state_;
   const Dataset& dataset_;
-  Loader& loader_;
-  ImageFeed reals_;
-  LabelFeed real_labels_;
+  Reals& reals_;
   std::array<Phase, 4> phases_;
 };
 

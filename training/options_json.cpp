@@ -44,8 +44,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(LossOptions, r1_gamma, pl_weight
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(FreezeOptions, blocks, layers, patterns)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainOptions, data, dataset_size, cond, cfg, model, loss, lr, beta1,
                                                 beta2, kimg, ema_kimg, ema_ramp, batch, batch_gpu, seed, tf32,
-                                                deterministic, freeze, init, kimg_per_tick, snap, keep, abort_after,
-                                                grid_columns, grid_rows)
+                                                deterministic, freeze, cache_features, init, kimg_per_tick, snap, keep,
+                                                abort_after, grid_columns, grid_rows)
 
 nlohmann::json to_json(const TrainOptions& options) {
   nlohmann::json json;

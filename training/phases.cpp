@@ -63,8 +63,10 @@ PhaseResult g_reg(StyleGan2Generator& g, Tensor& pl_mean, const PhaseInputs& in,
 }
 
 PhaseResult d_main(StyleGan2Generator& g, const StyleGan2Discriminator& d, const PhaseInputs& in, const LossOptions&) {
-  if (in.z.dim(0) != in.images.dim(0))
-    throw ShapeError(fmt::format("d_main: {} fakes and {} reals share one batch", in.z.dim(0), in.images.dim(0)));
+  const bool cached = in.features.defined();
+  const Tensor& reals = cached ? in.features : in.images;
+  const int64_t n = reals.dim(0);
+  if (in.z.dim(0) != n) throw ShapeError(fmt::format("d_main: {} fakes and {} reals share one batch", in.z.dim(0), n));
   const auto generate = [&] {
     const NoGrad scope;
     const Tensor w = g.map(in.z, in.gen_labels);
@@ -72,8 +74,8 @@ PhaseResult d_main(StyleGan2Generator& g, const StyleGan2Discriminator& d, const
     return g.synthesize(mixed_ws(g, w, in), in.noise, in.rng);
   };
   const Tensor labels = in.labels.defined() ? concat({in.gen_labels, in.labels}, 0) : Tensor{};
-  const Tensor logits = d(concat({generate(), in.images}, 0), labels, 2);
-  const int64_t n = in.images.dim(0);
+  const Tensor logits = cached ? d.logits(concat({d.features(generate()), reals}, 0), labels, 2)
+                               : d(concat({generate(), reals}, 0), labels, 2);
   const Tensor fake = slice(logits, 0, 0, n), real = slice(logits, 0, n, 2 * n);
   const Tensor loss = mean(softplus(fake)) + mean(softplus(-real));
   return {.loss = loss.detach(),

@@ -21,6 +21,7 @@ struct PhaseInputs {
   Tensor mixing;          // [num_ws], with z_mix: the share of z in each style (StyleGan2Generator::mix)
   Tensor gen_labels;      // one-hot [N,c_dim] or undefined
   Tensor images, labels;  // reals [N,H,W,C], one-hot
+  Tensor features;        // of the reals (StyleGan2Discriminator::features); undefined: Dmain takes the images
   Tensor pl_noise;        // N(0,1) like the images of Greg's batch
   NoiseMode noise = NoiseMode::random;
   Rng* rng = nullptr;  // for NoiseMode::random

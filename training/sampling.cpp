@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "kernels/error.h"
-#include "training/iteration.h"
+#include "training/feed.h"
 #include "training/state.h"
 
 namespace firn {

@@ -1,5 +1,6 @@
 #include "training/trainer.h"
 
+#include <csignal>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -31,12 +32,8 @@ Trainer::Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr
       log_(log),
       settings_(std::move(settings)),
       layout_(sheet_layout(options, state.device())),
-      loader_(dataset_, {.batch = options.batch, .seed = options.seed, .threads = settings_.workers}),
-      iteration_(options, state, *dataset_, loader_),
       first_image_(state.counters.images),
-      first_image_of_tick_(state.counters.images) {
-  loader_.seek(state_.data);
-}
+      first_image_of_tick_(state.counters.images) {}
 
 void Trainer::say(const std::string& line) {
   clear_progress();
@@ -55,6 +52,12 @@ void Trainer::prepare() {
     save_png(settings_.dir / "reals.png", reals_sheet(*dataset_, layout_));
     save_png(settings_.dir / "fakes-init.png", fakes_sheet(state_.ema, options_, layout_));
   }
+  start_ = last_shown_ = Clock::now();
+  reals_.emplace(options_, state_, dataset_,
+                 RealsSettings{.memory = settings_.data_memory,
+                               .workers = settings_.workers,
+                               .progress = [this](auto... of) { show_loading(of...); }});
+  iteration_.emplace(options_, state_, *dataset_, *reals_);
   start_ = tick_began_ = last_saved_ = Clock::now();
 }
 
@@ -66,7 +69,7 @@ Outcome Trainer::run() {
   }
   prepare();
   while (!done()) {
-    iteration_.run();
+    iteration_->run();
     if (tick_is_over())
       end_tick();
     else
@@ -87,7 +90,7 @@ void Trainer::end_tick() {
   state_.count_repaired();  // waits for the device: what follows is measured
   const double spent = seconds_since(tick_began_);
   trained_seconds_ += spent;
-  const Stats stats = tick_stats(state_, iteration_,
+  const Stats stats = tick_stats(state_, *iteration_,
                                  {.total = seconds_since(start_),
                                   .tick = spent,
                                   .maintenance = maintenance_,
@@ -176,6 +179,21 @@ void Trainer::show_progress() {
   line_open_ = true;
 }
 
+void Trainer::show_loading(const char* what, int64_t done, int64_t total) {
+  if (done == total) {
+    say(fmt::format("{} {} in {}", total, what, duration(seconds_since(start_))));
+    start_ = Clock::now();
+    return;
+  }
+  if (settings_.stop && *settings_.stop) std::raise(*settings_.stop);  // there is nothing to save yet
+  if (seconds_since(last_shown_) < (settings_.live ? 0.2 : 30)) return;
+  last_shown_ = Clock::now();
+  const std::string line = fmt::format("{} of {} {}", done, total, what);
+  if (!settings_.live) return say(line);
+  console("\r\033[K" + line);
+  line_open_ = true;
+}
+
 void Trainer::clear_progress() {
   if (line_open_) console("\r\033[K");
   line_open_ = false;
@@ -193,7 +211,7 @@ void Trainer::summarize() {
                             {"d_parameters_trainable", d.trainable().count()},
                             {"g_parameters", state_.g.parameters().without_buffers().count()},
                             {"g_parameters_trainable", state_.g.parameters().trainable().count()}};
-  for (const Iteration::Timing& t : iteration_.timings()) summary[std::string(t.name) + "_ms"] = t.mean();
+  for (const Iteration::Timing& t : iteration_->timings()) summary[std::string(t.name) + "_ms"] = t.mean();
   write_text(settings_.dir / "summary.json", summary.dump(2) + "\n");
   say(fmt::format("done: {:.1f} kimg in {}, {:.1f} img/s, peak memory {:.2f} GB, {} of {} parameters of D trained",
                   double(state_.counters.images) / 1000, duration(seconds_since(start_)), speed, memory,

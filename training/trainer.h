@@ -13,7 +13,8 @@ namespace firn {
 
 struct RunSettings {
   std::filesystem::path dir;
-  bool in_place = false;                             // a run continues in the folder that it began in
+  bool in_place = false;  // a run continues in the folder that it began in
+  DataMemory data_memory = DataMemory::automatic;
   int workers = 2;                                   // threads that decode images
   const volatile std::sig_atomic_t* stop = nullptr;  // set: finish the iteration, save, return
   bool live = false;                                 // one line that rewrites itself, besides a line a tick
@@ -23,7 +24,7 @@ enum class Outcome { finished, stopped };
 
 class Trainer {
  public:
-  // `state` is fresh, transferred or restored; the loader takes up at state.data.
+  // `state` is fresh, transferred or restored; the reals take up at state.data.
   Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr<const Dataset> dataset, RunLog& log,
           RunSettings settings);
 
@@ -45,6 +46,7 @@ class Trainer {
   void save_latest();
   void save();
   void show_progress();
+  void show_loading(const char* what, int64_t done, int64_t total);
   void clear_progress();
   void summarize();
 
@@ -54,8 +56,8 @@ class Trainer {
   RunLog& log_;
   RunSettings settings_;
   SheetLayout layout_;
-  Loader loader_;
-  Iteration iteration_;
+  std::optional<Reals> reals_;  // both from prepare() on
+  std::optional<Iteration> iteration_;
   Clock::time_point start_ = Clock::now(), tick_began_ = start_, last_shown_{}, last_saved_ = start_;
   int64_t first_image_ = 0, first_image_of_tick_ = 0;
   double maintenance_ = 0, trained_seconds_ = 0;

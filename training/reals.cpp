@@ -1,0 +1,113 @@
+#include "training/reals.h"
+
+#include <algorithm>
+
+#include "kernels/error.h"
+#include "kernels/memory.h"
+
+namespace firn {
+namespace {
+
+Shape batch_shape(const TrainOptions& o) {
+  return {o.batch, o.model.height, o.model.width ? o.model.width : o.model.height, o.model.img_channels};
+}
+
+}  // namespace
+
+RealsPlan plan_reals(const TrainOptions& options, const StyleGan2Discriminator& d, const Dataset& dataset,
+                     DataMemory memory) {
+  RealsPlan plan;
+  const bool on_gpu = d.device().is_cuda();
+  const auto available = static_cast<int64_t>(kernels::available_memory(d.device().stream()));
+  const auto require = [&](const char* option, const char* what) {
+    constexpr double gb = 1 << 30;
+    if (plan.images + plan.features > available / 4 * 3)  // training needs the rest
+      throw ConfigError(fmt::format("{}: {:.2f} GB for {} do not fit in three quarters of the {:.2f} GB that are free",
+                                    option, double(plan.images + plan.features) / gb, what, double(available) / gb));
+  };
+  const int64_t images = dataset.stored() * dataset.width() * dataset.height() * dataset.channels();
+  if (options.cache_features) {
+    plan.features = count(d.features_shape(dataset.size())) * static_cast<int64_t>(size_of(d.features_type()));
+    require("--cache-features", "the features");
+  }
+  if (memory == DataMemory::device) {
+    plan.images = images;
+    require("--data-memory device", "images and features");
+  } else if (memory == DataMemory::automatic && on_gpu && images <= (available - plan.features) / 4) {
+    plan.images = images;
+  }
+  return plan;
+}
+
+Reals::Reals(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
+             const RealsSettings& settings)
+    : order_(dataset->size(), options.seed),
+      items_(options.batch, state.device()),
+      labels_(options.batch, options.model.c_dim, options.model.type, state.device()) {
+  const RealsPlan plan = plan_reals(options, state.d, *dataset, settings.memory);
+  const Shape batch = batch_shape(options);
+  LoaderOptions loading{.batch = options.batch, .seed = options.seed, .threads = settings.workers};
+  if (plan.images > 0) {
+    resident_.emplace(batch, dataset->stored(), options.model.type, state.device());
+    loading.shuffle = false;
+    load_images(*dataset, Loader(dataset, loading), settings);
+  } else {
+    staged_.emplace(batch, options.model.type, state.device());
+    loader_.emplace(dataset, loading);
+  }
+  if (plan.features > 0) compute_features(state.d, dataset->size(), options.batch_gpu, settings);
+  if (loader_)
+    loader_->seek(state.data);
+  else
+    order_.seek(state.data);
+}
+
+// The loader replaces broken images. Number n + i is number i mirrored, also where both are replaced.
+void Reals::load_images(const Dataset& dataset, Loader loader, const RealsSettings& settings) {
+  const int64_t count = dataset.stored();
+  while (std::ssize(resident_labels_) < count) {
+    const Batch batch = loader.next();
+    const auto first = std::ssize(resident_labels_), n = std::min(std::ssize(batch.labels), count - first);
+    resident_->store(first, std::span(batch.pixels).first(batch.pixels.size() / batch.labels.size() * size_t(n)));
+    resident_labels_.insert(resident_labels_.end(), batch.labels.begin(), batch.labels.begin() + n);
+    settings.progress("images loaded", first + n, count);
+  }
+}
+
+// An epoch has every item once.
+void Reals::compute_features(const StyleGan2Discriminator& d, int64_t items, int64_t at_once,
+                             const RealsSettings& settings) {
+  const NoGrad no_grad;
+  const auto room = [&](int64_t n) { return Tensor::empty(d.features_shape(n), d.features_type(), d.device()); };
+  all_features_ = room(items);
+  const int64_t batch = items_.size();
+  for (int64_t done = 0; done < items; done += batch) {
+    next();
+    for (int64_t i = 0; i < batch; i += at_once)
+      copy_rows(all_features_, d.features(slice(images(), 0, i, i + at_once)), items_.data() + i, nullptr, at_once);
+    settings.progress("features computed", std::min(done + batch, items), items);
+  }
+  features_ = room(batch);
+}
+
+void Reals::next() {
+  std::vector<int32_t> items;
+  std::vector<int> classes;
+  if (loader_) {
+    Batch batch = loader_->next();
+    staged_->put(batch.pixels);
+    items.assign(batch.items.begin(), batch.items.end());
+    classes = std::move(batch.labels);
+  } else {
+    for (int64_t i = 0; i < items_.size(); ++i) {
+      items.push_back(static_cast<int32_t>(order_.next()));
+      classes.push_back(resident_labels_[size_t(items.back()) % resident_labels_.size()]);
+    }
+  }
+  items_.put(items);
+  if (resident_) resident_->put(items_);
+  labels_.put(classes);
+  if (features_.defined()) copy_rows(features_, all_features_, nullptr, items_.data(), items_.size());
+}
+
+}  // namespace firn

@@ -1,0 +1,56 @@
+// The reals of each iteration: images, labels and, where the front of D is frozen, what it makes of them. A set that
+// fits is decoded once and stays in device memory, as features do; an iteration then puts only numbers there.
+#pragma once
+#include <functional>
+#include <optional>
+
+#include "training/feed.h"
+#include "training/state.h"
+
+namespace firn {
+
+enum class DataMemory { automatic, host, device };  // automatic: the device if it is a GPU with room
+
+struct RealsPlan {       // bytes
+  int64_t images = 0;    // the whole set on the device; 0: batches are loaded as they come
+  int64_t features = 0;  // of all items; 0: they are not kept
+};
+
+// ConfigError when features are to be kept and cannot be, or when there is too little memory.
+RealsPlan plan_reals(const TrainOptions& options, const StyleGan2Discriminator& d, const Dataset& dataset,
+                     DataMemory memory);
+
+struct RealsSettings {
+  DataMemory memory = DataMemory::automatic;
+  int workers = 1;  // threads that decode images
+  std::function<void(const char* what, int64_t done, int64_t total)> progress = [](const char*, int64_t, int64_t) {};
+};
+
+class Reals {
+ public:
+  // Fills the memory that is planned, and takes up at state.data. The frozen tensors of D must be what they will be.
+  Reals(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
+        const RealsSettings& settings);
+
+  void next();
+  // Of the batch; always the same tensors.
+  const Tensor& images() const { return resident_ ? resident_->images() : staged_->images(); }
+  const Tensor& labels() const { return labels_.one_hot(); }
+  const Tensor& features() const { return features_; }  // undefined: they are not kept
+  DataPosition position() const { return loader_ ? loader_->position() : order_.position(); }  // of the next batch
+
+ private:
+  void load_images(const Dataset& dataset, Loader loader, const RealsSettings& settings);
+  void compute_features(const StyleGan2Discriminator& d, int64_t items, int64_t at_once, const RealsSettings& settings);
+
+  std::optional<Loader> loader_;  // batches that are loaded as they come
+  std::optional<ImageFeed> staged_;
+  ItemOrder order_;  // or of a set on the device
+  std::optional<ResidentImages> resident_;
+  std::vector<int> resident_labels_;
+  Numbers items_;
+  LabelFeed labels_;
+  Tensor all_features_, features_;
+};
+
+}  // namespace firn
