@@ -7,6 +7,7 @@
 
 #include "kernels/error.h"
 #include "kernels/memory.h"
+#include "kernels/modulated_conv_sm90.h"
 
 namespace firn::tests {
 
@@ -73,16 +74,18 @@ double modulated_conv_error(const ModulatedConvCase& c) {
   bf16 poison;
   poison.bits = kPoison;
   Array<bf16> y(stream, std::vector<bf16>(static_cast<size_t>(p.N * P * p.O) + 2 * kMargin, poison));
-  kernels::modulated_conv(stream, p,
-                          {.y = y.device() + kMargin,
-                           .x = x.device(),
-                           .w = w.device(),
-                           .s = s.device(c.s),
-                           .d = d.device(c.d),
-                           .noise = noise.device(c.noise),
-                           .strength = strength.device(c.noise),
-                           .b = b.device(c.b)},
-                          c.tile);
+  const kernels::ModulatedConvOperands a{.y = y.device() + kMargin,
+                                         .x = x.device(),
+                                         .w = w.device(),
+                                         .s = s.device(c.s),
+                                         .d = d.device(c.d),
+                                         .noise = noise.device(c.noise),
+                                         .strength = strength.device(c.noise),
+                                         .b = b.device(c.b)};
+  if (c.sm90)
+    kernels::modulated_conv_sm90(stream, p, a, c.outputs);
+  else
+    kernels::modulated_conv(stream, p, a, c.tile);
   y.fetch();
   for (size_t i = 0; i < kMargin; ++i)
     if (y.host[i].bits != kPoison || y.host[y.host.size() - 1 - i].bits != kPoison) return INFINITY;
@@ -159,6 +162,16 @@ std::vector<ModulatedConvCase> modulated_conv_cases() {
                      .p = with([](auto& p) { p.H = 8, p.W = 16, p.O = 128, p.K = 1; }),
                      .tile = tile});
   }
+  for (size_t i = 0, count = cases.size(); i < count; ++i) {
+    ModulatedConvCase c = cases[i];
+    c.name += "_sm90";
+    c.p.I = (c.p.I + 63) / 64 * 64;
+    c.sm90 = true;
+    c.outputs = c.tile == ConvTile::m128n64 ? 64 : c.tile == ConvTile::m128n128 ? 128 : 0;
+    cases.push_back(c);
+  }
+  cases.push_back(
+      {.name = "m128n256_ends_sm90", .p = with([](auto& p) { p.H = 9, p.W = 17, p.I = 64, p.O = 264; }), .sm90 = true});
   return cases;
 }
 
@@ -173,6 +186,17 @@ std::vector<ModulatedConvCase> smallest_modulated_conv_cases() {
                        .p = {.N = each ? 2 : 1, .H = 5, .W = each ? 7 : 13, .I = 160, .O = 64, .K = 1},
                        .tile = tile,
                        .s = scales[0] != 'n'});
+    }
+  // So are they here, by both halves of a double step: six steps for four stages, or eight for six.
+  for (const int outputs : {64, 128, 256})
+    for (const char* scales : {"none", "one", "each"}) {
+      const bool each = scales[0] == 'e';
+      const int64_t I = outputs == 64 ? 512 : 384;
+      cases.push_back({.name = fmt::format("m128n{}_{}_sm90", outputs, scales),
+                       .p = {.N = each ? 2 : 1, .H = 5, .W = each ? 7 : 13, .I = I, .O = outputs, .K = 1},
+                       .s = scales[0] != 'n',
+                       .sm90 = true,
+                       .outputs = outputs});
     }
   return cases;
 }
