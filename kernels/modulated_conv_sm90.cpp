@@ -14,6 +14,7 @@ namespace firn::kernels {
 namespace {
 
 constexpr int64_t kSharedLimit = 227 << 10;  // of a block on sm_90
+constexpr int64_t kEnoughBlocks = 120;       // an H100 has 114 or 132 multiprocessors; not measured
 constexpr int kMostSamples = 8;              // of a tile: those of 4x4 pixels fill it
 
 // The box that needs fewest tiles; of those, one of few samples and nearly square, whose neighbours share pixels.
@@ -33,8 +34,12 @@ auto with_outputs(int outputs, F&& f) {
   return f(std::integral_constant<int, 256>{});
 }
 
-// As many outputs as there are: x is read and scaled once for all of a tile.
-int outputs_for(const ModulatedConvProblem& p) { return p.O <= 64 ? 64 : p.O <= 128 ? 128 : 256; }
+// The most that leave no multiprocessor without work: x is scaled once for all of a tile.
+int outputs_for(const ModulatedConvProblem& p, const PixelBox& box) {
+  for (const int outputs : {256, 128})
+    if (p.O > outputs / 2 && box.count(p) * ((p.O + outputs - 1) / outputs) >= kEnoughBlocks) return outputs;
+  return 64;
+}
 
 }  // namespace
 
@@ -48,8 +53,6 @@ bool fits_sm90(const ModulatedConvProblem& p) {
 }
 
 #ifdef FIRN_CUDA
-
-bool has_code_for_sm90a();
 
 bool has_modulated_conv_sm90() {
   if (!has_code_for_sm90a()) return false;
@@ -70,7 +73,7 @@ void modulated_conv_sm90(const Stream& stream, const ModulatedConvProblem& p, co
                          int outputs) {
   check_operands(p, a, fits_sm90(p));
   const PixelBox box = box_for(p);
-  with_outputs(outputs ? outputs : outputs_for(p), [&](auto outputs) {
+  with_outputs(outputs ? outputs : outputs_for(p, box), [&](auto outputs) {
     const auto launch = [&](auto scales) {
       using Kernel = ModulatedConvSm90<outputs, scales>;
       constexpr int channels = Kernel::channels;

@@ -23,11 +23,9 @@ __device__ void ModulatedConvSm90<outputs, scales>::operator()(unsigned char* sh
   const int steps = K * K * (I / channels);
   const uint32_t memory = mma::shared_address(shared), full = memory + stages * stage_bytes, empty = full + stages * 8;
 
-  if (threadIdx.x == 0) {
-    for (int i = 0; i < stages; ++i) {
-      wgmma::init_barrier(full + i * 8, 1);
-      wgmma::init_barrier(empty + i * 8, multipliers / 32);
-    }
+  if (threadIdx.x < stages) {
+    wgmma::init_barrier(full + threadIdx.x * 8, 1);
+    wgmma::init_barrier(empty + threadIdx.x * 8, multipliers / 32);
     wgmma::fence_barriers();
   }
   __syncthreads();  // the barriers are there for all
@@ -76,6 +74,7 @@ __device__ void ModulatedConvSm90<outputs, scales>::operator()(unsigned char* sh
           for (int r = 0; r < 4; ++r)
             u[i][r] = mma::multiply_pairs(u[i][r], *reinterpret_cast<const uint32_t*>(
                                                        s_of[scales == Scales::one ? 0 : r % 2] + i * 16 + r / 2 * 8));
+        wgmma::pin(u[i]);
       }
       if (++tap < K * K) return;
       tap = 0;
@@ -83,6 +82,7 @@ __device__ void ModulatedConvSm90<outputs, scales>::operator()(unsigned char* sh
     };
     // The products of a step run while the left side of the next is loaded and scaled.
     float sum[outputs / 2] = {};
+    wgmma::pin(sum);
     const auto step = [&](uint32_t(&u)[channels / 16][4], uint32_t(&next)[channels / 16][4], bool last) {
       const uint32_t right = memory + stage * stage_bytes + pixels * row_bytes, done = empty + stage * 8;
       wgmma::fence();
@@ -105,6 +105,7 @@ __device__ void ModulatedConvSm90<outputs, scales>::operator()(unsigned char* sh
       step(even, odd, k + 1 == steps);
       if (k + 1 < steps) step(odd, even, k + 2 == steps);
     }
+    wgmma::pin(sum);
 
     wgmma::sync_some<1, multipliers>();                                // the stages become the tile of y
     constexpr int pitch = outputs + 8;                                 // 8: neighbouring rows begin in different banks

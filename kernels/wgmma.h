@@ -73,6 +73,18 @@ __device__ inline void wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(newer) : "memory");
 }
 
+// What the compiler does with these registers stays on its side of here, and so of the next fence or the last wait.
+template <int count>
+__device__ inline void pin(float (&c)[count]) {
+#pragma unroll
+  for (int i = 0; i < count; ++i) asm volatile("" : "+f"(c[i])::"memory");
+}
+template <int count>
+__device__ inline void pin(uint32_t (&a)[count]) {
+#pragma unroll
+  for (int i = 0; i < count; ++i) asm volatile("" : "+r"(a[i])::"memory");
+}
+
 // The right side: rows of 128 bytes, an output's 64 channels each, swizzled, in groups of eight that start at multiples
 // of 1024 bytes. The next 16 channels begin 32 bytes on.
 __device__ inline uint64_t describe_rows(uint32_t address) {

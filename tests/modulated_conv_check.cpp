@@ -170,8 +170,10 @@ std::vector<ModulatedConvCase> modulated_conv_cases() {
     c.outputs = c.tile == ConvTile::m128n64 ? 64 : c.tile == ConvTile::m128n128 ? 128 : 0;
     cases.push_back(c);
   }
-  cases.push_back(
-      {.name = "m128n256_ends_sm90", .p = with([](auto& p) { p.H = 9, p.W = 17, p.I = 64, p.O = 264; }), .sm90 = true});
+  cases.push_back({.name = "m128n256_ends_sm90",
+                   .p = with([](auto& p) { p.H = 9, p.W = 17, p.I = 64, p.O = 264; }),
+                   .sm90 = true,
+                   .outputs = 256});
   return cases;
 }
 

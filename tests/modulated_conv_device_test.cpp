@@ -74,6 +74,12 @@ TEST(ModulatedConv, SaysWhatItCannotDo) {
   EXPECT_TRUE(kernels::fits(points));
   EXPECT_FALSE(kernels::fits(points, ConvTile::m128n128));
   EXPECT_THROW(kernels::modulated_conv({}, with([](auto& p) { p.I = 48; }), {}), ShapeError);
+  EXPECT_TRUE(kernels::fits_sm90(good));
+  EXPECT_TRUE(kernels::fits_sm90(points));  // a tile takes fewer samples there
+  for (const ModulatedConvProblem& bad :
+       {with([](auto& p) { p.I = 96; }), with([](auto& p) { p.O = 12; }), with([](auto& p) { p.I = 4096; })})
+    EXPECT_FALSE(kernels::fits_sm90(bad));
+  EXPECT_THROW(kernels::modulated_conv_sm90({}, with([](auto& p) { p.I = 96; }), {}), ShapeError);
 }
 
 TEST(ModulatedConv, RunsOnAGpuOnly) {

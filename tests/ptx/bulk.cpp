@@ -67,6 +67,7 @@ void Bulk::init(Warp& w, uint64_t address, uint32_t count, int lane) {
 }
 
 void Bulk::fence(uint32_t thread) {
+  checker_.fence_proxy(thread);
   for (auto& [address, barrier] : barriers_) barrier.known |= barrier.by == thread;
 }
 
@@ -128,7 +129,7 @@ void Bulk::copy(Warp& w, uint64_t to, const TensorMapFields& map, const std::vec
 }
 
 void Bulk::land(const Copy& c, const Barrier& b) {
-  const Actor writer{b.group * 32, c.actor.block_barriers, b.phase, &c.knows};
+  const Actor writer{b.group * 32, c.actor.block_barriers, b.phase, &c.knows, true};
   Actor reader = c.actor;
   reader.knows = &c.knows;
   for_pieces(c.to, c.map, c.first, [&](uint64_t place, uint64_t from, size_t bytes) {

@@ -85,6 +85,7 @@ void Checker::begin_launch(const Module& module, const Function& kernel) {
 
 void Checker::begin_block(uint64_t bytes) {
   ++block_;
+  proxy_fences_.assign(4096, 0);
   shared_bytes_.assign(bytes, std::byte{kPoison});
   shared_ = {shared_bytes_.data(), std::vector<Cell>(bytes)};
 }
@@ -121,6 +122,9 @@ void Checker::check_cell(Cell& cell, const Touch& now, Access access, const Acto
   if (cell.in_flight)
     report(access == Access::read ? "read before cp.async has arrived" : "write before cp.async has arrived", actor,
            place);
+  if (actor.asynchronous && access == Access::read && cell.write.block == block_ && !cell.write.asynchronous &&
+      cell.write.proxy_fences == proxy_fences_[cell.write.thread])
+    report("no fence.proxy.async between a write and an asynchronous read", actor, place);
   if (cell.lent && access != Access::read) report("write to what a wgmma still reads", actor, place);
   if (access != Access::write && !cell.written) report("read of memory that nobody wrote", actor, place);
   if (!(now.atomic && cell.write.atomic) && !ordered(cell.write, now, actor))
@@ -155,9 +159,14 @@ std::byte* Checker::touch(Space space, uint64_t address, size_t bytes, Access ac
            place);
     return nullptr;
   }
-  const Touch now{
-      block_, actor.block_barriers, actor.warp_barriers, static_cast<uint16_t>(actor.thread), access == Access::atomic,
-      place};
+  const Touch now{block_,
+                  actor.block_barriers,
+                  actor.warp_barriers,
+                  static_cast<uint16_t>(actor.thread),
+                  access == Access::atomic,
+                  actor.asynchronous,
+                  proxy_fences_[actor.thread],
+                  place};
   for (uint64_t i = first; i < first + bytes; ++i) check_cell(r->cells[i], now, access, actor, place);
   return r->bytes + first;
 }

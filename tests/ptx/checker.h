@@ -23,6 +23,7 @@ using Knowledge = std::vector<uint32_t>;
 struct Actor {
   uint32_t thread = 0, block_barriers = 0, warp_barriers = 0;
   const Knowledge* knows = nullptr;
+  bool asynchronous = false;  // the copy engine or the tensor cores, for it
 };
 
 class Checker {
@@ -47,6 +48,9 @@ class Checker {
   // Bytes of shared memory that one more, or one fewer, asynchronous product reads.
   void lend(uint64_t address, size_t bytes, int more);
 
+  // What a thread wrote before, asynchronous instructions may read from now on.
+  void fence_proxy(uint32_t thread) { ++proxy_fences_[thread]; }
+
   // The bytes at an address, after reporting what is wrong with touching them; null where there are none.
   std::byte* touch(Space space, uint64_t address, size_t bytes, Access access, const Actor& actor, int place);
   void report(const std::string& what, const Actor& actor, int place);
@@ -57,7 +61,8 @@ class Checker {
     uint32_t block = 0;  // counts all blocks of all launches; 0: nobody
     uint32_t block_barriers = 0, warp_barriers = 0;
     uint16_t thread = 0;
-    bool atomic = false;
+    bool atomic = false, asynchronous = false;
+    uint8_t proxy_fences = 0;  // of the thread until then
     int place = 0;
   };
   struct Cell {
@@ -82,6 +87,7 @@ class Checker {
   const Module* module_ = nullptr;
   const Function* kernel_ = nullptr;
   uint32_t block_ = 0, first_block_ = 1;
+  std::vector<uint8_t> proxy_fences_;
   std::set<std::string> seen_;
   std::vector<std::string> findings_;
 };

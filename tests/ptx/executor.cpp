@@ -189,7 +189,7 @@ uint64_t Warp::special(int reg, int lane) const {
 }
 
 Actor Warp::actor(int lane) const {
-  return {first_thread_ + static_cast<uint32_t>(lane), block_.barriers, barriers_, &knows_};
+  return {first_thread_ + static_cast<uint32_t>(lane), block_.barriers, barriers_, &knows_, in_product_};
 }
 
 int Warp::place() const { return block_.module.code[static_cast<size_t>(current_)].place; }
