@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <random>
 
 #include "kernels/error.h"
+#include "kernels/graph.h"
 #include "kernels/memory.h"
 #include "kernels/modulated_conv_sm90.h"
 
@@ -82,10 +84,15 @@ double modulated_conv_error(const ModulatedConvCase& c) {
                                          .noise = noise.device(c.noise),
                                          .strength = strength.device(c.noise),
                                          .b = b.device(c.b)};
-  if (c.sm90)
-    kernels::modulated_conv_sm90(stream, p, a, c.outputs);
-  else
+  const auto launch = [&] {
+    if (c.sm90) return kernels::modulated_conv_sm90(stream, p, a, c.outputs);
     kernels::modulated_conv(stream, p, a, c.tile);
+  };
+  std::optional<kernels::Graph> graph;
+  if (c.recorded)
+    graph.emplace(stream, launch), graph->launch();
+  else
+    launch();
   y.fetch();
   for (size_t i = 0; i < kMargin; ++i)
     if (y.host[i].bits != kPoison || y.host[y.host.size() - 1 - i].bits != kPoison) return INFINITY;
@@ -152,6 +159,8 @@ std::vector<ModulatedConvCase> modulated_conv_cases() {
       {.name = "k1", .p = with([](auto& p) { p.K = 1, p.H = 9, p.O = 8; })},
       {.name = "k1_many_channels", .p = with([](auto& p) { p.K = 1, p.I = 192, p.O = 72; })},
       {.name = "one_pixel", .p = with([](auto& p) { p.N = 3, p.H = p.W = 1, p.noise_images = 3; })},
+      {.name = "small_images", .p = with([](auto& p) { p.N = 9, p.H = p.W = 4, p.noise_images = 9; })},
+      {.name = "recorded", .p = with([](auto& p) { p.K = 1; }), .recorded = true},
       {.name = "one_row", .p = with([](auto& p) { p.N = 1, p.H = 1, p.W = 70, p.noise_images = 1; })},
   };
   for (const auto& [name, tile] : {std::pair{"m128n64", ConvTile::m128n64}, {"m128n128", ConvTile::m128n128}}) {

@@ -13,7 +13,8 @@ struct ModulatedConvCase {
   kernels::ModulatedConvProblem p;
   kernels::ConvTile tile = kernels::ConvTile::automatic;
   bool s = true, d = true, noise = true, b = true;
-  bool sm90 = false;  // by the kernel of that architecture, with so many outputs of a tile
+  bool recorded = false;  // as a CUDA graph
+  bool sm90 = false;      // by the kernel of that architecture, with so many outputs of a tile
   int outputs = 0;
 };
 
