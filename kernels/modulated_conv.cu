@@ -140,13 +140,15 @@ __device__ void ModulatedConv<pixels, outputs, scales>::operator()(unsigned char
     for (int h = 0; h < 2; ++h) {
       const int row = wm + i * 16 + h * 8 + quad, m = m0 + row;
       if (m >= M) continue;
-      const PixelEpilogue y(p, a, m / HW, m % HW);
+      const int n = m / HW;
+      const PixelEpilogue y(p, a, n, m - n * HW);
 #pragma unroll
       for (int j = 0; j < warp_outputs / 8; ++j) {
-        const int column = wn + j * 8 + pair;
-        if (n0 + column < O)
-          *reinterpret_cast<uint32_t*>(tile + row * pitch + column) =
-              y(sum[i][j][2 * h], sum[i][j][2 * h + 1], n0 + column);
+        const int column = wn + j * 8 + pair, o = n0 + column;
+        if (o >= O) continue;
+        const float2 d = a.d ? *reinterpret_cast<const float2*>(a.d + int64_t(n) * O + o) : float2{1, 1};
+        const float2 b = a.b ? *reinterpret_cast<const float2*>(a.b + o) : float2{0, 0};
+        *reinterpret_cast<uint32_t*>(tile + row * pitch + column) = y(sum[i][j][2 * h], sum[i][j][2 * h + 1], d, b);
       }
     }
   __syncthreads();  // a thread stores 16 bytes that several have written

@@ -15,15 +15,15 @@ namespace {
 
 constexpr int64_t kSharedLimit = 227 << 10;  // of a block on sm_90
 constexpr int64_t kEnoughBlocks = 120;       // an H100 has 114 or 132 multiprocessors; not measured
-constexpr int kMostSamples = 8;              // of a tile: those of 4x4 pixels fill it
+constexpr int kLogMostSamples = 3;           // of a tile: eight of 4x4 pixels fill it
 
 // The box that needs fewest tiles; of those, one of few samples and nearly square, whose neighbours share pixels.
 PixelBox box_for(const ModulatedConvProblem& p) {
   PixelBox best{};
-  const auto cost = [&](const PixelBox& b) { return std::tuple(b.count(p), b.n, b.w + b.h); };
-  for (int n = 1; n <= kMostSamples; n *= 2)
-    for (int h = 1; n * h <= 128; h *= 2)
-      if (const PixelBox b{.w = 128 / n / h, .h = h, .n = n}; cost(b) < cost(best)) best = b;
+  const auto cost = [&](const PixelBox& b) { return std::tuple(b.count(p), b.log_n, b.w() + b.h()); };
+  for (int n = 0; n <= kLogMostSamples; ++n)
+    for (int h = 0; n + h <= 7; ++h)
+      if (const PixelBox b{.log_w = 7 - n - h, .log_h = h, .log_n = n}; cost(b) < cost(best)) best = b;
   return best;
 }
 
@@ -47,7 +47,7 @@ bool fits_sm90(const ModulatedConvProblem& p) {
   if (!fits(p) || p.I % 64 || p.N == 0) return false;
   return with_outputs(256, [&](auto outputs) {
     ModulatedConvSm90<outputs, Scales::each> kernel{.p = p};
-    kernel.box.n = kMostSamples;
+    kernel.box.log_n = kLogMostSamples;
     return kernel.shared_bytes() <= kSharedLimit;
   });
 }
@@ -77,7 +77,7 @@ void modulated_conv_sm90(const Stream& stream, const ModulatedConvProblem& p, co
     const auto launch = [&](auto scales) {
       using Kernel = ModulatedConvSm90<outputs, scales>;
       constexpr int channels = Kernel::channels;
-      run(stream, Kernel{.x = tensor_map(a.x, {p.I, p.W, p.H, p.N}, {channels, box.w, box.h, box.n}),
+      run(stream, Kernel{.x = tensor_map(a.x, {p.I, p.W, p.H, p.N}, {channels, box.w(), box.h(), box.n()}),
                          .w = tensor_map(a.w, {p.K * p.K * p.I, p.O}, {channels, outputs}),
                          .p = p,
                          .a = a,
@@ -85,7 +85,7 @@ void modulated_conv_sm90(const Stream& stream, const ModulatedConvProblem& p, co
     };
     using std::integral_constant;
     if (!a.s) return launch(integral_constant<Scales, Scales::none>{});
-    if (box.n == 1) return launch(integral_constant<Scales, Scales::one>{});
+    if (box.n() == 1) return launch(integral_constant<Scales, Scales::one>{});
     launch(integral_constant<Scales, Scales::each>{});
   });
 }

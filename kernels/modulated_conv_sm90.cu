@@ -17,9 +17,9 @@ __device__ void ModulatedConvSm90<outputs, scales>::operator()(unsigned char* sh
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   constexpr int loaders = 128, multipliers = threads - loaders, row_bytes = channels * 2;
   const int H = int(p.H), W = int(p.W), I = int(p.I), O = int(p.O), K = p.K;
-  const int columns = (O + outputs - 1) / outputs, across = (W + box.w - 1) / box.w, down = (H + box.h - 1) / box.h;
+  const int columns = (O + outputs - 1) / outputs, across = (W - 1) / box.w() + 1, down = (H - 1) / box.h() + 1;
   const int o0 = int(blockIdx.x) % columns * outputs, tile = int(blockIdx.x) / columns;
-  const int x0 = tile % across * box.w, y0 = tile / across % down * box.h, n0 = tile / across / down * box.n;
+  const int x0 = tile % across * box.w(), y0 = tile / across % down * box.h(), n0 = tile / across / down * box.n();
   const int steps = K * K * (I / channels);
   const uint32_t memory = mma::shared_address(shared), full = memory + stages * stage_bytes, empty = full + stages * 8;
 
@@ -53,15 +53,24 @@ __device__ void ModulatedConvSm90<outputs, scales>::operator()(unsigned char* sh
     const int thread = int(threadIdx.x) - loaders, lane = thread % 32, row = thread / 32 * 16;  // 16 rows a warp
     const int quad = lane / 4, pair = lane % 4 * 2;
 
+    // Once a block: the rows of s, b and d that it needs, neutral where there are none.
+    const int samples = box.n();
     bf16* const s = reinterpret_cast<bf16*>(shared + stages * (stage_bytes + 16));
-    if constexpr (scales != Scales::none) {
-      for (int i = thread; i < box.n * I; i += multipliers)
+    float* const b = reinterpret_cast<float*>(s + (scales == Scales::none ? 0 : samples * scale_pitch()));
+    float* const d = b + outputs;
+    if constexpr (scales != Scales::none)
+      for (int i = thread; i < samples * I; i += multipliers)
         s[i / I * scale_pitch() + i % I] = bf16(a.s[min(n0 + i / I, int(p.N) - 1) * I + i % I]);
-      wgmma::sync_some<1, multipliers>();  // s is there for all who use it
+    for (int i = thread; i < outputs; i += multipliers) b[i] = a.b && o0 + i < O ? a.b[o0 + i] : 0;
+    for (int i = thread; i < samples * outputs; i += multipliers) {
+      const int n = n0 + i / outputs, o = o0 + i % outputs;
+      d[i] = a.d && n < int(p.N) && o < O ? a.d[int64_t(n) * O + o] : 1;
     }
+    if constexpr (scales != Scales::none) wgmma::sync_some<1, multipliers>();  // s is there for all; b and d have time
     const bf16* s_of[2];
     for (int h = 0; h < 2; ++h)
-      s_of[h] = s + (scales == Scales::each ? (row + h * 8 + quad) / (box.w * box.h) * scale_pitch() : 0) + pair;
+      s_of[h] =
+          s + (scales == Scales::each ? ((row + h * 8 + quad) >> (box.log_w + box.log_h)) * scale_pitch() : 0) + pair;
 
     int tap = 0, stage = 0, use = 0;
     const auto load = [&](uint32_t(&u)[channels / 16][4], int stage) {
@@ -110,19 +119,30 @@ __device__ void ModulatedConvSm90<outputs, scales>::operator()(unsigned char* sh
     wgmma::sync_some<1, multipliers>();                                // the stages become the tile of y
     constexpr int pitch = outputs + 8;                                 // 8: neighbouring rows begin in different banks
     bf16* const rows = reinterpret_cast<bf16*>(shared) + row * pitch;  // this warp's
-    const auto place = [&](int r) { return int3{x0 + r % box.w, y0 + r / box.w % box.h, n0 + r / box.w / box.h}; };
+    const auto place = [&](int r) {
+      return int3{x0 + (r & (box.w() - 1)), y0 + (r >> box.log_w & (box.h() - 1)), n0 + (r >> (box.log_w + box.log_h))};
+    };
     const auto inside = [&](int3 at) { return at.x < W && at.y < H && at.z < int(p.N); };
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       const int3 at = place(row + h * 8 + quad);
       if (!inside(at)) continue;
       const PixelEpilogue y(p, a, at.z, at.y * W + at.x);
+      const float* const d_of_pixel = d + (at.z - n0) * outputs;
+      bf16* const row_of_y = rows + (h * 8 + quad) * pitch;
+      constexpr int batch = 8;  // reads before writes, which the compiler cannot reorder: both are shared memory
 #pragma unroll
-      for (int j = 0; j < outputs / 8; ++j) {
-        const int column = j * 8 + pair, o = o0 + column;
-        if (o < O)
-          *reinterpret_cast<uint32_t*>(rows + (h * 8 + quad) * pitch + column) =
-              y(sum[j * 4 + 2 * h], sum[j * 4 + 2 * h + 1], o);
+      for (int j = 0; j < outputs / 8; j += batch) {
+        float2 of_d[batch], of_b[batch];
+#pragma unroll
+        for (int i = 0; i < batch; ++i) {
+          of_d[i] = *reinterpret_cast<const float2*>(d_of_pixel + (j + i) * 8 + pair);
+          of_b[i] = *reinterpret_cast<const float2*>(b + (j + i) * 8 + pair);
+        }
+#pragma unroll
+        for (int i = 0; i < batch; ++i)
+          *reinterpret_cast<uint32_t*>(row_of_y + (j + i) * 8 + pair) =
+              y(sum[(j + i) * 4 + 2 * h], sum[(j + i) * 4 + 2 * h + 1], of_d[i], of_b[i]);
       }
     }
     __syncwarp();  // a thread stores 16 bytes that several have written

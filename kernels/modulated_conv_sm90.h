@@ -17,11 +17,14 @@ bool fits_sm90(const ModulatedConvProblem&);
 // As modulated_conv. A block computes 128 pixels by 64, 128 or 256 outputs; 0: as many as suit the problem.
 void modulated_conv_sm90(const Stream&, const ModulatedConvProblem&, const ModulatedConvOperands&, int outputs = 0);
 
-// The pixels of a tile, 128 of w x h of n samples; powers of two.
+// The 128 pixels of a tile, w x h of n samples, as powers of two.
 struct PixelBox {
-  int w = 128, h = 1, n = 1;
-  FIRN_DEVICE int64_t count(const ModulatedConvProblem& p) const {
-    return (p.W + w - 1) / w * ((p.H + h - 1) / h) * ((p.N + n - 1) / n);
+  int log_w = 7, log_h = 0, log_n = 0;
+  FIRN_DEVICE int w() const { return 1 << log_w; }
+  FIRN_DEVICE int h() const { return 1 << log_h; }
+  FIRN_DEVICE int n() const { return 1 << log_n; }
+  int64_t count(const ModulatedConvProblem& p) const {
+    return (p.W + w() - 1) / w() * ((p.H + h() - 1) / h()) * ((p.N + n() - 1) / n());
   }
 };
 
@@ -38,7 +41,8 @@ struct ModulatedConvSm90 {
 
   int64_t blocks() const { return box.count(p) * ((p.O + outputs - 1) / outputs); }
   int64_t shared_bytes() const {
-    return stages * (stage_bytes + 16) + (scales == Scales::none ? 0 : box.n * scale_pitch() * 2);
+    return stages * (stage_bytes + 16) + (scales == Scales::none ? 0 : box.n() * scale_pitch() * 2) +
+           (1 + box.n()) * outputs * 4;
   }
   FIRN_DEVICE int scale_pitch() const { return int(p.I) + 8; }  // 8: rows of s begin in different banks
 #ifdef __CUDACC__
