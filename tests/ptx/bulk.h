@@ -40,7 +40,7 @@ class Bulk {
     uint64_t to;
     TensorMapFields map;
     std::array<int32_t, 5> first;
-    Actor actor;  // who started it, and
+    Actor actor;  // who started it, with what it knew
     Knowledge knows;
     int place;
   };

@@ -89,9 +89,11 @@ class Warp {
   template <class F>
   void start_product(Product product, F compute) {
     begin_product(product);
-    watches_ = !(in_product_ = true);
+    watches_ = false;
+    in_product_ = true;
     compute();
-    watches_ = !(in_product_ = false);
+    watches_ = true;
+    in_product_ = false;
     groups_.back().push_back(std::move(product));
   }
   void fence_products();
@@ -133,8 +135,8 @@ class Warp {
   Copies copies_[32];
   enum Use : uint8_t { kWritten = 1, kSum = 2, kLeft = 4 };  // kWritten: since the last fence
   std::vector<uint8_t> uses_;                                // of each register
-  bool watches_ = false, in_product_ = false;
-  std::deque<std::vector<Product>> groups_;  // the last is open
+  bool watches_ = false, in_product_ = false;                // watches_: what others do with them
+  std::deque<std::vector<Product>> groups_;                  // the last is open
   size_t products_ = 0;
   Knowledge knows_;
   bool yields_ = false;
