@@ -1,7 +1,7 @@
 #include "kernels/modulated_conv.h"
 
 #ifdef __CUDACC__
-#include "kernels/mma.h"
+#include "kernels/modulated_conv_epilogue.h"
 #include "kernels/team.h"
 
 namespace firn::kernels {
@@ -134,11 +134,6 @@ __device__ void ModulatedConv<pixels, outputs, scales>::operator()(unsigned char
   __syncthreads();                    // the stages become the tile of y
   constexpr int pitch = outputs + 8;  // 8: neighbouring rows begin in different banks
   bf16* const tile = reinterpret_cast<bf16*>(shared);
-  const float limit = p.clamp < 0 ? INFINITY : p.clamp, amplitude = a.noise ? *a.strength : 0;
-  const auto act = [&](float t) {
-    const float u = p.gain * (t > 0 ? t : p.slope * t);
-    return u > limit ? limit : u < -limit ? -limit : u;  // NaN stays: a comparison with it is false
-  };
 #pragma unroll
   for (int i = 0; i < warp_pixels / 16; ++i)
 #pragma unroll
@@ -146,16 +141,14 @@ __device__ void ModulatedConv<pixels, outputs, scales>::operator()(unsigned char
       const int row = wm + i * 16 + h * 8 + quad, m = m0 + row;
       if (m >= M) continue;
       const int n = m / HW;
-      const float nu = a.noise ? amplitude * a.noise[p.noise_images > 1 ? m : m - n * HW] : 0;
+      const PixelEpilogue y(p, a, n, m - n * HW);
 #pragma unroll
       for (int j = 0; j < warp_outputs / 8; ++j) {
         const int column = wn + j * 8 + pair, o = n0 + column;
         if (o >= O) continue;
-        const float2 t{sum[i][j][2 * h], sum[i][j][2 * h + 1]};
         const float2 d = a.d ? *reinterpret_cast<const float2*>(a.d + int64_t(n) * O + o) : float2{1, 1};
         const float2 b = a.b ? *reinterpret_cast<const float2*>(a.b + o) : float2{0, 0};
-        *reinterpret_cast<uint32_t*>(tile + row * pitch + column) =
-            mma::round_pair(act(t.x * d.x + b.x + nu), act(t.y * d.y + b.y + nu));
+        *reinterpret_cast<uint32_t*>(tile + row * pitch + column) = y(sum[i][j][2 * h], sum[i][j][2 * h + 1], d, b);
       }
     }
   __syncthreads();  // a thread stores 16 bytes that several have written

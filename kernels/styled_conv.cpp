@@ -1,13 +1,15 @@
-// Candidates: our tensor-core kernel; or scaling, then a convolution whose epilogue may be fused. Measured once a
+// Candidates: our tensor-core kernels; or scaling, then a convolution whose epilogue may be fused. Measured once a
 // shape.
 #include "kernels/styled_conv.h"
 
 #ifdef FIRN_CUDA
+#include <array>
 #include <optional>
+#include <vector>
 
 #include "kernels/conv_cudnn.h"
 #include "kernels/error.h"
-#include "kernels/modulated_conv.h"
+#include "kernels/modulated_conv_sm90.h"
 #include "kernels/packed_weights.h"
 #include "kernels/provider_cuda.h"
 #include "kernels/provider_numerics.h"
@@ -17,7 +19,7 @@ namespace firn::kernels {
 
 namespace {
 
-constexpr int kKernelVersion = 1;  // a new one makes choices that were measured with an old kernel void
+constexpr int kKernelVersion = 2;  // a new one makes choices that were measured with an old kernel void
 
 std::optional<ModulatedConvProblem> for_our_kernel(const ConvProblem& p, const ConvEpilogue& e) {
   if (p.type != DType::bf16 || p.swapped || p.stride != 1 || p.KH != p.KW || p.OH != p.H || p.OW != p.W ||
@@ -62,30 +64,37 @@ void styled_conv(const Stream& stream, const ConvProblem& p, const ConvEpilogue&
   if (!ours) return in_steps();
   const std::shared_ptr<void> packed = packed_weights(stream, p, w, cache);
   const auto numbers = [](const void* q) { return static_cast<const float*>(q); };
-  const auto in_one = [&] {
-    modulated_conv(stream, *ours,
-                   {.y = static_cast<bf16*>(y),
-                    .x = static_cast<const bf16*>(x),
-                    .w = static_cast<const bf16*>(packed.get()),
-                    .s = numbers(s),
-                    .d = numbers(e.d),
-                    .noise = numbers(e.noise),
-                    .strength = numbers(e.strength),
-                    .b = numbers(e.b)});
+  const ModulatedConvOperands operands{.y = static_cast<bf16*>(y),
+                                       .x = static_cast<const bf16*>(x),
+                                       .w = static_cast<const bf16*>(packed.get()),
+                                       .s = numbers(s),
+                                       .d = numbers(e.d),
+                                       .noise = numbers(e.noise),
+                                       .strength = numbers(e.strength),
+                                       .b = numbers(e.b)};
+  enum Way { one, sm90, steps };
+  const auto go = [&](Way way) {
+    if (way == steps) return in_steps();
+    if (way == sm90) return modulated_conv_sm90(stream, *ours, operands);
+    modulated_conv(stream, *ours, operands);
   };
-  if (!numerics().libraries) return in_one();
-  static std::map<std::pair<int, std::string>, bool> settled;  // whether in one
+  if (!numerics().libraries) return go(one);
+  static std::map<std::pair<int, std::string>, Way> settled;
   const std::string what = describe(p, e, s != nullptr);
   const auto place = std::pair(current_device(), what);
-  if (const auto known = settled.find(place); known != settled.end()) return known->second ? in_one() : in_steps();
+  if (const auto known = settled.find(place); known != settled.end()) return go(known->second);
   // What is likely faster comes first: it runs where nothing may be measured. Libraries do plain convolutions well.
-  const Candidate one{"tensor cores", [] { return true; }, in_one}, steps{"in steps", [] { return true; }, in_steps};
-  const Candidate candidates[] = {s ? one : steps, s ? steps : one};
+  const std::array<Way, 3> order = s ? std::array{one, sm90, steps} : std::array{steps, one, sm90};
+  std::vector<Candidate> candidates;
+  for (const Way way : order)
+    candidates.push_back({std::array{"tensor cores", "tensor cores of sm_90a", "in steps"}[way],
+                          [&, way] { return way != sm90 || (fits_sm90(*ours) && has_modulated_conv_sm90()); },
+                          [&, way] { go(way); }});
   const std::string key = fmt::format("{} | {} | cudnn {} | kernel {}", what, device_name(current_device()),
                                       cudnn::version(), kKernelVersion);
   const auto chosen = choose(choice_cache(), key, candidates, timer(stream)).value();
-  if (chosen.settled) settled[place] = (chosen.index == 0) == (s != nullptr);
-  candidates[chosen.index].run();
+  if (chosen.settled) settled[place] = order[chosen.index];
+  go(order[chosen.index]);
 }
 
 }  // namespace firn::kernels

@@ -36,8 +36,8 @@ __global__ void __launch_bounds__(kTeamThreads) team_kernel(K k) {
 }
 
 template <class K>
-__global__ void __launch_bounds__(K::threads, K::blocks_at_once) tile_kernel(K k) {
-  extern __shared__ __align__(128) unsigned char tile_memory[];
+__global__ void __launch_bounds__(K::threads, K::blocks_at_once) tile_kernel(const __grid_constant__ K k) {
+  extern __shared__ __align__(1024) unsigned char tile_memory[];  // 1024: the period of a 128-byte swizzle
   k(tile_memory);
 }
 

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <random>
 
 #include "kernels/error.h"
+#include "kernels/graph.h"
 #include "kernels/memory.h"
+#include "kernels/modulated_conv_sm90.h"
 
 namespace firn::tests {
 
@@ -73,16 +76,23 @@ double modulated_conv_error(const ModulatedConvCase& c) {
   bf16 poison;
   poison.bits = kPoison;
   Array<bf16> y(stream, std::vector<bf16>(static_cast<size_t>(p.N * P * p.O) + 2 * kMargin, poison));
-  kernels::modulated_conv(stream, p,
-                          {.y = y.device() + kMargin,
-                           .x = x.device(),
-                           .w = w.device(),
-                           .s = s.device(c.s),
-                           .d = d.device(c.d),
-                           .noise = noise.device(c.noise),
-                           .strength = strength.device(c.noise),
-                           .b = b.device(c.b)},
-                          c.tile);
+  const kernels::ModulatedConvOperands a{.y = y.device() + kMargin,
+                                         .x = x.device(),
+                                         .w = w.device(),
+                                         .s = s.device(c.s),
+                                         .d = d.device(c.d),
+                                         .noise = noise.device(c.noise),
+                                         .strength = strength.device(c.noise),
+                                         .b = b.device(c.b)};
+  const auto launch = [&] {
+    if (c.sm90) return kernels::modulated_conv_sm90(stream, p, a, c.outputs);
+    kernels::modulated_conv(stream, p, a, c.tile);
+  };
+  std::optional<kernels::Graph> graph;
+  if (c.recorded)
+    graph.emplace(stream, launch), graph->launch();
+  else
+    launch();
   y.fetch();
   for (size_t i = 0; i < kMargin; ++i)
     if (y.host[i].bits != kPoison || y.host[y.host.size() - 1 - i].bits != kPoison) return INFINITY;
@@ -149,6 +159,8 @@ std::vector<ModulatedConvCase> modulated_conv_cases() {
       {.name = "k1", .p = with([](auto& p) { p.K = 1, p.H = 9, p.O = 8; })},
       {.name = "k1_many_channels", .p = with([](auto& p) { p.K = 1, p.I = 192, p.O = 72; })},
       {.name = "one_pixel", .p = with([](auto& p) { p.N = 3, p.H = p.W = 1, p.noise_images = 3; })},
+      {.name = "small_images", .p = with([](auto& p) { p.N = 9, p.H = p.W = 4, p.noise_images = 9; })},
+      {.name = "recorded", .p = with([](auto& p) { p.K = 1; }), .recorded = true},
       {.name = "one_row", .p = with([](auto& p) { p.N = 1, p.H = 1, p.W = 70, p.noise_images = 1; })},
   };
   for (const auto& [name, tile] : {std::pair{"m128n64", ConvTile::m128n64}, {"m128n128", ConvTile::m128n128}}) {
@@ -159,6 +171,18 @@ std::vector<ModulatedConvCase> modulated_conv_cases() {
                      .p = with([](auto& p) { p.H = 8, p.W = 16, p.O = 128, p.K = 1; }),
                      .tile = tile});
   }
+  for (size_t i = 0, count = cases.size(); i < count; ++i) {
+    ModulatedConvCase c = cases[i];
+    c.name += "_sm90";
+    c.p.I = (c.p.I + 63) / 64 * 64;
+    c.sm90 = true;
+    c.outputs = c.tile == ConvTile::m128n64 ? 64 : c.tile == ConvTile::m128n128 ? 128 : 0;
+    cases.push_back(c);
+  }
+  cases.push_back({.name = "m128n256_ends_sm90",
+                   .p = with([](auto& p) { p.H = 9, p.W = 17, p.I = 64, p.O = 264; }),
+                   .sm90 = true,
+                   .outputs = 256});
   return cases;
 }
 
@@ -173,6 +197,17 @@ std::vector<ModulatedConvCase> smallest_modulated_conv_cases() {
                        .p = {.N = each ? 2 : 1, .H = 5, .W = each ? 7 : 13, .I = 160, .O = 64, .K = 1},
                        .tile = tile,
                        .s = scales[0] != 'n'});
+    }
+  // So are they here, by both halves of a double step: six steps for four stages, or eight for six.
+  for (const int outputs : {64, 128, 256})
+    for (const char* scales : {"none", "one", "each"}) {
+      const bool each = scales[0] == 'e';
+      const int64_t I = outputs == 64 ? 512 : 384;
+      cases.push_back({.name = fmt::format("m128n{}_{}_sm90", outputs, scales),
+                       .p = {.N = each ? 2 : 1, .H = 5, .W = each ? 7 : 13, .I = I, .O = outputs, .K = 1},
+                       .s = scales[0] != 'n',
+                       .sm90 = true,
+                       .outputs = outputs});
     }
   return cases;
 }

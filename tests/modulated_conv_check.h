@@ -13,10 +13,14 @@ struct ModulatedConvCase {
   kernels::ModulatedConvProblem p;
   kernels::ConvTile tile = kernels::ConvTile::automatic;
   bool s = true, d = true, noise = true, b = true;
+  bool recorded = false;  // as a CUDA graph
+  bool sm90 = false;      // by the kernel of that architecture, with so many outputs of a tile
+  int outputs = 0;
 };
 
 inline void PrintTo(const ModulatedConvCase& c, std::ostream* out) { *out << c.name; }
 
+// Each for both kernels.
 std::vector<ModulatedConvCase> modulated_conv_cases();
 // One for each kernel, as small as one can be that uses all of it.
 std::vector<ModulatedConvCase> smallest_modulated_conv_cases();

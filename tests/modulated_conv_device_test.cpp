@@ -6,6 +6,7 @@
 
 #include "kernels/error.h"
 #include "kernels/memory.h"
+#include "kernels/modulated_conv_sm90.h"
 #include "tests/modulated_conv_check.h"
 
 namespace firn::tests {
@@ -18,9 +19,11 @@ class ModulatedConvTest : public testing::TestWithParam<ModulatedConvCase> {};
 
 TEST_P(ModulatedConvTest, MatchesDouble) {
   if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
+  const bool sm90 = GetParam().sm90;
+  if (sm90 && !kernels::has_modulated_conv_sm90()) GTEST_SKIP() << "this GPU or build has no sm_90a";
   const LaunchCounter launches;
   EXPECT_LT(modulated_conv_error(GetParam()), 1);
-  EXPECT_EQ(launches["modulated_conv"], 1);
+  EXPECT_EQ(launches[sm90 ? "modulated_conv_sm90" : "modulated_conv"], 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, ModulatedConvTest, testing::ValuesIn(modulated_conv_cases()),
@@ -71,6 +74,12 @@ TEST(ModulatedConv, SaysWhatItCannotDo) {
   EXPECT_TRUE(kernels::fits(points));
   EXPECT_FALSE(kernels::fits(points, ConvTile::m128n128));
   EXPECT_THROW(kernels::modulated_conv({}, with([](auto& p) { p.I = 48; }), {}), ShapeError);
+  EXPECT_TRUE(kernels::fits_sm90(good));
+  EXPECT_TRUE(kernels::fits_sm90(points));  // a tile takes fewer samples there
+  for (const ModulatedConvProblem& bad :
+       {with([](auto& p) { p.I = 96; }), with([](auto& p) { p.O = 12; }), with([](auto& p) { p.I = 4096; })})
+    EXPECT_FALSE(kernels::fits_sm90(bad));
+  EXPECT_THROW(kernels::modulated_conv_sm90({}, with([](auto& p) { p.I = 96; }), {}), ShapeError);
 }
 
 TEST(ModulatedConv, RunsOnAGpuOnly) {

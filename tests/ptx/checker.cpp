@@ -85,6 +85,7 @@ void Checker::begin_launch(const Module& module, const Function& kernel) {
 
 void Checker::begin_block(uint64_t bytes) {
   ++block_;
+  proxy_fences_.assign(4096, 0);
   shared_bytes_.assign(bytes, std::byte{kPoison});
   shared_ = {shared_bytes_.data(), std::vector<Cell>(bytes)};
 }
@@ -93,11 +94,18 @@ void Checker::set_in_flight(uint64_t address, size_t bytes, bool in_flight) {
   for (uint64_t i = address; i < address + bytes; ++i) shared_.cells[i].in_flight = in_flight;
 }
 
-bool Checker::ordered(const Touch& before, const Touch& now) const {
+void Checker::lend(uint64_t address, size_t bytes, int more) {
+  for (uint64_t i = address; i < address + bytes && i < shared_.cells.size(); ++i)
+    shared_.cells[i].lent = static_cast<uint8_t>(shared_.cells[i].lent + more);
+}
+
+bool Checker::ordered(const Touch& before, const Touch& now, const Actor& actor) const {
   if (before.block < first_block_) return true;  // nobody, or an earlier launch
   if (before.block != now.block) return false;
   if (before.thread == now.thread || before.block_barriers != now.block_barriers) return true;
-  return before.thread / 32 == now.thread / 32 && before.warp_barriers < now.warp_barriers;
+  const size_t warp = before.thread / 32;
+  if (warp == now.thread / 32) return before.warp_barriers < now.warp_barriers;
+  return actor.knows && warp < actor.knows->size() && before.warp_barriers < (*actor.knows)[warp];
 }
 
 void Checker::report(const std::string& what, const Actor& actor, int place) {
@@ -114,8 +122,12 @@ void Checker::check_cell(Cell& cell, const Touch& now, Access access, const Acto
   if (cell.in_flight)
     report(access == Access::read ? "read before cp.async has arrived" : "write before cp.async has arrived", actor,
            place);
+  if (actor.asynchronous && access == Access::read && cell.write.block == block_ && !cell.write.asynchronous &&
+      cell.write.proxy_fences == proxy_fences_[cell.write.thread])
+    report("no fence.proxy.async between a write and an asynchronous read", actor, place);
+  if (cell.lent && access != Access::read) report("write to what a wgmma still reads", actor, place);
   if (access != Access::write && !cell.written) report("read of memory that nobody wrote", actor, place);
-  if (!(now.atomic && cell.write.atomic) && !ordered(cell.write, now))
+  if (!(now.atomic && cell.write.atomic) && !ordered(cell.write, now, actor))
     report((access == Access::read ? "race: read beside a write" : "race: write beside a write") + against(cell.write),
            actor, place);
   if (access == Access::read) {
@@ -129,7 +141,7 @@ void Checker::check_cell(Cell& cell, const Touch& now, Access access, const Acto
     return;
   }
   for (const Touch& r : cell.read)
-    if (!ordered(r, now)) report("race: write beside a read" + against(r), actor, place);
+    if (!ordered(r, now, actor)) report("race: write beside a read" + against(r), actor, place);
   cell.write = now;
   cell.written = true;
 }
@@ -147,9 +159,14 @@ std::byte* Checker::touch(Space space, uint64_t address, size_t bytes, Access ac
            place);
     return nullptr;
   }
-  const Touch now{
-      block_, actor.block_barriers, actor.warp_barriers, static_cast<uint16_t>(actor.thread), access == Access::atomic,
-      place};
+  const Touch now{block_,
+                  actor.block_barriers,
+                  actor.warp_barriers,
+                  static_cast<uint16_t>(actor.thread),
+                  access == Access::atomic,
+                  actor.asynchronous,
+                  proxy_fences_[actor.thread],
+                  place};
   for (uint64_t i = first; i < first + bytes; ++i) check_cell(r->cells[i], now, access, actor, place);
   return r->bytes + first;
 }

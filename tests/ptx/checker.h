@@ -15,9 +15,15 @@ namespace firn::ptx {
 
 enum class Access : uint8_t { read, write, atomic };
 
-// A thread at a moment: how many barriers of its block and of its warp it has passed.
+// What some warps know of each other: of warp i, that it is past as many of its barriers. Behind the warps come the
+// block's barriers in shared memory, whose copies write as threads of a warp of their own do.
+using Knowledge = std::vector<uint32_t>;
+
+// A thread at a moment: how many barriers of its block and of its warp it has passed, and what it knows of other warps.
 struct Actor {
   uint32_t thread = 0, block_barriers = 0, warp_barriers = 0;
+  const Knowledge* knows = nullptr;
+  bool asynchronous = false;  // the copy engine or the tensor cores, for it
 };
 
 class Checker {
@@ -39,6 +45,11 @@ class Checker {
   void begin_block(uint64_t shared_bytes);
   // Bytes of shared memory that an asynchronous copy writes at some time from now on, or has written.
   void set_in_flight(uint64_t address, size_t bytes, bool in_flight);
+  // Bytes of shared memory that one more, or one fewer, asynchronous product reads.
+  void lend(uint64_t address, size_t bytes, int more);
+
+  // What a thread wrote before, asynchronous instructions may read from now on.
+  void fence_proxy(uint32_t thread) { ++proxy_fences_[thread]; }
 
   // The bytes at an address, after reporting what is wrong with touching them; null where there are none.
   std::byte* touch(Space space, uint64_t address, size_t bytes, Access access, const Actor& actor, int place);
@@ -50,12 +61,14 @@ class Checker {
     uint32_t block = 0;  // counts all blocks of all launches; 0: nobody
     uint32_t block_barriers = 0, warp_barriers = 0;
     uint16_t thread = 0;
-    bool atomic = false;
+    bool atomic = false, asynchronous = false;
+    uint8_t proxy_fences = 0;  // of the thread until then
     int place = 0;
   };
   struct Cell {
     Touch write, read[2];
     bool written = false, in_flight = false;
+    uint8_t lent = 0;
   };
   struct Region {
     std::byte* bytes = nullptr;
@@ -63,7 +76,7 @@ class Checker {
   };
 
   Region* region_at(uint64_t address);
-  bool ordered(const Touch& before, const Touch& now) const;
+  bool ordered(const Touch& before, const Touch& now, const Actor& actor) const;
   void check_cell(Cell& cell, const Touch& now, Access access, const Actor& actor, int place);
 
   std::byte *reserved_, *next_;
@@ -74,6 +87,7 @@ class Checker {
   const Module* module_ = nullptr;
   const Function* kernel_ = nullptr;
   uint32_t block_ = 0, first_block_ = 1;
+  std::vector<uint8_t> proxy_fences_;
   std::set<std::string> seen_;
   std::vector<std::string> findings_;
 };

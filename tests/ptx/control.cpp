@@ -12,9 +12,10 @@ Step barrier(Form& form) {
     return [](Warp&, uint32_t) {};
   }
   form.take("cta"), form.take("aligned"), form.take("all");
-  if (!form.take("sync") || form.instruction.operands.size() != 1) form.unknown();  // all threads, not a number of them
+  if (!form.take("sync")) form.unknown();
   const Operand& id = form.operand(0);
-  if (id.kind != Operand::Kind::immediate || id.value != 0) form.unknown();
+  const bool some = form.instruction.operands.size() == 2;  // so many threads; else all
+  if (id.kind != Operand::Kind::immediate || (id.value != 0) != some || id.value > 15) form.unknown();
   form.instruction.flow = Instruction::Flow::block_barrier;
   return {};
 }

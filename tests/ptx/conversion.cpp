@@ -133,7 +133,10 @@ Step convert_address(Form& form) {
   const bool to = form.take("to");
   const Space space = take_space(form);
   form.take_type();
-  const uint64_t window = space == Space::shared ? kSharedWindow : space == Space::local ? kLocalWindow : 0;
+  const uint64_t window = space == Space::shared  ? kSharedWindow
+                          : space == Space::local ? kLocalWindow
+                          : space == Space::param ? kParameterWindow
+                                                  : 0;
   return unary<uint64_t>(form, [=](uint64_t a) { return to ? a - window : a + window; });
 }
 

@@ -26,6 +26,7 @@ Step copy(Form& form) {
 
 Step asynchronous(Form& form) {
   if (!form.take("async")) form.unknown();
+  if (form.take("bulk")) return bulk_copy(form);
   if (form.take("commit_group"))
     return [](Warp& w, uint32_t lanes) { for_lanes(lanes, [&](int i) { w.commit_copies(i); }); };
   const bool all = form.take("wait_all");

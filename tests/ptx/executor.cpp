@@ -6,10 +6,19 @@
 
 namespace firn::ptx {
 
+namespace {
+
+void merge(Knowledge& to, const Knowledge& from) {
+  to.resize(std::max(to.size(), from.size()));
+  for (size_t i = 0; i < from.size(); ++i) to[i] = std::max(to[i], from[i]);
+}
+
+}  // namespace
+
 class Block {
  public:
   Block(const Module& module, const Function& entry, const Launch& launch, Checker& checker)
-      : module(module), launch(launch), checker(checker), entry(entry) {
+      : module(module), launch(launch), checker(checker), entry(entry), bulk(checker) {
     const uint64_t threads = launch.block.count();
     for (uint64_t first = 0; first < threads; first += 32)
       warps_.emplace_back(*this, static_cast<uint32_t>(first),
@@ -20,13 +29,16 @@ class Block {
     index = at;
     barriers = 0;
     checker.begin_block(dynamic_shared() + launch.dynamic_shared);
+    bulk.begin(warps_.size());
     for (Warp& w : warps_) w.begin(entry.first);
+    uint64_t before;
     do {
+      before = progress + bulk.progress();
       for (Warp& w : warps_) w.run();
-    } while (pass_barrier());
-    for (Warp& w : warps_)
-      for (int lane = 0; lane < 32; ++lane)
-        if (!w.copies_[lane].waiting.empty()) w.report("cp.async: the thread leaves before it has arrived", lane);
+      pass_barriers();
+    } while (progress + bulk.progress() != before);
+    for (Warp& w : warps_) w.end(warps_[static_cast<size_t>(&w - warps_.data()) / 4 * 4]);
+    bulk.end();
   }
 
   // Where the launch's own shared memory begins.
@@ -41,10 +53,57 @@ class Block {
   const Function& entry;
   Dim3 index;
   uint32_t barriers = 0;
+  uint64_t progress = 0;  // counts what may end somebody's waiting
+  Bulk bulk;
 
  private:
-  // Lets everybody on when all wait; false when all are done.
-  bool pass_barrier() {
+  void pass_barriers() {
+    bool all = true;
+    for (const Warp& w : warps_)
+      for (int lane = 0; lane < 32; ++lane) all &= w.state_[lane] == Warp::State::done || waits_at(w, lane, 0);
+    if (all) pass_all();
+    for (uint64_t id = 1; id < 16; ++id) pass_some(id);
+  }
+
+  const Instruction& instruction_of(const Warp& w, int lane) const {
+    return module.code[static_cast<size_t>(w.pc_[lane])];
+  }
+  bool waits_at(const Warp& w, int lane, uint64_t id) const {
+    return w.state_[lane] == Warp::State::at_block_barrier && instruction_of(w, lane).operands[0].value == id;
+  }
+  void go_on(Warp& w, int lane) {
+    w.state_[lane] = Warp::State::running;
+    ++w.pc_[lane];
+    ++progress;
+  }
+
+  // A barrier of some threads, whose number they give: what each of their warps knows, all know then.
+  void pass_some(uint64_t id) {
+    std::vector<Warp*> warps;
+    uint64_t here = 0, wanted = 0;
+    for (Warp& w : warps_)
+      for (int lane = 0; lane < 32; ++lane) {
+        if (!waits_at(w, lane, id)) continue;
+        if (warps.empty() || warps.back() != &w) warps.push_back(&w);
+        wanted = w.read<uint32_t>(instruction_of(w, lane).operands[1], lane);
+        ++here;
+      }
+    if (here == 0 || here < wanted) return;
+    if (here > wanted) warps.front()->report("barrier: more threads come than it is for", 0);
+    Knowledge shared;
+    for (Warp* w : warps) {
+      ++w->barriers_;
+      w->release(shared);
+    }
+    for (Warp* w : warps) {
+      w->acquire(shared);
+      for (int lane = 0; lane < 32; ++lane)
+        if (waits_at(*w, lane, id)) go_on(*w, lane);
+    }
+  }
+
+  // Lets everybody on when all wait.
+  void pass_all() {
     int at = -1;
     bool left = false, apart = false;
     Warp* waiting = nullptr;
@@ -57,7 +116,7 @@ class Block {
         at = w.pc_[lane];
         waiting = &w;
       }
-    if (!waiting) return false;
+    if (!waiting) return;
     waiting->current_ = at;
     const int lane = std::countr_zero(waiting->all_);
     if (left) waiting->report("barrier: threads that have left never come", lane);
@@ -65,11 +124,7 @@ class Block {
     ++barriers;
     for (Warp& w : warps_)
       for (int i = 0; i < 32; ++i)
-        if (w.state_[i] == Warp::State::at_block_barrier) {
-          w.state_[i] = Warp::State::running;
-          ++w.pc_[i];
-        }
-    return true;
+        if (w.state_[i] == Warp::State::at_block_barrier) go_on(w, i);
   }
 
   std::vector<Warp> warps_;
@@ -91,6 +146,23 @@ void Warp::begin(int pc) {
     copies_[i] = {};
   }
   barriers_ = 0;
+  uses_.clear();
+  watches_ = false;
+  groups_.assign(1, {});
+  products_ = 0;
+  knows_.clear();
+}
+
+void Warp::end(const Warp& first_of_group) {
+  for (int lane = 0; lane < 32; ++lane) {
+    if (state_[lane] != State::done) {
+      current_ = pc_[lane];
+      report("deadlock: what is waited for never comes", lane);
+    }
+    if (!copies_[lane].waiting.empty()) report("cp.async: the thread leaves before it has arrived", lane);
+  }
+  if (groups_.size() > 1 || !groups_.front().empty()) report("wgmma: a warp leaves before wait_group", 0);
+  if (products_ != first_of_group.products_) report("wgmma: the warps of a warpgroup do not multiply together", 0);
 }
 
 uint64_t Warp::special(int reg, int lane) const {
@@ -116,10 +188,61 @@ uint64_t Warp::special(int reg, int lane) const {
   return values[reg];
 }
 
-Actor Warp::actor(int lane) const { return {first_thread_ + static_cast<uint32_t>(lane), block_.barriers, barriers_}; }
+Actor Warp::actor(int lane) const {
+  return {first_thread_ + static_cast<uint32_t>(lane), block_.barriers, barriers_, &knows_, in_product_};
+}
 
-void Warp::report(const std::string& what, int lane) {
-  block_.checker.report(what, actor(lane), block_.module.code[static_cast<size_t>(current_)].place);
+int Warp::place() const { return block_.module.code[static_cast<size_t>(current_)].place; }
+
+void Warp::report(const std::string& what, int lane) const { block_.checker.report(what, actor(lane), place()); }
+
+Bulk& Warp::bulk() { return block_.bulk; }
+
+void Warp::release(Knowledge& to) const {
+  const size_t warp = first_thread_ / 32;
+  merge(to, knows_);
+  to.resize(std::max(to.size(), warp + 1));
+  to[warp] = std::max(to[warp], barriers_);
+}
+
+void Warp::acquire(const Knowledge& from) { merge(knows_, from); }
+
+void Warp::fence_products() {
+  uses_.resize(registers_.size() / 32);
+  for (uint8_t& use : uses_) use &= static_cast<uint8_t>(~kWritten);
+  watches_ = true;
+}
+
+void Warp::begin_product(const Product& product) {
+  ++products_;
+  uses_.resize(registers_.size() / 32, kWritten);
+  bool fenced = true;
+  const auto mark = [&](const std::vector<int>& registers, Use use) {
+    for (const int r : registers) {
+      fenced &= !(uses_[static_cast<size_t>(r)] & kWritten);
+      uses_[static_cast<size_t>(r)] |= use;
+    }
+  };
+  mark(product.sums, kSum);
+  mark(product.left, kLeft);
+  if (!fenced) report("wgmma: no wgmma.fence between a register's write and its use", 0);
+  for (const auto& [address, bytes] : product.right) block_.checker.lend(address, bytes, 1);
+}
+
+void Warp::await_products(size_t newer) {
+  while (groups_.size() - 1 > newer) {
+    for (const Product& p : groups_.front()) {
+      for (const auto* registers : {&p.sums, &p.left})
+        for (const int r : *registers) uses_[static_cast<size_t>(r)] &= kWritten;
+      for (const auto& [address, bytes] : p.right) block_.checker.lend(address, bytes, -1);
+    }
+    groups_.pop_front();
+  }
+  for (const auto& group : groups_)
+    for (const Product& p : group) {
+      for (const int r : p.sums) uses_[static_cast<size_t>(r)] |= kSum;
+      for (const int r : p.left) uses_[static_cast<size_t>(r)] |= kLeft;
+    }
 }
 
 std::byte* Warp::memory(Space space, const Operand& o, size_t bytes, Access access, int lane) {
@@ -131,10 +254,11 @@ std::byte* Warp::memory(Space space, const Operand& o, size_t bytes, Access acce
 
 std::byte* Warp::memory(Space space, uint64_t address, size_t bytes, Access access, int lane) {
   if (space == Space::generic && address >= kSharedWindow) {
-    space = address >= kLocalWindow ? Space::local : Space::shared;
-    address -= space == Space::local ? kLocalWindow : kSharedWindow;
+    constexpr Space spaces[] = {Space::shared, Space::local, Space::param};
+    space = spaces[std::min<uint64_t>(address / kSharedWindow, 3) - 1];
+    address %= kSharedWindow;
   }
-  const size_t place = static_cast<size_t>(lane);
+  const size_t i = static_cast<size_t>(lane);
   if (space == Space::param || space == Space::local) {
     const bool launched = space == Space::param && address >= kLaunchParameters;
     if (launched) address -= kLaunchParameters;
@@ -146,10 +270,9 @@ std::byte* Warp::memory(Space space, uint64_t address, size_t bytes, Access acce
       return nullptr;
     }
     if (launched) return const_cast<std::byte*>(block_.launch.parameters.data()) + address;
-    return (space == Space::local ? local_ : parameters_).data() + place * size + address;
+    return (space == Space::local ? local_ : parameters_).data() + i * size + address;
   }
-  return block_.checker.touch(space, address, bytes, access, actor(lane),
-                              block_.module.code[static_cast<size_t>(current_)].place);
+  return block_.checker.touch(space, address, bytes, access, actor(lane), place());
 }
 
 void Warp::copy_later(uint64_t shared, uint64_t global, size_t bytes, size_t taken, int lane) {
@@ -180,7 +303,7 @@ void Warp::await_copies(int newer, int lane) {
 }
 
 void Warp::run() {
-  for (;;) {
+  for (yields_ = false; !yields_;) {
     int lowest = -1;
     for (int i = 0; i < 32; ++i)
       if (state_[i] == State::running && (lowest < 0 || pc_[i] < lowest)) lowest = pc_[i];
@@ -196,13 +319,13 @@ void Warp::run() {
     }
     // Straight on while nothing but these lanes' own code comes.
     int pc = lowest;
-    while (pc < next && block_.module.code[static_cast<size_t>(pc)].flow == Instruction::Flow::next) {
+    while (pc < next && !yields_ && block_.module.code[static_cast<size_t>(pc)].flow == Instruction::Flow::next) {
       step(pc, lanes);
       ++pc;
     }
     for (int i = 0; i < 32; ++i)
       if (lanes >> i & 1) pc_[i] = pc;
-    if (pc < next) step(pc, lanes);
+    if (pc < next && !yields_) step(pc, lanes);
   }
 }
 
@@ -273,6 +396,7 @@ void Warp::leave(uint32_t lanes) {
     if (!(lanes >> i & 1)) continue;
     if (calls_[i].empty()) {
       state_[i] = State::done;
+      ++block_.progress;
       continue;
     }
     const Instruction& from = block_.module.code[static_cast<size_t>(calls_[i].back())];

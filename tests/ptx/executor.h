@@ -4,7 +4,9 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <deque>
 
+#include "tests/ptx/bulk.h"
 #include "tests/ptx/checker.h"
 #include "tests/ptx/module.h"
 
@@ -31,6 +33,8 @@ class Warp {
   // The low bytes of a register, immediate or special register, as a T.
   template <class T>
   T read(const Operand& o, int lane) const {
+    if (watches_ && o.kind == Operand::Kind::reg && uses_[static_cast<size_t>(o.reg)] & kSum)
+      report("wgmma: a sum is read before wait_group", lane);
     const uint64_t word = o.kind == Operand::Kind::reg         ? registers_[index(o.reg, lane)]
                           : o.kind == Operand::Kind::immediate ? o.value
                                                                : special(o.reg, lane);
@@ -42,6 +46,11 @@ class Warp {
   template <class T>
   void write(const Operand& o, int lane, T value) {
     if (o.kind == Operand::Kind::none) return;
+    if (watches_) {
+      uint8_t& use = uses_[static_cast<size_t>(o.reg)];
+      if (use & (kSum | kLeft)) report("wgmma: a register is written before wait_group", lane);
+      use |= kWritten;
+    }
     uint64_t word = 0;
     if constexpr (std::is_signed_v<T> && std::is_integral_v<T>)
       word = static_cast<uint64_t>(static_cast<int64_t>(value));
@@ -53,7 +62,7 @@ class Warp {
   // Where an access goes, checked and counted; null when there is no such memory.
   std::byte* memory(Space space, const Operand& address, size_t bytes, Access access, int lane);
   std::byte* memory(Space space, uint64_t address, size_t bytes, Access access, int lane);
-  void report(const std::string& what, int lane);
+  void report(const std::string& what, int lane) const;
   uint32_t all_lanes() const { return all_; }
 
   // A lane's asynchronous copies arrive as late as the program allows: when the lane waits for their group. Of `bytes`,
@@ -62,6 +71,34 @@ class Warp {
   void commit_copies(int lane) { ++copies_[lane].open; }
   // All groups but the `newer` latest arrive; negative: the one that is still open as well.
   void await_copies(int newer, int lane);
+
+  // Barriers in shared memory: what was done before the last barrier of this warp is known to whoever acquires.
+  Bulk& bulk();
+  Actor actor(int lane) const;
+  int place() const;
+  void release(Knowledge& to) const;
+  void acquire(const Knowledge& from);
+  void yield() { yields_ = true; }  // before this warp looks again, others run
+
+  // Asynchronous products read and write registers and shared memory from their start to the wait for their group.
+  // Results are computed at the start; nobody may touch what would tell the difference.
+  struct Product {
+    std::vector<int> sums, left;
+    std::vector<std::pair<uint64_t, size_t>> right;  // address, bytes
+  };
+  template <class F>
+  void start_product(Product product, F compute) {
+    begin_product(product);
+    watches_ = false;
+    in_product_ = true;
+    compute();
+    watches_ = true;
+    in_product_ = false;
+    groups_.back().push_back(std::move(product));
+  }
+  void fence_products();
+  void commit_products() { groups_.emplace_back(); }
+  void await_products(size_t newer);
 
  private:
   friend class Block;
@@ -79,9 +116,10 @@ class Warp {
 
   size_t index(int reg, int lane) const { return static_cast<size_t>(reg) * 32 + static_cast<size_t>(lane); }
   uint64_t special(int reg, int lane) const;
-  Actor actor(int lane) const;
+  void begin_product(const Product&);
 
   void begin(int pc);
+  void end(const Warp& first_of_group);
   void run();  // until every lane is done or waits for the block
   void step(int pc, uint32_t lanes);
   void call(const Instruction& in, uint32_t lanes, int pc);
@@ -95,12 +133,20 @@ class Warp {
   int pc_[32] = {};
   State state_[32];
   Copies copies_[32];
+  enum Use : uint8_t { kWritten = 1, kSum = 2, kLeft = 4 };  // kWritten: since the last fence
+  std::vector<uint8_t> uses_;                                // of each register
+  bool watches_ = false, in_product_ = false;                // watches_: what others do with them
+  std::deque<std::vector<Product>> groups_;                  // the last is open
+  size_t products_ = 0;
+  Knowledge knows_;
+  bool yields_ = false;
   uint32_t barriers_ = 0;
   int current_ = 0;
 };
 
 // A generic address says by its range which space it is in.
-inline constexpr uint64_t kSharedWindow = uint64_t{1} << 60, kLocalWindow = uint64_t{2} << 60;
+inline constexpr uint64_t kSharedWindow = uint64_t{1} << 60, kLocalWindow = uint64_t{2} << 60,
+                          kParameterWindow = uint64_t{3} << 60;
 
 void execute(const Module& module, const Function& entry, const Launch& launch, Checker& checker);
 

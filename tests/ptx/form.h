@@ -146,6 +146,8 @@ inline Space take_space(Form& form) {
 using Row = Step (*)(Form&);
 using Table = std::map<std::string, Row, std::less<>>;
 
+Step bulk_copy(Form&);  // "cp.async.bulk"
+
 void add_arithmetic(Table&);
 void add_bits(Table&);
 void add_conversion(Table&);
@@ -153,5 +155,7 @@ void add_memory(Table&);
 void add_control(Table&);
 void add_copies(Table&);
 void add_matrix(Table&);
+void add_bulk(Table&);
+void add_warpgroup(Table&);
 
 }  // namespace firn::ptx

@@ -5,7 +5,8 @@ namespace firn::ptx {
 void bind(Instruction& instruction) {
   static const Table table = [] {
     Table t;
-    for (const auto add : {add_arithmetic, add_bits, add_conversion, add_memory, add_control, add_copies, add_matrix})
+    for (const auto add : {add_arithmetic, add_bits, add_conversion, add_memory, add_control, add_copies, add_matrix,
+                           add_bulk, add_warpgroup})
       add(t);
     return t;
   }();

@@ -319,6 +319,11 @@ class Parser {
     }
     if (s.starts_with('[')) {
       s = trim(s.substr(1, s.size() - 2));
+      if (const auto parts = fields(s); parts.size() == 2) {  // "[map, {x, y}]"
+        Operand o = operand(parts[0]);
+        o.list = operand(parts[1]).list;
+        return o;
+      }
       const auto plus = s.find('+');
       Operand o = operand(s.substr(0, plus));
       if (plus != s.npos) o.offset = static_cast<int64_t>(integer(trim(s.substr(plus + 1))));

@@ -110,6 +110,34 @@ TEST(Ptx, EveryWaitForACopyIsNeeded) {
             20);
 }
 
+// Without an arrival, a wait or a fence of the asynchronous instructions of sm_90a, or without one of these themselves,
+// a kernel waits for ever, touches what is on its way, or gives a wrong result.
+TEST(Ptx, EveryAsynchronousStepIsNeeded) {
+  EXPECT_GT(caught_without([](const ptx::Instruction& in) {
+              for (const char* start : {"mbarrier.", "fence.", "cp.async.bulk.", "wgmma."})
+                if (in.mnemonic.starts_with(start)) return true;
+              return false;
+            }),
+            200);
+}
+
+// Tiles that lie one off in a dimension.
+TEST(Ptx, ShiftedCoordinatesAreCaught) {
+  int caught = 0;
+  for_instructions([&](const std::string& kernel, const Use& use, ptx::Instruction& in) {
+    if (!in.mnemonic.starts_with("cp.async.bulk.tensor.")) return;
+    for (size_t i = 0; i < in.operands[1].list.size(); ++i) {
+      ptx::Instruction shifted = in;
+      ++shifted.operands[1].list[i].offset;
+      ptx::bind(shifted);
+      const Fate fate = fate_of(in, shifted, use);
+      EXPECT_EQ(fate, Fate::caught) << kernel << ": " << in.mnemonic << ", coordinate " << i;
+      caught += fate == Fate::caught;
+    }
+  });
+  EXPECT_GT(caught, 50);
+}
+
 // An index that is off by one must leave the allocation, race, or give a wrong result.
 TEST(Ptx, EveryAccessOffByOneIsCaught) {
   int caught = 0;
@@ -129,15 +157,17 @@ TEST(Ptx, EveryAccessOffByOneIsCaught) {
   EXPECT_GT(caught, 20);
 }
 
-// Two registers of a fragment exchanged, in one fragment of each mma and ldmatrix: which ones takes turns.
+// Two registers of a fragment exchanged, in one fragment of each mma, wgmma and ldmatrix: which ones takes turns.
 TEST(Ptx, SwappedFragmentRegistersAreCaught) {
   int caught = 0;
   size_t turn = 0;
   for_instructions([&](const std::string& kernel, const Use& use, ptx::Instruction& in) {
-    const bool product = in.mnemonic.starts_with("mma.");
-    if (!product && !in.mnemonic.starts_with("ldmatrix.")) return;
+    size_t fragments = 0;
+    for (const auto& [start, count] : {std::pair{"mma.", 4}, {"wgmma.mma", 2}, {"ldmatrix.", 1}})
+      if (in.mnemonic.starts_with(start)) fragments = static_cast<size_t>(count);
+    if (fragments == 0) return;
     ptx::Instruction swapped = in;
-    const size_t fragment = product ? turn % 4 : 0;
+    const size_t fragment = turn % fragments;
     std::vector<ptx::Operand>& list = swapped.operands[fragment].list;
     ASSERT_GE(list.size(), 2u);
     const size_t a = turn / 4 % list.size(), b = (a + 1) % list.size();

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "kernels/tensor_map.h"
+
 namespace firn::ptx {
 
 // c = a b by copies, ldmatrix and one mma; a, b bf16, c [16,8]. One launch for each way to fetch a [16,16] and b: rows
@@ -25,5 +27,14 @@ cudaError_t copies(uint32_t* y, uint32_t* x, Without);
 // Votes and shuffles of a warp: y[0..4] two ballots, all, any, active lanes; y[32..] sums of a segment of 8; y[64..]
 // what the lane three below in a segment of 16 has.
 cudaError_t votes(uint32_t* y);
+
+// A box of 128 rows of 64 elements of a 4-D tensor, as it lies in shared memory.
+cudaError_t copied_box(uint16_t* y, const kernels::TensorMap&, const int (&first)[4]);
+
+// d [64,N] = a [64,64] b^T, b [N,64], both by tensor map; N 64, 128 or 256. `announced` are the bytes that the barrier
+// is told of. Threads may write to b: before the products, with a fence or without, or before they are done.
+enum class Writes { never, before, before_fence, within };
+cudaError_t product_of_warpgroup(float* d, const kernels::TensorMap& a, const kernels::TensorMap& b, int N,
+                                 int announced, Writes);
 
 }  // namespace firn::ptx

@@ -1,6 +1,7 @@
 // Rows of the instruction table against closed forms, and what the checker says of copies that are not waited for.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -161,9 +162,13 @@ TEST(PtxRows, PairsOfLaterArchitectures) {
 // What the interpreter does not do it must not seem to do.
 TEST(PtxRows, UnknownFormsAreErrors) {
   for (const char* line :
-       {"bar.sync 1, 64;", "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%f1,%f1,%f1,%f1},{%f1},{%f1},{%f1};",
+       {"bar.sync 16, 64;", "bar.sync 1;", "mbarrier.test_wait.shared::cta.b64 %f1, [%f1], %f1;",
+        "cp.async.bulk.tensor.2d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes "
+        "[%f1],[%f1,{%f1,%f1}],[%f1];",
+        "setmaxnreg.inc.sync.aligned.u32 20;",
+        "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%f1,%f1,%f1,%f1},{%f1},{%f1},{%f1};",
         "cp.async.cg.shared.global [%f1], [%f1], 8;", "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%f1,%f2}, [%f3];",
-        "wgmma.fence.sync.aligned;"})
+        "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f1,%f1,%f1,%f1}, %f1, %f1, %f1, 1, 1, 0, 0;"})
     EXPECT_THROW(parse(std::string(".entry f()\n{\n.reg .b32 %f<9>;\n") + line + "\nret;\n}\n"), Error) << line;
   EXPECT_NO_THROW(parse(".entry f()\n{\nbar.sync 0;\nret;\n}\n"));
 }
@@ -223,6 +228,112 @@ TEST(PtxRows, VotesAndShuffles) {
     EXPECT_EQ(r[32 + i], i / 8 * 64 + 28);
     EXPECT_EQ(r[64 + i], i % 16 < 3 ? i : i - 3);
   }
+}
+
+// Element c of row r is in chunk (c / 8) ^ (r % 8) of the row, and zero outside the tensor.
+TEST(PtxRows, BoxesAreSwizzledAndFilledWithZeros) {
+  const int C = 128, W = 6, H = 5, N = 3;
+  std::vector<uint16_t> v(size_t(C * W * H * N));
+  for (size_t i = 0; i < v.size(); ++i) v[i] = static_cast<uint16_t>(i + 1);
+  DeviceArray<uint16_t> x(v), y(128 * 64);
+  const auto map = kernels::tensor_map(reinterpret_cast<const bf16*>(x.data()), {C, W, H, N}, {64, 8, 8, 2});
+  for (const auto& first : {std::array{0, 0, 0, 0}, {64, -1, -1, 1}, {8, 3, 2, -1}, {120, 1, -9, 0}, {3, 1, 1, 2}}) {
+    const int at[4] = {first[0], first[1], first[2], first[3]};
+    check(copied_box(y.data(), map, at));
+    const auto result = y.host();
+    for (int r = 0; r < 128; ++r)
+      for (int i = 0; i < 64; ++i) {
+        const int c = at[0] + i, w = at[1] + r % 8, h = at[2] + r / 8 % 8, n = at[3] + r / 64;
+        const bool inside = c < C && w >= 0 && w < W && h >= 0 && h < H && n >= 0 && n < N;
+        const uint16_t expected = inside ? v[size_t(((n * H + h) * W + w) * C + c)] : uint16_t{0};
+        ASSERT_EQ(result[size_t(r * 64 + (i / 8 ^ r % 8) * 8 + i % 8)], expected) << r << ' ' << i;
+      }
+  }
+}
+
+TEST(PtxRows, TensorMapsThatTheDriverRefuses) {
+  DeviceArray<uint16_t> x(4096);
+  const auto* const data = reinterpret_cast<const bf16*>(x.data());
+  EXPECT_NO_THROW(kernels::tensor_map(data, {64, 64}, {64, 64}));
+  EXPECT_THROW(kernels::tensor_map(data + 4, {64, 60}, {64, 64}), DeviceError);  // 16 bytes
+  EXPECT_THROW(kernels::tensor_map(data, {60, 64}, {64, 64}), DeviceError);      // rows, too
+  EXPECT_THROW(kernels::tensor_map(data, {64, 64}, {64, 257}), DeviceError);
+  EXPECT_THROW(kernels::tensor_map(data, {64, 64}, {72, 64}), DeviceError);  // 128 bytes
+  EXPECT_THROW(kernels::tensor_map(data, {64, 0}, {64, 64}), DeviceError);
+}
+
+// Small integers: exact in every order.
+struct WarpgroupOperands {
+  explicit WarpgroupOperands(int N) : a(64 * 64), b(size_t(N) * 64) {
+    std::mt19937 random(7);
+    for (auto* v : {&a, &b})
+      for (uint16_t& x : *v) x = bf16(float(int(random() % 17) - 8)).bits;
+  }
+  std::vector<uint16_t> a, b;
+};
+
+// What the checker says of a product of a warpgroup, an empty string where it is right.
+std::string warpgroup_findings(int N, Writes writes = Writes::never, int more_bytes = 0) {
+  const WarpgroupOperands operands(N);
+  DeviceArray<uint16_t> a(operands.a), b(operands.b);
+  DeviceArray<float> d(size_t(64 * N));
+  const auto map = [](DeviceArray<uint16_t>& x, int rows) {
+    return kernels::tensor_map(reinterpret_cast<const bf16*>(x.data()), {64, rows}, {64, rows});
+  };
+  const cudaError_t status =
+      product_of_warpgroup(d.data(), map(a, 64), map(b, N), N, (64 + N) * 128 + more_bytes, writes);
+  std::string all;
+  for (const std::string& f : take_findings()) all += f + '\n';
+  EXPECT_EQ(status == cudaSuccess, all.empty());
+  if (status != cudaSuccess) return all;
+  const auto result = d.host();
+  for (size_t m = 0; m < 64; ++m)
+    for (size_t n = 0; n < size_t(N); ++n) {
+      float sum = 0;
+      for (size_t k = 0; k < 64; ++k) sum += value(operands.a[m * 64 + k]) * value(operands.b[n * 64 + k]);
+      EXPECT_EQ(result[m * size_t(N) + n], sum) << m << ' ' << n;
+    }
+  return {};
+}
+
+TEST(PtxRows, ProductOfAWarpgroup) {
+  for (const int N : {64, 128, 256}) EXPECT_EQ(warpgroup_findings(N), "");
+}
+
+TEST(PtxRows, WhatAWarpgroupMustNotLeaveOut) {
+  const std::pair<const char*, const char*> faults[] = {
+      {"mbarrier.init", "mbarrier: there is none at this address"},
+      {"fence.mbarrier_init", "bulk copy: no fence since its mbarrier was initialised"},
+      {"mbarrier.arrive.expect_tx", "deadlock"},
+      {"cp.async.bulk", "deadlock"},
+      {"bar.sync", "race: read beside a write"},
+      {"mbarrier.try_wait", "read before cp.async has arrived"},
+      {"wgmma.fence", "wgmma: no wgmma.fence between a register's write and its use"},
+      {"wgmma.commit_group", "wgmma: a sum is read before wait_group"},
+      {"wgmma.wait_group", "wgmma: a sum is read before wait_group"}};
+  for (const Kernel& kernel : kernels())
+    for (const auto& [mnemonic, finding] : faults) {
+      if (kernel.name.find("product<64>") == kernel.name.npos) continue;
+      const auto begin = kernel.module->code.begin();
+      const auto in = std::find_if(begin + kernel.function->first, begin + kernel.function->last,
+                                   [&](const Instruction& i) { return i.mnemonic.starts_with(mnemonic); });
+      ASSERT_NE(in, begin + kernel.function->last) << mnemonic;
+      Instruction without = *in;
+      without.flow = Instruction::Flow::next;
+      without.step = [](Warp&, uint32_t) {};
+      std::swap(*in, without);
+      const std::string found = warpgroup_findings(64);
+      std::swap(*in, without);
+      EXPECT_NE(found.find(finding), found.npos) << "without " << mnemonic << ": " << found;
+    }
+  const auto finds = [](const char* finding, Writes writes, int more_bytes = 0) {
+    return warpgroup_findings(64, writes, more_bytes).find(finding) != std::string::npos;
+  };
+  EXPECT_TRUE(finds("deadlock", Writes::never, 16));
+  EXPECT_TRUE(finds("mbarrier: more bytes come than were announced", Writes::never, -16));
+  EXPECT_TRUE(finds("no fence.proxy.async between a write and an asynchronous read", Writes::before));
+  EXPECT_EQ(warpgroup_findings(64, Writes::before_fence), "");
+  EXPECT_TRUE(finds("write to what a wgmma still reads", Writes::within));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "tests/ptx/runtime.h"
 
+#include <cudaTypedefs.h>
 #include <cuda_runtime_api.h>
 #include <cxxabi.h>
 
@@ -141,6 +142,34 @@ cudaError_t launch(const void* host, dim3 grid, dim3 block, void** arguments, si
   });
 }
 
+// Tensors of bf16 in a 128-byte swizzle, with what the driver checks of such.
+CUresult encode_tiled(CUtensorMap* map, CUtensorMapDataType type, cuuint32_t rank, void* data, const cuuint64_t* sizes,
+                      const cuuint64_t* strides, const cuuint32_t* box, const cuuint32_t* steps,
+                      CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion,
+                      CUtensorMapFloatOOBfill fill) {
+  if (type != CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 || interleave != CU_TENSOR_MAP_INTERLEAVE_NONE ||
+      swizzle != CU_TENSOR_MAP_SWIZZLE_128B || fill != CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE)
+    return CUDA_ERROR_NOT_SUPPORTED;
+  TensorMapFields m;
+  bool valid = rank >= 1 && rank <= 5 && reinterpret_cast<uintptr_t>(map) % 64 == 0 &&
+               reinterpret_cast<uintptr_t>(data) % 16 == 0;
+  for (size_t i = 0; valid && i < rank; ++i) {
+    m.size[i] = static_cast<uint32_t>(sizes[i]);
+    m.stride[i] = i == 0 ? sizeof(uint16_t) : strides[i - 1];
+    m.box[i] = box[i];
+    valid = sizes[i] >= 1 && sizes[i] < uint64_t{1} << 32 && box[i] >= 1 && box[i] <= 256 && steps[i] == 1 &&
+            (i == 0 || (m.stride[i] % 16 == 0 && m.stride[i] < uint64_t{1} << 40));
+  }
+  const size_t row_bytes = m.box[0] * sizeof(uint16_t);
+  if (!valid || row_bytes % 16 || row_bytes > 128) return CUDA_ERROR_INVALID_VALUE;
+  m.rank = static_cast<uint16_t>(rank);
+  m.element_bytes = sizeof(uint16_t);
+  m.address = reinterpret_cast<uint64_t>(data);
+  *map = {};
+  std::memcpy(map, &m, sizeof m);
+  return CUDA_SUCCESS;
+}
+
 // An interpreter's exceptions end here: the code that called is C.
 template <class F>
 cudaError_t guarded(F&& f) {
@@ -245,7 +274,20 @@ cudaError_t cudaGetDevice(int* device) {
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {};
   std::strcpy(properties->name, "an interpreter");
-  properties->major = 8;
+  properties->major = 9;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  if (attribute != cudaDevAttrComputeCapabilityMajor && attribute != cudaDevAttrComputeCapabilityMinor)
+    return fail(cudaErrorInvalidValue);
+  *value = attribute == cudaDevAttrComputeCapabilityMajor ? 9 : 0;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** entry, unsigned, unsigned long long,
+                                             cudaDriverEntryPointQueryResult* found) {
+  const bool known = std::string_view(symbol) == "cuTensorMapEncodeTiled";
+  *entry = known ? reinterpret_cast<void*>(PFN_cuTensorMapEncodeTiled_v12000{firn::ptx::encode_tiled}) : nullptr;
+  *found = known ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : fail(cudaErrorInvalidDevice); }
