@@ -95,8 +95,8 @@ inline BiasAct linear(double gain = 1, double clamp = -1) { return {.slope = 1, 
 Tensor bias_act(const Tensor& x, const Tensor& b /* [C] or undefined */, BiasAct p);
 // bias_act(upfirdn2d(x, p), b, act) in one pass where the device has one.
 Tensor upfirdn2d_bias_act(const Tensor& x, Fir p, const Tensor& b, BiasAct act);
-// A styled layer: bias_act(conv2d(scale_channels(x, s), w), b), s or b undefined for none, in fewer passes where the
-// device has them.
+// A layer of a network: bias_act(conv2d(scale_channels(x, s), w), b), s or b undefined for none, in fewer passes where
+// the device has them.
 Tensor styled_conv2d(const Tensor& x, const Tensor& s, const Tensor& w, const Tensor& b, Conv2d conv, BiasAct act);
 Tensor bias_act_grad(const Tensor& gy, const Tensor& y, double slope, double gain, double clamp);
 
@@ -113,6 +113,8 @@ Tensor normalize_2nd_moment(const Tensor& x);  // [N,C]: x / sqrt(mean x^2 + 1e-
 // What a modulated convolution is scaled by afterwards (bias_act's d): w [O,K,K,I], s [N,I] ->
 // [N,O] = 1 / sqrt(sum_i s^2 sum_k w^2 + 1e-8).
 Tensor demodulation(const Tensor& w, const Tensor& s);
+
+// --- over the batch (ops/minibatch_stddev.cpp)
 // Karras et al. 2018: appends `features` channels with the standard deviation over groups of samples n, n + N/group,
 // ... The batch is first cut in `segments` (reals and fakes in one batch do not mix).
 Tensor minibatch_stddev(const Tensor& x, int group, int features, int segments = 1);

@@ -23,6 +23,19 @@ struct BiasAct {
   FIRN_DEVICE void operator()(Team t) const;
 };
 
+// The same for what another kernel has just computed, before it stores it; that kernel may do without some operands.
+template <class T>
+struct ThenBiasAct {
+  const acc_t<T>*d, *noise, *strength, *b;
+  int64_t noise_images;
+  acc_t<T> slope, gain, clamp;
+  FIRN_DEVICE acc_t<T> act(acc_t<T> t) const {
+    const acc_t<T> u = gain * (t > 0 ? t : slope * t);
+    return clamp < 0 ? u : u > clamp ? clamp : u < -clamp ? -clamp : u;  // NaN stays: a comparison with it is false
+  }
+};
+struct ThenNothing {};
+
 // gt = gy gain lrelu'(t), read off y: the sign of y is that of t, and |y| >= clamp passes nothing.
 template <class T>
 struct BiasActGrad {
@@ -32,7 +45,7 @@ struct BiasActGrad {
   const T* y;
   int64_t count;
   acc_t<T> slope, gain, clamp;
-  static constexpr int64_t chunk = 16384;
+  static constexpr int64_t chunk = 4096;
   FIRN_DEVICE int64_t blocks() const { return (count + chunk - 1) / chunk; }
   template <class Team>
   FIRN_DEVICE void operator()(Team t) const;
@@ -61,7 +74,7 @@ struct BiasActBackward {
   acc_t<T>* noise_dots;   // [blocks] of gt noise
   int64_t N, P, C, noise_images;
   acc_t<T> slope, gain, clamp;
-  FIRN_DEVICE int rows_per_block() const { return 1 + 32768 / int(C); }
+  FIRN_DEVICE int rows_per_block() const { return 1 + 16384 / int(C); }
   FIRN_DEVICE int blocks_per_image() const { return (int(P) + rows_per_block() - 1) / rows_per_block(); }
   FIRN_DEVICE int64_t blocks() const { return N * blocks_per_image(); }
   template <class Team>

@@ -5,7 +5,7 @@
 namespace firn::kernels {
 
 constexpr int kMaxRank = 6;
-constexpr int64_t kChunk = 16384;  // elements a block handles; independent of the thread count, so results are too
+constexpr int64_t kChunk = 4096;  // elements a block handles; independent of the thread count, so results are too
 
 enum class UnaryOp { affine, square, sqrt, rsqrt, reciprocal, softplus, sigmoid, tanh, exp, log, sign, abs };
 

@@ -14,8 +14,6 @@ namespace firn::kernels {
 
 namespace {
 
-constexpr int64_t kThin = 4;
-
 template <class T, class Y>
 void typed_gemm(const Stream& stream, const GemmProblem& p, Y* y, const T* a, const T* b) {
   using A = acc_t<T>;

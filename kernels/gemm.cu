@@ -77,9 +77,9 @@ FIRN_DEVICE void ThinReduce<T, Y>::operator()(Team t) const {
   }
 }
 
-template <class T, class Y>
+template <class T, class Y, class Then>
 template <class Team>
-FIRN_DEVICE void ThinExpand<T, Y>::operator()(Team t) const {
+FIRN_DEVICE void ThinExpand<T, Y, Then>::operator()(Team t) const {
   using A = acc_t<T>;
   const int per_image = int((P + rows - 1) / rows), n = int(t.block()) / per_image;
   const int64_t first = int(t.block()) % per_image * rows, last = first + rows < P ? first + rows : P;
@@ -90,12 +90,20 @@ FIRN_DEVICE void ThinExpand<T, Y>::operator()(Team t) const {
     for_few<Team>(O, [&](int o) {
       for (int v = 0; v < width; ++v) k[o][v] = alpha * A(w_transposed ? wn[(c + v) * O + o] : wn[o * C + c + v]);
     });
+    A b[width] = {};
+    if constexpr (!std::is_same_v<Then, ThenNothing>)
+      for (int v = 0; v < width; ++v) b[v] = then.b ? then.b[c + v] : A(0);
     columns.rows(first, last, [&](int64_t i) {
       const T* xi = x + (n * P + i) * O;
       A u[4] = {};
       for_few<Team>(O, [&](int o) { u[o] = A(xi[o]); });
-      write<width>(y + (n * P + i) * C + c,
-                   [&](int v) { return Y(u[0] * k[0][v] + u[1] * k[1][v] + u[2] * k[2][v] + u[3] * k[3][v]); });
+      write<width>(y + (n * P + i) * C + c, [&](int v) {
+        const A s = u[0] * k[0][v] + u[1] * k[1][v] + u[2] * k[2][v] + u[3] * k[3][v] + b[v];
+        if constexpr (std::is_same_v<Then, ThenNothing>)
+          return Y(s);
+        else
+          return Y(then.act(s));
+      });
     });
   });
 }
@@ -146,6 +154,9 @@ FIRN_KERNEL(ThinExpand<float, float>);
 FIRN_KERNEL(ThinExpand<bf16, bf16>);
 FIRN_KERNEL(ThinExpand<bf16, float>);
 FIRN_KERNEL(ThinExpand<double, double>);
+FIRN_KERNEL(ThinExpand<float, float, ThenBiasAct<float>>);
+FIRN_KERNEL(ThinExpand<bf16, bf16, ThenBiasAct<bf16>>);
+FIRN_KERNEL(ThinExpand<double, double, ThenBiasAct<double>>);
 FIRN_KERNEL(ThinOuter<float>);
 FIRN_KERNEL(ThinOuter<bf16>);
 FIRN_KERNEL(ThinOuter<double>);

@@ -1,7 +1,7 @@
 // Matrix products. Providers: oneDNN (CPU; f32 and bf16), cuBLASLt (CUDA; f32 and bf16), thin kernels where one side
 // has at most four columns (toRGB and fromRGB, which libraries do badly), the reference kernel otherwise.
 #pragma once
-#include "kernels/run.h"
+#include "kernels/bias_act.h"
 
 namespace firn::kernels {
 
@@ -14,6 +14,8 @@ struct GemmProblem {
   double alpha;
   DType type, y_type;
 };
+
+inline constexpr int64_t kThin = 4;  // columns, at most, for the thin kernels
 
 void gemm(const Stream&, const GemmProblem&, void* y, const void* a, const void* b);
 
@@ -40,24 +42,25 @@ struct ThinReduce {
   int64_t batch, P, C, O;
   bool share_w;
   acc_t<T> alpha;
-  static constexpr int64_t rows = 64;
+  static constexpr int64_t rows = 256;
   FIRN_DEVICE int64_t blocks() const { return batch * ((P + rows - 1) / rows); }
   template <class Team>
   FIRN_DEVICE void operator()(Team t) const;
 };
 
 // Few inputs a pixel (fromRGB, and the input gradient of toRGB): y[n,i,c] = alpha sum over o of x[n,i,o] w[n](o,c).
-// w is [O,C], or [C,O] with w_transposed.
-template <class T, class Y>
+// w is [O,C], or [C,O] with w_transposed. An activation may follow: clamp(gain lrelu(y + b)).
+template <class T, class Y, class Then = ThenNothing>
 struct ThinExpand {
-  static constexpr const char* name = "thin_expand";
+  static constexpr const char* name = std::is_same_v<Then, ThenNothing> ? "thin_expand" : "thin_expand_bias_act";
   Y* y;
   const T* x;
   const T* w;
   int64_t batch, P, C, O;
   bool share_w, w_transposed;
   acc_t<T> alpha;
-  static constexpr int64_t rows = 64;
+  Then then = {};
+  static constexpr int64_t rows = 256;
   FIRN_DEVICE int64_t blocks() const { return batch * ((P + rows - 1) / rows); }
   template <class Team>
   FIRN_DEVICE void operator()(Team t) const;

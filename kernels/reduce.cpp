@@ -10,7 +10,7 @@ namespace firn::kernels {
 int64_t parts_for(const Stream& stream, int64_t outer, int64_t reduced, int64_t inner) {
   const int64_t work = reduced * inner;
   // A GPU has room for thousands of blocks, a processor for as many as it has cores.
-  const int64_t wanted = stream.is_cuda ? work / 32768 : std::min(64 / std::max<int64_t>(outer, 1), work / 16384);
+  const int64_t wanted = stream.is_cuda ? work / 16384 : std::min(64 / std::max<int64_t>(outer, 1), work / 16384);
   return std::clamp<int64_t>(wanted, 1, std::max<int64_t>(reduced, 1));
 }
 

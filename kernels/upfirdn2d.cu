@@ -160,11 +160,7 @@ FIRN_DEVICE void Upfirdn2dVectors<T, up, down, Then>::operator()(Team t) const {
       for (int v = 0; v < 8; ++v) {
         A s = 0;
         for (int i = 0; i < size; ++i) s += k.f[down_y.first_tap + up * i] * sums[i][v];
-        if constexpr (activated) {
-          const A u = s * d[v] + b[v] + nu;
-          s = then.gain * (u > 0 ? u : then.slope * u);
-          if (then.clamp >= 0) s = s > then.clamp ? then.clamp : s < -then.clamp ? -then.clamp : s;  // NaN stays
-        }
+        if constexpr (activated) s = then.act(s * d[v] + b[v] + nu);
         y.v[v] = T(s);
       }
       *reinterpret_cast<Channels<T>*>(out + (int64_t{oy} * OW + ox) * C + c) = y;

@@ -1,6 +1,6 @@
 // Up-sample by zero insertion, pad or crop, filter, keep every down-th sample (Karras et al. 2019), NHWC.
 #pragma once
-#include "kernels/run.h"
+#include "kernels/bias_act.h"
 
 namespace firn::kernels {
 
@@ -22,23 +22,11 @@ struct Upfirdn2d {
   FIRN_DEVICE void operator()(Team t) const;
 };
 
-// What may follow: clamp(gain lrelu(d y + strength noise + b)), operands as in kernels/bias_act.h.
-template <class T>
-struct ThenBiasAct {
-  static constexpr const char* name = "upfirdn2d_bias_act";
-  const acc_t<T>*d, *noise, *strength, *b;
-  int64_t noise_images;
-  acc_t<T> slope, gain, clamp;
-};
-struct ThenNothing {
-  static constexpr const char* name = "upfirdn2d_vectors";
-};
-
 // The same for four taps and whole vectors of 8 channels: a thread walks down a column of pixels, and each of its rows
 // of x is summed along x once for all rows of y that it belongs to. (up, down) is (1,1), (2,1) or (1,2).
 template <class T, int up, int down, class Then = ThenNothing>
 struct Upfirdn2dVectors {
-  static constexpr const char* name = Then::name;
+  static constexpr const char* name = std::is_same_v<Then, ThenNothing> ? "upfirdn2d_vectors" : "upfirdn2d_bias_act";
   Upfirdn2d<T> k;
   Then then = {};
   static constexpr int rows = 8, columns = 256;  // of a block; a column is 8 channels of a pixel

@@ -27,14 +27,6 @@ Tensor conv_layer(const Tensor& x, const Parameter& w, const Parameter& b, Conv2
   return styled_conv2d(x, {}, w(), b(), conv, act);
 }
 
-// As a matrix product: an image has too few channels for a convolution to be worth its set-up.
-Tensor from_rgb(const Tensor& image, const Parameter& w, const Parameter& b, DType type, double clamp) {
-  const int64_t in = image.dim(3), out = w().dim(0);
-  const Tensor y = matmul(as_type(reshape(image, {image.count() / in, in}), type),
-                          as_type(reshape(w(), {out, in}), type), {.trans_b = true, .alpha = equalised(w)});
-  return bias_act(reshape(y, {image.dim(0), image.dim(1), image.dim(2), out}), b(), activation(clamp));
-}
-
 Tensor run_block(const DiscriminatorBlock& b, Tensor x, bool residual, double clamp) {
   Tensor skip;
   const double gain = residual ? std::sqrt(0.5) : 1;
@@ -147,7 +139,8 @@ StyleGan2Discriminator::State StyleGan2Discriminator::run_blocks(State s, size_t
   for (const DiscriminatorBlock& block : std::span(blocks_).subspan(begin, end - begin)) {
     if (skips || !s.x.defined()) {
       const Range range("D.b{}.fromrgb", block.size);
-      Tensor y = from_rgb(s.image, block.fromrgb_weight, block.fromrgb_bias, features_type(), o.conv_clamp);
+      Tensor y = conv_layer(as_type(s.image, features_type()), block.fromrgb_weight, block.fromrgb_bias, {},
+                            activation(o.conv_clamp));
       s.x = s.x.defined() ? s.x + y : std::move(y);
     }
     if (skips) s.image = downsample2d(s.image);
@@ -164,7 +157,7 @@ Tensor StyleGan2Discriminator::finish(State s, const Tensor& labels, int segment
   Tensor x = as_type(std::exchange(s.x, {}), o.type);
   if (o.d_architecture == Architecture::skip) {
     const Range range("D.b4.fromrgb");
-    x = x + from_rgb(s.image, fromrgb_weight_, fromrgb_bias_, o.type, -1);
+    x = x + conv_layer(as_type(s.image, o.type), fromrgb_weight_, fromrgb_bias_, {}, activation(-1));
   }
   {
     const Range range("D.b4.conv");

@@ -224,6 +224,16 @@ std::vector<OpCase> make_cases() {
        {},
        "aww",
        2.0 * 8 * 1024 * 9 * 512 * 512},
+      {"fromrgb_lrelu",
+       {{1, 3, 4, 3}, {20, 1, 1, 3}, {20}},
+       {{8, 32, 32, 3}, {512, 1, 1, 3}, {512}},
+       [](const In& in) {
+         return styled_conv2d(in[0], {}, small(in[1]), small(in[2]) + alternating(in[2], 1), {.gain = 0.5},
+                              lrelu(1.5, 3.5));
+       },
+       {},
+       "aww",
+       2.0 * 8 * 1024 * 512 * 3},
       {"reshape",
        {{2, 6}},
        {image},

@@ -199,8 +199,8 @@ TEST(StyleGan2, SegmentsAreSeparateBatches) {
 
 // Rounding to bf16 is 2^-9 relative; some twenty roundings in a row that do not agree with each other grow as a root
 // (0.01 is seen). In gradients a unit within rounding of 0 also exchanges its slope 1 for 0.2, which for four samples
-// of sixteen units weighs much (0.1 is seen).
-constexpr double kBf16Tolerance = 0.02, kBf16GradientTolerance = 0.2;
+// of sixteen units weighs much (over ten draws 0.1 is the median, 0.4 the most).
+constexpr double kBf16Tolerance = 0.02, kBf16GradientTolerance = 0.5;
 
 TEST(StyleGan2, Bf16ActivationsStayCloseToF32) {
   for (const Architecture a : {Architecture::orig, Architecture::skip, Architecture::resnet}) {

@@ -1,5 +1,6 @@
 // Products of matrices; NN, NT and TN are closed under differentiation.
 #include "engine/ops.h"
+#include "engine/ops/recorded.h"
 #include "kernels/error.h"
 #include "kernels/gemm.h"
 
@@ -51,6 +52,10 @@ Tensor matmul(const Tensor& a, const Tensor& b, Matmul p) {
   Tensor y = a.like(plain ? Shape{M, q.N} : Shape{batch, M, q.N}, q.y_type);
   kernels::gemm(a.stream(), q, y.mutable_data(), a.data(), b.data());
 
+  return ops::record_matmul(y, a, b, p);
+}
+
+Tensor ops::record_matmul(const Tensor& y, const Tensor& a, const Tensor& b, const Matmul& p) {
   // op(a) op(b) = y:  d op(a) = gy op(b)^T and d op(b) = op(a)^T gy, each in one of the three forms.
   const GradFn grad_a = [b, p, shape = a.shape(), type = a.type()](const Tensor& gy, const Tensor&) {
     const Tensor g = cast(gy, type);

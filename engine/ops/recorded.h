@@ -24,6 +24,8 @@ void check_bias_act(const Shape& x, DType type, const Tensor& b, const BiasAct& 
 Tensor record_bias_act(const Tensor& y, const Tensor& x, const Tensor& b, const BiasAct& p,
                        const std::function<Tensor()>& make_x);
 
+Tensor record_matmul(const Tensor& y, const Tensor& a, const Tensor& b, const Matmul& p);  // y = matmul(a, b, p)
+
 void check_scale_channels(const Tensor& x, const Tensor& s);  // ShapeError
 Tensor record_scale_channels(const Tensor& y, const Tensor& x, const Tensor& s);
 

@@ -1,14 +1,53 @@
-// A styled layer as one op where a provider has it in fewer passes, and as its parts elsewhere. On the tape it is
+// A layer of a network as one op where a provider has it in fewer passes, and as its parts elsewhere. On the tape it is
 // always its parts: what they would have stored between them is made again if a gradient needs it.
 #include "engine/ops.h"
 #include "engine/ops/recorded.h"
+#include "kernels/gemm.h"
 #include "kernels/styled_conv.h"
 
 namespace firn {
 
+namespace {
+
+// A 1x1 convolution of an image's few channels is a product of matrices, one kernel with its activation.
+Tensor thin_layer(const Tensor& x, const Tensor& w, const Tensor& b, double gain, const BiasAct& act) {
+  const int64_t in = x.dim(3), out = w.dim(0), pixels = x.count() / in;
+  const Shape shape{x.dim(0), x.dim(1), x.dim(2), out};
+  ops::check_bias_act(shape, x.type(), b, act);
+  const Tensor rows = reshape(x, {pixels, in}), columns = cast(reshape(w, {out, in}), x.type());
+  Tensor y = x.like(shape);
+  dispatch(x.type(), [&](auto tag) {
+    using T = decltype(tag);
+    using A = acc_t<T>;
+    run(x.stream(), kernels::ThinExpand<T, T, kernels::ThenBiasAct<T>>{.y = y.mutable_as<T>(),
+                                                                       .x = rows.as<T>(),
+                                                                       .w = columns.as<T>(),
+                                                                       .batch = 1,
+                                                                       .P = pixels,
+                                                                       .C = out,
+                                                                       .O = in,
+                                                                       .share_w = true,
+                                                                       .w_transposed = true,
+                                                                       .alpha = static_cast<A>(gain),
+                                                                       .then = {.b = b.defined() ? b.as<A>() : nullptr,
+                                                                                .slope = static_cast<A>(act.slope),
+                                                                                .gain = static_cast<A>(act.gain),
+                                                                                .clamp = static_cast<A>(act.clamp)}});
+  });
+  const Matmul product{.trans_b = true, .alpha = gain};
+  const Tensor z =
+      ops::record_matmul(Tensor::without_storage({pixels, out}, x.type(), x.device()), rows, columns, product);
+  return ops::record_bias_act(y, reshape(z, shape), b, act, {});
+}
+
+}  // namespace
+
 Tensor styled_conv2d(const Tensor& x, const Tensor& s, const Tensor& w, const Tensor& b, Conv2d conv, BiasAct act) {
   const auto scaled = [x, s] { return s.defined() ? scale_channels(x, s) : x; };
   const Shape shape = ops::conv2d_shape(x, w, conv);
+  const bool pointwise = w.dim(1) == 1 && conv.stride == 1 && conv.pad == 0 && !conv.transposed;
+  if (pointwise && x.dim(3) <= kernels::kThin && !s.defined() && !act.d.defined() && !act.noise.defined())
+    return thin_layer(x, w, b, conv.gain, act);
   const kernels::ConvProblem problem = ops::conv2d_problem(x.shape(), shape, w.shape(), conv, x.type());
   if (conv.transposed || !kernels::has_styled_conv(x.stream(), problem))
     return bias_act(conv2d(scaled(), w, conv), b, act);
