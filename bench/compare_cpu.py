@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 
+FIRST_BLOCK = 4  # layers of D's first block in the resnet architecture: fromRGB, conv0, conv1, skip
 PHASES = ("Gmain_ms", "Greg_ms", "Dmain_ms", "Dreg_ms")
 HERE = pathlib.Path(__file__).parent
 
@@ -60,11 +61,11 @@ def main():
         runs = {
             "firn fp32": [*firn, "--type", "f32"],
             "firn fp32 frozen": [*firn, "--type", "f32", *frozen],
-            "firn fp32 cached": [*firn, "--type", "f32", *frozen, "--cache-features"],
             "firn bf16": [*firn, "--type", "bf16"],
             "firn bf16 frozen": [*firn, "--type", "bf16", *frozen],
-            "firn bf16 cached": [*firn, "--type", "bf16", *frozen, "--cache-features"],
-        } if args.frozen_layers else {
+        } | ({
+            f"firn {name} cached": [*firn, "--type", kind, *frozen, "--cache-features"] for name, kind in (("fp32", "f32"), ("bf16", "bf16"))
+        } if args.frozen_layers >= FIRST_BLOCK else {}) if args.frozen_layers else {
             "firn fp32": [*firn, "--type", "f32"],
             "firn bf16": [*firn, "--type", "bf16"],
             "torch default": [*torch, "--modulation", "default"],

@@ -41,8 +41,7 @@ class Adam {
   int64_t step_ = 0;
 };
 
-// averages[i] <- lerp(current[i], averages[i], beta), matched by position; buffers are copied. One launch, for what no
-// optimiser writes.
+// averages[i] <- lerp(current[i], averages[i], beta), matched by position; buffers are copied. One launch.
 void update_average(const Parameters& averages, const Parameters& current, double beta);
 
 }  // namespace firn

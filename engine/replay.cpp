@@ -2,6 +2,7 @@
 
 #include "kernels/control.h"
 #include "kernels/memory.h"
+#include "kernels/packed_weights.h"
 
 namespace firn {
 
@@ -22,11 +23,23 @@ void Replay::run(Rng& rng, const std::function<void(Rng&)>& body) {
     plan_ = recording.plan();
   } else {
     if (!graph_ || block_.lock() != arena_->block) record(counted, body);
+    refresh_rounded_weights();
     graph_->launch();
     forget_weight_caches();  // the replay wrote what no host counter saw
   }
   rng.offset += draws_;
   ++runs_;
+}
+
+void Replay::refresh_rounded_weights() const {
+  for (const auto& weak : weights_) {
+    const auto storage = weak.lock();
+    if (!storage) continue;
+    kernels::RoundedCopy& copy = storage->weight_cache.rounded;
+    if (copy.data && copy.version != storage->version)
+      kernels::refresh(storage->device.stream(), copy, storage->data, int64_t(storage->bytes / sizeof(float)),
+                       storage->version);
+  }
 }
 
 void Replay::record(Rng& rng, const std::function<void(Rng&)>& body) {
@@ -44,6 +57,7 @@ void Replay::record(Rng& rng, const std::function<void(Rng&)>& body) {
     scope.drop();
     playback.require_all_released();
   });
+  weights_ = scope.filled();
 }
 
 }  // namespace firn

@@ -23,12 +23,13 @@ class Replay {
   // Runs `body`. Its first run chooses providers, the second notes its allocations, the third is recorded; from then on
   // `body` is no longer called. All random numbers come from the Rng that it is given, which continues `rng`.
   // What else changes from run to run, body reads from device memory, and what it makes, it writes into tensors that
-  // were there before. DeviceError when it does not.
+  // were there before. DeviceError when it does not. Weights that convolutions read may also change between runs.
   void run(Rng& rng, const std::function<void(Rng&)>& body);
 
   bool recorded() const { return graph_ != nullptr; }
 
  private:
+  void refresh_rounded_weights() const;
   void record(Rng& rng, const std::function<void(Rng&)>& body);
 
   Device device_;
@@ -38,7 +39,8 @@ class Replay {
   kernels::ArenaPlan plan_;
   std::weak_ptr<kernels::ArenaBlock> block_;  // where graph_ works, if it is still there
   std::unique_ptr<kernels::Graph> graph_;
-  uint64_t draws_ = 0;  // of one run
+  std::vector<std::weak_ptr<Storage>> weights_;  // that graph_ may read as rounded copies
+  uint64_t draws_ = 0;                           // of one run
 };
 
 }  // namespace firn

@@ -127,6 +127,7 @@ kernels::WeightCache& Tensor::weight_cache() const {
     cache.entries.clear();
     cache.version = storage_->version;
     cache.epoch = cache_epoch;
+    cache.lasting = !cache_scope;
     if (cache_scope) cache_scope->filled_.push_back(storage_);
   }
   return cache;
@@ -135,7 +136,8 @@ kernels::WeightCache& Tensor::weight_cache() const {
 kernels::RoundedCopy* Tensor::rounded_copy() {
   kernels::RoundedCopy& copy = storage_->weight_cache.rounded;
   copy.version = storage_->version;
-  return copy.data ? &copy : nullptr;
+  copy.written = copy.data != nullptr;
+  return copy.written ? &copy : nullptr;
 }
 
 double Tensor::item() const {

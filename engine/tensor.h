@@ -113,6 +113,7 @@ class WeightCacheScope {
   WeightCacheScope(const WeightCacheScope&) = delete;
   WeightCacheScope& operator=(const WeightCacheScope&) = delete;
   void drop() const;  // empties those that were filled meanwhile, as its end does
+  const std::vector<std::weak_ptr<Storage>>& filled() const { return filled_; }
 
  private:
   friend class Tensor;

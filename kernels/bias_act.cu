@@ -23,6 +23,7 @@ FIRN_DEVICE void BiasAct<T>::operator()(Team t) const {
     const A u = gain_ * (v > 0 ? v : slope_ * v);
     return T(u > limit ? limit : u < -limit ? -limit : u);
   };
+  // A processor goes through whole rows: columns would take a part of each of its lines of memory at a time.
   if constexpr (Team::vector == 1) {
     const Columns columns(t, C, has_vectors(C, x, y));
     columns.each([&](int c, auto width) {
@@ -100,7 +101,7 @@ FIRN_DEVICE void BiasActBackward<T>::operator()(Team t) const {
     columns.rows(first, last, [&](int64_t i) {
       const int64_t at = image + int64_t(i) * C + c;
       const A noise_here = nu ? nu[i] : A(0);
-      // What is null is not used either.
+      // What is null is read elsewhere and not used.
       const auto stored = read<width>(y + at), from = read<width>((x ? x : y) + at);
       const auto g = read<width>((gy ? gy : y) + at), u = read<width>((scaled ? scaled : y) + at);
       A gt[width], row = 0;

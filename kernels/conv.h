@@ -20,11 +20,14 @@ struct ConvProblem {
   DType type = DType::f32;  // of the activations; weights and their gradients are of acc_type(type)
 };
 
-// gain times the weights in bf16, which their optimiser writes whenever it writes them.
+// gain times the weights in bf16, which their optimiser writes whenever it writes them. Recorded phases read it where
+// it lies; when somebody else has written the weights, it is made anew before they run (engine/replay.h).
 struct RoundedCopy {
   std::shared_ptr<void> data;
   double gain = 1;
   uint64_t version = 0;  // of the weights that it is a copy of
+  uint64_t epoch = 0;
+  bool written = false;  // by the optimiser, at least once; else it lasts as long as the other entries
 };
 
 // What a provider derived from weights (packed, scaled, rounded), kept until the weights change.
@@ -32,7 +35,8 @@ struct WeightCache {
   uint64_t version = 0;  // of the weights that `entries` were made from
   uint64_t epoch = 0;    // forget_weight_caches() starts a new one (engine/tensor.h)
   std::map<std::string, std::shared_ptr<void>> entries;
-  bool has_optimizer = false;  // that would keep `rounded` current, once it is wanted
+  bool has_optimizer = false;  // that will keep `rounded` current
+  bool lasting = true;         // what is made now may outlive this pass
   RoundedCopy rounded;
 };
 

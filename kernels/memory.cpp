@@ -191,10 +191,15 @@ size_t available_memory([[maybe_unused]] const Stream& stream) {
     return free;
   }
 #endif
+  size_t available = SIZE_MAX / 2;  // where nothing says, allocating will
   std::ifstream file("/proc/meminfo");
   for (std::string key; file >> key;)
-    if (size_t kilobytes = 0; key == "MemAvailable:" && file >> kilobytes) return kilobytes * 1024;
-  return SIZE_MAX / 2;  // it does not say: allocating will
+    if (size_t kilobytes = 0; key == "MemAvailable:" && file >> kilobytes) available = kilobytes * 1024;
+  // A container's limit (control groups 2); "max" is none and is no number.
+  std::ifstream limit("/sys/fs/cgroup/memory.max"), use("/sys/fs/cgroup/memory.current");
+  if (size_t most = 0, used = 0; limit >> most && use >> used)
+    available = std::min(available, most - std::min(most, used));
+  return available;
 }
 
 void copy_to_host([[maybe_unused]] const Stream& stream, void* host, const void* device, size_t bytes) {

@@ -20,6 +20,10 @@ struct RepackWeights {
 };
 
 // [O,KH,KW,I] in p.type (f32 or bf16) with the gain in them, made at the first use after the weights have changed.
+// See also RoundedCopy.
 std::shared_ptr<void> packed_weights(const Stream&, const ConvProblem& p, const void* w, WeightCache&);
+
+// Makes the copy one of `count` weights w, which are of this version.
+void refresh(const Stream&, RoundedCopy& copy, const void* w, int64_t count, uint64_t version);
 
 }  // namespace firn::kernels

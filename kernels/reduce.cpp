@@ -8,10 +8,10 @@
 namespace firn::kernels {
 
 int64_t parts_for(const Stream& stream, int64_t outer, int64_t reduced, int64_t inner) {
-  const int64_t work = reduced * inner;
-  // A GPU has room for thousands of blocks, a processor for as many as it has cores.
-  const int64_t wanted = stream.is_cuda ? work / 16384 : std::min(64 / std::max<int64_t>(outer, 1), work / 16384);
-  return std::clamp<int64_t>(wanted, 1, std::max<int64_t>(reduced, 1));
+  // A GPU has room for thousands of blocks, a processor for as many as it has cores. On a GPU the parts are summed in
+  // the same way, so there must be far fewer of them.
+  const int64_t most = stream.is_cuda ? reduced / 16 : std::min(64 / std::max<int64_t>(outer, 1), reduced);
+  return std::clamp<int64_t>(reduced * inner / 16384, 1, std::max<int64_t>(most, 1));
 }
 
 template <class T>

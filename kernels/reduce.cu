@@ -8,10 +8,10 @@ template <class T>
 template <class Team>
 FIRN_DEVICE void SumMiddle<T>::operator()(Team t) const {
   using A_ = acc_t<T>;
-  const int64_t a = t.block() / parts, p = t.block() % parts;
-  const int64_t first = R * p / parts, last = R * (p + 1) / parts;
-  const T* xa = x + a * R * B;
-  A_* ya = y + (a * parts + p) * B;
+  const int64_t strip = t.block() % strips(), part = t.block() / strips(), a = part / parts, p = part % parts;
+  const int64_t first = R * p / parts, last = R * (p + 1) / parts, column = strip * columns;
+  const T* xa = x + a * R * B + column;
+  A_* ya = y + part * B + column;
   if (B == 1) {
     constexpr int V = Team::vector;
     A_ lanes[V] = {};
@@ -26,16 +26,16 @@ FIRN_DEVICE void SumMiddle<T>::operator()(Team t) const {
     if (t.rank() == 0) ya[0] = s;
     return;
   }
-  const Columns columns(t, B, has_vectors(B, xa));
-  columns.each([&](auto b, auto width) {
+  const Columns share(t, column + columns < B ? columns : B - column, has_vectors(B, xa));
+  share.each([&](auto b, auto width) {
     A_ s[width] = {};
-    columns.rows(first, last, [&](int64_t r) {
+    share.rows(first, last, [&](int64_t r) {
       const auto row = read<width>(xa + r * B + b);
       for (int v = 0; v < width; ++v) s[v] += A_(row[v]);
     });
-    columns.put(0, b, s, ya);
+    share.put(0, b, s, ya);
   });
-  columns.finish(0, ya);
+  share.finish(0, ya);
 }
 
 template <class T>
@@ -66,7 +66,7 @@ FIRN_DEVICE void ScaleChannels<T>::operator()(Team t) const {
   const int64_t n = int(t.block()) / per_image, first = int(t.block()) % per_image * rows;
   const int64_t last = first + rows < P ? first + rows : P;
   const A* sn = s + n * C;
-  if constexpr (Team::vector > 1) {
+  if constexpr (Team::vector > 1) {  // whole rows: see BiasAct
     for (int64_t i = first; i < last; ++i) {
       const T* xi = x + (n * P + i) * C;
       T* yi = y + (n * P + i) * C;

@@ -16,14 +16,16 @@ void sum_middle(const Stream&, acc_t<T>* y, const T* x, int64_t A, int64_t R, in
 template <class A>
 void add_parts(const Stream&, A* y, const A* parts, int64_t outer, int64_t count, int64_t inner);
 
-// y[a,p,b] = sum over r in part p of x[a,r,b]; x [A,R,B], y [A,parts,B].
+// y[a,p,b] = sum over r in part p of x[a,r,b]; x [A,R,B], y [A,parts,B]. A block has a part and up to `columns` of b.
 template <class T>
 struct SumMiddle {
   static constexpr const char* name = "sum";
   acc_t<T>* y;
   const T* x;
   int64_t A, R, B, parts;
-  FIRN_DEVICE int64_t blocks() const { return A * parts; }
+  static constexpr int64_t columns = 2048;
+  FIRN_DEVICE int64_t strips() const { return (B + columns - 1) / columns; }
+  FIRN_DEVICE int64_t blocks() const { return A * parts * strips(); }
   template <class Team>
   FIRN_DEVICE void operator()(Team t) const;
 };

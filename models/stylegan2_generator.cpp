@@ -60,6 +60,28 @@ struct Synthesis {
   }
 };
 
+struct Styles {
+  Tensor conv0, conv1, torgb;
+};
+
+std::vector<Styles> styles_of(const std::vector<SynthesisBlock>& blocks, const Tensor& ws) {
+  const Range range("G.styles");
+  std::vector<Styles> all;
+  for (int next = 0; const SynthesisBlock& block : blocks) {
+    const auto style = [&](const StyledConv& layer, int i, double gain = 1) {
+      const Tensor w = reshape(slice(ws, 1, i, i + 1), {ws.dim(0), ws.dim(2)});
+      return fully_connected(w, layer.affine_weight, layer.affine_bias, {.gain = gain});
+    };
+    Styles s;
+    if (block.conv0) s.conv0 = style(*block.conv0, next++);
+    s.conv1 = style(block.conv1, next++);
+    // toRGB reads the w that the following block's first convolution takes.
+    if (block.torgb) s.torgb = style(*block.torgb, next, 1 / std::sqrt(double(block.torgb->weight().dim(3))));
+    all.push_back(std::move(s));
+  }
+  return all;
+}
+
 }  // namespace
 
 StyleGan2Generator::StyleGan2Generator(StyleGan2Options options, const Device& device)
@@ -148,24 +170,8 @@ Tensor StyleGan2Generator::synthesize(const Tensor& ws, NoiseMode noise, Rng* rn
         fmt::format("synthesize: ws {} should be [N,{},{}]", to_string(ws.shape()), options_.num_ws(), options_.w_dim));
   if (noise == NoiseMode::random && !rng) throw ConfigError("synthesize: random noise needs a random stream");
   const Synthesis layers{options_, noise, rng};
-  struct Styles {
-    Tensor conv0, conv1, torgb;
-  };
   // All styles come first: backward then comes to them last, when the layers that follow have found their gradients.
-  std::vector<Styles> styles;
-  for (int next = 0; const SynthesisBlock& block : blocks_) {
-    const auto style = [&](const StyledConv& layer, int i, double gain = 1) {
-      const Tensor w = reshape(slice(ws, 1, i, i + 1), {n, options_.w_dim});
-      return fully_connected(w, layer.affine_weight, layer.affine_bias, {.gain = gain});
-    };
-    Styles s;
-    if (block.conv0) s.conv0 = style(*block.conv0, next++);
-    s.conv1 = style(block.conv1, next++);
-    // toRGB reads the w that the following block's first convolution takes.
-    if (block.torgb) s.torgb = style(*block.torgb, next, 1 / std::sqrt(double(block.torgb->weight().dim(3))));
-    styles.push_back(std::move(s));
-  }
-
+  const std::vector<Styles> styles = styles_of(blocks_, ws);
   Tensor x, image;
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const SynthesisBlock& block = blocks_[i];

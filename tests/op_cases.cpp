@@ -47,12 +47,17 @@ std::vector<OpCase> make_cases() {
       {"exp", {{3, 5}}, {{8, 1}}, [](const In& in) { return exp(in[0]); }},
       {"log", {{3, 5}}, {{8, 1}}, [](const In& in) { return log(in[0]); }, positive},
       {"abs", {{3, 5}}, {{8, 1}}, [](const In& in) { return abs(in[0]); }, off_zero},
-      {"sum_to_channels", {{2, 3, 4, 5}}, {image}, [](const In& in) { return square(sum_to(in[0], {5})); }, {}, "a"},
+      {"sum_to_channels",
+       {{2, 3, 4, 5}},
+       {image},
+       [](const In& in) { return square(sum_to(in[0], {in[0].dim(-1)})); },
+       {},
+       "a"},
       {"sum_to_middle",
        {{2, 3, 4, 5}},
        {image},
        [](const In& in) {
-         return square(sum_to(in[0], {2, 1, 4, 1}));
+         return square(sum_to(in[0], {in[0].dim(0), 1, in[0].dim(2), 1}));
        },
        {},
        "a"},
@@ -264,11 +269,15 @@ std::vector<OpCase> make_cases() {
       {"minibatch_stddev",
        {{6, 2, 3, 4}},
        {{8, 4, 4, 512}},
-       [](const In& in) { return minibatch_stddev(in[0], 3, 2); }},
+       [](const In& in) { return minibatch_stddev(in[0], 3, 2); },
+       {},
+       "a"},
       {"minibatch_stddev_segments",
        {{4, 2, 2, 2}},
        {{16, 4, 4, 512}},
-       [](const In& in) { return minibatch_stddev(in[0], 2, 1, 2); }},
+       [](const In& in) { return minibatch_stddev(in[0], 2, 1, 2); },
+       {},
+       "a"},
   };
   return c;
 }

@@ -88,12 +88,17 @@ TEST_F(ReplayTest, RoundedWeightsFollowTheOptimizer) {
   const auto trained = [](const Device& device) {
     Parameters parameters;
     parameters.add(Parameter("w", Tensor::full({8, 1, 1, 32}, 0.25, DType::f32, device)));
-    Adam adam(parameters, {.lr = 0.25});  // powers of two: exact in bf16
     const Tensor x = Tensor::full({1, 4, 4, 32}, 1, DType::bf16, device);
+    styled_conv2d(x, {}, parameters[0](), {}, {}, linear());  // leaves a rounding that no optimiser keeps current
+    Adam adam(parameters, {.lr = 0.25});                      // powers of two: exact in bf16
     Tensor y = Tensor::zeros({1, 4, 4, 8}, DType::bf16, device);
     Replay replay(device, std::make_shared<Arena>());
     Rng rng;
-    for (int run = 0; run < 5; ++run) {
+    for (int run = 0; run < 7; ++run) {
+      if (run == 5) {
+        Parameter w = parameters[0];
+        w.value().copy_from(Tensor::full({8, 1, 1, 32}, 0.75, DType::f32, device));  // not the optimiser
+      }
       adam.advance();
       replay.run(rng, [&](Rng&) {
         y.copy_from(styled_conv2d(x, {}, parameters[0](), {}, {}, linear()));
@@ -103,7 +108,7 @@ TEST_F(ReplayTest, RoundedWeightsFollowTheOptimizer) {
     return y.to_floats();
   };
   const std::vector<float> y = trained(Device::cuda());
-  for (const float v : y) EXPECT_EQ(v, 32 * (0.25f - 4 * 0.25f));
+  for (const float v : y) EXPECT_EQ(v, 32 * (0.75f - 0.25f));
   EXPECT_EQ(y, trained(Device::cpu()));
 }
 

@@ -21,7 +21,7 @@ struct RealsTest : testing::Test {
 };
 
 Reals reals_of(const TinyRun& run, DataMemory memory = DataMemory::host) {
-  return Reals(run.options, run.state, run.data, {.memory = memory});
+  return Reals(run.options, run.state, run.data, {.plan = plan_reals(run.options, run.state.d, *run.data, memory)});
 }
 
 TEST_F(RealsTest, AreTheSameFromEitherMemory) {

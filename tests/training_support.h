@@ -48,7 +48,7 @@ struct TinyRun {
   }
 
   void iterate(int count) {
-    Reals reals(options, state, data, {});
+    Reals reals(options, state, data, {.plan = plan()});
     Iteration iteration(options, state, *data, reals);
     for (int i = 0; i < count; ++i) iteration.run();
   }
@@ -56,7 +56,7 @@ struct TinyRun {
   Outcome run(const volatile std::sig_atomic_t* stop = nullptr) {
     RunLog log(dir, AppendFile::Start::empty);
     testing::internal::CaptureStdout();
-    Trainer trainer(options, state, data, log, {.dir = dir, .stop = stop});
+    Trainer trainer(options, state, data, log, {.dir = dir, .reals = plan(), .stop = stop});
     try {
       const Outcome outcome = trainer.run();
       output = testing::internal::GetCapturedStdout();
@@ -66,6 +66,8 @@ struct TinyRun {
       throw;
     }
   }
+
+  RealsPlan plan() const { return plan_reals(options, state.d, *data, DataMemory::automatic); }
 
   std::filesystem::path save(const std::string& name) {
     save_snapshot(dir / name, options, state);

@@ -334,8 +334,8 @@ int train(const CLI::App& app, Arguments& a) {
   kernels::set_numerics(options.model.activation_type, options.tf32, options.deterministic);
 
   TrainState state(options, device);
-  std::string preamble =
-      overview(options, state, *data, device) + overview(plan_reals(options, state.d, *data, memory), state.d);
+  const RealsPlan reals = plan_reals(options, state.d, *data, memory);
+  std::string preamble = overview(options, state, *data, device) + overview(reals, state.d);
   if (!resumed.empty()) {
     restore(state, *source);
     preamble += fmt::format("resumed    {} at {:.1f} kimg\n", resumed.string(), double(state.counters.images) / 1000);
@@ -359,7 +359,7 @@ int train(const CLI::App& app, Arguments& a) {
   Trainer trainer(options, state, data, log,
                   {.dir = dir,
                    .in_place = in_place,
-                   .data_memory = memory,
+                   .reals = reals,
                    .workers = a.workers,
                    .stop = &stop_signal,
                    .live = isatty(STDOUT_FILENO) == 1});

@@ -44,7 +44,7 @@ Reals::Reals(const TrainOptions& options, const TrainState& state, std::shared_p
     : order_(dataset->size(), options.seed),
       items_(options.batch, state.device()),
       labels_(options.batch, options.model.c_dim, options.model.type, state.device()) {
-  const RealsPlan plan = plan_reals(options, state.d, *dataset, settings.memory);
+  const RealsPlan& plan = settings.plan;
   const Shape batch = batch_shape(options);
   LoaderOptions loading{.batch = options.batch, .seed = options.seed, .threads = settings.workers};
   if (plan.images > 0) {
@@ -70,7 +70,7 @@ void Reals::load_images(const Dataset& dataset, Loader loader, const RealsSettin
     const auto first = std::ssize(resident_labels_), n = std::min(std::ssize(batch.labels), count - first);
     resident_->store(first, std::span(batch.pixels).first(batch.pixels.size() / batch.labels.size() * size_t(n)));
     resident_labels_.insert(resident_labels_.end(), batch.labels.begin(), batch.labels.begin() + n);
-    settings.progress("images loaded", first + n, count);
+    if (!settings.progress("images loaded", first + n, count)) throw LoadingStopped{};
   }
 }
 
@@ -85,7 +85,7 @@ void Reals::compute_features(const StyleGan2Discriminator& d, int64_t items, int
     next();
     for (int64_t i = 0; i < batch; i += at_once)
       copy_rows(all_features_, d.features(slice(images(), 0, i, i + at_once)), items_.data() + i, nullptr, at_once);
-    settings.progress("features computed", std::min(done + batch, items), items);
+    if (!settings.progress("features computed", std::min(done + batch, items), items)) throw LoadingStopped{};
   }
   features_ = room(batch);
 }

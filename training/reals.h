@@ -21,10 +21,14 @@ RealsPlan plan_reals(const TrainOptions& options, const StyleGan2Discriminator& 
                      DataMemory memory);
 
 struct RealsSettings {
-  DataMemory memory = DataMemory::automatic;
+  RealsPlan plan;
   int workers = 1;  // threads that decode images
-  std::function<void(const char* what, int64_t done, int64_t total)> progress = [](const char*, int64_t, int64_t) {};
+  // Told while images are loaded and features computed; false: stop, by throwing LoadingStopped.
+  std::function<bool(const char* what, int64_t done, int64_t total)> progress = [](const char*, int64_t, int64_t) {
+    return true;
+  };
 };
+struct LoadingStopped {};
 
 class Reals {
  public:

@@ -1,6 +1,5 @@
 #include "training/trainer.h"
 
-#include <csignal>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -46,19 +45,24 @@ bool Trainer::tick_is_over() const {  // the first tick is one iteration, to sho
   return done() || c.tick == 0 || double(c.images) >= double(c.tick_start) + options_.kimg_per_tick * 1000;
 }
 
-void Trainer::prepare() {
+bool Trainer::prepare() {
   write_text(settings_.dir / "training_options.json", to_json(options_).dump(2) + "\n");
   if (!settings_.in_place) {
     save_png(settings_.dir / "reals.png", reals_sheet(*dataset_, layout_));
     save_png(settings_.dir / "fakes-init.png", fakes_sheet(state_.ema, options_, layout_));
   }
-  start_ = last_shown_ = Clock::now();
-  reals_.emplace(options_, state_, dataset_,
-                 RealsSettings{.memory = settings_.data_memory,
-                               .workers = settings_.workers,
-                               .progress = [this](auto... of) { show_loading(of...); }});
+  loading_ = last_shown_ = Clock::now();
+  try {
+    reals_.emplace(options_, state_, dataset_,
+                   RealsSettings{.plan = settings_.reals, .workers = settings_.workers, .progress = [this](auto... of) {
+                                   return show_loading(of...);
+                                 }});
+  } catch (const LoadingStopped&) {
+    return false;
+  }
   iteration_.emplace(options_, state_, *dataset_, *reals_);
   start_ = tick_began_ = last_saved_ = Clock::now();
+  return true;
 }
 
 Outcome Trainer::run() {
@@ -67,7 +71,10 @@ Outcome Trainer::run() {
                     double(state_.counters.images) / 1000, options_.kimg));
     return Outcome::finished;
   }
-  prepare();
+  if (!prepare()) {
+    save();
+    return Outcome::stopped;
+  }
   while (!done()) {
     iteration_->run();
     if (tick_is_over())
@@ -179,19 +186,23 @@ void Trainer::show_progress() {
   line_open_ = true;
 }
 
-void Trainer::show_loading(const char* what, int64_t done, int64_t total) {
+bool Trainer::show_loading(const char* what, int64_t done, int64_t total) {
   if (done == total) {
-    say(fmt::format("{} {} in {}", total, what, duration(seconds_since(start_))));
-    start_ = Clock::now();
-    return;
+    say(fmt::format("{} {} in {}", total, what, duration(seconds_since(loading_))));
+    loading_ = Clock::now();
+    return true;
   }
-  if (settings_.stop && *settings_.stop) std::raise(*settings_.stop);  // there is nothing to save yet
-  if (seconds_since(last_shown_) < (settings_.live ? 0.2 : 30)) return;
+  if (settings_.stop && *settings_.stop) return false;
+  if (seconds_since(last_shown_) < (settings_.live ? 0.2 : 30)) return true;
   last_shown_ = Clock::now();
   const std::string line = fmt::format("{} of {} {}", done, total, what);
-  if (!settings_.live) return say(line);
-  console("\r\033[K" + line);
-  line_open_ = true;
+  if (settings_.live) {
+    console("\r\033[K" + line);
+    line_open_ = true;
+  } else {
+    say(line);
+  }
+  return true;
 }
 
 void Trainer::clear_progress() {

@@ -14,7 +14,7 @@ namespace firn {
 struct RunSettings {
   std::filesystem::path dir;
   bool in_place = false;  // a run continues in the folder that it began in
-  DataMemory data_memory = DataMemory::automatic;
+  RealsPlan reals;
   int workers = 2;                                   // threads that decode images
   const volatile std::sig_atomic_t* stop = nullptr;  // set: finish the iteration, save, return
   bool live = false;                                 // one line that rewrites itself, besides a line a tick
@@ -39,14 +39,14 @@ class Trainer {
   double seconds_since(Clock::time_point t) const { return std::chrono::duration<double>(Clock::now() - t).count(); }
   bool done() const { return double(state_.counters.images) >= options_.kimg * 1000; }
   bool tick_is_over() const;
-  void prepare();
+  bool prepare();  // false: stopped meanwhile
   void end_tick();
   void check_health(const Stats& stats, bool ending);
   void require_finite_weights() const;
   void save_latest();
   void save();
   void show_progress();
-  void show_loading(const char* what, int64_t done, int64_t total);
+  bool show_loading(const char* what, int64_t done, int64_t total);
   void clear_progress();
   void summarize();
 
@@ -58,7 +58,7 @@ class Trainer {
   SheetLayout layout_;
   std::optional<Reals> reals_;  // both from prepare() on
   std::optional<Iteration> iteration_;
-  Clock::time_point start_ = Clock::now(), tick_began_ = start_, last_shown_{}, last_saved_ = start_;
+  Clock::time_point start_ = Clock::now(), tick_began_ = start_, last_shown_{}, last_saved_ = start_, loading_ = start_;
   int64_t first_image_ = 0, first_image_of_tick_ = 0;
   double maintenance_ = 0, trained_seconds_ = 0;
   int bad_ticks_ = 0;

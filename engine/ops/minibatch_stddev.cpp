@@ -11,7 +11,7 @@ namespace {
 // The definition, differentiable any number of times.
 Tensor by_ops(const Tensor& x, const kernels::StddevGroups& n) {
   const auto [S, G, M, P, C, F] = n;
-  const Tensor grouped = reshape(x, {S, G, M, P, F, C / F});
+  const Tensor grouped = reshape(cast(x, acc_type(x.type())), {S, G, M, P, F, C / F});
   const Tensor centred = sub(grouped, mean_axes(grouped, {1}));
   const Tensor deviation = sqrt(mean_axes(square(centred), {1}) + 1e-8);  // [S,1,M,P,F,C/F]
   const Tensor feature = mean_axes(deviation, {3, 5});                    // [S,1,M,1,F,1]
