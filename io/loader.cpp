@@ -116,6 +116,8 @@ struct Loader::State {
         delivery.batch.labels.push_back(item.label);
       });
     return delivery;
+  } catch (const std::bad_alloc&) {
+    return {{}, {}, std::make_exception_ptr(Error("out of memory for batches of images that are decoded ahead"))};
   } catch (const Error&) {
     return {{}, {}, std::current_exception()};
   } catch (const std::exception& e) {

@@ -151,6 +151,8 @@ void check_contradictions(const CLI::App& app, const Arguments& a) {
   if (a.resume.empty() && a.data.empty()) throw ConfigError("--data is required (only --resume knows it by itself)");
   if (app.count("--freeze-d") && app.count("--freezed"))
     throw ConfigError("--freeze-d and --freezed both count from D's input; give one of them");
+  if (a.cache_features && a.no_cache_features)
+    throw ConfigError("--cache-features and --no-cache-features contradict each other; give one of them");
   if (a.threads < 0 || a.workers < 1 || a.workers > 256)
     throw ConfigError("--threads must be at least 1, --workers 1 to 256");
   if (a.subset < 0) throw ConfigError("--subset must not be negative");
@@ -347,6 +349,7 @@ int train(const CLI::App& app, Arguments& a) {
     preamble += fmt::format("skipped    {}: {}\n", printable(name), printable(reason));
   if (a.dry_run) {
     fmt::print("{}dry run: nothing is written\n", preamble);
+    tools::flush_output();
     return 0;
   }
 
