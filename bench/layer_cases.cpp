@@ -42,6 +42,27 @@ std::vector<tests::OpCase> layer_cases(const std::string& size) {
     cases.push_back(conv(block + "up", {n, s / 2, s / 2, wide}, {c, 3, 3, wide}, {.stride = 2, .transposed = true}));
     cases.push_back(fir(block + "blur", x, {.pad_x0 = 2, .pad_x1 = 2, .pad_y0 = 2, .pad_y1 = 2}));
     cases.push_back(fir(block + "blur_down", x, {.down = 2, .pad_x0 = 1, .pad_x1 = 1, .pad_y0 = 1, .pad_y1 = 1}));
+    // Whole layers, as the networks run them.
+    const Fir up_blur{.pad_x0 = 1, .pad_x1 = 1, .pad_y0 = 1, .pad_y1 = 1, .gain = 4};
+    const Fir down_blur{.pad_x0 = 2, .pad_x1 = 2, .pad_y0 = 2, .pad_y1 = 2};
+    const auto styled = [&](const char* name, bool up) {
+      const Shape from = up ? Shape{n, s / 2, s / 2, wide} : x, w{c, 3, 3, from[3]};
+      const auto fn = [=](const In& in) {
+        BiasAct act = lrelu();
+        act.d = in[4];
+        if (up) return styled_conv2d_up(in[0], in[1], in[2], in[3], {.stride = 2, .transposed = true}, up_blur, act);
+        return styled_conv2d(in[0], in[1], in[2], in[3], {.pad = 1}, act);
+      };
+      const double flops = 2.0 * double(n * from[1] * from[2]) * double(count(w));
+      cases.push_back({block + name, {}, {from, {n, from[3]}, w, {c}, {n, c}}, fn, {}, "awwww", flops});
+    };
+    styled("styled_up", true);
+    styled("styled", false);
+    const auto halved = [=](const In& in) {
+      return conv2d_down(in[0], in[1], in[2], down_blur, {.stride = 2}, lrelu());
+    };
+    const double flops = 2.0 * double(n * s / 2 * s / 2) * double(wide * 9 * c);
+    cases.push_back({block + "blurred_down", {}, {x, {wide, 3, 3, c}, {wide}}, halved, {}, "aww", flops});
     const auto activated = [](const In& in) { return bias_act(in[0], in[1], lrelu()); };
     cases.push_back({block + "act", {}, {x, {c}}, activated, {}, "aw"});
   }

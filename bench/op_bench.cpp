@@ -52,7 +52,7 @@ struct Work {
     const bool forward = direction == Direction::forward;
     const auto wanted = [](const Tensor& t) { return t.wants_grad(); };
     const auto leaves = std::ranges::count_if(inputs, wanted);
-    flops = c.flops * (forward ? 1.0 : double(leaves));
+    flops = c.flops * (forward ? 1.0 : double(std::min<int64_t>(leaves, 2)));  // a product has two operands
     for (const Tensor& t : inputs) {
       const bool read = forward || (c.flops > 0 && leaves > (wanted(t) ? 1 : 0));
       bytes += bytes_of(t) * double(read + wanted(t));

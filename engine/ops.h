@@ -98,6 +98,12 @@ Tensor upfirdn2d_bias_act(const Tensor& x, Fir p, const Tensor& b, BiasAct act);
 // A layer of a network: bias_act(conv2d(scale_channels(x, s), w), b), s or b undefined for none, in fewer passes where
 // the device has them.
 Tensor styled_conv2d(const Tensor& x, const Tensor& s, const Tensor& w, const Tensor& b, Conv2d conv, BiasAct act);
+// Layers that resample, also in fewer passes where the device has them; 3x3 windows, stride 2, four taps:
+// bias_act(upfirdn2d(conv2d(scale_channels(x, s), w, conv), fir), b, act), where conv is transposed;
+Tensor styled_conv2d_up(const Tensor& x, const Tensor& s, const Tensor& w, const Tensor& b, Conv2d conv, Fir fir,
+                        BiasAct act);
+// bias_act(conv2d(upfirdn2d(x, fir), w, conv), b, act); x is let go of as soon as it is filtered.
+Tensor conv2d_down(Tensor x, const Tensor& w, const Tensor& b, Fir fir, Conv2d conv, BiasAct act);
 Tensor bias_act_grad(const Tensor& gy, const Tensor& y, double slope, double gain, double clamp);
 
 // --- layout (ops/layout.cpp)

@@ -20,6 +20,11 @@ __device__ inline void await_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(newer) : "memory");
 }
 
+// Operands in shared memory: rows of 32 bf16, in chunks of 16 bytes. Where chunk `q` of a row is: eight rows in
+// succession have their chunks q in eight different groups of four banks.
+constexpr int kRowBytes = 64;
+__device__ inline uint32_t place(int row, int q) { return row * kRowBytes + ((q ^ (row / 2 % 4)) << 4); }
+
 // Four matrices of 8x8: lane i gives the address of row i % 8 of matrix i / 8.
 __device__ inline void load_matrices(uint32_t (&r)[4], uint32_t row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"

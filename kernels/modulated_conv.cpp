@@ -7,8 +7,7 @@ namespace firn::kernels {
 
 namespace {
 
-constexpr int64_t kSharedLimit = 99 << 10;  // of a block, on the architecture that has least (sm_86, sm_89)
-constexpr int64_t kEnoughBlocks = 128;      // about as many as a large GPU has multiprocessors; not measured
+constexpr int64_t kEnoughBlocks = 128;  // about as many as a large GPU has multiprocessors; not measured
 
 template <class F>
 auto with_tile(ConvTile tile, F&& f) {
@@ -20,7 +19,7 @@ auto with_tile(ConvTile tile, F&& f) {
 
 bool has_room(const ModulatedConvProblem& p, ConvTile tile) {
   return with_tile(tile, [&](auto pixels, auto outputs) {
-    return ModulatedConv<pixels, outputs, Scales::each>{p, {}}.shared_bytes() <= kSharedLimit;
+    return ModulatedConv<pixels, outputs, Scales::each>{p, {}}.shared_bytes() <= kLeastSharedLimit;
   });
 }
 

@@ -8,10 +8,8 @@ namespace firn::kernels {
 
 namespace {
 
-constexpr int kRowBytes = kConvChannels * 2;
-
-// Where a stage holds chunk `q` of 16 bytes of a row: eight rows at one q lie in eight different groups of four banks.
-__device__ uint32_t place(int row, int q) { return row * kRowBytes + ((q ^ (row / 2 % 4)) << 4); }
+using mma::kRowBytes, mma::place;
+static_assert(kRowBytes == kConvChannels * 2);
 
 // The rows of x and w that a thread copies to shared memory, a chunk of 16 bytes a row and step. Steps go through the
 // window of K x K and then on to the next channels, so that what is read again was read a moment ago.
@@ -73,8 +71,8 @@ template <int pixels, int outputs, Scales scales>
 __device__ void ModulatedConv<pixels, outputs, scales>::operator()(unsigned char* shared) const {
   constexpr int warp_pixels = pixels / 4, warp_outputs = outputs / 2;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, quad = lane / 4, pair = lane % 4 * 2;
-  const int HW = int(p.H) * int(p.W), M = int(p.N) * HW, O = int(p.O), I = int(p.I);
-  const int columns = (O + outputs - 1) / outputs;
+  const int HW = int(p.H) * int(p.W), M = int(p.N) * HW, I = int(p.I);
+  const int columns = (int(p.O) + outputs - 1) / outputs;
   const int m0 = int(blockIdx.x) / columns * pixels, n0 = int(blockIdx.x) % columns * outputs;
   const int wm = warp % 4 * warp_pixels, wn = warp / 4 * warp_outputs;
   const int first_sample = m0 / HW, last_sample = (min(m0 + pixels, M) - 1) / HW;
@@ -131,33 +129,8 @@ __device__ void ModulatedConv<pixels, outputs, scales>::operator()(unsigned char
       for (int h = 0; h < 2; ++h) s_of[i][h] += kConvChannels;
   }
 
-  __syncthreads();                    // the stages become the tile of y
-  constexpr int pitch = outputs + 8;  // 8: neighbouring rows begin in different banks
-  bf16* const tile = reinterpret_cast<bf16*>(shared);
-#pragma unroll
-  for (int i = 0; i < warp_pixels / 16; ++i)
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int row = wm + i * 16 + h * 8 + quad, m = m0 + row;
-      if (m >= M) continue;
-      const int n = m / HW;
-      const PixelEpilogue y(p, a, n, m - n * HW);
-#pragma unroll
-      for (int j = 0; j < warp_outputs / 8; ++j) {
-        const int column = wn + j * 8 + pair, o = n0 + column;
-        if (o >= O) continue;
-        const float2 d = a.d ? *reinterpret_cast<const float2*>(a.d + int64_t(n) * O + o) : float2{1, 1};
-        const float2 b = a.b ? *reinterpret_cast<const float2*>(a.b + o) : float2{0, 0};
-        *reinterpret_cast<uint32_t*>(tile + row * pitch + column) = y(sum[i][j][2 * h], sum[i][j][2 * h + 1], d, b);
-      }
-    }
-  __syncthreads();  // a thread stores 16 bytes that several have written
-  for (int i = threadIdx.x; i < pixels * outputs / 8; i += threads) {
-    const int row = i / (outputs / 8), column = i % (outputs / 8) * 8;
-    if (m0 + row < M && n0 + column < O)
-      *reinterpret_cast<uint4*>(a.y + int64_t(m0 + row) * O + n0 + column) =
-          *reinterpret_cast<const uint4*>(tile + row * pitch + column);
-  }
+  __syncthreads();  // the stages become the tile of y
+  store_tile<pixels, outputs>(p, a, n0, sum, shared, [&](int row) { return m0 + row < M ? m0 + row : -1; });
 }
 
 }  // namespace firn::kernels

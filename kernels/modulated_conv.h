@@ -46,8 +46,9 @@ void check_operands(const ModulatedConvProblem&, const ModulatedConvOperands&, b
 // How many rows of s a tile of pixels needs: none, one, or one for each sample that it meets.
 enum class Scales : uint8_t { none, one, each };
 
-inline constexpr int kConvChannels = 32;  // of a step of the sum
-inline constexpr int kConvStages = 4;     // steps whose operands are in shared memory or on their way
+inline constexpr int kConvChannels = 32;                // of a step of the sum
+inline constexpr int64_t kLeastSharedLimit = 99 << 10;  // of a block, on the architecture that has least (sm_86, sm_89)
+inline constexpr int kConvStages = 4;                   // steps whose operands are in shared memory or on their way
 
 // A block computes a tile of `pixels` by `outputs`; the pixels of all samples are counted through. Eight warps, four by
 // two, take a quarter by a half of it.

@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/conv_cudnn.h"
+#include "kernels/conv_down.h"
 #include "kernels/error.h"
 #include "kernels/modulated_conv_sm90.h"
 #include "kernels/packed_weights.h"
@@ -19,29 +19,65 @@ namespace firn::kernels {
 
 namespace {
 
-constexpr int kKernelVersion = 2;  // a new one makes choices that were measured with an old kernel void
+// From I to O channels, with y of H x W.
+ModulatedConvProblem modulated(const ConvProblem& p, const ConvEpilogue& e, int64_t H, int64_t W, int64_t I,
+                               int64_t O) {
+  return {.N = p.N,
+          .H = H,
+          .W = W,
+          .I = I,
+          .O = O,
+          .K = p.KH,
+          .noise_images = e.noise_images,
+          .slope = static_cast<float>(e.slope),
+          .gain = static_cast<float>(e.gain),
+          .clamp = static_cast<float>(e.clamp)};
+}
+
+ModulatedConvOperands operands(const ConvEpilogue& e, void* y, const void* x, const void* s, const void* packed) {
+  const auto numbers = [](const void* q) { return static_cast<const float*>(q); };
+  return {.y = static_cast<bf16*>(y),
+          .x = static_cast<const bf16*>(x),
+          .w = static_cast<const bf16*>(packed),
+          .s = numbers(s),
+          .d = numbers(e.d),
+          .noise = numbers(e.noise),
+          .strength = numbers(e.strength),
+          .b = numbers(e.b)};
+}
 
 std::optional<ModulatedConvProblem> for_our_kernel(const ConvProblem& p, const ConvEpilogue& e) {
   if (p.type != DType::bf16 || p.swapped || p.stride != 1 || p.KH != p.KW || p.OH != p.H || p.OW != p.W ||
       p.pad_y != p.KH / 2 || p.pad_x != p.KW / 2)
     return {};
-  const ModulatedConvProblem q{.N = p.N,
-                               .H = p.H,
-                               .W = p.W,
-                               .I = p.I,
-                               .O = p.O,
-                               .K = p.KH,
-                               .noise_images = e.noise_images,
-                               .slope = static_cast<float>(e.slope),
-                               .gain = static_cast<float>(e.gain),
-                               .clamp = static_cast<float>(e.clamp)};
+  const ModulatedConvProblem q = modulated(p, e, p.H, p.W, p.I, p.O);
   return fits(q) ? std::optional(q) : std::nullopt;
 }
 
-std::string describe(const ConvProblem& p, const ConvEpilogue& e, bool scaled) {
-  return fmt::format("styled_conv N{} {}x{}x{} -> {} k{}{}{}{}{} slope {} clamp {}", p.N, p.H, p.W, p.I, p.O, p.KH,
+// Whether it lies between an image of OH x OW, or twice that where a filter follows or precedes, and the other.
+bool resamples(const ConvProblem& p) {
+  constexpr int64_t least = 256;  // pixels: smaller images leave most of a tile empty
+  return p.type == DType::bf16 && p.stride == 2 && p.KH == 3 && p.KW == 3 && p.pad_y == 0 && p.pad_x == 0 &&
+         p.H == 2 * p.OH + 1 && p.W == 2 * p.OW + 1 && (p.OH * p.OW >= least || !numerics().libraries);
+}
+ModulatedConvProblem up(const ConvProblem& p, const ConvEpilogue& e) {
+  return modulated(p, e, 2 * p.OH, 2 * p.OW, p.O, p.I);
+}
+ModulatedConvProblem down(const ConvProblem& p, const ConvEpilogue& e) { return modulated(p, e, p.OH, p.OW, p.I, p.O); }
+
+std::string describe(const char* name, const ConvProblem& p, const ConvEpilogue& e, bool scaled) {
+  return fmt::format("{} N{} {}x{}x{} -> {} k{}{}{}{}{} slope {} clamp {}", name, p.N, p.H, p.W, p.I, p.O, p.KH,
                      scaled ? " s" : "", e.d ? " d" : "", e.noise ? " noise" : "", e.b ? " b" : "", e.slope,
                      e.clamp >= 0);
+}
+
+bool run_if_fastest(const Stream& stream, const std::string& what, const std::function<void()>& in_one,
+                    const std::function<void()>& in_steps) {
+  const auto always = [] { return true; };
+  const std::array ways{Candidate{"one kernel", always, in_one}, Candidate{"in steps", always, in_steps}};
+  if (numerics().libraries && fastest(stream, what, ways) != 0) return false;
+  in_one();
+  return true;
 }
 
 }  // namespace
@@ -63,38 +99,56 @@ void styled_conv(const Stream& stream, const ConvProblem& p, const ConvEpilogue&
   const std::optional<ModulatedConvProblem> ours = for_our_kernel(p, e);
   if (!ours) return in_steps();
   const std::shared_ptr<void> packed = packed_weights(stream, p, w, cache);
-  const auto numbers = [](const void* q) { return static_cast<const float*>(q); };
-  const ModulatedConvOperands operands{.y = static_cast<bf16*>(y),
-                                       .x = static_cast<const bf16*>(x),
-                                       .w = static_cast<const bf16*>(packed.get()),
-                                       .s = numbers(s),
-                                       .d = numbers(e.d),
-                                       .noise = numbers(e.noise),
-                                       .strength = numbers(e.strength),
-                                       .b = numbers(e.b)};
+  const ModulatedConvOperands a = operands(e, y, x, s, packed.get());
   enum Way { one, sm90, steps };
   const auto go = [&](Way way) {
     if (way == steps) return in_steps();
-    if (way == sm90) return modulated_conv_sm90(stream, *ours, operands);
-    modulated_conv(stream, *ours, operands);
+    if (way == sm90) return modulated_conv_sm90(stream, *ours, a);
+    modulated_conv(stream, *ours, a);
   };
   if (!numerics().libraries) return go(one);
-  static std::map<std::pair<int, std::string>, Way> settled;
-  const std::string what = describe(p, e, s != nullptr);
-  const auto place = std::pair(current_device(), what);
-  if (const auto known = settled.find(place); known != settled.end()) return go(known->second);
   // What is likely faster comes first: it runs where nothing may be measured. Libraries do plain convolutions well.
   const std::array<Way, 3> order = s ? std::array{one, sm90, steps} : std::array{steps, one, sm90};
-  std::vector<Candidate> candidates;
+  std::vector<Candidate> ways;
   for (const Way way : order)
-    candidates.push_back({std::array{"tensor cores", "tensor cores of sm_90a", "in steps"}[way],
-                          [&, way] { return way != sm90 || (fits_sm90(*ours) && has_modulated_conv_sm90()); },
-                          [&, way] { go(way); }});
-  const std::string key = fmt::format("{} | {} | cudnn {} | kernel {}", what, device_name(current_device()),
-                                      cudnn::version(), kKernelVersion);
-  const auto chosen = choose(choice_cache(), key, candidates, timer(stream)).value();
-  if (chosen.settled) settled[place] = order[chosen.index];
-  go(order[chosen.index]);
+    ways.push_back({std::array{"tensor cores", "tensor cores of sm_90a", "in steps"}[way],
+                    [&, way] { return way != sm90 || (fits_sm90(*ours) && has_modulated_conv_sm90()); },
+                    [&, way] { go(way); }});
+  go(order[fastest(stream, describe("styled_conv", p, e, s != nullptr), ways)]);
+}
+
+bool has_styled_conv_up(const Stream& stream, const ConvProblem& p) {
+  return stream.is_cuda && resamples(p) && fits_up(up(p, {}));
+}
+
+bool styled_conv_up(const Stream& stream, const ConvProblem& p, const Taps& f, const ConvEpilogue& e, void* y,
+                    const void* x, const void* s, const void* w, WeightCache& cache,
+                    const std::function<void()>& in_steps) {
+  ConvProblem turned = p;  // from small to big
+  std::swap(turned.I, turned.O);
+  turned.swapped = !p.swapped;
+  return run_if_fastest(
+      stream, describe("styled_conv_up", p, e, s != nullptr),
+      [&] {
+        const std::shared_ptr<void> packed = packed_weights(stream, turned, w, cache);
+        modulated_conv_up(stream, up(p, e), f, operands(e, y, x, s, packed.get()));
+      },
+      in_steps);
+}
+
+bool has_styled_conv_down(const Stream& stream, const ConvProblem& p) {
+  return stream.is_cuda && resamples(p) && fits_down(down(p, {}));
+}
+
+bool styled_conv_down(const Stream& stream, const ConvProblem& p, const Taps& f, const ConvEpilogue& e, void* y,
+                      const void* x, const void* w, WeightCache& cache, const std::function<void()>& in_steps) {
+  return run_if_fastest(
+      stream, describe("styled_conv_down", p, e, false),
+      [&] {
+        const std::shared_ptr<void> packed = packed_weights(stream, p, w, cache);
+        conv_down(stream, down(p, e), f, operands(e, y, x, nullptr, packed.get()));
+      },
+      in_steps);
 }
 
 }  // namespace firn::kernels
@@ -104,10 +158,20 @@ void styled_conv(const Stream& stream, const ConvProblem& p, const ConvEpilogue&
 namespace firn::kernels {
 
 bool has_styled_conv(const Stream&, const ConvProblem&) { return false; }
+bool has_styled_conv_up(const Stream&, const ConvProblem&) { return false; }
+bool has_styled_conv_down(const Stream&, const ConvProblem&) { return false; }
 
 void styled_conv(const Stream&, const ConvProblem&, const ConvEpilogue&, void*, const void*, const void*, const void*,
                  WeightCache&) {
   throw_without_cuda("styled_conv");
+}
+bool styled_conv_up(const Stream&, const ConvProblem&, const Taps&, const ConvEpilogue&, void*, const void*,
+                    const void*, const void*, WeightCache&, const std::function<void()>&) {
+  throw_without_cuda("styled_conv_up");
+}
+bool styled_conv_down(const Stream&, const ConvProblem&, const Taps&, const ConvEpilogue&, void*, const void*,
+                      const void*, WeightCache&, const std::function<void()>&) {
+  throw_without_cuda("styled_conv_down");
 }
 
 }  // namespace firn::kernels

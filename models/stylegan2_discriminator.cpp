@@ -39,8 +39,9 @@ Tensor run_block(const DiscriminatorBlock& b, Tensor x, bool residual, double cl
     x = conv_layer(x, b.conv0_weight, b.conv0_bias, {.pad = 1}, activation(clamp));
   }
   const Range range("D.b{}.conv1", b.size);
-  x = upfirdn2d(x, {.pad_x0 = 2, .pad_x1 = 2, .pad_y0 = 2, .pad_y1 = 2});
-  x = conv_layer(x, b.conv1_weight, b.conv1_bias, {.stride = 2}, activation(clamp, gain));
+  const Fir blur{.pad_x0 = 2, .pad_x1 = 2, .pad_y0 = 2, .pad_y1 = 2};
+  x = conv2d_down(std::move(x), b.conv1_weight(), b.conv1_bias(), blur,
+                  {.stride = 2, .gain = equalised(b.conv1_weight)}, activation(clamp, gain));
   return residual ? x + skip : x;
 }
 

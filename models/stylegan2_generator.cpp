@@ -45,9 +45,8 @@ struct Synthesis {
       p.strength = layer.noise_strength();
     }
     if (!layer.up) return styled_conv2d(x, s, layer.weight(), layer.bias(), {.pad = 1}, p);
-    const Tensor y = conv2d(scale_channels(x, s), layer.weight(), {.stride = 2, .transposed = true});
     const Fir blur{.pad_x0 = 1, .pad_x1 = 1, .pad_y0 = 1, .pad_y1 = 1, .gain = 4};
-    return upfirdn2d_bias_act(y, blur, layer.bias(), p);
+    return styled_conv2d_up(x, s, layer.weight(), layer.bias(), {.stride = 2, .transposed = true}, blur, p);
   }
 
   // Without demodulation there is no fused form to keep apart: the styles go into one small matrix a sample.

@@ -5,7 +5,9 @@
 #include <cstring>
 #include <optional>
 #include <random>
+#include <tuple>
 
+#include "kernels/conv_down.h"
 #include "kernels/error.h"
 #include "kernels/graph.h"
 #include "kernels/memory.h"
@@ -55,6 +57,13 @@ struct Draw {
 
 }  // namespace
 
+const char* ModulatedConvCase::kernel() const {
+  return by == same_sm90 ? "modulated_conv_sm90"
+         : by == up      ? "modulated_conv_up"
+         : by == down    ? "conv_down"
+                         : "modulated_conv";
+}
+
 std::vector<bf16> plain_conv(const ModulatedConvProblem& p, const std::vector<bf16>& x, const std::vector<bf16>& w) {
   const Stream stream = kernels::cuda_stream(0);
   Array<bf16> from(stream, x), weights(stream, w),
@@ -68,8 +77,11 @@ double modulated_conv_error(const ModulatedConvCase& c) {
   const ModulatedConvProblem& p = c.p;
   const Stream stream = kernels::cuda_stream(0);
   const int64_t P = p.H * p.W, taps = p.K * p.K;
+  const int64_t H = c.by == c.up ? p.H / 2 : c.by == c.down ? p.H * 2 : p.H;  // of x
+  const int64_t W = c.by == c.up ? p.W / 2 : c.by == c.down ? p.W * 2 : p.W;
+  const kernels::Taps f{.x = {0.5f, 1, 2, 0.25f}, .y = {1, -0.5f, 0.25f, 0.125f}};
   Draw draw;
-  Array<bf16> x(stream, draw.operator()<bf16>(p.N * P * p.I)), w(stream, draw.operator()<bf16>(p.O * taps * p.I));
+  Array<bf16> x(stream, draw.operator()<bf16>(p.N * H * W * p.I)), w(stream, draw.operator()<bf16>(p.O * taps * p.I));
   Array<float> s(stream, draw.operator()<float>(p.N * p.I, 1)), d(stream, draw.operator()<float>(p.N * p.O, 1)),
       noise(stream, draw.operator()<float>(p.noise_images * P)), strength(stream, {0.5f}),
       b(stream, draw.operator()<float>(p.O));
@@ -85,7 +97,9 @@ double modulated_conv_error(const ModulatedConvCase& c) {
                                          .strength = strength.device(c.noise),
                                          .b = b.device(c.b)};
   const auto launch = [&] {
-    if (c.sm90) return kernels::modulated_conv_sm90(stream, p, a, c.outputs);
+    if (c.by == c.same_sm90) return kernels::modulated_conv_sm90(stream, p, a, c.outputs);
+    if (c.by == c.up) return kernels::modulated_conv_up(stream, p, f, a);
+    if (c.by == c.down) return kernels::conv_down(stream, p, f, a);
     kernels::modulated_conv(stream, p, a, c.tile);
   };
   std::optional<kernels::Graph> graph;
@@ -99,23 +113,45 @@ double modulated_conv_error(const ModulatedConvCase& c) {
 
   const auto at = [](const auto& v, int64_t i) { return double(v.host[static_cast<size_t>(i)]); };
   double worst = 0;
-  std::vector<double> u(static_cast<size_t>(taps * p.I));
+  // What the weights of a place of the window are multiplied by, and the sizes of what adds up to it.
+  std::vector<double> u(static_cast<size_t>(taps * p.I)), sizes(u.size());
+  const auto scaled = [&](int64_t n, int64_t h, int64_t v, int64_t i) -> double {  // zero outside
+    if (h < 0 || h >= H || v < 0 || v >= W) return 0;
+    const double scale = c.s ? float(bf16(s.host[static_cast<size_t>(n * p.I + i)])) : 1;
+    return float(bf16(float(at(x, ((n * H + h) * W + v) * p.I + i) * scale)));  // as the formula says
+  };
+  const auto filtered = [&](int64_t n, int64_t h, int64_t v, int64_t i, int down) {
+    std::pair<double, double> sum{0, 0};
+    for (int64_t j = 0; j < 4; ++j)
+      for (int64_t k = 0; k < 4; ++k) {
+        if (down == 2 && ((h + j) % 2 || (v + k) % 2)) continue;
+        const double term = double(f.y[j]) * f.x[k] * scaled(n, (h + j) / down, (v + k) / down, i);
+        sum.first += term, sum.second += std::abs(term);
+      }
+    return sum;
+  };
   for (int64_t n = 0; n < p.N; ++n)
     for (int64_t q = 0; q < P; ++q) {
       for (int64_t k = 0; k < taps; ++k)
         for (int64_t i = 0; i < p.I; ++i) {
-          const int64_t h = q / p.W + k / p.K - p.K / 2, v = q % p.W + k % p.K - p.K / 2;
-          const bool inside = h >= 0 && h < p.H && v >= 0 && v < p.W;
-          const double value = inside ? at(x, ((n * P) + h * p.W + v) * p.I + i) : 0;
-          const double scale = c.s ? float(bf16(s.host[static_cast<size_t>(n * p.I + i)])) : 1;
-          u[static_cast<size_t>(k * p.I + i)] = float(bf16(float(value * scale)));  // as the formula says
+          const int64_t ky = k / p.K, kx = k % p.K;
+          double &value = u[static_cast<size_t>(k * p.I + i)], &size = sizes[static_cast<size_t>(k * p.I + i)];
+          if (c.by == c.up) {  // z[2 q + k] = u[q], and y[p] takes z[p - 1] to z[p + 2]
+            std::tie(value, size) = filtered(n, q / p.W - 1 - ky, q % p.W - 1 - kx, i, 2);
+          } else if (c.by == c.down) {
+            value = float(bf16(float(filtered(n, q / p.W * 2 + ky - 2, q % p.W * 2 + kx - 2, i, 1).first)));
+            size = std::abs(value);
+          } else {
+            value = scaled(n, q / p.W + ky - p.K / 2, q % p.W + kx - p.K / 2, i);
+            size = std::abs(value);
+          }
         }
       for (int64_t o = 0; o < p.O; ++o) {
         double z = 0, size = 0;
         for (int64_t k = 0; k < taps * p.I; ++k) {
-          const double term = at(w, o * taps * p.I + k) * u[static_cast<size_t>(k)];
-          z += term;
-          size += std::abs(term);
+          const double weight = at(w, o * taps * p.I + k);
+          z += weight * u[static_cast<size_t>(k)];
+          size += std::abs(weight) * sizes[static_cast<size_t>(k)];
         }
         const double dn = c.d ? at(d, n * p.O + o) : 1;
         const double t =
@@ -175,14 +211,37 @@ std::vector<ModulatedConvCase> modulated_conv_cases() {
     ModulatedConvCase c = cases[i];
     c.name += "_sm90";
     c.p.I = (c.p.I + 63) / 64 * 64;
-    c.sm90 = true;
+    c.by = c.same_sm90;
     c.outputs = c.tile == ConvTile::m128n64 ? 64 : c.tile == ConvTile::m128n128 ? 128 : 0;
     cases.push_back(c);
   }
   cases.push_back({.name = "m128n256_ends_sm90",
                    .p = with([](auto& p) { p.H = 9, p.W = 17, p.I = 64, p.O = 264; }),
-                   .sm90 = true,
+                   .by = ModulatedConvCase::same_sm90,
                    .outputs = 256});
+  // Images in one tile and in several, at and off their edges; more channels than the stages hold.
+  for (const auto by : {ModulatedConvCase::up, ModulatedConvCase::down}) {
+    const bool up = by == ModulatedConvCase::up;
+    const auto add = [&](const char* name, const ModulatedConvProblem& p) -> ModulatedConvCase& {
+      cases.push_back({.name = fmt::format("{}_{}", name, up ? "up" : "down"), .p = p, .s = up, .by = by});
+      return cases.back();
+    };
+    const ModulatedConvProblem one = with([&](auto& p) { p.H = up ? 10 : 5, p.W = up ? 12 : 6; });
+    add("all", one);
+    add("without_scales", one).s = false;
+    add("without_demodulation", one).d = false;
+    add("without_noise", one).noise = false;
+    add("without_bias", one).b = false;
+    add("noise_for_all", one).p.noise_images = 1;
+    add("recorded", one).recorded = true;
+    ModulatedConvCase& plain = add("plain", one);
+    plain.s = plain.d = plain.noise = plain.b = false;
+    plain.p.slope = plain.p.gain = 1, plain.p.clamp = -1;
+    add("one_pixel", with([&](auto& p) { p.H = p.W = up ? 2 : 1, p.I = 64, p.O = 8; }));
+    add("tiles", with([&](auto& p) { p.N = 1, p.H = up ? 34 : 17, p.W = up ? 30 : 9, p.noise_images = 1; }));
+    add("whole_tiles", with([&](auto& p) { p.H = up ? 28 : 16, p.W = up ? 56 : 16, p.O = 16; }));
+    add("columns", with([&](auto& p) { p.H = up ? 6 : 3, p.W = 4, p.I = 160, p.O = up ? 40 : 136; }));
+  }
   return cases;
 }
 
@@ -198,6 +257,15 @@ std::vector<ModulatedConvCase> smallest_modulated_conv_cases() {
                        .tile = tile,
                        .s = scales[0] != 'n'});
     }
+  for (const bool scaled : {false, true})
+    cases.push_back({.name = scaled ? "up_scaled" : "up",
+                     .p = {.N = 1, .H = 4, .W = 20, .I = 160, .O = 16, .K = 3},
+                     .s = scaled,
+                     .by = ModulatedConvCase::up});
+  cases.push_back({.name = "down",
+                   .p = {.N = 1, .H = 4, .W = 3, .I = 64, .O = 128, .K = 3},
+                   .s = false,
+                   .by = ModulatedConvCase::down});
   // So are they here, by both halves of a double step: six steps for four stages, or eight for six.
   for (const int outputs : {64, 128, 256})
     for (const char* scales : {"none", "one", "each"}) {
@@ -206,7 +274,7 @@ std::vector<ModulatedConvCase> smallest_modulated_conv_cases() {
       cases.push_back({.name = fmt::format("m128n{}_{}_sm90", outputs, scales),
                        .p = {.N = each ? 2 : 1, .H = 5, .W = each ? 7 : 13, .I = I, .O = outputs, .K = 1},
                        .s = scales[0] != 'n',
-                       .sm90 = true,
+                       .by = ModulatedConvCase::same_sm90,
                        .outputs = outputs});
     }
   return cases;

@@ -13,9 +13,10 @@ struct ModulatedConvCase {
   kernels::ModulatedConvProblem p;
   kernels::ConvTile tile = kernels::ConvTile::automatic;
   bool s = true, d = true, noise = true, b = true;
-  bool recorded = false;  // as a CUDA graph
-  bool sm90 = false;      // by the kernel of that architecture, with so many outputs of a tile
-  int outputs = 0;
+  bool recorded = false;                         // as a CUDA graph
+  enum { same, same_sm90, up, down } by = same;  // which kernel; its name is kernel()
+  int outputs = 0;                               // of a tile on sm_90
+  const char* kernel() const;
 };
 
 inline void PrintTo(const ModulatedConvCase& c, std::ostream* out) { *out << c.name; }

@@ -19,11 +19,11 @@ class ModulatedConvTest : public testing::TestWithParam<ModulatedConvCase> {};
 
 TEST_P(ModulatedConvTest, MatchesDouble) {
   if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
-  const bool sm90 = GetParam().sm90;
-  if (sm90 && !kernels::has_modulated_conv_sm90()) GTEST_SKIP() << "this GPU or build has no sm_90a";
+  const ModulatedConvCase& c = GetParam();
+  if (c.by == c.same_sm90 && !kernels::has_modulated_conv_sm90()) GTEST_SKIP() << "this GPU or build has no sm_90a";
   const LaunchCounter launches;
-  EXPECT_LT(modulated_conv_error(GetParam()), 1);
-  EXPECT_EQ(launches[sm90 ? "modulated_conv_sm90" : "modulated_conv"], 1);
+  EXPECT_LT(modulated_conv_error(c), 1);
+  EXPECT_EQ(launches[c.kernel()], 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, ModulatedConvTest, testing::ValuesIn(modulated_conv_cases()),

@@ -22,6 +22,9 @@ OpCase fir(const char* name, Shape x, Shape bench_x, Fir p) {
 // Leaky ReLU has a kink where its argument is 0. The inputs keep 0.1 away from zero, and the other terms (bias, noise,
 // demodulation of about 1) are scaled down so that they never carry an input across.
 Tensor small(const Tensor& t) { return t * 0.01; }
+Fir blur(int pad, double gain = 1) {
+  return {.pad_x0 = pad, .pad_x1 = pad, .pad_y0 = pad, .pad_y1 = pad, .gain = gain};
+}
 
 // A bias that keeps what a convolution gives on one side of zero in even channels, on the other in odd ones.
 Tensor alternating(const Tensor& b, double size) {
@@ -215,11 +218,48 @@ std::vector<OpCase> make_cases() {
          p.d = small(in[2]) + 1.0;
          p.strength = small(in[3]);
          p.noise = Tensor::full({1, in[0].dim(1) - 1, in[0].dim(2) - 1}, 0.5, p.d.type(), in[0].device());
-         const Fir blur{.pad_x0 = 1, .pad_x1 = 1, .pad_y0 = 1, .pad_y1 = 1, .gain = 4};
-         return upfirdn2d_bias_act(in[0] * 0.2, blur, small(in[1]) + alternating(in[1], 1), p);
+         return upfirdn2d_bias_act(in[0] * 0.2, blur(1, 4), small(in[1]) + alternating(in[1], 1), p);
        },
        {},
        "awww"},
+      {"styled_conv2d_up",
+       {{2, 3, 2, 32}, {2, 32}, {8, 3, 3, 32}, {8}, {2, 8}, {}},
+       {{8, 32, 32, 512}, {8, 512}, {512, 3, 3, 512}, {512}, {8, 512}, {}},
+       [](const In& in) {
+         BiasAct p = lrelu(1.5, 3.5);
+         p.d = small(in[4]) + 1.0;
+         p.strength = small(in[5]);
+         p.noise = Tensor::full({1, in[0].dim(1) * 2, in[0].dim(2) * 2}, 0.5, p.d.type(), in[0].device());
+         return styled_conv2d_up(in[0], small(in[1]) + 1.0, small(in[2]), small(in[3]) + alternating(in[3], 1),
+                                 {.stride = 2, .transposed = true}, blur(1, 4), p);
+       },
+       {},
+       "awwwww",
+       2.0 * 8 * 1024 * 9 * 512 * 512},
+      {"conv2d_down",
+       {{1, 6, 4, 16}, {32, 3, 3, 16}, {32}},
+       {{8, 64, 64, 512}, {512, 3, 3, 512}, {512}},
+       [](const In& in) {
+         return conv2d_down(in[0], small(in[1]), small(in[2]) + alternating(in[2], 1), blur(2),
+                            {.stride = 2, .gain = 1.5}, lrelu());
+       },
+       {},
+       "aww",
+       2.0 * 8 * 1024 * 9 * 512 * 512},
+      {"conv2d_down_frozen",  // no gradient of w
+       {{1, 6, 4, 32}, {32}},
+       {{8, 64, 64, 512}, {512}},
+       [](const In& in) {
+         Rng rng{.seed = 3};
+         const Shape shape{in[1].dim(0), 3, 3, in[0].dim(3)};
+         const std::vector<double> values = randn(shape, rng, DType::f32, Device::cpu()).to_doubles();
+         const Tensor w = Tensor::from(values, shape, acc_type(in[0].type()), in[0].device());
+         return conv2d_down(in[0], small(w), small(in[1]) + alternating(in[1], 1), blur(2), {.stride = 2},
+                            lrelu(1, 1.2));
+       },
+       {},
+       "aw",
+       2.0 * 8 * 1024 * 9 * 512 * 512},
       {"conv2d_lrelu",
        {{1, 5, 4, 32}, {16, 3, 3, 32}, {16}},
        {image, {512, 3, 3, 512}, {512}},

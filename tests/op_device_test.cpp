@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "engine/adam.h"
 #include "kernels/error.h"
 #include "kernels/memory.h"
 #include "kernels/packed_weights.h"
+#include "kernels/provider_numerics.h"
 #include "tests/op_check.h"
 
 namespace firn::tests {
@@ -161,6 +163,37 @@ TEST(DeviceLayers, ShareOneBackwardPass) {
   EXPECT_EQ(launches["bias_act_backward"], 2);
   EXPECT_EQ(launches["scale_channels"], 1);  // to the input of the first
   EXPECT_EQ(launches["dot_pixels"], 1);
+}
+
+// With the filter before or behind it, a convolution of stride 2 is one kernel; the filtered image of one whose weights
+// train is kept for their gradient.
+TEST(DeviceLayers, ResampleInOneKernel) {
+  if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
+  const bool libraries = std::exchange(kernels::numerics().libraries, false);  // which would win for small images
+  const std::vector<OpCase> cases = small_op_cases();
+  const auto launches_of = [&](const char* name, bool backward) {
+    const auto op = std::ranges::find(cases, name, &OpCase::name);
+    if (op == cases.end()) throw Error(fmt::format("no case {}", name));
+    const std::vector<Tensor> inputs = as_leaves(inputs_of(*op, DType::bf16, Device::cuda()));
+    std::optional<LaunchCounter> launches(std::in_place);
+    const Tensor y = sum(op->fn(inputs));
+    if (backward) launches.reset(), launches.emplace(), grad(y, inputs);
+    return launches->counts();
+  };
+  using Counts = std::map<std::string, int64_t>;
+  const auto count = [](Counts counts, const char* name) { return counts[name]; };
+  const Counts up = launches_of("styled_conv2d_up", false), frozen = launches_of("conv2d_down_frozen", false);
+  const Counts frozen_backward = launches_of("conv2d_down_frozen", true), down = launches_of("conv2d_down", false);
+  const Counts down_backward = launches_of("conv2d_down", true);
+  EXPECT_EQ(count(up, "modulated_conv_up"), 1);
+  EXPECT_EQ(count(frozen, "conv_down"), 1);
+  EXPECT_EQ(count(down, "conv_down"), 0);
+  EXPECT_EQ(count(down, "upfirdn2d_vectors"), 1);
+  EXPECT_EQ(count(frozen_backward, "modulated_conv_up"), 1);
+  EXPECT_EQ(count(down_backward, "modulated_conv_up"), 1);
+  for (const Counts& filterless : {up, frozen, frozen_backward, down_backward})
+    EXPECT_EQ(count(filterless, "upfirdn2d_vectors") + count(filterless, "upfirdn2d_bias_act"), 0);
+  kernels::numerics().libraries = libraries;
 }
 
 // y[a,k,b] = x[a,k,b] / 2, or x[b,k,a] / 2, rounded to To.

@@ -20,14 +20,15 @@ class DevicePhaseTest : public testing::TestWithParam<const char*> {
   }
 
   // The loss, then every gradient. All parameters and inputs are drawn on the CPU.
-  static Values run(const std::string& phase, const Device& device) {
+  static Values run(const std::string& phase, const Device& device, int channels, DType activations = DType::f32) {
     const StyleGan2Options o{.height = 8,
                              .z_dim = 8,
                              .w_dim = 8,
-                             .channel_base = 64,
-                             .channel_max = 8,
+                             .channel_base = 8 * channels,
+                             .channel_max = channels,
                              .mapping_layers = 1,
-                             .mbstd_group = 2};
+                             .mbstd_group = 2,
+                             .activation_type = activations};
     StyleGan2Generator g(o, device);
     const StyleGan2Discriminator d(o, device);
     Rng rng{.seed = 5};
@@ -53,7 +54,7 @@ class DevicePhaseTest : public testing::TestWithParam<const char*> {
 
 // Sums in another order differ by f32's rounding, which the second derivatives amplify.
 TEST_P(DevicePhaseTest, LossAndGradientsMatchCpu) {
-  const Values here = run(GetParam(), Device::cpu()), there = run(GetParam(), Device::cuda());
+  const Values here = run(GetParam(), Device::cpu(), 8), there = run(GetParam(), Device::cuda(), 8);
   ASSERT_EQ(here.size(), there.size());
   double largest = 0;
   for (size_t t = 1; t < here.size(); ++t)
@@ -62,6 +63,22 @@ TEST_P(DevicePhaseTest, LossAndGradientsMatchCpu) {
   EXPECT_NEAR(there[0][0], here[0][0], 1e-4 * std::abs(here[0][0]));
   for (size_t t = 1; t < here.size(); ++t)
     for (size_t i = 0; i < here[t].size(); ++i) ASSERT_NEAR(there[t][i], here[t][i], 1e-4 * largest) << "tensor " << t;
+}
+
+// With channels enough for tensor cores, whose layers are single kernels.
+TEST_P(DevicePhaseTest, Bf16IsAsNearToF32AsOnCpu) {
+  const Values exact = run(GetParam(), Device::cpu(), 32);
+  const Values here = run(GetParam(), Device::cpu(), 32, DType::bf16);
+  const Values there = run(GetParam(), Device::cuda(), 32, DType::bf16);
+  const auto distance = [](const std::vector<double>& a, const std::vector<double>& b) {
+    double sum = 0;
+    for (size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+    return std::sqrt(sum);
+  };
+  for (size_t t = 0; t < here.size(); ++t) {
+    const double size = distance(exact[t], std::vector<double>(exact[t].size()));
+    EXPECT_LE(distance(there[t], exact[t]), 2 * distance(here[t], exact[t]) + 0.01 * size) << "tensor " << t;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Step, DevicePhaseTest, testing::Values("Gmain", "Greg", "Dmain", "Dreg"),

@@ -60,13 +60,22 @@ Shape ops::conv2d_shape(const Tensor& x, const Tensor& w, const Conv2d& p) {
 Tensor ops::record_conv2d(const Tensor& y, const Tensor& x, const Tensor& w, const Conv2d& p,
                           const std::function<Tensor()>& make_x) {
   const Tensor kept = make_x ? Tensor{} : x;
-  return record(
-      "conv2d", y,
-      {{x, [w, p, shape = x.shape()](const Tensor& gy, const Tensor&) { return conv2d_input_grad(gy, w, shape, p); }},
-       {w, [kept, make_x, p, shape = w.shape()](const Tensor& gy, const Tensor&) {
-          return conv2d_weight_grad(make_x ? make_x() : kept, gy, shape, p);
-        }}});
+  // On a GPU a filter before the convolution makes both gradients in one pass.
+  const bool defers = y.stream().is_cuda && y.type() == DType::bf16 && p.stride == 2 && !p.transposed;
+  return record("conv2d", y,
+                {{x,
+                  [w, p, defers, shape = x.shape()](const Tensor& gy, const Tensor&) {
+                    if (!defers || is_recording()) return conv2d_input_grad(gy, w, shape, p);
+                    const auto g = std::make_shared<ConvInputGradient>();
+                    g->gy = gy, g->w = w, g->x_shape = shape, g->p = p;
+                    return Tensor::deferred(shape, gy.type(), gy.device(), g);
+                  }},
+                 {w, [kept, make_x, p, shape = w.shape()](const Tensor& gy, const Tensor&) {
+                    return conv2d_weight_grad(make_x ? make_x() : kept, gy, shape, p);
+                  }}});
 }
+
+Tensor ops::ConvInputGradient::make() { return conv2d_input_grad(gy, w, x_shape, p); }
 
 Tensor conv2d(const Tensor& x, const Tensor& w, Conv2d p) {
   Tensor y = x.like(ops::conv2d_shape(x, w, p));

@@ -33,6 +33,19 @@ Tensor record_scale_channels(const Tensor& y, const Tensor& x, const Tensor& s);
 Tensor record_conv2d(const Tensor& y, const Tensor& x, const Tensor& w, const Conv2d& p,
                      const std::function<Tensor()>& make_x);
 
+// What conv2d(x, w, p) passes on of gy to x.
+struct ConvInputGradient : Deferred {
+  Tensor gy, w;
+  Shape x_shape;
+  Conv2d p;
+  Tensor make() override;
+};
+// upfirdn2d of that, in one pass where the device has one.
+Tensor filter(ConvInputGradient& g, const Fir& p);
+
+Tensor record_upfirdn2d(const Tensor& y, const Tensor& x, const Fir& p);  // y = upfirdn2d(x, p)
+Shape upfirdn2d_shape(const Tensor& x, const Fir& p);                     // ShapeError
+
 // The shape of conv2d(x, w, p), and the problem that a provider solves for it; ShapeError where they do not fit.
 Shape conv2d_shape(const Tensor& x, const Tensor& w, const Conv2d& p);
 kernels::ConvProblem conv2d_problem(const Shape& x, const Shape& y, const Shape& w, const Conv2d& p, DType type);

@@ -48,7 +48,9 @@ void launch(const Stream& stream, const kernels::Upfirdn2d<T>& k) {
   run(stream, k);
 }
 
-Shape checked_shape(const Tensor& x, const Fir& p) {
+}  // namespace
+
+Shape ops::upfirdn2d_shape(const Tensor& x, const Fir& p) {
   const size_t taps = p.taps.size();
   if (x.rank() != 4 || taps == 0 || taps > kernels::kMaxTaps)
     throw ShapeError(fmt::format("upfirdn2d: expected x [N,H,W,C] and 1..{} taps, got {} and {}", kernels::kMaxTaps,
@@ -58,6 +60,8 @@ Shape checked_shape(const Tensor& x, const Fir& p) {
     throw ShapeError(fmt::format("upfirdn2d: x {} is smaller than the filter", to_string(x.shape())));
   return {x.dim(0), size.H, size.W, x.dim(3)};
 }
+
+namespace {
 
 template <class T>
 kernels::Upfirdn2d<T> kernel(Tensor& y, const Tensor& x, const Fir& p) {
@@ -81,21 +85,25 @@ kernels::Upfirdn2d<T> kernel(Tensor& y, const Tensor& x, const Fir& p) {
   return k;
 }
 
-Tensor record_upfirdn2d(const Tensor& y, const Tensor& x, const Fir& p) {
-  const Fir q = adjoint(p, x.shape(), y.shape());
-  return record("upfirdn2d", y, {{x, [q](const Tensor& gy, const Tensor&) { return upfirdn2d(gy, q); }}});
-}
-
 }  // namespace
 
+Tensor ops::record_upfirdn2d(const Tensor& y, const Tensor& x, const Fir& p) {
+  const Fir q = adjoint(p, x.shape(), y.shape());
+  return record("upfirdn2d", y, {{x, [q](const Tensor& gy, const Tensor&) { return upfirdn2d(gy, q); }}}, Keep::nothing,
+                [q](std::vector<Tensor> parts, const Tensor&) {
+                  const auto g = std::dynamic_pointer_cast<ConvInputGradient>(parts.front().deferred());
+                  return parts.size() == 1 && g ? filter(*g, q) : upfirdn2d(sum_of_parts(std::move(parts)), q);
+                });
+}
+
 Tensor upfirdn2d(const Tensor& x, Fir p) {
-  Tensor y = x.like(checked_shape(x, p));
+  Tensor y = x.like(ops::upfirdn2d_shape(x, p));
   dispatch(x.type(), [&](auto tag) { launch(x.stream(), kernel<decltype(tag)>(y, x, p)); });
-  return record_upfirdn2d(y, x, p);
+  return ops::record_upfirdn2d(y, x, p);
 }
 
 Tensor upfirdn2d_bias_act(const Tensor& x, Fir p, const Tensor& b, BiasAct act) {
-  const Shape shape = checked_shape(x, p);
+  const Shape shape = ops::upfirdn2d_shape(x, p);
   ops::check_bias_act(shape, x.type(), b, act);
   Tensor y = x.like(shape);
   const bool fused = dispatch(x.type(), [&](auto tag) {
@@ -115,7 +123,7 @@ Tensor upfirdn2d_bias_act(const Tensor& x, Fir p, const Tensor& b, BiasAct act) 
     return false;
   });
   if (!fused) return bias_act(upfirdn2d(x, p), b, act);
-  const Tensor z = record_upfirdn2d(Tensor::without_storage(shape, x.type(), x.device()), x, p);
+  const Tensor z = ops::record_upfirdn2d(Tensor::without_storage(shape, x.type(), x.device()), x, p);
   return ops::record_bias_act(y, z, b, act, [x, p] { return upfirdn2d(x, p); });
 }
 

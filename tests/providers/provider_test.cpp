@@ -189,6 +189,34 @@ TEST_F(Providers, AnEpilogueRunsFusedOrInTwoPassesByTheStopwatch) {
   EXPECT_EQ(launches(6), 1) << "nothing is compiled in a capture";
 }
 
+TEST_F(Providers, LayersThatResampleRunInOneKernelOrInStepsByTheStopwatch) {
+  const Fir around_one{.pad_x0 = 1, .pad_x1 = 1, .pad_y0 = 1, .pad_y1 = 1, .gain = 4};
+  const Fir around_two{.pad_x0 = 2, .pad_x1 = 2, .pad_y0 = 2, .pad_y1 = 2};
+  const Tensor w = filled({8, 3, 3, 32}, DType::f32), s = filled({1, 32}, DType::f32), b = filled({8}, DType::f32, -4);
+  // Launches of one kernel and of the filter, for a layer that doubles and one that halves.
+  const auto expect = [&](int64_t side, int64_t one, int64_t filter) {
+    const Tensor x = filled({1, side, 16, 32}, DType::bf16), twice = filled({1, 2 * side, 32, 32}, DType::bf16);
+    const LaunchCounter counter;
+    const Tensor up = styled_conv2d_up(x, s, w, b, {.stride = 2, .transposed = true}, around_one, lrelu(3));
+    const Tensor down = conv2d_down(twice, w, b, around_two, {.stride = 2}, lrelu(3));
+    // In the middle the filter's gain of 4 meets a quarter of the 9 products.
+    EXPECT_EQ(up.to_floats().at(static_cast<size_t>((side * 32 + 16) * 8)), 3 * (9 * 32 * 0.125f - 4)) << side;
+    EXPECT_EQ(down.to_floats().at(static_cast<size_t>((side / 2 * 16 + 8) * 8)), 3 * (9 * 32 * 0.25f - 4)) << side;
+    EXPECT_EQ(counter["modulated_conv_up"], one) << side;
+    EXPECT_EQ(counter["conv_down"], one) << side;
+    EXPECT_EQ(counter["upfirdn2d_bias_act"], filter) << side;
+    EXPECT_EQ(counter["upfirdn2d_vectors"], filter) << side;
+  };
+  expect(16, 0, 1);  // the last candidate is the fastest
+  expect(16, 0, 1);
+  expect(15, 0, 1);  // too small to be worth a try
+  kernels::numerics().deterministic = true;
+  expect(17, 1, 0);
+  kernels::numerics().deterministic = false;
+  ptx::events().capturing = true;
+  expect(18, 1, 0);
+}
+
 TEST_F(Providers, WithoutLibrariesTheReferenceKernelsRun) {
   kernels::numerics().libraries = false;
   const LaunchCounter counter;
