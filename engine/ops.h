@@ -104,6 +104,8 @@ Tensor styled_conv2d_up(const Tensor& x, const Tensor& s, const Tensor& w, const
                         BiasAct act);
 // bias_act(conv2d(upfirdn2d(x, fir), w, conv), b, act); x is let go of as soon as it is filtered.
 Tensor conv2d_down(Tensor x, const Tensor& w, const Tensor& b, Fir fir, Conv2d conv, BiasAct act);
+// conv2d(x, w, conv) + addend, also in one pass where the device has it.
+Tensor conv2d_add(const Tensor& x, const Tensor& w, Conv2d conv, const Tensor& addend);
 Tensor bias_act_grad(const Tensor& gy, const Tensor& y, double slope, double gain, double clamp);
 
 // --- layout (ops/layout.cpp)

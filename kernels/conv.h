@@ -52,10 +52,11 @@ struct ConvEpilogue {
   const void* b = nullptr;         // [O]
   int64_t noise_images = 1;
   double slope = 1, gain = 1, clamp = -1;
+  const void* addend = nullptr;  // [N,OH,OW,O], of the problem's type
 };
 
-// small = clamp(gain lrelu(d conv(big, w) + strength noise + b)): one kernel where a provider has one that is no
-// slower, otherwise conv_forward and then BiasAct in place.
+// small = clamp(gain lrelu(d conv(big, w) + strength noise + b)) + addend: one kernel where a provider has one that is
+// no slower, otherwise conv_forward, then BiasAct and the sum in place.
 void conv_bias_act(const Stream&, const ConvProblem&, const ConvEpilogue&, void* small, const void* big, const void* w,
                    WeightCache&);
 

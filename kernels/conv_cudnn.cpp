@@ -168,11 +168,11 @@ bool conv_backward_weights(const Stream& stream, const ConvProblem& p, void* dw,
 void conv_bias_act(const Stream& stream, const ConvProblem& p, const ConvEpilogue& e, void* small, const void* big,
                    const void* w, WeightCache& cache, const std::function<void()>& in_two_passes) {
   const std::string operation =
-      fmt::format("{} then{}{}{} slope {} gain {} clamp {}", describe("conv_bias_act", p, true), e.d ? " d" : "",
+      fmt::format("{} then{}{}{} slope {} gain {} clamp {}{}", describe("conv_bias_act", p, true), e.d ? " d" : "",
                   !e.noise             ? ""
                   : e.noise_images > 1 ? " noise of each"
                                        : " noise",
-                  e.b ? " b" : "", e.slope, e.gain, e.clamp);
+                  e.b ? " b" : "", e.slope, e.gain, e.clamp, e.addend ? " and a sum" : "");
   std::shared_ptr<void> ready;
   const bool fused = run_planned(
       stream, operation, p.type, [&] { return conv_bias_act_graph(p, e); },
@@ -180,7 +180,8 @@ void conv_bias_act(const Stream& stream, const ConvProblem& p, const ConvEpilogu
         ready = packed_weights(stream, p, w, cache);
         Operands operands{{g.big, const_cast<void*>(big)}, {g.small, small}, {g.weights, ready.get()}};
         for (const auto& [value, data] :
-             {std::pair(g.d, e.d), std::pair(g.noise, e.noise), std::pair(g.strength, e.strength), std::pair(g.b, e.b)})
+             {std::pair(g.d, e.d), std::pair(g.noise, e.noise), std::pair(g.strength, e.strength), std::pair(g.b, e.b),
+              std::pair(g.addend, e.addend)})
           if (value) operands.emplace_back(value, const_cast<void*>(data));
         return operands;
       },

@@ -66,6 +66,7 @@ ConvGraph conv_bias_act_graph(const ConvProblem& p, const ConvEpilogue& e) {
     const auto limit = static_cast<float>(e.clamp);
     v = graph.maximum(graph.minimum(v, graph.constant(limit)), graph.constant(-limit));
   }
+  if (e.addend) v = graph.add(v, g.addend = graph.input({p.N, p.OH, p.OW, p.O}, p.type));
   graph.output(g.small = v, p.type);
   return g;
 }

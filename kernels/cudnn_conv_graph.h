@@ -14,8 +14,8 @@ constexpr size_t kWorkspaceBound = size_t{512} << 20;
 
 struct ConvGraph {
   Graph graph;
-  Value big, small, weights;                    // weights [O,KH,KW,I]: of p.type, their gradient f32 unless rounded
-  Value d = 0, noise = 0, strength = 0, b = 0;  // of the epilogue; 0: it has none
+  Value big, small, weights;  // weights [O,KH,KW,I]: of p.type, their gradient f32 unless rounded
+  Value d = 0, noise = 0, strength = 0, b = 0, addend = 0;  // of the epilogue; 0: it has none
 };
 
 // With packed weights the gain is already in them; otherwise the graph applies it. f32 or bf16.

@@ -48,6 +48,13 @@ __device__ inline uint32_t multiply_pairs(uint32_t a, uint32_t b) {
   return r;
 }
 
+// Two bf16 sums, as products with 1.
+__device__ inline uint32_t add_pairs(uint32_t a, uint32_t b) {
+  uint32_t r;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(0x3f803f80u), "r"(b));
+  return r;
+}
+
 // Two floats as bf16 in one register.
 __device__ inline uint32_t round_pair(float low, float high) {
   uint32_t r;

@@ -54,8 +54,9 @@ void check_operands(const ModulatedConvProblem& p, const ModulatedConvOperands& 
         "modulated_conv: expected I a multiple of 32 (sm90: 64), O a multiple of 8, K 1 or 3, 1 or N noise images, got "
         "x [{},{},{},{}], O {}, K {}, {} noise images",
         p.N, p.H, p.W, p.I, p.O, p.K, p.noise_images));
-  if (!aligned(a.x, 16) || !aligned(a.w, 16) || !aligned(a.y, 16) || !aligned(a.d, 8) || !aligned(a.b, 8))
-    throw ShapeError("modulated_conv: x, w and y must start at multiples of 16 bytes, d and b of 8");
+  if (!aligned(a.x, 16) || !aligned(a.w, 16) || !aligned(a.y, 16) || !aligned(a.addend, 16) || !aligned(a.d, 8) ||
+      !aligned(a.b, 8))
+    throw ShapeError("modulated_conv: x, w, y and the addend must start at multiples of 16 bytes, d and b of 8");
 }
 
 void modulated_conv(const Stream& stream, const ModulatedConvProblem& p, const ModulatedConvOperands& a,

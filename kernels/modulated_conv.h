@@ -24,6 +24,7 @@ struct ModulatedConvOperands {
   const float* noise = nullptr;     // [noise_images,H,W], one for all or one a sample
   const float* strength = nullptr;  // one number, with noise
   const float* b = nullptr;         // [O]
+  const bf16* addend = nullptr;     // [N,H,W,O], to be added to what is rounded already
 };
 
 // Pixels by output channels of a block.
@@ -33,9 +34,9 @@ enum class ConvTile : uint8_t { automatic, m64n64, m128n64, m128n128 };
 bool fits(const ModulatedConvProblem&, ConvTile = ConvTile::automatic);
 
 // y[n,p,o] = act(d[n,o] sum over (k,i) of w[o,k,i] u[n,p+k,i] + strength noise[n,p] + b[o]), u = bf16(bf16(s[n,i])
-// x[n,p,i]), act(t) = clamp(gain lrelu(t)). Sums are float; y is rounded once. x, w and y start at multiples of 16
-// bytes, d and b of 8. With null s, d and noise it is a plain convolution; with flipped weights [I,K,K,O], its gradient
-// by x.
+// x[n,p,i]), act(t) = clamp(gain lrelu(t)), and the addend. Sums are float; y is rounded once, and once more with an
+// addend. x, w, y and the addend start at multiples of 16 bytes, d and b of 8. With null s, d and noise it is a plain
+// convolution; with flipped weights [I,K,K,O], its gradient by x.
 void modulated_conv(const Stream&, const ModulatedConvProblem&, const ModulatedConvOperands&,
                     ConvTile = ConvTile::automatic);
 

@@ -27,6 +27,18 @@ class PixelEpilogue {
   float nu_;
 };
 
+// Eight outputs of a pixel, which is counted through all samples, to y.
+__device__ inline void store_eight(const ModulatedConvProblem& p, const ModulatedConvOperands& a, int64_t pixel, int o,
+                                   uint4 eight) {
+  const int64_t at = pixel * p.O + o;
+  if (a.addend) {
+    const uint4 more = *reinterpret_cast<const uint4*>(a.addend + at);
+    eight = {mma::add_pairs(eight.x, more.x), mma::add_pairs(eight.y, more.y), mma::add_pairs(eight.z, more.z),
+             mma::add_pairs(eight.w, more.w)};
+  }
+  *reinterpret_cast<uint4*>(a.y + at) = eight;
+}
+
 // From the sums of eight warps, which share out a tile of pixels by outputs as in ModulatedConv, to y. pixel_of(row)
 // counts the pixels of all samples, and is negative outside. The tile goes through shared memory, which all have left.
 template <int pixels, int outputs, class PixelOf>
@@ -58,8 +70,7 @@ __device__ void store_tile(const ModulatedConvProblem& p, const ModulatedConvOpe
   for (int i = threadIdx.x; i < pixels * outputs / 8; i += 256) {
     const int row = i / (outputs / 8), column = i % (outputs / 8) * 8, m = pixel_of(row);
     if (m >= 0 && o0 + column < O)
-      *reinterpret_cast<uint4*>(a.y + int64_t(m) * O + o0 + column) =
-          *reinterpret_cast<const uint4*>(tile + row * pitch + column);
+      store_eight(p, a, m, o0 + column, *reinterpret_cast<const uint4*>(tile + row * pitch + column));
   }
 }
 

@@ -150,8 +150,8 @@ __device__ void ModulatedConvSm90<outputs, scales>::operator()(unsigned char* sh
       const int r = i / (outputs / 8), column = i % (outputs / 8) * 8;
       const int3 at = place(row + r);
       if (inside(at) && o0 + column < O)
-        *reinterpret_cast<uint4*>(a.y + ((int64_t(at.z) * H + at.y) * W + at.x) * O + o0 + column) =
-            *reinterpret_cast<const uint4*>(rows + r * pitch + column);
+        store_eight(p, a, (int64_t(at.z) * H + at.y) * W + at.x, o0 + column,
+                    *reinterpret_cast<const uint4*>(rows + r * pitch + column));
     }
   }
 #endif

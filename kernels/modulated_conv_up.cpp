@@ -1,5 +1,7 @@
 #include "kernels/modulated_conv_up.h"
 
+#include "kernels/error.h"
+
 namespace firn::kernels {
 
 bool fits_up(const ModulatedConvProblem& p) {
@@ -10,6 +12,7 @@ bool fits_up(const ModulatedConvProblem& p) {
 void modulated_conv_up(const Stream& stream, const ModulatedConvProblem& p, const Taps& f,
                        const ModulatedConvOperands& a) {
   check_operands(p, a, fits_up(p));
+  if (a.addend) throw ShapeError("modulated_conv_up: nothing is added here");
   if (a.s)
     run(stream, ModulatedConvUp<true>{p, f, a});
   else

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/agreement.h"
 #include "kernels/conv_cudnn.h"
 #include "kernels/cuda_check.h"
+#include "kernels/provider_numerics.h"
 
 namespace firn::kernels {
 
@@ -41,6 +43,16 @@ double microseconds(cudaStream_t stream, const std::function<void()>& run) {
   return least;
 }
 
+bool agrees(const Stream& stream, const Candidate& way, const Ways& ways) {
+  const LaunchCounter apart;
+  const std::shared_ptr<const void> expected = ways.expected();
+  // NaN where nothing is written.
+  check(cudaMemsetAsync(ways.y, 0xff, sizeof(bf16) * static_cast<size_t>(ways.count),
+                        static_cast<cudaStream_t>(stream.cuda)));
+  way.run();
+  return agree(stream, ways.y, static_cast<const bf16*>(expected.get()), ways.count);
+}
+
 }  // namespace
 
 bool is_capturing(const Stream& stream) {
@@ -56,14 +68,27 @@ Timer timer(const Stream& stream) {
   };
 }
 
-size_t fastest(const Stream& stream, const std::string& what, std::span<const Candidate> ways) {
+size_t fastest(const Stream& stream, const std::string& what, const Ways& ways) {
   constexpr int kKernelVersion = 3;  // a new one makes choices that were measured with an old kernel void
   static std::map<std::pair<int, std::string>, size_t> settled;
   const auto place = std::pair(current_device(), what);
   if (const auto known = settled.find(place); known != settled.end()) return known->second;
   const std::string key = fmt::format("{} | {} | cudnn {} | kernel {}", what, device_name(current_device()),
                                       cudnn::version(), kKernelVersion);
-  const Chosen chosen = choose(choice_cache(), key, ways, timer(stream)).value();
+  const Timer stopwatch = timer(stream);
+  const bool is_new = stopwatch && (numerics().deterministic || !choice_cache().find(key));
+  std::vector<Candidate> candidates(ways.all.begin(), ways.all.end());
+  for (size_t i = 0; is_new && i < candidates.size(); ++i)
+    if (i != ways.trusted)
+      candidates[i].prepare = [&, i] {
+        const Candidate& way = ways.all[i];
+        if (!way.prepare()) return false;
+        if (agrees(stream, way, ways)) return true;
+        fmt::print(stderr, "warning: {}: \"{}\" computes something else on this GPU, and is not used\n", what,
+                   way.name);
+        return false;
+      };
+  const Chosen chosen = choose(choice_cache(), key, candidates, stopwatch).value();
   if (chosen.settled) settled[place] = chosen.index;
   return chosen.index;
 }

@@ -1,5 +1,8 @@
 // What the providers on CUDA share: what a stream is doing, a stopwatch, a choice among kernels, the name of the GPU.
 #pragma once
+#include <functional>
+#include <memory>
+#include <span>
 #include <string>
 
 #include "kernels/memory.h"
@@ -12,9 +15,18 @@ bool is_capturing(const Stream&);
 // The stopwatch for this stream; empty while the stream is captured, when nothing may wait.
 Timer timer(const Stream&);
 
-// The index of the way that is fastest on the current device for what `what` names, chosen as by choose(). Some way
-// must be possible.
-size_t fastest(const Stream&, const std::string& what, std::span<const Candidate> ways);
+// Ways to compute `count` numbers y.
+struct Ways {
+  std::span<const Candidate> all;
+  size_t trusted;  // which of them; it is always possible
+  bf16* y;
+  int64_t count;
+  std::function<std::shared_ptr<const void>()> expected;  // runs the trusted one, in memory of its own
+};
+
+// The index of the way that is fastest on the current device for what `what` names, chosen as by choose(). Before any
+// is chosen for the first time it must agree with the trusted one; a warning on stderr names one that does not.
+size_t fastest(const Stream&, const std::string& what, const Ways&);
 
 int current_device();
 std::string device_name(int device);  // "NVIDIA H100 80GB HBM3 sm_90"

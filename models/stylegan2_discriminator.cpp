@@ -28,21 +28,25 @@ Tensor conv_layer(const Tensor& x, const Parameter& w, const Parameter& b, Conv2
 }
 
 Tensor run_block(const DiscriminatorBlock& b, Tensor x, bool residual, double clamp) {
-  Tensor skip;
+  Tensor half;
   const double gain = residual ? std::sqrt(0.5) : 1;
   if (residual) {
     const Range range("D.b{}.skip", b.size);
-    skip = conv2d(downsample2d(x), b.skip_weight(), {.gain = gain * equalised(b.skip_weight)});
+    half = downsample2d(x);
   }
   {
     const Range range("D.b{}.conv0", b.size);
     x = conv_layer(x, b.conv0_weight, b.conv0_bias, {.pad = 1}, activation(clamp));
   }
-  const Range range("D.b{}.conv1", b.size);
-  const Fir blur{.pad_x0 = 2, .pad_x1 = 2, .pad_y0 = 2, .pad_y1 = 2};
-  x = conv2d_down(std::move(x), b.conv1_weight(), b.conv1_bias(), blur,
-                  {.stride = 2, .gain = equalised(b.conv1_weight)}, activation(clamp, gain));
-  return residual ? x + skip : x;
+  {
+    const Range range("D.b{}.conv1", b.size);
+    const Fir blur{.pad_x0 = 2, .pad_x1 = 2, .pad_y0 = 2, .pad_y1 = 2};
+    x = conv2d_down(std::move(x), b.conv1_weight(), b.conv1_bias(), blur,
+                    {.stride = 2, .gain = equalised(b.conv1_weight)}, activation(clamp, gain));
+  }
+  if (!residual) return x;
+  const Range range("D.b{}.skip", b.size);
+  return conv2d_add(half, b.skip_weight(), {.gain = gain * equalised(b.skip_weight)}, x);
 }
 
 }  // namespace

@@ -13,9 +13,10 @@ namespace {
 struct Case {
   bool d, noise, noise_each, b;
   double slope, gain, clamp;
+  bool addend = false;
 };
 
-// The largest difference between conv_bias_act and bias_act(conv2d(x)).
+// The largest difference between conv_bias_act and bias_act(conv2d(x)), plus the addend.
 double difference(const Case& c, DType type, const Device& device) {
   Rng rng{.seed = 5};
   const DType wide = acc_type(type);
@@ -29,7 +30,9 @@ double difference(const Case& c, DType type, const Device& device) {
     p.noise = draw({c.noise_each ? N : 1, H, H}, wide);
     p.strength = draw({}, wide);
   }
-  const Tensor expected = bias_act(conv2d(x, w, {.pad = 1, .gain = 0.5}), b, p);
+  const Tensor addend = c.addend ? draw({N, H, H, O}, type) : Tensor();
+  Tensor expected = bias_act(conv2d(x, w, {.pad = 1, .gain = 0.5}), b, p);
+  if (c.addend) expected = expected + addend;
 
   const auto data = [](const Tensor& t) { return t.defined() ? t.data() : nullptr; };
   const kernels::ConvProblem problem{.N = N,
@@ -53,7 +56,8 @@ double difference(const Case& c, DType type, const Device& device) {
                                        .noise_images = c.noise_each ? N : 1,
                                        .slope = c.slope,
                                        .gain = c.gain,
-                                       .clamp = c.clamp};
+                                       .clamp = c.clamp,
+                                       .addend = data(addend)};
   Tensor y = x.like(expected.shape());
   kernels::conv_bias_act(x.stream(), problem, epilogue, y.mutable_data(), x.data(), w.data(), w.weight_cache());
   const std::vector<double> got = y.to_doubles(), want = expected.to_doubles();
@@ -73,8 +77,10 @@ TEST_P(ConvBiasAct, GivesWhatTheTwoOpsGive) {
   if (kernels::cuda_device_count() > 0) devices.push_back(Device::cuda());
   for (const Device& device : devices)
     for (const DType type : {DType::f32, DType::bf16, DType::f64})
-      for (const Case& c : {Case{true, true, true, true, 0.2, 1.4, 3}, Case{true, true, false, true, 0.2, 1.4, -1},
-                            Case{false, false, false, true, 1, 1, -1}, Case{}}) {
+      for (const Case& c :
+           {Case{true, true, true, true, 0.2, 1.4, 3}, Case{true, true, false, true, 0.2, 1.4, -1},
+            Case{false, false, false, true, 1, 1, -1}, Case{}, Case{false, false, false, true, 0.2, 1.4, -1, true},
+            Case{false, false, false, false, 1, 1, -1, true}}) {
         // One rounding of values below 16 apart in bf16, where a fused kernel rounds once and two passes twice.
         const double tolerance = type == DType::bf16 ? 0.125 : type == DType::f32 ? 1e-4 : 1e-12;
         EXPECT_LE(difference(c, type, device), tolerance) << device.name() << ' ' << name_of(type);

@@ -85,6 +85,7 @@ double modulated_conv_error(const ModulatedConvCase& c) {
   Array<float> s(stream, draw.operator()<float>(p.N * p.I, 1)), d(stream, draw.operator()<float>(p.N * p.O, 1)),
       noise(stream, draw.operator()<float>(p.noise_images * P)), strength(stream, {0.5f}),
       b(stream, draw.operator()<float>(p.O));
+  Array<bf16> addend(stream, draw.operator()<bf16>(p.N * P * p.O));
   bf16 poison;
   poison.bits = kPoison;
   Array<bf16> y(stream, std::vector<bf16>(static_cast<size_t>(p.N * P * p.O) + 2 * kMargin, poison));
@@ -95,7 +96,8 @@ double modulated_conv_error(const ModulatedConvCase& c) {
                                          .d = d.device(c.d),
                                          .noise = noise.device(c.noise),
                                          .strength = strength.device(c.noise),
-                                         .b = b.device(c.b)};
+                                         .b = b.device(c.b),
+                                         .addend = addend.device(c.addend)};
   const auto launch = [&] {
     if (c.by == c.same_sm90) return kernels::modulated_conv_sm90(stream, p, a, c.outputs);
     if (c.by == c.up) return kernels::modulated_conv_up(stream, p, f, a);
@@ -158,10 +160,12 @@ double modulated_conv_error(const ModulatedConvCase& c) {
             dn * z + (c.noise ? 0.5 * at(noise, (p.noise_images > 1 ? n : 0) * P + q) : 0) + (c.b ? at(b, o) : 0);
         double e = p.gain * (t > 0 ? t : p.slope * t);
         if (p.clamp >= 0) e = std::clamp(e, -double(p.clamp), double(p.clamp));
-        // y is rounded once, to 8 bits; the sum loses less than 2^-20 of the sum of its terms' sizes in float (the
-        // order is the hardware's; it adds 16 terms at a time).
-        const double allowed = 0x1p-8 * std::abs(e) + p.gain * (0x1p-20 * (std::abs(dn) * size + 1));
-        const double error = std::abs(e - at(y, int64_t(kMargin) + (n * P + q) * p.O + o)) / allowed;
+        const double sum = c.addend ? e + at(addend, (n * P + q) * p.O + o) : e;
+        // y is rounded once, to 8 bits, and again with an addend; the sum loses less than 2^-20 of the sum of its
+        // terms' sizes in float (the order is the hardware's; it adds 16 terms at a time).
+        const double allowed =
+            0x1p-8 * (std::abs(e) + (c.addend ? std::abs(sum) : 0)) + p.gain * (0x1p-20 * (std::abs(dn) * size + 1));
+        const double error = std::abs(sum - at(y, int64_t(kMargin) + (n * P + q) * p.O + o)) / allowed;
         if (!(error <= worst)) worst = error;  // a NaN counts
       }
     }
@@ -192,6 +196,7 @@ std::vector<ModulatedConvCase> modulated_conv_cases() {
       {.name = "samples_share_tiles",
        .p = with([](auto& p) { p.N = 3, p.H = 8, p.W = 9, p.I = 64, p.noise_images = 3; })},
       {.name = "one_sample_a_tile", .p = with([](auto& p) { p.H = p.W = 8, p.I = 64, p.O = 64; })},
+      {.name = "with_addend", .p = with([](auto& p) { p.K = 1, p.clamp = -1; }), .addend = true},
       {.name = "k1", .p = with([](auto& p) { p.K = 1, p.H = 9, p.O = 8; })},
       {.name = "k1_many_channels", .p = with([](auto& p) { p.K = 1, p.I = 192, p.O = 72; })},
       {.name = "one_pixel", .p = with([](auto& p) { p.N = 3, p.H = p.W = 1, p.noise_images = 3; })},
@@ -232,6 +237,7 @@ std::vector<ModulatedConvCase> modulated_conv_cases() {
     add("without_demodulation", one).d = false;
     add("without_noise", one).noise = false;
     add("without_bias", one).b = false;
+    if (!up) add("with_addend", one).addend = true;
     add("noise_for_all", one).p.noise_images = 1;
     add("recorded", one).recorded = true;
     ModulatedConvCase& plain = add("plain", one);

@@ -12,7 +12,7 @@ struct ModulatedConvCase {
   std::string name;
   kernels::ModulatedConvProblem p;
   kernels::ConvTile tile = kernels::ConvTile::automatic;
-  bool s = true, d = true, noise = true, b = true;
+  bool s = true, d = true, noise = true, b = true, addend = false;
   bool recorded = false;                         // as a CUDA graph
   enum { same, same_sm90, up, down } by = same;  // which kernel; its name is kernel()
   int outputs = 0;                               // of a tile on sm_90

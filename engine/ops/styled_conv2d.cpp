@@ -75,4 +75,18 @@ Tensor styled_conv2d(const Tensor& x, const Tensor& s, const Tensor& w, const Te
   return ops::record_bias_act(y, z, b, act, [scaled, w, conv] { return conv2d(scaled(), w, conv); });
 }
 
+Tensor conv2d_add(const Tensor& x, const Tensor& w, Conv2d conv, const Tensor& addend) {
+  const Shape shape = ops::conv2d_shape(x, w, conv);
+  const kernels::ConvProblem problem = ops::conv2d_problem(x.shape(), shape, w.shape(), conv, x.type());
+  if (conv.transposed || addend.shape() != shape || addend.type() != x.type() ||
+      !kernels::has_styled_conv(x.stream(), problem))
+    return conv2d(x, w, conv) + addend;
+  Tensor y = x.like(shape);
+  kernels::styled_conv(x.stream(), problem, {.addend = addend.data()}, y.mutable_data(), x.data(), nullptr, w.data(),
+                       w.weight_cache());
+  const Tensor z = ops::record_conv2d(Tensor::without_storage(shape, x.type(), x.device()), x, w, conv, {});
+  const auto same = [](const Tensor& gy, const Tensor&) { return gy; };
+  return record("add", y, {{z, same}, {addend, same}});
+}
+
 }  // namespace firn

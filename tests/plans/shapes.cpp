@@ -56,8 +56,8 @@ std::vector<Layer> layers(const StyleGan2Options& o, int64_t N) {
   for (const int size : o.blocks()) {
     const DType type = size > 4 ? o.activation_type : DType::f32;
     const int64_t c = o.channels(size), half = o.channels(size / 2);
-    const auto add = [&](const char* name, const ConvProblem& p, bool styled, bool biased) {
-      all.push_back({fmt::format("{}{}", prefix, fmt::format(fmt::runtime(name), size)), p, styled, biased});
+    const auto add = [&](const char* name, const ConvProblem& p, bool styled, bool biased, bool added = false) {
+      all.push_back({fmt::format("{}{}", prefix, fmt::format(fmt::runtime(name), size)), p, styled, biased, added});
     };
     add("G b{}.conv1", conv(N, size, c, c, 3, 1, 1, type), true, false);
     if (size == 4) {
@@ -67,13 +67,14 @@ std::vector<Layer> layers(const StyleGan2Options& o, int64_t N) {
     add("G b{}.conv0", conv(N, size / 2, half, c, 3, 2, 0, type, true), false, false);
     add("D b{}.conv0", conv(N, size, c, c, 3, 1, 1, type), false, true);
     add("D b{}.conv1", conv(N, size + 1, c, half, 3, 2, 0, type), false, true);
-    add("D b{}.skip", conv(N, size / 2, c, half, 1, 1, 0, type), false, false);
+    add("D b{}.skip", conv(N, size / 2, c, half, 1, 1, 0, type), false, false, true);
   }
   return all;
 }
 
 std::vector<Layer> all_layers() {
-  return distinct([](const Layer& l) { return fmt::format("{} {} {}", key_of(l.problem), l.styled, l.biased); });
+  return distinct(
+      [](const Layer& l) { return fmt::format("{} {} {} {}", key_of(l.problem), l.styled, l.biased, l.added); });
 }
 
 std::vector<Layer> all_problems() {

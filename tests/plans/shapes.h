@@ -11,7 +11,7 @@ namespace firn::plans {
 struct Layer {
   std::string name;  // "256 / 16384: G b64.conv0"
   kernels::ConvProblem problem;
-  bool styled = false, biased = false;  // what follows: demodulation, noise and bias, or a bias alone
+  bool styled = false, biased = false, added = false;  // what follows: demodulation, noise and bias; a bias; a sum
 };
 
 // The layers of one configuration for a batch of N.

@@ -3,11 +3,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 
 #include "engine/ops.h"
+#include "kernels/elementwise.h"
 #include "kernels/error.h"
+#include "kernels/provider_cuda.h"
 #include "kernels/provider_numerics.h"
 #include "tests/op_check.h"
 #include "tests/providers/stand_in.h"
@@ -215,6 +218,36 @@ TEST_F(Providers, LayersThatResampleRunInOneKernelOrInStepsByTheStopwatch) {
   kernels::numerics().deterministic = false;
   ptx::events().capturing = true;
   expect(18, 1, 0);
+}
+
+// However fast it is.
+TEST_F(Providers, AWayThatComputesSomethingElseIsNotUsed) {
+  const int64_t count = 10000;
+  Tensor y = filled({count}, DType::bf16);
+  const auto fill = [&](int64_t n, float value) {
+    run(y.stream(), kernels::Fill<bf16>{y.mutable_as<bf16>(), n, value});
+  };
+  const auto expected = [&] {
+    const auto own = std::make_shared<Tensor>(filled({count}, DType::bf16, 2));
+    return std::shared_ptr<const void>(own, own->data());
+  };
+  const auto index_with = [&](const std::function<void()>& other) {
+    static int calls = 0;
+    const auto always = [] { return true; };
+    const std::array ways{kernels::Candidate{"trusted", always, [&] { fill(count, 2); }},
+                          kernels::Candidate{"other", always, other}};
+    testing::internal::CaptureStderr();
+    const size_t index = kernels::fastest(y.stream(), fmt::format("a layer {}", calls++),
+                                          {ways, 0, y.mutable_as<bf16>(), count, expected});
+    const std::string said = testing::internal::GetCapturedStderr();
+    EXPECT_EQ(said.find("warning: a layer") == 0, index == 0) << said;
+    return index;
+  };
+  EXPECT_EQ(index_with([&] { fill(count, 2); }), 1u) << "the last one is the fastest";
+  EXPECT_EQ(index_with([&] { fill(count, 2.0078125f); }), 1u) << "rounded in another way";
+  EXPECT_EQ(index_with([&] { fill(count, 2.125f); }), 0u);
+  EXPECT_EQ(index_with([&] { fill(count - 1, 2); }), 0u) << "one number is missing";
+  EXPECT_EQ(index_with([&] { fill(count, 2), fill(1, -2); }), 0u) << "one number is wrong";
 }
 
 TEST_F(Providers, WithoutLibrariesTheReferenceKernelsRun) {
