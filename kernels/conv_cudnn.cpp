@@ -78,8 +78,7 @@ void decide(const Stream& stream, const std::string& operation, DType type, cons
                           },
                           [&, i] { execute(stream, *plans[i], operands); }});
   if (instead) candidates.push_back({"two passes", [] { return true; }, instead});
-  const std::string key =
-      fmt::format("{} | {} | cudnn {}", operation, device_name(current_device()), cudnnGetVersion());
+  const std::string key = fmt::format("{} | {} | cudnn {}", operation, device_name(stream), cudnnGetVersion());
   const auto chosen = choose(choice_cache(), key, candidates, stopwatch);
   known.settled = stopwatch && (!chosen || chosen->settled);
   const bool planned = chosen && chosen->index < plans.size();

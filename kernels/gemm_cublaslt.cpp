@@ -75,8 +75,7 @@ bool gemm(const Stream& stream, const GemmProblem& p, void* y, const void* a, co
     for (const auto& f : found)
       candidates.push_back({name_of_algorithm(f.algo), [&f] { return f.state == CUBLAS_STATUS_SUCCESS; },
                             [&] { execute(stream, known.problem, f, p.alpha, y, a, b); }});
-    const std::string key =
-        fmt::format("{} | {} | cublasLt {}", operation, device_name(current_device()), cublasLtGetVersion());
+    const std::string key = fmt::format("{} | {} | cublasLt {}", operation, device_name(stream), cublasLtGetVersion());
     const Timer stopwatch = timer(stream);
     const auto chosen = choose(choice_cache(), key, candidates, stopwatch);
     known.settled = stopwatch && (!chosen || chosen->settled);

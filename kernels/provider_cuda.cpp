@@ -6,39 +6,29 @@
 #include "kernels/agreement.h"
 #include "kernels/conv_cudnn.h"
 #include "kernels/cuda_check.h"
+#include "kernels/device_info.h"
 #include "kernels/provider_numerics.h"
+#include "kernels/timer.h"
 
 namespace firn::kernels {
 
 namespace {
 
-struct Event {
-  cudaEvent_t event = nullptr;
-  Event() { check(cudaEventCreate(&event)); }
-  ~Event() { cudaEventDestroy(event); }
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
-};
-
 // The least of a few groups: what disturbs a group only makes it slower.
-double microseconds(cudaStream_t stream, const std::function<void()>& run) {
+double microseconds(const Stream& stream, const std::function<void()>& run) {
   constexpr int kGroups = 3, kRuns = 3;
   const LaunchCounter apart;  // tests that count launches do not see rehearsals
-  const Event start, stop;
+  DeviceTimer stopwatch(stream);
   run();
   // A graph will launch it without the host, so the host must be ahead here: the GPU is kept busy meanwhile.
   constexpr size_t kBusy = size_t{32} << 20;
-  static void* const busy = allocate(Stream{true, stream}, kBusy);  // one for all, kept
+  static void* const busy = allocate(stream, kBusy);  // one for all, kept
   double least = INFINITY;
   for (int g = 0; g < kGroups; ++g) {
-    for (int i = 0; i < 8; ++i) check(cudaMemsetAsync(busy, 0, kBusy, stream));
-    check(cudaEventRecord(start.event, stream));
+    for (int i = 0; i < 8; ++i) check(cudaMemsetAsync(busy, 0, kBusy, static_cast<cudaStream_t>(stream.cuda)));
+    stopwatch.start();
     for (int i = 0; i < kRuns; ++i) run();
-    check(cudaEventRecord(stop.event, stream));
-    check(cudaEventSynchronize(stop.event));
-    float ms = 0;
-    check(cudaEventElapsedTime(&ms, start.event, stop.event));
-    least = std::min(least, 1e3 * ms / kRuns);
+    least = std::min(least, 1e3 * stopwatch.stop() / kRuns);
   }
   return least;
 }
@@ -63,9 +53,7 @@ bool is_capturing(const Stream& stream) {
 
 Timer timer(const Stream& stream) {
   if (is_capturing(stream)) return {};
-  return [cuda = static_cast<cudaStream_t>(stream.cuda)](const std::function<void()>& run) {
-    return microseconds(cuda, run);
-  };
+  return [stream](const std::function<void()>& run) { return microseconds(stream, run); };
 }
 
 size_t fastest(const Stream& stream, const std::string& what, const Ways& ways) {
@@ -73,8 +61,8 @@ size_t fastest(const Stream& stream, const std::string& what, const Ways& ways) 
   static std::map<std::pair<int, std::string>, size_t> settled;
   const auto place = std::pair(current_device(), what);
   if (const auto known = settled.find(place); known != settled.end()) return known->second;
-  const std::string key = fmt::format("{} | {} | cudnn {} | kernel {}", what, device_name(current_device()),
-                                      cudnn::version(), kKernelVersion);
+  const std::string key =
+      fmt::format("{} | {} | cudnn {} | kernel {}", what, device_name(stream), cudnn::version(), kKernelVersion);
   const Timer stopwatch = timer(stream);
   const bool is_new = stopwatch && (numerics().deterministic || !choice_cache().find(key));
   std::vector<Candidate> candidates(ways.all.begin(), ways.all.end());
@@ -99,13 +87,12 @@ int current_device() {
   return device;
 }
 
-std::string device_name(int device) {
+std::string device_name(const Stream& stream) {
   static std::map<int, std::string> names;
-  std::string& name = names[device];
+  std::string& name = names[current_device()];
   if (!name.empty()) return name;
-  cudaDeviceProp properties;
-  check(cudaGetDeviceProperties(&properties, device));
-  return name = fmt::format("{} sm_{}{}", properties.name, properties.major, properties.minor);
+  const DeviceInfo info = device_info(stream);
+  return name = fmt::format("{} {}", info.name, info.architecture);
 }
 
 }  // namespace firn::kernels

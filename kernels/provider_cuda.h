@@ -29,6 +29,6 @@ struct Ways {
 size_t fastest(const Stream&, const std::string& what, const Ways&);
 
 int current_device();
-std::string device_name(int device);  // "NVIDIA H100 80GB HBM3 sm_90"
+std::string device_name(const Stream&);  // "NVIDIA H100 80GB HBM3 sm_90"
 
 }  // namespace firn::kernels
