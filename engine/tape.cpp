@@ -58,7 +58,8 @@ void arrive(std::vector<Tensor>& parts, Tensor g) {
 Tensor sum_of_parts(std::vector<Tensor> parts) {
   Tensor sum;
   for (Tensor& part : parts) {
-    Tensor g = part.deferred() ? part.deferred()->make() : std::move(part);
+    Tensor g = part.deferred() ? part.deferred()->make() : part;
+    part = {};
     sum = sum.defined() ? add(sum, g) : std::move(g);
   }
   return sum;

@@ -9,7 +9,7 @@ bool fits_down(const ModulatedConvProblem& p) {
 }
 
 void conv_down(const Stream& stream, const ModulatedConvProblem& p, const Taps& f, const ModulatedConvOperands& a) {
-  check_operands(p, a, fits_down(p));
+  check_operands("conv_down", p, a, fits_down(p));
   if (a.s) throw ShapeError("conv_down: the input of a filter is not scaled");
   run(stream, ConvDown{p, f, a});
 }

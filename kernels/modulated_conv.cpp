@@ -48,20 +48,19 @@ bool fits(const ModulatedConvProblem& p, ConvTile tile) {
   return has_room(p, tile == ConvTile::automatic ? ConvTile::m64n64 : tile);
 }
 
-void check_operands(const ModulatedConvProblem& p, const ModulatedConvOperands& a, bool fits) {
+void check_operands(const char* kernel, const ModulatedConvProblem& p, const ModulatedConvOperands& a, bool fits) {
   if (!fits || (p.noise_images != 1 && p.noise_images != p.N))
-    throw ShapeError(fmt::format(
-        "modulated_conv: expected I a multiple of 32 (sm90: 64), O a multiple of 8, K 1 or 3, 1 or N noise images, got "
-        "x [{},{},{},{}], O {}, K {}, {} noise images",
-        p.N, p.H, p.W, p.I, p.O, p.K, p.noise_images));
+    throw ShapeError(fmt::format("{}: not made for {} images of {}x{}, {} to {} channels, K {}, {} noise images",
+                                 kernel, p.N, p.H, p.W, p.I, p.O, p.K, p.noise_images));
   if (!aligned(a.x, 16) || !aligned(a.w, 16) || !aligned(a.y, 16) || !aligned(a.addend, 16) || !aligned(a.d, 8) ||
       !aligned(a.b, 8))
-    throw ShapeError("modulated_conv: x, w, y and the addend must start at multiples of 16 bytes, d and b of 8");
+    throw ShapeError(
+        fmt::format("{}: x, w, y and the addend must start at multiples of 16 bytes, d and b of 8", kernel));
 }
 
 void modulated_conv(const Stream& stream, const ModulatedConvProblem& p, const ModulatedConvOperands& a,
                     ConvTile tile) {
-  check_operands(p, a, fits(p, tile));
+  check_operands("modulated_conv", p, a, fits(p, tile));
   if (tile == ConvTile::automatic) tile = choose(p);
   with_tile(tile, [&](auto pixels, auto outputs) {
     if (!a.s) {

@@ -40,9 +40,9 @@ bool fits(const ModulatedConvProblem&, ConvTile = ConvTile::automatic);
 void modulated_conv(const Stream&, const ModulatedConvProblem&, const ModulatedConvOperands&,
                     ConvTile = ConvTile::automatic);
 
-// Throws ShapeError, naming the problem, unless it fits, has noise for one or for all samples, and operands are
-// aligned.
-void check_operands(const ModulatedConvProblem&, const ModulatedConvOperands&, bool fits);
+// Throws ShapeError, naming the kernel and the problem, unless it fits, has noise for one or for all samples, and
+// operands are aligned.
+void check_operands(const char* kernel, const ModulatedConvProblem&, const ModulatedConvOperands&, bool fits);
 
 // How many rows of s a tile of pixels needs: none, one, or one for each sample that it meets.
 enum class Scales : uint8_t { none, one, each };

@@ -71,7 +71,7 @@ bool has_modulated_conv_sm90() { return false; }
 
 void modulated_conv_sm90(const Stream& stream, const ModulatedConvProblem& p, const ModulatedConvOperands& a,
                          int outputs) {
-  check_operands(p, a, fits_sm90(p));
+  check_operands("modulated_conv_sm90", p, a, fits_sm90(p));
   const PixelBox box = box_for(p);
   with_outputs(outputs ? outputs : outputs_for(p, box), [&](auto outputs) {
     const auto launch = [&](auto scales) {

@@ -7,6 +7,7 @@
 #include "kernels/conv_cudnn.h"
 #include "kernels/cuda_check.h"
 #include "kernels/device_info.h"
+#include "kernels/error.h"
 #include "kernels/provider_numerics.h"
 #include "kernels/timer.h"
 
@@ -57,25 +58,26 @@ Timer timer(const Stream& stream) {
 }
 
 size_t fastest(const Stream& stream, const std::string& what, const Ways& ways) {
-  constexpr int kKernelVersion = 3;  // a new one makes choices that were measured with an old kernel void
   static std::map<std::pair<int, std::string>, size_t> settled;
   const auto place = std::pair(current_device(), what);
   if (const auto known = settled.find(place); known != settled.end()) return known->second;
-  const std::string key =
-      fmt::format("{} | {} | cudnn {} | kernel {}", what, device_name(stream), cudnn::version(), kKernelVersion);
+  const std::string key = fmt::format("{} | {} | cudnn {}", what, device_name(stream), cudnn::version());
   const Timer stopwatch = timer(stream);
-  const bool is_new = stopwatch && (numerics().deterministic || !choice_cache().find(key));
+  const auto remembered = numerics().deterministic ? std::nullopt : choice_cache().find(key);
   std::vector<Candidate> candidates(ways.all.begin(), ways.all.end());
-  for (size_t i = 0; is_new && i < candidates.size(); ++i)
-    if (i != ways.trusted)
-      candidates[i].prepare = [&, i] {
-        const Candidate& way = ways.all[i];
+  for (size_t i = 0; i < candidates.size(); ++i)
+    candidates[i].prepare = [&, i] {
+      const Candidate& way = ways.all[i];
+      const bool known_to_agree = i == ways.trusted || (remembered && remembered->name == way.name);
+      try {
         if (!way.prepare()) return false;
-        if (agrees(stream, way, ways)) return true;
-        fmt::print(stderr, "warning: {}: \"{}\" computes something else on this GPU, and is not used\n", what,
-                   way.name);
+        if (!stopwatch || known_to_agree || agrees(stream, way, ways)) return true;
+      } catch (const DeviceError&) {  // what cannot run here, or not in the memory that there is
         return false;
-      };
+      }
+      fmt::print(stderr, "warning: {}: \"{}\" computes something else on this GPU, and is not used\n", what, way.name);
+      return false;
+    };
   const Chosen chosen = choose(choice_cache(), key, candidates, stopwatch).value();
   if (chosen.settled) settled[place] = chosen.index;
   return chosen.index;

@@ -79,8 +79,8 @@ TEST_P(ConvBiasAct, GivesWhatTheTwoOpsGive) {
     for (const DType type : {DType::f32, DType::bf16, DType::f64})
       for (const Case& c :
            {Case{true, true, true, true, 0.2, 1.4, 3}, Case{true, true, false, true, 0.2, 1.4, -1},
-            Case{false, false, false, true, 1, 1, -1}, Case{}, Case{false, false, false, true, 0.2, 1.4, -1, true},
-            Case{false, false, false, false, 1, 1, -1, true}}) {
+            Case{false, false, false, true, 1, 1, -1}, Case{}, Case{false, false, false, true, 0.2, 1.4, -1},
+            Case{false, false, false, true, 0.2, 1.4, -1, true}, Case{false, false, false, false, 1, 1, -1, true}}) {
         // One rounding of values below 16 apart in bf16, where a fused kernel rounds once and two passes twice.
         const double tolerance = type == DType::bf16 ? 0.125 : type == DType::f32 ? 1e-4 : 1e-12;
         EXPECT_LE(difference(c, type, device), tolerance) << device.name() << ' ' << name_of(type);

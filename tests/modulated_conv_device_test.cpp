@@ -4,6 +4,7 @@
 
 #include <random>
 
+#include "kernels/conv_down.h"
 #include "kernels/error.h"
 #include "kernels/memory.h"
 #include "kernels/modulated_conv_sm90.h"
@@ -79,6 +80,25 @@ TEST(ModulatedConv, SaysWhatItCannotDo) {
   for (const ModulatedConvProblem& bad :
        {with([](auto& p) { p.I = 96; }), with([](auto& p) { p.O = 12; }), with([](auto& p) { p.I = 4096; })})
     EXPECT_FALSE(kernels::fits_sm90(bad));
+  EXPECT_TRUE(kernels::fits_up(good));
+  EXPECT_TRUE(kernels::fits_down(good));
+  for (const ModulatedConvProblem& bad : {with([](auto& p) { p.I = 48; }), with([](auto& p) { p.K = 1; }),
+                                          with([](auto& p) { p.N = 64, p.H = p.W = 1024, p.I = 256, p.O = 64; })}) {
+    EXPECT_FALSE(kernels::fits_up(bad));
+    EXPECT_FALSE(kernels::fits_down(bad));
+  }
+  // x has a quarter of the pixels here and four times as many there.
+  const ModulatedConvProblem large = with([](auto& p) { p.N = 32, p.H = p.W = 512, p.I = 128, p.O = 64; });
+  EXPECT_TRUE(kernels::fits_up(large));
+  EXPECT_FALSE(kernels::fits_down(large));
+  EXPECT_FALSE(kernels::fits_up(with([](auto& p) { p.H = 5; })));
+  EXPECT_FALSE(kernels::fits_up(with([](auto& p) { p.W = 5; })));
+  EXPECT_THROW(kernels::modulated_conv_up({}, with([](auto& p) { p.H = 5; }), {}, {}), ShapeError);
+  EXPECT_THROW(kernels::conv_down({}, with([](auto& p) { p.K = 1; }), {}, {}), ShapeError);
+  const float scales = 1;
+  EXPECT_THROW(kernels::conv_down({}, good, {}, {.s = &scales}), ShapeError);
+  alignas(16) const bf16 more{};
+  EXPECT_THROW(kernels::modulated_conv_up({}, good, {}, {.addend = &more}), ShapeError);
   EXPECT_THROW(kernels::modulated_conv_sm90({}, with([](auto& p) { p.I = 96; }), {}), ShapeError);
 }
 

@@ -1,8 +1,23 @@
 // How the tests of ops make inputs and judge results.
 #pragma once
+#include <utility>
+
+#include "kernels/provider_numerics.h"
 #include "tests/op_cases.h"
 
 namespace firn::tests {
+
+// While one lives, a GPU runs our kernels for shapes so small that libraries would be asked instead.
+class WithoutLibraries {
+ public:
+  WithoutLibraries() : saved_(std::exchange(kernels::numerics().libraries, false)) {}
+  ~WithoutLibraries() { kernels::numerics().libraries = saved_; }
+  WithoutLibraries(const WithoutLibraries&) = delete;
+  WithoutLibraries& operator=(const WithoutLibraries&) = delete;
+
+ private:
+  bool saved_;
+};
 
 // The same values in every type: exact in bf16.
 std::vector<Tensor> inputs_of(const OpCase& c, DType type = DType::f64, const Device& device = Device::cpu());

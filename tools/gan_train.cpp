@@ -300,7 +300,7 @@ std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& 
 }
 
 std::string overview(const RealsPlan& plan, const StyleGan2Discriminator& d) {
-  const auto megabytes = [](int64_t bytes) { return double(bytes) / (1 << 20); };
+  const auto megabytes = [](int64_t bytes) { return double(bytes) / 1e6; };
   std::string text;
   if (plan.images > 0)
     text += fmt::format("images     {:.1f} MB, kept on {}\n", megabytes(plan.images), d.device().name());

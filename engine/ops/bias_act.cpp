@@ -11,8 +11,6 @@ namespace firn {
 
 namespace {
 
-const void* data_or_null(const Tensor& t) { return t.defined() ? t.data() : nullptr; }
-
 void check_operand(const char* name, const Tensor& t, const Shape& expected, const Shape& x, DType type) {
   if (t.defined() && (t.shape() != expected || t.type() != acc_type(type)))
     throw ShapeError(fmt::format("bias_act: x {} {} needs {} {} {}, got {} {}", to_string(x), name_of(type), name,
@@ -49,7 +47,7 @@ Gradients backward(const Tensor& gy, ops::ScaledGradient* styled, const Tensor& 
   dispatch(y.type(), [&](auto tag) {
     using T = decltype(tag);
     using A = acc_t<T>;
-    const auto numbers = [](const Tensor& t) { return static_cast<const A*>(data_or_null(t)); };
+    const auto numbers = [](const Tensor& t) { return static_cast<const A*>(ops::data_or_null(t)); };
     kernels::BiasActBackward<T> k{.gx = g.x.mutable_as<T>(),
                                   .gy = gy.defined() ? gy.as<T>() : nullptr,
                                   .scaled = styled ? styled->gy.as<T>() : nullptr,
@@ -90,6 +88,17 @@ Gradients backward(const Tensor& gy, ops::ScaledGradient* styled, const Tensor& 
 
 }  // namespace
 
+kernels::ConvEpilogue ops::epilogue(const Tensor& b, const BiasAct& p) {
+  return {.d = data_or_null(p.d),
+          .noise = data_or_null(p.noise),
+          .strength = data_or_null(p.strength),
+          .b = data_or_null(b),
+          .noise_images = p.noise.defined() ? p.noise.dim(0) : 1,
+          .slope = p.slope,
+          .gain = p.gain,
+          .clamp = p.clamp};
+}
+
 void ops::check_bias_act(const Shape& x, DType type, const Tensor& b, const BiasAct& p) {
   const int64_t N = x[0], C = x.back();
   check_operand("b", b, {C}, x, type);
@@ -108,11 +117,12 @@ Tensor bias_act(const Tensor& x, const Tensor& b, BiasAct p) {
   dispatch(x.type(), [&](auto tag) {
     using T = decltype(tag);
     using A = acc_t<T>;
-    run(x.stream(), kernels::BiasAct<T>{
-                        y.mutable_as<T>(), x.as<T>(), static_cast<const A*>(data_or_null(p.d)),
-                        static_cast<const A*>(data_or_null(p.noise)), static_cast<const A*>(data_or_null(p.strength)),
-                        static_cast<const A*>(data_or_null(b)), N, P, C, p.noise.defined() ? p.noise.dim(0) : 0,
-                        static_cast<A>(p.slope), static_cast<A>(p.gain), static_cast<A>(p.clamp)});
+    run(x.stream(), kernels::BiasAct<T>{y.mutable_as<T>(), x.as<T>(), static_cast<const A*>(ops::data_or_null(p.d)),
+                                        static_cast<const A*>(ops::data_or_null(p.noise)),
+                                        static_cast<const A*>(ops::data_or_null(p.strength)),
+                                        static_cast<const A*>(ops::data_or_null(b)), N, P, C,
+                                        p.noise.defined() ? p.noise.dim(0) : 0, static_cast<A>(p.slope),
+                                        static_cast<A>(p.gain), static_cast<A>(p.clamp)});
   });
   return ops::record_bias_act(y, x, b, p, {});
 }

@@ -60,7 +60,7 @@ Shape ops::conv2d_shape(const Tensor& x, const Tensor& w, const Conv2d& p) {
 Tensor ops::record_conv2d(const Tensor& y, const Tensor& x, const Tensor& w, const Conv2d& p,
                           const std::function<Tensor()>& make_x) {
   const Tensor kept = make_x ? Tensor{} : x;
-  // On a GPU a filter before the convolution makes both gradients in one pass.
+  // On a GPU the filter before it computes this gradient and its own in one pass.
   const bool defers = y.stream().is_cuda && y.type() == DType::bf16 && p.stride == 2 && !p.transposed;
   return record("conv2d", y,
                 {{x,

@@ -17,10 +17,24 @@ struct ScaledGradient : Deferred {
   void release() { gy = x = {}; }  // both are computed
 };
 
+// t has no values; this gives those that f computes, which are t to the tape.
+inline std::function<Tensor()> values_of(const Tensor& t, std::function<Tensor()> f) {
+  return [node = t.node(), f = std::move(f)] {
+    const NoGrad scope;
+    Tensor values = f();
+    values.set_node(node);
+    return values;
+  };
+}
+
+inline const void* data_or_null(const Tensor& t) { return t.defined() ? t.data() : nullptr; }
+
+kernels::ConvEpilogue epilogue(const Tensor& b, const BiasAct& p);
+
 // ShapeError unless bias_act(x, b, p) makes sense.
 void check_bias_act(const Shape& x, DType type, const Tensor& b, const BiasAct& p);
 
-// y = bias_act(x, b, p). x may have no values where make_x gives them (as ops, for second derivatives).
+// y = bias_act(x, b, p). x may have no values where make_x gives them.
 Tensor record_bias_act(const Tensor& y, const Tensor& x, const Tensor& b, const BiasAct& p,
                        const std::function<Tensor()>& make_x);
 

@@ -23,19 +23,6 @@ std::optional<kernels::Taps> taps_of(const Fir& p, int pad) {
   return f;
 }
 
-const void* data(const Tensor& t) { return t.defined() ? t.data() : nullptr; }
-
-kernels::ConvEpilogue epilogue(const Tensor& b, const BiasAct& p) {
-  return {.d = data(p.d),
-          .noise = data(p.noise),
-          .strength = data(p.strength),
-          .b = data(b),
-          .noise_images = p.noise.defined() ? p.noise.dim(0) : 1,
-          .slope = p.slope,
-          .gain = p.gain,
-          .clamp = p.clamp};
-}
-
 kernels::InSteps in_rehearsal(const std::function<Tensor()>& f) {
   return [f] {
     const NoGrad scope;
@@ -64,12 +51,16 @@ Tensor styled_conv2d_up(const Tensor& x, const Tensor& s, const Tensor& w, const
   ops::check_bias_act(shape, x.type(), b, act);
   if (s.defined()) ops::check_scale_channels(x, s);
   Tensor y = x.like(shape);
-  if (!kernels::styled_conv_up(x.stream(), problem, *taps, epilogue(b, act), y.mutable_data(), x.data(), data(s),
-                               w.data(), w.weight_cache(), in_rehearsal(in_steps)))
+  if (!kernels::styled_conv_up(x.stream(), problem, *taps, ops::epilogue(b, act), y.mutable_data(), x.data(),
+                               ops::data_or_null(s), w.data(), w.weight_cache(), in_rehearsal(in_steps))) {
+    y = {};
     return in_steps();
+  }
   const Tensor u = s.defined() ? ops::record_scale_channels(nowhere(x.shape()), x, s) : x;
-  const Tensor z = ops::record_conv2d(nowhere(big), u, w, conv, s.defined() ? scaled : std::function<Tensor()>{});
-  return ops::record_bias_act(y, ops::record_upfirdn2d(nowhere(shape), z, fir), b, act, filtered);
+  const Tensor z =
+      ops::record_conv2d(nowhere(big), u, w, conv, s.defined() ? ops::values_of(u, scaled) : std::function<Tensor()>{});
+  const Tensor t = ops::record_upfirdn2d(nowhere(shape), z, fir);
+  return ops::record_bias_act(y, t, b, act, ops::values_of(t, filtered));
 }
 
 Tensor conv2d_down(Tensor x, const Tensor& w, const Tensor& b, Fir fir, Conv2d conv, BiasAct act) {
@@ -89,24 +80,33 @@ Tensor conv2d_down(Tensor x, const Tensor& w, const Tensor& b, Fir fir, Conv2d c
 
   ops::check_bias_act(shape, x.type(), b, act);
   Tensor y = x.like(shape);
-  if (!kernels::styled_conv_down(x.stream(), problem, *taps, epilogue(b, act), y.mutable_data(), x.data(), w.data(),
-                                 w.weight_cache(), in_rehearsal([&] { return in_steps(x); })))
+  if (!kernels::styled_conv_down(x.stream(), problem, *taps, ops::epilogue(b, act), y.mutable_data(), x.data(),
+                                 w.data(), w.weight_cache(), in_rehearsal([&] { return in_steps(x); }))) {
+    y = {};
     return in_steps(std::move(x));
+  }
   const auto filtered = [x, fir] { return upfirdn2d(x, fir); };
-  const Tensor z = ops::record_conv2d(nowhere(shape), ops::record_upfirdn2d(u, x, fir), w, conv, filtered);
-  return ops::record_bias_act(y, z, b, act, [filtered, w, conv] { return conv2d(filtered(), w, conv); });
+  const Tensor v = ops::record_upfirdn2d(u, x, fir),
+               z = ops::record_conv2d(nowhere(shape), v, w, conv, ops::values_of(v, filtered));
+  return ops::record_bias_act(y, z, b, act,
+                              ops::values_of(z, [filtered, w, conv] { return conv2d(filtered(), w, conv); }));
 }
 
 Tensor ops::filter(ConvInputGradient& g, const Fir& p) {
-  const auto in_steps = [&] { return upfirdn2d(g.make(), p); };
   const kernels::ConvProblem problem = conv2d_problem(g.x_shape, g.gy.shape(), g.w.shape(), g.p, g.gy.type());
   const std::optional<kernels::Taps> taps = taps_of(p, 1);
-  if (!taps || !kernels::has_styled_conv_up(g.gy.stream(), problem)) return in_steps();
-  Tensor y = g.gy.like(upfirdn2d_shape(Tensor::without_storage(g.x_shape, g.gy.type(), g.gy.device()), p));
-  if (!kernels::styled_conv_up(g.gy.stream(), problem, *taps, {}, y.mutable_data(), g.gy.data(), nullptr, g.w.data(),
-                               g.w.weight_cache(), in_rehearsal(in_steps)))
-    return in_steps();
-  return y;
+  Tensor y;
+  const auto in_one = [&] {
+    y = g.gy.like(upfirdn2d_shape(Tensor::without_storage(g.x_shape, g.gy.type(), g.gy.device()), p));
+    return kernels::styled_conv_up(g.gy.stream(), problem, *taps, {}, y.mutable_data(), g.gy.data(), nullptr,
+                                   g.w.data(), g.w.weight_cache(),
+                                   in_rehearsal([&] { return upfirdn2d(g.make(), p); }));
+  };
+  if (taps && kernels::has_styled_conv_up(g.gy.stream(), problem) && in_one()) return y;
+  y = {};
+  y = g.make();
+  g.gy = {};
+  return upfirdn2d(y, p);
 }
 
 }  // namespace firn

@@ -56,23 +56,15 @@ Tensor styled_conv2d(const Tensor& x, const Tensor& s, const Tensor& w, const Te
 
   ops::check_bias_act(shape, x.type(), b, act);
   if (s.defined()) ops::check_scale_channels(x, s);
-  const auto data = [](const Tensor& t) { return t.defined() ? t.data() : nullptr; };
   Tensor y = x.like(shape);
-  kernels::styled_conv(x.stream(), problem,
-                       {.d = data(act.d),
-                        .noise = data(act.noise),
-                        .strength = data(act.strength),
-                        .b = data(b),
-                        .noise_images = act.noise.defined() ? act.noise.dim(0) : 1,
-                        .slope = act.slope,
-                        .gain = act.gain,
-                        .clamp = act.clamp},
-                       y.mutable_data(), x.data(), data(s), w.data(), w.weight_cache());
+  kernels::styled_conv(x.stream(), problem, ops::epilogue(b, act), y.mutable_data(), x.data(), ops::data_or_null(s),
+                       w.data(), w.weight_cache());
 
   const auto nowhere = [&](const Shape& of) { return Tensor::without_storage(of, x.type(), x.device()); };
   const Tensor u = s.defined() ? ops::record_scale_channels(nowhere(x.shape()), x, s) : x;
-  const Tensor z = ops::record_conv2d(nowhere(shape), u, w, conv, s.defined() ? scaled : std::function<Tensor()>{});
-  return ops::record_bias_act(y, z, b, act, [scaled, w, conv] { return conv2d(scaled(), w, conv); });
+  const Tensor z = ops::record_conv2d(nowhere(shape), u, w, conv,
+                                      s.defined() ? ops::values_of(u, scaled) : std::function<Tensor()>{});
+  return ops::record_bias_act(y, z, b, act, ops::values_of(z, [scaled, w, conv] { return conv2d(scaled(), w, conv); }));
 }
 
 Tensor conv2d_add(const Tensor& x, const Tensor& w, Conv2d conv, const Tensor& addend) {

@@ -124,7 +124,7 @@ Tensor upfirdn2d_bias_act(const Tensor& x, Fir p, const Tensor& b, BiasAct act) 
   });
   if (!fused) return bias_act(upfirdn2d(x, p), b, act);
   const Tensor z = ops::record_upfirdn2d(Tensor::without_storage(shape, x.type(), x.device()), x, p);
-  return ops::record_bias_act(y, z, b, act, [x, p] { return upfirdn2d(x, p); });
+  return ops::record_bias_act(y, z, b, act, ops::values_of(z, [x, p] { return upfirdn2d(x, p); }));
 }
 
 Tensor upsample2d(const Tensor& x) {

@@ -248,6 +248,19 @@ TEST_F(Providers, AWayThatComputesSomethingElseIsNotUsed) {
   EXPECT_EQ(index_with([&] { fill(count, 2.125f); }), 0u);
   EXPECT_EQ(index_with([&] { fill(count - 1, 2); }), 0u) << "one number is missing";
   EXPECT_EQ(index_with([&] { fill(count, 2), fill(1, -2); }), 0u) << "one number is wrong";
+  // What fails is not used, and nothing needs to be said of it; what is remembered has agreed before.
+  const auto always = [] { return true; };
+  const std::array failing{kernels::Candidate{"trusted", always, [&] { fill(count, 2); }},
+                           kernels::Candidate{"other", always, [] { throw DeviceError("no memory"); }}};
+  const kernels::Ways ways{failing, 0, y.mutable_as<bf16>(), count, expected};
+  EXPECT_EQ(kernels::fastest(y.stream(), "a failing layer", ways), 0u);
+  kernels::numerics().deterministic = true;
+  EXPECT_EQ(kernels::fastest(y.stream(), "another failing layer", ways), 0u);
+  testing::internal::CaptureStderr();
+  const std::array wrong{kernels::Candidate{"other", always, [&] { fill(count, 3); }},
+                         kernels::Candidate{"trusted", always, [&] { fill(count, 2); }}};
+  EXPECT_EQ(kernels::fastest(y.stream(), "a wrong layer", {wrong, 1, y.mutable_as<bf16>(), count, expected}), 1u);
+  EXPECT_NE(testing::internal::GetCapturedStderr(), "");
 }
 
 TEST_F(Providers, WithoutLibrariesTheReferenceKernelsRun) {
