@@ -25,6 +25,7 @@ out=${OUT:-bench/results/gpu.json}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 deadline=585
+export XDG_CACHE_HOME=$work/cache  # which way runs is measured here and now, and goes into the result
 
 # part NAME SECONDS COMMAND...: what it prints goes to NAME.out; one line of parts.tsv says how it went.
 part() {

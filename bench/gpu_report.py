@@ -66,6 +66,19 @@ def ceilings_of(work):
     return {k: max(r.get(k, 0) for r in rows) for k in ("matmul_tflops", "copy_gbs")} if rows else {}
 
 
+def choices_of(work):
+    """Which way each operation ran, and the microseconds of all"""
+    try:
+        return json.loads((work / "cache" / "firn" / "providers.json").read_text())["choices"]
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def warnings_of(work):
+    lines = (line for file in sorted(work.glob("*.err")) for line in file.read_text(errors="replace").splitlines())
+    return sorted({line for line in lines if line.startswith("warning:")})
+
+
 def output_of(*command):
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
@@ -88,7 +101,7 @@ def collect(work, device, command):
         parts=parts_of(work), ceilings=dict(used=ceilings_of(work), engine=own, torch=lines_of_json(work / "torch-ceilings.out")),
         checks=[{k: v for k, v in r.items() if k != "rows"} | {"rows": sorted(r["rows"], key=lambda x: -(x["difference"] or 1e9))[:20]}
                 for r in named("check-*.out")],
-        ops=ops_of(work), steps=sorted(named("step-*.out"), key=lambda s: [s[k] for k in KEY]), freeze=named("freeze-*.out"), torch=peers,
+        choices=choices_of(work), warnings=warnings_of(work), ops=ops_of(work), steps=sorted(named("step-*.out"), key=lambda s: [s[k] for k in KEY]), freeze=named("freeze-*.out"), torch=peers,
         ncu={f.stem: f.read_text(errors="replace")[-20000:] for f in sorted(work.glob("ncu-*.out"))})
 
 
@@ -115,6 +128,10 @@ def print_tables(r):
     table("Parts", ["part", "status", "s", "of"], [[p["name"], p["status"], p["seconds"], p["budget_s"]] for p in r["parts"]])
     table("Held against the CPU", ["side", "worst difference", "in", "passed"],
           [[c["b"], c["worst"], c["worst_tensor"], c["passed"]] for c in r["checks"]])
+    table("Warnings", [""], [[w] for w in r["warnings"]])
+    ours = {k.split(" | ")[0]: c for k, c in sorted(r["choices"].items()) if k.startswith("styled_conv")}
+    table("Layers: microseconds of each way", ["layer", "runs", "times"],
+          [[layer, c["name"], ", ".join(f"{name} {us:.1f}" for name, us in c.get("measured", {}).items())] for layer, c in ours.items()])
     ops = sorted((o for o in r["ops"] if "error_message" not in o), key=lost_us, reverse=True)
     table("Ops, those with most time above their floor first", ["op", "us", "TFLOP/s", "GB/s", "% of floor"],
           [[o["name"], o["median_us"], o.get("FLOP/s", 0) / 1e12, o.get("bytes/s", 0) / 1e9, o.get("floor_%")]

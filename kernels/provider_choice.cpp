@@ -31,7 +31,11 @@ std::map<std::string, Choice> read_choices(const fs::path& file) {
   for (const auto& [key, value] : all["choices"].items()) {
     if (!value.is_object()) continue;
     const json name = value.value("name", json()), microseconds = value.value("microseconds", json());
-    if (name.is_string() && microseconds.is_number()) choices[key] = {name, microseconds};
+    const json measured = value.value("measured", json());
+    if (!name.is_string() || !microseconds.is_number()) continue;
+    Choice& choice = choices[key] = {name, microseconds};
+    for (const auto& [way, us] : measured.items())
+      if (us.is_number()) choice.measured[way] = us;
   }
   return choices;
 }
@@ -40,7 +44,7 @@ std::map<std::string, Choice> read_choices(const fs::path& file) {
 void write_choices(const fs::path& file, const std::map<std::string, Choice>& choices) {
   json all = {{"format", kFormat}, {"choices", json::object()}};
   for (const auto& [key, choice] : choices)
-    all["choices"][key] = {{"name", choice.name}, {"microseconds", choice.microseconds}};
+    all["choices"][key] = {{"name", choice.name}, {"microseconds", choice.microseconds}, {"measured", choice.measured}};
   std::error_code failed;
   fs::create_directories(file.parent_path(), failed);
   fs::path temporary = file;
@@ -98,11 +102,13 @@ std::optional<Chosen> choose(ChoiceCache& cache, const std::string& key, std::sp
   }
   size_t best = 0;
   double least = INFINITY;
+  std::map<std::string, double> measured;
   std::exception_ptr failure;
   for (size_t i = 0; i < candidates.size(); ++i) {
     if (!candidates[i].prepare()) continue;
     try {
-      if (const double us = timer(candidates[i].run); us < least) {
+      const double us = measured[candidates[i].name] = timer(candidates[i].run);
+      if (us < least) {
         least = us;
         best = i;
       }
@@ -112,7 +118,7 @@ std::optional<Chosen> choose(ChoiceCache& cache, const std::string& key, std::sp
   }
   if (least == INFINITY && failure) std::rethrow_exception(failure);  // more likely the device's fault than theirs
   if (least == INFINITY) return std::nullopt;
-  cache.remember(key, {candidates[best].name, least});
+  cache.remember(key, {candidates[best].name, least, std::move(measured)});
   return Chosen{best, true};
 }
 

@@ -14,6 +14,7 @@ namespace firn::kernels {
 struct Choice {
   std::string name;
   double microseconds = 0;
+  std::map<std::string, double> measured = {};  // of every way, by name
 };
 
 class ChoiceCache {

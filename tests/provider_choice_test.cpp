@@ -114,6 +114,7 @@ TEST(ProviderChoice, AnotherProcessFindsWhatThisOneMeasured) {
   EXPECT_EQ(again.choose_in(later), "b");
   EXPECT_EQ(again.timed, 0);
   EXPECT_EQ(later.find("gemm")->name, "x") << "one process does not undo what another wrote";
+  EXPECT_EQ(later.find("conv")->measured, (std::map<std::string, double>{{"a", 30}, {"b", 10}}));
   for (const auto& entry : std::filesystem::directory_iterator(file.parent_path()))
     EXPECT_EQ(entry.path(), file) << "a temporary file is left";
 }
@@ -132,7 +133,9 @@ TEST(ProviderChoice, ABrokenOrForeignFileIsIgnoredAndRewritten) {
   for (const std::string text :
        {"", "{", "[1,2]", "null", R"({"format":"another","choices":{"conv":{"name":"a","microseconds":1}}})",
         R"({"format":"firn provider choices 1"})", R"({"format":"firn provider choices 1","choices":3})",
-        R"({"format":"firn provider choices 1","choices":{"conv":["a"],"b":{"name":3,"microseconds":1}}})"}) {
+        R"({"format":"firn provider choices 1","choices":{"conv":["a"],"b":{"name":3,"microseconds":1}}})",
+        R"({"format":"firn provider choices 1","choices":{"b":{"name":"a","microseconds":1,"measured":[1,"x"]}}})",
+        R"({"format":"firn provider choices 1","choices":{"b":{"name":"a","microseconds":1,"measured":null}}})"}) {
     std::ofstream(file) << text;
     ChoiceCache cache(file);
     Ways ways{{30, 10}};
