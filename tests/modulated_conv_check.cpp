@@ -122,12 +122,12 @@ double modulated_conv_error(const ModulatedConvCase& c) {
     const double scale = c.s ? float(bf16(s.host[static_cast<size_t>(n * p.I + i)])) : 1;
     return float(bf16(float(at(x, ((n * H + h) * W + v) * p.I + i) * scale)));  // as the formula says
   };
-  const auto filtered = [&](int64_t n, int64_t h, int64_t v, int64_t i, int down) {
+  const auto filtered = [&](int64_t n, int64_t h, int64_t v, int64_t i, int spacing) {
     std::pair<double, double> sum{0, 0};
     for (int64_t j = 0; j < 4; ++j)
       for (int64_t k = 0; k < 4; ++k) {
-        if (down == 2 && ((h + j) % 2 || (v + k) % 2)) continue;
-        const double term = double(f.y[j]) * f.x[k] * scaled(n, (h + j) / down, (v + k) / down, i);
+        if (spacing == 2 && ((h + j) % 2 || (v + k) % 2)) continue;
+        const double term = double(f.y[j]) * f.x[k] * scaled(n, (h + j) / spacing, (v + k) / spacing, i);
         sum.first += term, sum.second += std::abs(term);
       }
     return sum;
