@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "engine/ops.h"
+#include "kernels/conv_cudnn.h"
 #include "kernels/elementwise.h"
 #include "kernels/error.h"
 #include "kernels/provider_cuda.h"
@@ -261,6 +262,19 @@ TEST_F(Providers, AWayThatComputesSomethingElseIsNotUsed) {
                          kernels::Candidate{"trusted", always, [&] { fill(count, 2); }}};
   EXPECT_EQ(kernels::fastest(y.stream(), "a wrong layer", {wrong, 1, y.mutable_as<bf16>(), count, expected}), 1u);
   EXPECT_NE(testing::internal::GetCapturedStderr(), "");
+  // What a file remembers has agreed once, which a deterministic run does not rely on.
+  const auto remembered = [&](const char* what) {
+    const std::string key =
+        fmt::format("{} | {} | cudnn {}", what, kernels::device_name(y.stream()), kernels::cudnn::version());
+    kernels::choice_cache().remember(key, {"other", 1});
+    testing::internal::CaptureStderr();
+    const size_t index = kernels::fastest(y.stream(), what, {wrong, 1, y.mutable_as<bf16>(), count, expected});
+    testing::internal::GetCapturedStderr();
+    return index;
+  };
+  EXPECT_EQ(remembered("a remembered layer"), 1u);
+  kernels::numerics().deterministic = false;
+  EXPECT_EQ(remembered("another remembered layer"), 0u);
 }
 
 TEST_F(Providers, WithoutLibrariesTheReferenceKernelsRun) {
