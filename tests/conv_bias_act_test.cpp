@@ -21,7 +21,8 @@ double difference(const Case& c, DType type, const Device& device) {
   Rng rng{.seed = 5};
   const DType wide = acc_type(type);
   const auto draw = [&](Shape shape, DType t) { return cast(randn(std::move(shape), rng, wide, device), t); };
-  const int64_t N = 2, H = 6, I = 8, O = 16;
+  const int64_t H = kernels::numerics().deterministic ? 7 : 6;  // a choice holds for its shape
+  const int64_t N = 2, I = 8, O = 16;
   const Tensor x = draw({N, H, H, I}, type), w = draw({O, 3, 3, I}, wide);
   BiasAct p{.slope = c.slope, .gain = c.gain, .clamp = c.clamp};
   const Tensor b = c.b ? draw({O}, wide) : Tensor();
