@@ -101,7 +101,8 @@ def collect(work, device, command):
         parts=parts_of(work), ceilings=dict(used=ceilings_of(work), engine=own, torch=lines_of_json(work / "torch-ceilings.out")),
         checks=[{k: v for k, v in r.items() if k != "rows"} | {"rows": sorted(r["rows"], key=lambda x: -(x["difference"] or 1e9))[:20]}
                 for r in named("check-*.out")],
-        choices=choices_of(work), warnings=warnings_of(work), ops=ops_of(work), steps=sorted(named("step-*.out"), key=lambda s: [s[k] for k in KEY]), freeze=named("freeze-*.out"), torch=peers,
+        choices=choices_of(work), warnings=warnings_of(work), ops=ops_of(work),
+        steps=sorted(named("step-*.out"), key=lambda s: [s[k] for k in KEY]), freeze=named("freeze-*.out"), torch=peers,
         ncu={f.stem: f.read_text(errors="replace")[-20000:] for f in sorted(work.glob("ncu-*.out"))})
 
 
