@@ -193,7 +193,7 @@ TEST(Dataset, BrokenImagesAreSkippedAndReported) {
   std::set<std::string> reasons;
   for (const auto& [name, reason] : bad) reasons.insert(name + " | " + reason);
   EXPECT_TRUE(reasons.contains("empty.png | an empty file"));
-  EXPECT_TRUE(reasons.contains("fake.jpg | not a PNG, JPEG or BMP image"));
+  EXPECT_TRUE(reasons.contains("fake.jpg | not a PNG, JPEG, WebP or BMP image"));
   EXPECT_TRUE(reasons.contains("photo.webp | webp images are not supported; convert them to PNG"));
 }
 
