@@ -2,10 +2,12 @@
 #pragma once
 #include <zlib.h>
 
-#include <cstring>
+#include <cstddef>
+#include <cstdint>
 #include <initializer_list>
-
-#include "tests/io_support.h"
+#include <span>
+#include <string_view>
+#include <vector>
 
 namespace firn {
 

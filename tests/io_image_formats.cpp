@@ -5,6 +5,7 @@
 #include "io/exif.h"
 #include "io/images.h"
 #include "tests/image_files.h"
+#include "tests/io_support.h"
 
 namespace firn {
 namespace {

@@ -3,6 +3,7 @@
 
 #include "io/images.h"
 #include "tests/image_files.h"
+#include "tests/io_support.h"
 
 namespace firn {
 namespace {
