@@ -83,7 +83,7 @@ Dataset::Dataset(std::unique_ptr<ImageSource> source, const DatasetOptions& opti
     if (!fits)
       throw IoError(fmt::format("{}: {} is {}x{}, but {}x{} is expected; ask for resizing or convert the set", where,
                                 printable(name), info.width, info.height, width_, height_));
-    items_.push_back({std::move(name), entry, options.use_labels ? label : -1});
+    items_.push_back({std::move(name), entry, options.use_labels ? label : -1, info});
   }
 }
 
@@ -110,6 +110,13 @@ Image Dataset::load(int64_t i) const {
       bad_.emplace_back(wanted.name, reason_without_name(e.what(), wanted.name));
     throw;
   }
+}
+
+Fingerprint Dataset::fingerprint() const {
+  FingerprintMaker maker;
+  for (const Item& i : items_)
+    maker.add(i.name, source_->entries()[size_t(i.entry)].size, i.info.width, i.info.height, i.label);
+  return maker.finish(class_names_);
 }
 
 std::vector<BadImage> Dataset::bad_images() const {

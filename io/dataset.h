@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "io/fingerprint.h"
 #include "io/images.h"
 
 namespace firn {
@@ -48,6 +49,8 @@ class Dataset {
   int label(int64_t i) const { return item(i).label; }                          // -1: none
   const std::string& name(int64_t i) const { return item(i).name; }
 
+  Fingerprint fingerprint() const;  // of the stored items
+
   Image load(int64_t i) const;  // thread-safe; IoError when the file turns out to be broken
 
   // Those skipped at open, then those that load() found broken.
@@ -61,6 +64,7 @@ class Dataset {
     std::string name;
     int64_t entry;
     int label;
+    ImageInfo info;
   };
   const Item& item(int64_t i) const;
 

@@ -15,8 +15,9 @@ class FolderSource : public ImageSource {
     std::error_code error;
     for (fs::recursive_directory_iterator it(root, error), end; !error && it != end; it.increment(error)) {
       std::error_code unreadable;
-      if (it->is_regular_file(unreadable))
-        entries_.push_back({it->path().lexically_relative(root).generic_string(), ""});
+      if (!it->is_regular_file(unreadable)) continue;
+      const auto size = it->file_size(unreadable);
+      entries_.push_back({it->path().lexically_relative(root).generic_string(), "", unreadable ? 0 : int64_t(size)});
     }
     if (error) throw IoError(fmt::format("cannot read {}: {}", where_, error.message()));
     sort_entries();

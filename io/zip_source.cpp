@@ -52,7 +52,8 @@ class ZipSource : public ImageSource {
       zip_stat_t entry;
       if (zip_stat_index(archive.get(), i, ZIP_FL_ENC_GUESS, &entry) != 0 || !(entry.valid & ZIP_STAT_NAME)) continue;
       const std::string_view name = entry.name;
-      if (!name.empty() && !name.ends_with('/')) found.push_back({{std::string(name), problem_of(entry, name)}, i});
+      if (!name.empty() && !name.ends_with('/'))
+        found.push_back({{std::string(name), problem_of(entry, name), int64_t(entry.size)}, i});
     }
     std::stable_sort(found.begin(), found.end(),
                      [](const auto& a, const auto& b) { return a.first.name < b.first.name; });
