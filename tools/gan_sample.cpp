@@ -10,6 +10,7 @@
 #include "training/feed.h"
 #include "training/sampling.h"
 #include "training/snapshot.h"
+#include "training/source.h"
 
 namespace fs = std::filesystem;
 using namespace firn;
@@ -247,8 +248,9 @@ int sample(const Arguments& a) {
   if (a.threads > 0) set_threads(a.threads);
   const Device device = Device::from_name(a.device);
   const SafetensorsFile file = read_safetensors(a.snapshot);
-  const TrainOptions trained = snapshot_options(file);
-  StyleGan2Options model = trained.model;
+  const SourceModel source = source_model(file);
+  if (!source.g) throw IoError(fmt::format("{}: there is no G in it, nor G_ema", a.snapshot));
+  StyleGan2Options model = source.model();
   if (model.type == DType::f32) model.activation_type = a.precision == "bf16" ? DType::bf16 : DType::f32;
   kernels::set_numerics(model.activation_type);
   const StyleGan2Generator g(model, device);
@@ -256,7 +258,7 @@ int sample(const Arguments& a) {
   if (!all_finite(g.parameters()))
     throw IoError(fmt::format("{}: weights of {} are not finite", a.snapshot, a.weights));
 
-  const Sampler sampler(a, g, sampled_classes(trained));
+  const Sampler sampler(a, g, sampled_classes(source.options));
   const auto seeds = tools::parse_numbers(a.seeds, "--seeds");
   const Sampler::Result r = !a.latents.empty()    ? sampler.from_file()
                             : !a.mix_rows.empty() ? sampler.mixed()
