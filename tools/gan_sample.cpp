@@ -250,11 +250,13 @@ int sample(const Arguments& a) {
   const SafetensorsFile file = read_safetensors(a.snapshot);
   const SourceModel source = source_model(file);
   if (!source.g) throw IoError(fmt::format("{}: there is no G in it, nor G_ema", a.snapshot));
+  const std::string weights = has_network(file, a.weights) ? a.weights : a.weights == "G" ? "G_ema" : "G";
+  if (weights != a.weights) fmt::print("{} has no {}: the images are {}'s\n", a.snapshot, a.weights, weights);
   StyleGan2Options model = source.model();
   if (model.type == DType::f32) model.activation_type = a.precision == "bf16" ? DType::bf16 : DType::f32;
   kernels::set_numerics(model.activation_type);
   const StyleGan2Generator g(model, device);
-  load_network(g.parameters(), file, a.weights);
+  load_network(g.parameters(), file, weights);
   if (!all_finite(g.parameters()))
     throw IoError(fmt::format("{}: weights of {} are not finite", a.snapshot, a.weights));
 

@@ -18,10 +18,6 @@ class Shapes {
   Shapes(const SafetensorsFile& file, std::string network) : file_(file), network_(std::move(network)) {}
 
   bool has(const std::string& name) const { return file_.contains(network_ + "." + name); }
-  bool any() const {
-    const auto it = file_.tensors.lower_bound(network_ + ".");
-    return it != file_.tensors.end() && it->first.starts_with(network_ + ".");
-  }
   int dim(const std::string& name, size_t i, size_t rank) const {
     const std::vector<int64_t>& shape = file_.at(network_ + "." + name).shape;
     if (shape.size() != rank || std::ranges::any_of(shape, [](int64_t d) { return d < 1 || d > 100'000; }))
@@ -113,9 +109,15 @@ void read_d(const Shapes& d, const SafetensorsFile& file, StyleGan2Options& m, b
 
 }  // namespace
 
+bool has_network(const SafetensorsFile& file, const std::string& name) {
+  const auto it = file.tensors.lower_bound(name + ".");
+  return it != file.tensors.end() && it->first.starts_with(name + ".");
+}
+
 SourceModel source_model(const SafetensorsFile& file) {
-  const Shapes g(file, "G"), average(file, "G_ema"), d(file, "D");
-  SourceModel source{.g = g.any() || average.any(), .d = d.any(), .described = false, .options = {}};
+  const bool g = has_network(file, "G");
+  SourceModel source{
+      .g = g || has_network(file, "G_ema"), .d = has_network(file, "D"), .described = false, .options = {}};
   if (!source.g && !source.d) throw_no_stylegan2(file, "no tensor of G, G_ema or D");
   if (const auto format = file.metadata.find("format");
       format != file.metadata.end() && format->second == snapshot_format) {
@@ -123,8 +125,8 @@ SourceModel source_model(const SafetensorsFile& file) {
     source.described = true;
     return source;
   }
-  if (source.g) read_g(g.any() ? g : average, file, source.options.model);
-  if (source.d) read_d(d, file, source.options.model, !source.g);
+  if (source.g) read_g(Shapes(file, g ? "G" : "G_ema"), file, source.options.model);
+  if (source.d) read_d(Shapes(file, "D"), file, source.options.model, !source.g);
   try {
     source.options.model.check();
   } catch (const ConfigError& e) {

@@ -15,6 +15,8 @@ struct SourceModel {
   const StyleGan2Options& model() const { return options.model; }
 };
 
+bool has_network(const SafetensorsFile& file, const std::string& name);  // "G", "G_ema" or "D"
+
 // IoError where it holds no StyleGAN2, or one that StyleGan2Options cannot describe.
 SourceModel source_model(const SafetensorsFile& file);
 

@@ -15,11 +15,6 @@
 namespace firn {
 namespace {
 
-bool has_network(const SafetensorsFile& file, const std::string& prefix) {
-  const auto it = file.tensors.lower_bound(prefix + ".");
-  return it != file.tensors.end() && it->first.starts_with(prefix + ".");
-}
-
 // A toRGB or fromRGB whose file has images of other channels.
 struct ColourLayer {
   bool reads_images;  // fromRGB
