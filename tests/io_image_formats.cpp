@@ -199,6 +199,14 @@ TEST(Jpeg, ClaimThatTheBytesCannotHoldIsRefused) {
   EXPECT_MENTIONS(refusal(jpeg), "16144x16144 pixels, which");
 }
 
+TEST(Jpeg, ScansWithoutEndAreRefused) {
+  FileBytes jpeg = without_end(small_jpeg(), 13);  // up to the only scan
+  jpeg[2 + 69 + 1] = std::byte{0xc2};              // progressive
+  for (int scan = 0; scan < 600; ++scan) append(jpeg, bytes_of({0xff, 0xda, 0, 8, 1, 1, 0, 0, 0, 0, 0}));
+  append(jpeg, bytes_of({0xff, 0xd9}));
+  EXPECT_MENTIONS(refusal(jpeg), "more scans than any picture needs");
+}
+
 TEST(Webp, IsReadWithItsAlpha) {
   EXPECT_EQ(image_info(small_webp(), "a").channels, 4);
   const Image image = decode_image(small_webp(), "a");
