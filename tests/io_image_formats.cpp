@@ -135,6 +135,17 @@ TEST(Bmp, PaletteIndexOutsideThePaletteIsBlack) {
     EXPECT_EQ(decode_image(bmp, "a").pixels, (std::vector<uint8_t>{9, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
 }
 
+TEST(Bmp, TopRowMayComeFirst) {
+  FileBytes bmp = small_bmp();
+  bmp[22] = std::byte{0xfe}, bmp[23] = bmp[24] = bmp[25] = std::byte{0xff};  // -2 high
+  const Image image = decode_image(bmp, "a");
+  EXPECT_EQ(image.height, 2);
+  EXPECT_EQ(image.at(0, 0)[0], 200);
+  EXPECT_EQ(image.at(0, 1)[0], 0);
+  bmp[30] = std::byte{1};
+  EXPECT_MENTIONS(refusal(bmp), "a run-length encoded BMP");
+}
+
 TEST(Png, SixteenBitsTakeTheHighByteOrAreScaledToWhite) {
   const FileBytes png =
       png_of({.width = 3, .height = 1, .depth = 16, .rows = bytes_of({0, 0x0f, 0xff, 0x08, 0x00, 0x00, 0x10})});
