@@ -31,9 +31,13 @@ find_nvcc() { command -v nvcc || { [[ -x /usr/local/cuda/bin/nvcc ]] && echo /us
 
 has_gpu() { command -v nvidia-smi > /dev/null && nvidia-smi -L 2> /dev/null | grep -q GPU; }
 
-# configure FOLDER OPTIONS...: quiet unless it fails.
+# What FIRN_CUDA is to be: with a GPU, cmake/cuda.cmake looks for the rest and says what is missing.
+cuda_or_not() { if has_gpu; then echo AUTO; else echo OFF; fi; }
+
+# configure FOLDER OPTIONS...: quiet unless it fails, but for what it says of CUDA.
 configure() {
   local folder=$1 log
   shift
   log=$(cmake -S . -B "$folder" -G Ninja "$@" 2>&1) || { echo "$log"; return 1; }
+  sed -n 's/^-- CUDA: //p' <<< "$log"
 }
