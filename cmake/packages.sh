@@ -1,6 +1,6 @@
 # Debian packages that Firn needs, and a function that installs what is missing. Sourced by quickstart, check and .ci/run.
 build_packages=(
-  g++ cmake ninja-build pkg-config
+  g++ cmake ninja-build pkg-config python3
   libdnnl-dev libcli11-dev nlohmann-json3-dev libfmt-dev libzip-dev zlib1g-dev libprotobuf-dev protobuf-compiler libstb-dev
   libgtest-dev libbenchmark-dev
 )

@@ -37,7 +37,8 @@ class Build : public testing::Test {
          "cmake_minimum_required(VERSION 3.24)\nproject(build NONE)\nlist(APPEND "
          "CMAKE_MODULE_PATH " +
              (source / "cmake").string() + ")\n" + lines);
-    return run(fmt::format("CUDACXX='{0}/bin/nvcc' cmake -S '{0}/project' -B '{0}/out'", scratch_.path().string()));
+    return run(
+        fmt::format("CUDACXX='{0}/bin/nvcc' cmake -G Ninja -S '{0}/project' -B '{0}/out'", scratch_.path().string()));
   }
   Ran configure_cuda(const std::string& wanted) const {
     return configure("set(FIRN_CUDA " + wanted + ")\ninclude(" + (source / "cmake/cuda.cmake").string() +
