@@ -1,4 +1,5 @@
 // gan-train from outside: exit codes, one-line errors, and what survives a kill, a full disk and Ctrl-C.
+#include <algorithm>
 #include <chrono>
 #include <thread>
 

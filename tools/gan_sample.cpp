@@ -1,6 +1,7 @@
 // gan-sample: images from a snapshot: by seeds or given latents, as a grid or single files, mixed or interpolated.
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "engine/threads.h"
