@@ -34,7 +34,7 @@ std::vector<std::string> differences(const Fingerprint& before, const Fingerprin
   // Of another number of images all that follows differs anyhow.
   if (before.images == now.images) {
     if (before.names != now.names) found.push_back("its images have other names");
-    if (before.sizes != now.sizes) found.push_back("its images have other sizes");
+    if (before.sizes != now.sizes) found.push_back("its files have other sizes");
     if (before.labels != now.labels) found.push_back("its images have other labels");
   }
   return found;

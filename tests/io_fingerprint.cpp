@@ -39,7 +39,7 @@ TEST_F(FingerprintOf, DoesNotDependOnThePlaceOrThePacking) {
 
 TEST_F(FingerprintOf, TellsOtherPicturesOfTheSameNames) {
   save_png(data / "class0/0002.png", pattern(8, 8, 1));
-  EXPECT_EQ(differences(before, of(data)), std::vector<std::string>{"its images have other sizes"});
+  EXPECT_EQ(differences(before, of(data)), std::vector<std::string>{"its files have other sizes"});
 }
 
 TEST_F(FingerprintOf, TellsRenamedImagesAndClasses) {

@@ -35,7 +35,7 @@ TEST_F(Resume, TheSameDataIsTakenWithoutAWord) {
 TEST_F(Resume, StopsWhenThePicturesAreOthers) {
   save_png(data / "class0/0002.png", pattern(8, 8, 3, 99));
   save_png(data / "class0/0004.png", Image(8, 8, 3));  // of fewer bytes
-  EXPECT_MENTIONS(refusal(), "is not the data that the run began with: its images have other sizes");
+  EXPECT_MENTIONS(refusal(), "is not the data that the run began with: its files have other sizes");
   EXPECT_MENTIONS(refusal(), "--data-changed");
 }
 
@@ -62,7 +62,7 @@ TEST_F(Resume, OtherPicturesOfTheSameNumberKeepThePosition) {
   save_png(data / "class0/0004.png", Image(8, 8, 3));
   const ResumedData changed = check_resumed_data(options, Dataset(options.data), {.accept_changes = true});
   EXPECT_FALSE(changed.new_epoch);
-  EXPECT_MENTIONS(changed.remark, "its images have other sizes");
+  EXPECT_MENTIONS(changed.remark, "its files have other sizes");
 }
 
 TEST_F(Resume, OlderSnapshotsSayThatTheyCannotCompare) {
@@ -90,6 +90,9 @@ TEST_F(Resume, ASnapshotCarriesNoPaths) {
   EXPECT_EQ(resumable_options(read_safetensors(snapshot), snapshot).data.path, data);
   EXPECT_EQ(resumable_options(read_safetensors(snapshot), snapshot).init, options.init);
   options.data.path = scratch / "another";
+  write_text(scratch / "run/training_options.json", to_json(options).dump());
+  EXPECT_EQ(resumable_options(read_safetensors(snapshot), snapshot).data.path, scratch / "another");
+  options.fingerprint.names = "others";
   write_text(scratch / "run/training_options.json", to_json(options).dump());
   EXPECT_EQ(resumable_options(read_safetensors(snapshot), snapshot).data.path, "data");
 }

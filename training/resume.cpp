@@ -16,7 +16,9 @@ TrainOptions resumable_options(const SafetensorsFile& snapshot, const fs::path& 
   if (options.data.path.is_absolute() || !fs::exists(beside, none)) return options;
   const TrainOptions run = train_options_from_json(
       parse_json(read_text(beside), beside.string(), {.depth = 8, .values = 1 << 20}), beside.string());
-  if (published(run).data.path == options.data.path) options.data.path = run.data.path;
+  // The run may have taken up the same data elsewhere since.
+  const bool same = run.fingerprint.images > 0 && run.fingerprint == options.fingerprint;
+  if (same || published(run).data.path == options.data.path) options.data.path = run.data.path;
   if (published(run).init == options.init) options.init = run.init;
   return options;
 }
