@@ -249,6 +249,7 @@ TrainOptions resumed_options(const CLI::App& app, const Arguments& a, TrainOptio
   keeps("--d-arch", a.d_arch == name_of(m.d_architecture));
   keeps("--conv-clamp", is(a.conv_clamp, m.conv_clamp));
   o.data.channels = m.img_channels;
+  if (o.data.resize) std::tie(o.data.width, o.data.height) = std::tie(width, m.height);
   if (!a.data.empty()) o.data.path = fs::absolute(a.data);
   if (o.data.path.empty()) throw ConfigError("the snapshot does not say which data it was trained on; give --data");
   o.kimg = a.set.kimg.value_or(o.kimg);
@@ -273,6 +274,8 @@ std::shared_ptr<const Dataset> open_data(Arguments& a, TrainOptions& o) {
   const int classes = o.cond ? data->num_classes() : 0;
   if (!resumed) {
     o.dataset_size = data->size();
+    o.data.channels = data->channels();  // what the set decided, it decides once
+    if (o.data.resize) std::tie(o.data.width, o.data.height) = std::pair(data->width(), data->height());
     apply_preset(o, data->width(), data->height(), data->channels(), classes, a.set);
     return data;
   }
