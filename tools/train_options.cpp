@@ -241,6 +241,7 @@ TrainOptions resumed_options(const CLI::App& app, const TrainArguments& a, Train
   keeps("--d-arch", a.d_arch == name_of(m.d_architecture));
   keeps("--conv-clamp", is(a.set.conv_clamp, m.conv_clamp));
   o.data.channels = m.img_channels;
+  if (o.data.resize) std::tie(o.data.width, o.data.height) = std::tie(width, m.height);
   if (!a.data.empty()) o.data.path = fs::absolute(a.data);
   if (!o.data.path.is_absolute())
     throw ConfigError(o.data.path.empty()

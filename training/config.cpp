@@ -134,6 +134,8 @@ void apply_preset(TrainOptions& o, int width, int height, int channels, int clas
 }
 
 void apply_preset(TrainOptions& o, const Dataset& data, const PresetOverrides& set) {
+  o.data.channels = data.channels();  // what the set decided, it decides once
+  if (o.data.resize) std::tie(o.data.width, o.data.height) = std::pair(data.width(), data.height());
   o.dataset_size = data.size();
   o.class_counts = o.cond ? data.class_counts() : std::vector<int64_t>{};
   o.fingerprint = data.fingerprint();
