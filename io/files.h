@@ -14,6 +14,26 @@
 
 namespace firn {
 
+// A file in the making beside `path`, where `make` puts it: renamed to `path` by commit(), or removed, also by
+// remove_unfinished().
+class TemporaryName {
+ public:
+  TemporaryName(const std::filesystem::path& path, const std::function<void(const std::filesystem::path&)>& make);
+  ~TemporaryName();
+  TemporaryName(const TemporaryName&) = delete;
+  TemporaryName& operator=(const TemporaryName&) = delete;
+
+  const std::filesystem::path& name() const { return name_; }
+  void commit();  // rename, fsync of the directory
+
+ private:
+  std::filesystem::path path_, name_;
+};
+
+// Removes the temporary files of all unfinished writes, and lets none be made or finished any more: for a process that
+// ends at once.
+void remove_unfinished();
+
 // A file in the making: everything written to stream() appears under `path` at commit(), or nothing does.
 class AtomicFile {
  public:

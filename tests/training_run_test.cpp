@@ -37,7 +37,7 @@ TEST(Run, StoppedAndResumedEqualsUninterrupted) {
   o.model.c_dim = 2;
   TinyRun whole(o, scratch / "whole"), first(o, scratch / "first");
   EXPECT_EQ(whole.run(), Outcome::finished);
-  const volatile std::sig_atomic_t stop = SIGINT;
+  const std::atomic<int> stop = SIGINT;
   EXPECT_EQ(first.run(&stop), Outcome::stopped);  // after one iteration
   EXPECT_EQ(first.state.counters.iteration, 1);
   TinyRun second(o, scratch / "second", scratch / "first/snapshot-latest.safetensors");

@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
-#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -13,6 +12,7 @@
 
 #include "io/files.h"
 #include "kernels/error.h"
+#include "tools/signals.h"
 
 namespace firn::tools {
 
@@ -40,6 +40,7 @@ inline std::vector<int64_t> parse_numbers(const std::string& text, const char* o
 }
 
 // Runs `body` and turns what it throws into a line on stderr: 2 for options that are wrong, 1 for what went wrong.
+// Signals are taken as StopRequest says; a body that can stop in good order asks for it.
 template <class F>
 int guarded(const char* tool, F&& body) {
   const auto fail = [&](const char* what, int code) {
@@ -47,10 +48,14 @@ int guarded(const char* tool, F&& body) {
     fmt::print(stderr, "{}: {}\n", tool, printable(what, 4000));
     return code;
   };
-  std::signal(SIGPIPE, SIG_IGN);
-  std::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an error of write(), with a message
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an error of write(), with a message
   try {
-    return body();
+    StopRequest stop(tool);
+    if constexpr (std::is_invocable_v<F, StopRequest&>)
+      return body(stop);
+    else
+      return body();
   } catch (const ConfigError& e) {
     return fail(e.what(), 2);
   } catch (const std::bad_alloc&) {

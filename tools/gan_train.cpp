@@ -26,16 +26,6 @@ constexpr const char* examples = R"(Examples:
   gan-train --outdir runs --resume latest
 )";
 
-volatile std::sig_atomic_t stop_signal = 0;
-
-void stop_on_signals() {
-  struct sigaction action = {};
-  action.sa_handler = [](int signal) { stop_signal = signal; };
-  action.sa_flags = SA_RESETHAND;  // a second Ctrl-C ends the process at once
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-}
-
 struct Arguments {
   std::string outdir, run_name, data, resume, init, classes, resolution, g_arch, d_arch, grid, precision;
   std::string cfg = "auto", device = "auto", data_memory = "auto";
@@ -310,7 +300,7 @@ std::string overview(const RealsPlan& plan, const StyleGan2Discriminator& d) {
   return text;
 }
 
-int train(const CLI::App& app, Arguments& a) {
+int train(const CLI::App& app, Arguments& a, tools::StopRequest& stop) {
   check_contradictions(app, a);
   const DataMemory memory = data_memory(a.data_memory);
   if (a.threads > 0) set_threads(a.threads);
@@ -353,6 +343,7 @@ int train(const CLI::App& app, Arguments& a) {
     return 0;
   }
 
+  stop.note_first();  // before there is a run folder, nothing is lost
   const fs::path dir =
       in_place ? resumed.parent_path()
                : create_run_folder(a.outdir, a.run_name.empty() ? run_description(options, a.set) : a.run_name);
@@ -364,25 +355,24 @@ int train(const CLI::App& app, Arguments& a) {
                    .in_place = in_place,
                    .reals = reals,
                    .workers = a.workers,
-                   .stop = &stop_signal,
+                   .stop = &stop.signal(),
                    .live = isatty(STDOUT_FILENO) == 1});
   trainer.say(preamble + fmt::format("run folder {}", dir.string()));
-  stop_on_signals();
   if (trainer.run() == Outcome::finished) return 0;
   trainer.say(fmt::format("stopped; go on with: gan-train --outdir {} --resume latest", a.outdir));
-  return 128 + stop_signal;
+  return 128 + stop.signal();
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   firn::wait_politely(argv);
-  return tools::guarded("gan-train", [&] {
+  return tools::guarded("gan-train", [&](tools::StopRequest& stop) {
     CLI::App app("Trains a StyleGAN2, from nothing or from another network's weights.", "gan-train");
     Arguments arguments;
     add_options(app, arguments);
     bool proceed;
     const int code = tools::parse(app, argc, argv, proceed);
-    return proceed ? train(app, arguments) : code;
+    return proceed ? train(app, arguments, stop) : code;
   });
 }

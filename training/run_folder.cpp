@@ -1,7 +1,5 @@
 #include "training/run_folder.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -91,19 +89,11 @@ fs::path latest_path(const fs::path& run) { return run / latest_name; }
 
 void publish_latest(const fs::path& snapshot) {
   const fs::path latest = latest_path(snapshot.parent_path());
-  const fs::path temporary = snapshot.parent_path() / fmt::format(".{}.{}.tmp", latest_name, getpid());
   std::error_code error;
-  fs::remove(temporary, error);
-  fs::create_hard_link(snapshot, temporary, error);
-  if (error) {  // a file system without links
-    std::ifstream source(snapshot, std::ios::binary);
-    return atomic_write(latest, [&](std::ostream& out) { out << source.rdbuf(); });
-  }
-  fs::rename(temporary, latest, error);
-  if (!error) return sync_directory(latest.parent_path());
-  std::error_code ignored;
-  fs::remove(temporary, ignored);
-  throw IoError(fmt::format("{}: {}", latest.string(), error.message()));
+  TemporaryName link(latest, [&](const fs::path& name) { fs::create_hard_link(snapshot, name, error); });
+  if (!error) return link.commit();
+  std::ifstream source(snapshot, std::ios::binary);  // a file system without links
+  atomic_write(latest, [&](std::ostream& out) { out << source.rdbuf(); });
 }
 
 void prune_snapshots(const fs::path& run, int keep) {

@@ -81,9 +81,9 @@ Outcome Trainer::run() {
       end_tick();
     else
       show_progress();
-    if (settings_.stop && *settings_.stop && !done()) {
+    if (stopping() && !done()) {
       check_health(state_.stats.read(), true);
-      save();
+      if (saved_image_ != state_.counters.images) save();
       return Outcome::stopped;
     }
   }
@@ -171,6 +171,7 @@ void Trainer::save() {
   save_png(settings_.dir / numbered("fakes", state_.counters.images, "png"), fakes);
   log_.events().image("fakes", fakes, state_.counters.images / 1000);
   last_saved_ = Clock::now();
+  saved_image_ = state_.counters.images;
   say("saved " + path.string());
 }
 
@@ -192,7 +193,7 @@ bool Trainer::show_loading(const char* what, int64_t done, int64_t total) {
     loading_ = Clock::now();
     return true;
   }
-  if (settings_.stop && *settings_.stop) return false;
+  if (stopping()) return false;
   if (seconds_since(last_shown_) < (settings_.live ? 0.2 : 30)) return true;
   last_shown_ = Clock::now();
   const std::string line = fmt::format("{} of {} {}", done, total, what);
