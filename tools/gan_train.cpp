@@ -311,11 +311,11 @@ int train(const CLI::App& app, Arguments& a, tools::StopRequest& stop) {
   std::optional<DirectoryLock> lock;  // one process at a time writes to a run folder
   fs::path resumed;
   if (!a.resume.empty()) {
-    resumed = in_place ? latest_snapshot(a.outdir) : fs::path(a.resume);
+    resumed = in_place ? latest_snapshot(a.outdir) : snapshot_file(a.resume);
     if (in_place && !a.dry_run) lock.emplace(resumed.parent_path());
     source = read_safetensors(resumed);
   } else if (!a.init.empty()) {
-    source = read_safetensors(a.init);
+    source = read_safetensors(snapshot_file(a.init));
   }
   TrainOptions options =
       a.resume.empty() ? fresh_options(a, device) : resumed_options(app, a, snapshot_options(*source));
@@ -348,6 +348,7 @@ int train(const CLI::App& app, Arguments& a, tools::StopRequest& stop) {
       in_place ? resumed.parent_path()
                : create_run_folder(a.outdir, a.run_name.empty() ? run_description(options, a.set) : a.run_name);
   if (!in_place) lock.emplace(dir);
+  remove_strays(dir);
   if (in_place) rewind_stats(dir, state.counters.tick);
   RunLog log(dir, in_place ? AppendFile::Start::append : AppendFile::Start::empty);
   Trainer trainer(options, state, data, log,

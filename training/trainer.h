@@ -28,8 +28,8 @@ class Trainer {
   Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr<const Dataset> dataset, RunLog& log,
           RunSettings settings);
 
-  // Error when the run diverges: losses not finite through abort_after ticks, or weights not finite. The snapshots
-  // that were saved before stay.
+  // Error when the run diverges: losses not finite or absurd through abort_after ticks, or weights not finite. The
+  // snapshots that were saved before stay, and log.txt has the error, as it has any other.
   Outcome run();
 
   void say(const std::string& line);  // to the console and to log.txt
@@ -40,6 +40,9 @@ class Trainer {
   bool done() const { return double(state_.counters.images) >= options_.kimg * 1000; }
   bool tick_is_over() const;
   bool stopping() const { return settings_.stop && *settings_.stop != 0; }
+  Outcome train();
+  void console(std::string_view text);
+  void complain_once();
   bool prepare();  // false: stopped meanwhile
   void end_tick();
   void check_health(const Stats& stats, bool ending);
@@ -64,7 +67,7 @@ class Trainer {
   double maintenance_ = 0, trained_seconds_ = 0;
   int bad_ticks_ = 0;
   size_t bad_images_ = 0;
-  bool line_open_ = false;
+  bool line_open_ = false, console_failed_ = false;
 };
 
 }  // namespace firn
