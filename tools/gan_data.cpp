@@ -75,6 +75,7 @@ struct Inspect {
   }
 
   void run() const {
+    if (!sheet.empty()) tools::require_png_name("--sheet", sheet);
     const auto source = open_source(path);
     DatasetIndex index = index_dataset(*source, ReadLabels::yes);
     std::erase_if(index.items, [&](const auto& item) { return !decodes(*source, item, index.bad); });
@@ -208,6 +209,7 @@ struct Montage {
   }
 
   void run() const {
+    tools::require_png_name("montage", destination);
     std::vector<Image> titled;
     for (const std::string& panel : panels) {
       const size_t equals = panel.find('=');

@@ -325,6 +325,7 @@ int train(const CLI::App& app, Arguments& a, tools::StopRequest& stop) {
   if (a.deterministic) options.deterministic = true;
   kernels::set_numerics(options.model.activation_type, options.tf32, options.deterministic);
 
+  if (!resumed.empty()) check_networks(options.model, *source);  // before memory is spent on what the file only claims
   TrainState state(options, device);
   const RealsPlan reals = plan_reals(options, state.d, *data, memory);
   std::string preamble = overview(options, state, *data, device) + overview(reals, state.d);
@@ -339,7 +340,6 @@ int train(const CLI::App& app, Arguments& a, tools::StopRequest& stop) {
     preamble += fmt::format("skipped    {}: {}\n", printable(name), printable(reason));
   if (a.dry_run) {
     fmt::print("{}dry run: nothing is written\n", preamble);
-    tools::flush_output();
     return 0;
   }
 
