@@ -6,10 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <ostream>
+#include <set>
 #include <streambuf>
 
 #include "kernels/error.h"
@@ -93,9 +94,15 @@ class FileBuffer : public std::streambuf {
 
 fs::path directory_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
 
-fs::path temporary_name(const fs::path& path) {
-  static std::atomic<int> counter{0};
-  return directory_of(path) / fmt::format(".{}.{}-{}.tmp", path.filename().string(), ::getpid(), counter++);
+// Never destroyed: a thread that ends the process may come while main returns.
+struct Unfinished {
+  std::mutex mutex;
+  std::set<fs::path> names;
+  int count = 0;
+};
+Unfinished& unfinished() {
+  static Unfinished& all = *new Unfinished;
+  return all;
 }
 
 std::vector<std::byte> read_up_to(const fs::path& path, int64_t count, int64_t limit) {
@@ -122,47 +129,74 @@ std::vector<std::byte> read_up_to(const fs::path& path, int64_t count, int64_t l
 
 }  // namespace
 
-struct AtomicFile::State {
-  fs::path path, temporary;
-  Descriptor file;
-  std::unique_ptr<FileBuffer> buffer;
-  std::unique_ptr<std::ostream> stream;
-  bool committed = false;
-
-  ~State() {
-    if (!committed && file.get() >= 0) ::unlink(temporary.c_str());
+TemporaryName::TemporaryName(const fs::path& path, const std::function<void(const fs::path&)>& make) : path_(path) {
+  Unfinished& all = unfinished();
+  const std::lock_guard lock(all.mutex);
+  name_ = directory_of(path) / fmt::format(".{}.{}-{}.tmp", path.filename().string(), ::getpid(), all.count++);
+  ::unlink(name_.c_str());  // of a process of the same number that was killed: maybe a link to a snapshot
+  const auto place = all.names.insert(name_).first;
+  try {
+    make(name_);
+  } catch (...) {
+    all.names.erase(place);
+    throw;
   }
+}
+
+TemporaryName::~TemporaryName() {
+  const std::lock_guard lock(unfinished().mutex);
+  if (unfinished().names.erase(name_) > 0) ::unlink(name_.c_str());
+}
+
+void TemporaryName::commit() {
+  {
+    const std::lock_guard lock(unfinished().mutex);
+    if (::rename(name_.c_str(), path_.c_str()) != 0) fail("write", path_, errno);
+    unfinished().names.erase(name_);
+    ::unlink(name_.c_str());  // still there where both were links to one file
+  }
+  sync_directory(directory_of(path_));
+}
+
+void remove_unfinished() {
+  unfinished().mutex.lock();  // for good
+  for (const fs::path& name : unfinished().names) ::unlink(name.c_str());
+}
+
+struct AtomicFile::State {
+  explicit State(fs::path to)
+      : path(std::move(to)), temporary(path, [this](const fs::path& name) {
+          file = Descriptor(::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+          if (file.get() < 0) fail("write", path, errno);
+        }) {}
+  fs::path path;
+  Descriptor file;
+  TemporaryName temporary;
+  FileBuffer buffer{file.get(), path};
+  std::ostream stream{&buffer};
 };
 
-AtomicFile::AtomicFile(fs::path path) : state_(std::make_unique<State>()) {
+AtomicFile::AtomicFile(fs::path path) {
   std::error_code ignored;
   const auto existing = fs::status(path, ignored).type();
   // Renaming over /dev/null, or over a directory, is never what was meant.
   if (existing == fs::file_type::directory) fail("write", path, EISDIR);
   if (existing != fs::file_type::regular && existing != fs::file_type::not_found && existing != fs::file_type::none)
     throw IoError(fmt::format("cannot write {}: not a regular file", path.string()));
-  State& s = *state_;
-  s.path = std::move(path);
-  s.temporary = temporary_name(s.path);
-  s.file = Descriptor(::open(s.temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666));
-  if (s.file.get() < 0) fail("write", s.path, errno);
-  s.buffer = std::make_unique<FileBuffer>(s.file.get(), s.path);
-  s.stream = std::make_unique<std::ostream>(s.buffer.get());
-  s.stream->exceptions(std::ios::badbit | std::ios::failbit);
+  state_ = std::make_unique<State>(std::move(path));
+  state_->stream.exceptions(std::ios::badbit | std::ios::failbit);
 }
 
 AtomicFile::~AtomicFile() = default;
 
-std::ostream& AtomicFile::stream() { return *state_->stream; }
+std::ostream& AtomicFile::stream() { return state_->stream; }
 
 void AtomicFile::commit() {
   State& s = *state_;
-  s.buffer->drain();
+  s.buffer.drain();
   sync_descriptor(s.file.get(), s.path);
-  if (::rename(s.temporary.c_str(), s.path.c_str()) != 0) fail("write", s.path, errno);
-  s.committed = true;
   if (s.file.close() != 0) fail("write", s.path, errno);
-  sync_directory(directory_of(s.path));
+  s.temporary.commit();
 }
 
 void sync_directory(const fs::path& path) {
@@ -201,11 +235,38 @@ void make_directories(const fs::path& path) {
   if (error) throw IoError(fmt::format("cannot create directory {}: {}", path.string(), error.message()));
 }
 
+Utf8Character first_character(std::string_view text) {
+  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0; };
+  const int head = byte(0);
+  if (head < 0x80) return {head, 1};
+  const size_t size = head >= 0xf0 ? 4 : head >= 0xe0 ? 3 : 2;
+  constexpr int32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+  int32_t code = head & (0xff >> (size + 1));
+  bool good = head >= 0xc2 && head < 0xf5;
+  for (size_t i = 1; i < size; ++i) {
+    good &= (byte(i) & 0xc0) == 0x80;
+    code = code << 6 | (byte(i) & 0x3f);
+  }
+  good &= code >= least[size] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff);
+  return good ? Utf8Character{code, size} : Utf8Character{-1, 1};
+}
+
 std::string printable(std::string_view text, size_t longest) {
-  std::string out(text.substr(0, longest));
-  for (char& c : out)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  return text.size() > longest ? out + "..." : out;
+  const auto is_safe = [](int32_t c) {
+    const bool control = c < 0x20 || (c >= 0x7f && c <= 0x9f);
+    const bool breaks_lines = c == 0x2028 || c == 0x2029;
+    const bool turns =
+        c == 0x61c || c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+    return !control && !breaks_lines && !turns;
+  };
+  std::string out;
+  while (!text.empty()) {
+    const Utf8Character c = first_character(text);
+    if (out.size() + c.size > longest) return out + "...";
+    out += is_safe(c.code) ? text.substr(0, c.size) : "?";
+    text.remove_prefix(c.size);
+  }
+  return out;
 }
 
 DirectoryLock::DirectoryLock(const fs::path& path) {

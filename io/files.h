@@ -14,6 +14,26 @@
 
 namespace firn {
 
+// A file in the making beside `path`, where `make` puts it: renamed to `path` by commit(), or removed, also by
+// remove_unfinished().
+class TemporaryName {
+ public:
+  TemporaryName(const std::filesystem::path& path, const std::function<void(const std::filesystem::path&)>& make);
+  ~TemporaryName();
+  TemporaryName(const TemporaryName&) = delete;
+  TemporaryName& operator=(const TemporaryName&) = delete;
+
+  const std::filesystem::path& name() const { return name_; }
+  void commit();  // rename, fsync of the directory
+
+ private:
+  std::filesystem::path path_, name_;
+};
+
+// Removes the temporary files of all unfinished writes, and lets none be made or finished any more: for a process that
+// ends at once.
+void remove_unfinished();
+
 // A file in the making: everything written to stream() appears under `path` at commit(), or nothing does.
 class AtomicFile {
  public:
@@ -42,8 +62,16 @@ std::string read_text(const std::filesystem::path& path);
 void sync_directory(const std::filesystem::path& path);
 void make_directories(const std::filesystem::path& path);
 
-// Text from a file made safe for a terminal and one line: control characters become '?', long text is cut.
+// Text from a file made safe for a terminal and one line, in UTF-8: control characters, marks that break lines or turn
+// their direction, and what is no UTF-8 become '?', and long text is cut between characters.
 std::string printable(std::string_view text, size_t longest = 200);
+
+// The character that `text` begins with and how many bytes it has; code -1, one byte, where that is no UTF-8.
+struct Utf8Character {
+  int32_t code;
+  size_t size;
+};
+Utf8Character first_character(std::string_view text);
 
 // Keeps other processes that ask for it out of a directory, for as long as this lives; IoError when one is in it.
 class DirectoryLock {

@@ -84,6 +84,13 @@ void EventFile::append(proto::Event& event) {
   file_.write(framed(event.SerializeAsString()));
 }
 
+void EventFile::restart(int64_t step) {
+  proto::Event event;
+  event.set_step(step);
+  event.mutable_session_log()->set_status(proto::SessionLog::START);
+  append(event);
+}
+
 void EventFile::scalar(std::string_view tag, float value, int64_t step) {
   proto::Event event;
   event.set_step(step);

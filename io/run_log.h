@@ -20,6 +20,8 @@ class Event;
 class EventFile {
  public:
   explicit EventFile(const std::filesystem::path& dir);
+  // Readers forget what earlier files say about `step` and later: a run that was killed had gone on after its snapshot.
+  void restart(int64_t step);
   void scalar(std::string_view tag, float value, int64_t step);
   void image(std::string_view tag, const Image& image, int64_t step);
   void flush() { file_.sync(); }

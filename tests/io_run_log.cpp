@@ -62,6 +62,16 @@ TEST(EventFile, RecordsAreFramedAndDecode) {
   EXPECT_TRUE(events.path().filename().string().starts_with("events.out.tfevents."));
 }
 
+TEST(EventFile, RestartIsASessionStartAtItsStep) {
+  Scratch dir;
+  EventFile events(dir.path());
+  events.restart(301);
+  const auto all = records(events.path());
+  ASSERT_EQ(all.size(), 2u);
+  // After wall time: step 301, then field 7, a session log of 2 bytes whose status is 1, START.
+  EXPECT_EQ(all[1].substr(9), std::string("\x10\xad\x02\x3a\x02\x08\x01", 7));
+}
+
 TEST(RunLog, LinesAppearAtOnce) {
   Scratch dir;
   RunLog log(dir / "00000-run", AppendFile::Start::empty);

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 
 #include "training_support.h"
@@ -31,6 +32,21 @@ inline std::string tool_path(const std::string& name) { return std::string(FIRN_
 // Without spinning threads: tests share their cores.
 inline Ran tool(const std::string& name, const std::string& arguments) {
   return shell("OMP_WAIT_POLICY=passive '" + tool_path(name) + "' " + arguments);
+}
+
+// A tool in a process of its own, silent; stop requests but `ignored` are as a terminal would have them.
+inline pid_t start(const std::string& name, const std::string& arguments, int ignored = 0) {
+  const pid_t child = fork();
+  if (child != 0) return child;
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::signal(signal, signal == ignored ? SIG_IGN : SIG_DFL);
+  execl("/bin/sh", "sh", "-c", ("exec '" + tool_path(name) + "' " + arguments + " > /dev/null 2>&1").c_str(), nullptr);
+  _exit(127);
+}
+
+inline int wait_for(pid_t child) {  // its exit code
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 // Options of a run that takes a second: 8 images an iteration, 16 iterations.

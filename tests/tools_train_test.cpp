@@ -105,12 +105,7 @@ TEST_F(GanTrain, TransferSaysWhatWasCopiedAndFreezes) {
 
 // Starts gan-train and waits until its n-th snapshot is there.
 pid_t start_and_wait(const std::string& arguments, const fs::path& runs, int snapshots) {
-  const pid_t child = fork();
-  if (child == 0) {
-    execl("/bin/sh", "sh", "-c", ("exec '" + tool_path("gan-train") + "' " + arguments + " > /dev/null 2>&1").c_str(),
-          nullptr);
-    _exit(127);
-  }
+  const pid_t child = start("gan-train", arguments);
   for (int i = 0; i < 3000; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
     std::error_code ignored;
@@ -123,12 +118,6 @@ pid_t start_and_wait(const std::string& arguments, const fs::path& runs, int sna
     }
   }
   return child;
-}
-
-int wait_for(pid_t child) {
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 // Kills a run, resumes it, and expects the end of one that was not killed.

@@ -37,14 +37,14 @@ TEST(Run, StoppedAndResumedEqualsUninterrupted) {
   o.model.c_dim = 2;
   TinyRun whole(o, scratch / "whole"), first(o, scratch / "first");
   EXPECT_EQ(whole.run(), Outcome::finished);
-  const volatile std::sig_atomic_t stop = SIGINT;
+  const std::atomic<int> stop = SIGINT;
   EXPECT_EQ(first.run(&stop), Outcome::stopped);  // after one iteration
   EXPECT_EQ(first.state.counters.iteration, 1);
   TinyRun second(o, scratch / "second", scratch / "first/snapshot-latest.safetensors");
   EXPECT_EQ(second.run(), Outcome::finished);
   EXPECT_EQ(bytes_of(scratch / "second/snapshot-latest.safetensors"),
             bytes_of(scratch / "whole/snapshot-latest.safetensors"));
-  EXPECT_EQ(bytes_of(scratch / "second/fakes-000000.png"), bytes_of(scratch / "whole/fakes-000000.png"));
+  EXPECT_EQ(bytes_of(scratch / "second/fakes-000000_048.png"), bytes_of(scratch / "whole/fakes-000000_048.png"));
 }
 
 TEST(Run, FolderHoldsWhatUsersExpect) {
@@ -52,10 +52,10 @@ TEST(Run, FolderHoldsWhatUsersExpect) {
   TinyRun run(tiny_options(write_images(scratch / "data", 8)), scratch / "run");
   run.run();
   for (const char* name :
-       {"training_options.json", "log.txt", "stats.jsonl", "reals.png", "fakes-init.png", "fakes-000000.png",
-        "snapshot-000000.safetensors", "snapshot-latest.safetensors", "summary.json"})
+       {"training_options.json", "log.txt", "stats.jsonl", "reals.png", "fakes-init.png", "fakes-000000_048.png",
+        "snapshot-000000_048.safetensors", "snapshot-latest.safetensors", "summary.json"})
     EXPECT_TRUE(fs::exists(run.dir / name)) << name;
-  const Image fakes = load_image(run.dir / "fakes-000000.png");
+  const Image fakes = load_image(run.dir / "fakes-000000_048.png");
   EXPECT_EQ(std::pair(fakes.width, fakes.height), std::pair(16, 16));
   std::istringstream lines(read_text(run.dir / "stats.jsonl"));
   int tick = 0;
@@ -68,6 +68,48 @@ TEST(Run, FolderHoldsWhatUsersExpect) {
   }
   EXPECT_GE(tick, 4);
   EXPECT_MENTIONS(run.output, "img/s");
+}
+
+TEST(Run, SnapshotsWithinAThousandImagesHaveNamesOfTheirOwn) {
+  EXPECT_EQ(numbered("fakes", 12000, "png"), "fakes-000012.png");
+  EXPECT_EQ(numbered("fakes", 12345, "png"), "fakes-000012_345.png");
+  EXPECT_LT(numbered("fakes", 12000, "png"), numbered("fakes", 12001, "png"));
+  EXPECT_LT(numbered("fakes", 12999, "png"), numbered("fakes", 13000, "png"));
+  const Scratch scratch;
+  for (const int64_t images : {1000, 1032, 998, 999}) write_text(snapshot_path(scratch.path(), images), "x");
+  write_text(scratch / "snapshot-000009_1.safetensors", "x");  // nobody's
+  EXPECT_EQ(scratch.count(), 5u);
+  prune_snapshots(scratch.path(), 2);
+  EXPECT_EQ(scratch.count(), 3u);
+  EXPECT_EQ(snapshot_file(scratch.path()), scratch / "snapshot-000001_032.safetensors");
+}
+
+TEST(Run, StraysOfKilledSavesAreRemovedAndNothingElse) {
+  const Scratch scratch;
+  const char* ours[] = {".snapshot-000012.safetensors.345-6.tmp",
+                        ".snapshot-000012_032.safetensors.1-0.tmp",
+                        ".snapshot-latest.safetensors.345.tmp",
+                        ".fakes-000012.png.345-7.tmp",
+                        ".fakes-init.png.9-1.tmp",
+                        ".stats.jsonl.345-0.tmp"};
+  const char* others[] = {".grid.png.345-6.tmp", "snapshot-000012.safetensors", ".snapshot-mine.safetensors.3-4.tmp",
+                          "snapshot-000012.safetensors.345-6.tmp", ".stats.jsonl.swp"};
+  for (const char* name : ours) write_text(scratch / name, "x");
+  for (const char* name : others) write_text(scratch / name, "x");
+  remove_strays(scratch.path());
+  for (const char* name : ours) EXPECT_FALSE(fs::exists(scratch / name)) << name;
+  for (const char* name : others) EXPECT_TRUE(fs::exists(scratch / name)) << name;
+}
+
+TEST(Run, WhatOnlyLooksLikeARunFolderIsNone) {
+  const Scratch scratch;
+  const fs::path run = create_run_folder(scratch.path(), "x");
+  write_text(run / "training_options.json", "{}");
+  write_text(scratch / "00007-notes.txt", "x");
+  put(scratch / "00008-photos/a.png", "x");
+  fs::create_directories(scratch / "2024-backup");
+  EXPECT_MENTIONS(message_of([&] { latest_snapshot(scratch.path()); }), run.string());
+  EXPECT_EQ(create_run_folder(scratch.path(), "y").filename(), "00001-y");
 }
 
 TEST(Run, KeepPrunesSnapshots) {
@@ -116,7 +158,17 @@ TEST(Run, DivergingRunStopsAndKeepsTheLastGoodSnapshot) {
   EXPECT_MENTIONS(message_of<Error>([&] { bad.run(); }), "diverged");
   EXPECT_LT(bad.state.counters.images, 200);
   EXPECT_EQ(bytes_of(scratch / "run/snapshot-latest.safetensors"), saved);
-  EXPECT_EQ(bytes_of(scratch / "run/snapshot-000000.safetensors"), saved);
+  EXPECT_EQ(bytes_of(scratch / "run/snapshot-000000_048.safetensors"), saved);
+}
+
+TEST(Run, FiniteButAbsurdLossesAreDivergenceAndStandInTheLog) {
+  const Scratch scratch;
+  TrainOptions o = tiny_options(write_images(scratch / "data", 8));
+  o.lr = 10;
+  o.kimg = 1;
+  TinyRun run(o, scratch / "run");
+  EXPECT_MENTIONS(message_of<Error>([&] { run.run(); }), "diverged");
+  EXPECT_MENTIONS(read_text(scratch / "run/log.txt"), "error: the run diverged");
 }
 
 TEST(Run, BrokenImagesAreSkippedAndCounted) {

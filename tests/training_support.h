@@ -54,7 +54,7 @@ struct TinyRun {
     for (int i = 0; i < count; ++i) iteration.run();
   }
 
-  Outcome run(const volatile std::sig_atomic_t* stop = nullptr) {
+  Outcome run(const std::atomic<int>* stop = nullptr) {
     RunLog log(dir, AppendFile::Start::empty);
     testing::internal::CaptureStdout();
     Trainer trainer(options, state, data, log, {.dir = dir, .reals = plan(), .stop = stop});

@@ -18,16 +18,6 @@ using tools::TrainArguments;
 
 namespace {
 
-volatile std::sig_atomic_t stop_signal = 0;
-
-void stop_on_signals() {
-  struct sigaction action = {};
-  action.sa_handler = [](int signal) { stop_signal = signal; };
-  action.sa_flags = SA_RESETHAND;  // a second Ctrl-C ends the process at once
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-}
-
 std::shared_ptr<const Dataset> open_data(const TrainOptions& o, const TrainArguments& a) {
   std::error_code unknown;
   if (!a.resume.empty() && a.data.empty() && !fs::exists(o.data.path, unknown))
@@ -74,7 +64,7 @@ std::string overview(const RealsPlan& plan, const StyleGan2Discriminator& d) {
   return text;
 }
 
-int train(const CLI::App& app, TrainArguments& a) {
+int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
   tools::check_contradictions(app, a);
   const DataMemory memory = tools::data_memory(a.data_memory);
   if (a.threads > 0) set_threads(a.threads);
@@ -85,11 +75,11 @@ int train(const CLI::App& app, TrainArguments& a) {
   std::optional<DirectoryLock> lock;  // one process at a time writes to a run folder
   fs::path resumed;
   if (!a.resume.empty()) {
-    resumed = in_place ? latest_snapshot(a.outdir) : fs::path(a.resume);
+    resumed = in_place ? latest_snapshot(a.outdir) : snapshot_file(a.resume);
     if (in_place && !a.dry_run) lock.emplace(resumed.parent_path());
     source = read_safetensors(resumed);
   } else if (!a.init.empty()) {
-    source = read_safetensors(a.init);
+    source = read_safetensors(snapshot_file(a.init));
   }
   TrainOptions options = a.resume.empty() ? tools::fresh_options(a, device)
                                           : tools::resumed_options(app, a, resumable_options(*source, resumed));
@@ -109,6 +99,7 @@ int train(const CLI::App& app, TrainArguments& a) {
   if (a.deterministic) options.deterministic = true;
   kernels::set_numerics(options.model.activation_type, options.tf32, options.deterministic);
 
+  if (!resumed.empty()) check_networks(options.model, *source);  // before memory is spent on what the file only claims
   TrainState state(options, device);
   const RealsPlan reals = plan_reals(options, state.d, *data, memory);
   std::string preamble = overview(options, state, *data, device) + overview(reals, state.d);
@@ -132,14 +123,15 @@ int train(const CLI::App& app, TrainArguments& a) {
     preamble += fmt::format("skipped    {}: {}\n", printable(name), printable(reason));
   if (a.dry_run) {
     fmt::print("{}dry run: nothing is written\n", preamble);
-    tools::flush_output();
     return 0;
   }
 
+  stop.note_first();  // before there is a run folder, nothing is lost
   const fs::path dir =
       in_place ? resumed.parent_path()
                : create_run_folder(a.outdir, a.run_name.empty() ? run_description(options, a.set) : a.run_name);
   if (!in_place) lock.emplace(dir);
+  remove_strays(dir);
   if (in_place) rewind_stats(dir, state.counters.tick);
   RunLog log(dir, in_place ? AppendFile::Start::append : AppendFile::Start::empty);
   Trainer trainer(options, state, data, log,
@@ -147,25 +139,24 @@ int train(const CLI::App& app, TrainArguments& a) {
                    .in_place = in_place,
                    .reals = reals,
                    .workers = a.workers,
-                   .stop = &stop_signal,
+                   .stop = &stop.signal(),
                    .live = isatty(STDOUT_FILENO) == 1});
   trainer.say(preamble + fmt::format("run folder {}", dir.string()));
-  stop_on_signals();
   if (trainer.run() == Outcome::finished) return 0;
   trainer.say(fmt::format("stopped; go on with: gan-train --outdir {} --resume latest", a.outdir));
-  return 128 + stop_signal;
+  return 128 + stop.signal();
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   firn::wait_politely(argv);
-  return tools::guarded("gan-train", [&] {
+  return tools::guarded("gan-train", [&](tools::StopRequest& stop) {
     CLI::App app("Trains a StyleGAN2, from nothing or from another network's weights.", "gan-train");
     TrainArguments arguments;
     tools::add_options(app, arguments);
     bool proceed;
     const int code = tools::parse(app, argc, argv, proceed);
-    return proceed ? train(app, arguments) : code;
+    return proceed ? train(app, arguments, stop) : code;
   });
 }

@@ -1,10 +1,9 @@
 #include "training/run_folder.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <sstream>
 
 #include "io/files.h"
@@ -20,17 +19,48 @@ bool all_digits(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
 }
 
-// The number of a folder named NNNNN-..., or -1.
-int64_t run_number(const fs::path& path) {
-  const std::string name = path.filename().string(), digits = name.substr(0, name.find('-'));
-  return all_digits(digits) && digits.size() < 10 ? std::stoll(digits) : -1;
-}
-
 std::vector<fs::path> entries(const fs::path& dir) {
   std::error_code error;
   std::vector<fs::path> list;
   for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) list.push_back(it->path());
   return list;
+}
+
+// Images seen, of a name like snapshot-000012.safetensors or snapshot-000012_345.safetensors; -1 for any other.
+int64_t snapshot_images(const fs::path& path) {
+  const std::string name = path.filename().string(), stem = name.substr(0, name.find('.'));
+  if (name != stem + ".safetensors" || !stem.starts_with("snapshot-")) return -1;
+  const size_t end = std::min(stem.find('_'), stem.size());
+  const std::string thousands = stem.substr(9, end - 9), rest = stem.substr(std::min(end + 1, stem.size()));
+  if (!all_digits(thousands) || thousands.size() > 12 || (end < stem.size() && (rest.size() != 3 || !all_digits(rest))))
+    return -1;
+  return std::stoll(thousands) * 1000 + (rest.empty() ? 0 : std::stoll(rest));
+}
+
+std::vector<fs::path> numbered_snapshots(const fs::path& run) {  // oldest first
+  std::vector<fs::path> list = entries(run);
+  std::erase_if(list, [](const fs::path& path) { return snapshot_images(path) < 0; });
+  std::ranges::sort(list, {}, snapshot_images);
+  return list;
+}
+
+// Empty where there is none. A run that was killed may have one that is newer than its `latest`, of the same state.
+fs::path latest_in(const fs::path& run) {
+  std::error_code error;
+  if (fs::exists(run / latest_name, error)) return run / latest_name;
+  const std::vector<fs::path> numbered = numbered_snapshots(run);
+  return numbered.empty() ? fs::path() : numbered.back();
+}
+
+// The number of a run folder, NNNNN-..., or -1. It may be empty: the run was killed in its first moment, or begins just
+// now. Files and folders of other things that are named like one do not count.
+int64_t run_number(const fs::path& path) {
+  const std::string name = path.filename().string(), digits = name.substr(0, name.find('-'));
+  if (!all_digits(digits) || digits.size() < 5 || digits.size() > 9 || digits.size() == name.size()) return -1;
+  std::error_code error;
+  const bool ours = fs::is_directory(path, error) && (fs::is_empty(path, error) || !latest_in(path).empty() ||
+                                                      fs::exists(path / "training_options.json", error));
+  return ours ? std::stoll(digits) : -1;
 }
 
 }  // namespace
@@ -70,17 +100,32 @@ fs::path create_run_folder(const fs::path& outdir, const std::string& descriptio
 
 fs::path latest_snapshot(const fs::path& outdir) {
   fs::path newest;
+  int64_t number = -1;
   for (const fs::path& path : entries(outdir))
-    if (run_number(path) >= 0 && (newest.empty() || run_number(path) > run_number(newest))) newest = path;
+    if (const int64_t n = run_number(path); n > number || (n == number && n >= 0 && path > newest)) {
+      newest = path;
+      number = n;
+    }
   if (newest.empty()) throw IoError(fmt::format("{}: no run to resume", outdir.string()));
-  if (!fs::exists(newest / latest_name))
+  const fs::path latest = latest_in(newest);
+  if (latest.empty())
     throw IoError(fmt::format("{}: the newest run has no snapshot; name one of an older run with --resume FILE",
                               newest.string()));
-  return newest / latest_name;
+  return latest;
+}
+
+fs::path snapshot_file(const fs::path& given) {
+  std::error_code error;
+  if (!fs::is_directory(given, error)) return given;
+  const fs::path latest = latest_in(given);
+  if (latest.empty()) throw IoError(fmt::format("{}: this folder holds no snapshot", given.string()));
+  return latest;
 }
 
 std::string numbered(std::string_view stem, int64_t images, std::string_view extension) {
-  return fmt::format("{}-{:06}.{}", stem, images / 1000, extension);
+  const std::string name = fmt::format("{}-{:06}", stem, images / 1000);
+  return images % 1000 == 0 ? fmt::format("{}.{}", name, extension)
+                            : fmt::format("{}_{:03}.{}", name, images % 1000, extension);
 }
 
 fs::path snapshot_path(const fs::path& run, int64_t images) {
@@ -91,32 +136,27 @@ fs::path latest_path(const fs::path& run) { return run / latest_name; }
 
 void publish_latest(const fs::path& snapshot) {
   const fs::path latest = latest_path(snapshot.parent_path());
-  const fs::path temporary = snapshot.parent_path() / fmt::format(".{}.{}.tmp", latest_name, getpid());
   std::error_code error;
-  fs::remove(temporary, error);
-  fs::create_hard_link(snapshot, temporary, error);
-  if (error) {  // a file system without links
-    std::ifstream source(snapshot, std::ios::binary);
-    return atomic_write(latest, [&](std::ostream& out) { out << source.rdbuf(); });
-  }
-  fs::rename(temporary, latest, error);
-  if (!error) return sync_directory(latest.parent_path());
-  std::error_code ignored;
-  fs::remove(temporary, ignored);
-  throw IoError(fmt::format("{}: {}", latest.string(), error.message()));
+  TemporaryName link(latest, [&](const fs::path& name) { fs::create_hard_link(snapshot, name, error); });
+  if (!error) return link.commit();
+  std::ifstream source(snapshot, std::ios::binary);  // a file system without links
+  atomic_write(latest, [&](std::ostream& out) { out << source.rdbuf(); });
 }
 
 void prune_snapshots(const fs::path& run, int keep) {
   if (keep <= 0) return;
-  std::vector<fs::path> snapshots;
-  for (const fs::path& path : entries(run)) {
-    const std::string stem = path.stem().string();
-    if (path.extension() == ".safetensors" && stem.starts_with("snapshot-") && all_digits(stem.substr(9)))
-      snapshots.push_back(path);
-  }
-  std::ranges::sort(snapshots);
+  const std::vector<fs::path> snapshots = numbered_snapshots(run);
   std::error_code ignored;
   for (size_t i = 0; i + size_t(keep) < snapshots.size(); ++i) fs::remove(snapshots[i], ignored);
+}
+
+void remove_strays(const fs::path& run) {
+  static const std::regex name(
+      R"(\.(snapshot-(\d+(_\d{3})?|latest)\.safetensors|fakes-(\d+(_\d{3})?|init)\.png|reals\.png|)"
+      R"(training_options\.json|summary\.json|stats\.jsonl)\.\d+(-\d+)?\.tmp)");
+  std::error_code ignored;
+  for (const fs::path& path : entries(run))
+    if (std::regex_match(path.filename().string(), name)) fs::remove(path, ignored);
 }
 
 void rewind_stats(const fs::path& run, int64_t tick) {

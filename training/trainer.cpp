@@ -1,6 +1,9 @@
 #include "training/trainer.h"
 
-#include <cstdio>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "io/files.h"
@@ -15,11 +18,8 @@ namespace {
 
 constexpr double kSaveSeconds = 900;
 
-// Training goes on when nobody reads the console any more; log.txt has the lines.
-void console(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
-}
+// Losses are about as large as D's logits, which stay below some hundreds while anything is learnt.
+constexpr double kAbsurdLoss = 1e6;
 
 }  // namespace
 
@@ -34,6 +34,24 @@ Trainer::Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr
       first_image_(state.counters.images),
       first_image_of_tick_(state.counters.images) {}
 
+// Training goes on when nobody reads the console any more; log.txt has the lines.
+void Trainer::console(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t n = ::write(STDOUT_FILENO, text.data(), text.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return complain_once();
+    text.remove_prefix(size_t(n));
+  }
+}
+
+void Trainer::complain_once() {
+  const int reason = errno;
+  if (std::exchange(console_failed_, true)) return;
+  const std::string line = fmt::format("cannot write to the console: {}; the run goes on, and {} has every line\n",
+                                       std::strerror(reason), (settings_.dir / "log.txt").string());
+  [[maybe_unused]] const ssize_t shown = ::write(STDERR_FILENO, line.data(), line.size());
+}
+
 void Trainer::say(const std::string& line) {
   clear_progress();
   console(line + "\n");
@@ -47,7 +65,9 @@ bool Trainer::tick_is_over() const {  // the first tick is one iteration, to sho
 
 bool Trainer::prepare() {
   write_text(settings_.dir / "training_options.json", to_json(options_).dump(2) + "\n");
-  if (!settings_.in_place) {
+  if (settings_.in_place) {
+    log_.events().restart(state_.counters.images + 1);
+  } else {
     save_png(settings_.dir / "reals.png", reals_sheet(*dataset_, layout_));
     save_png(settings_.dir / "fakes-init.png", fakes_sheet(state_.ema, options_, layout_));
   }
@@ -65,7 +85,17 @@ bool Trainer::prepare() {
   return true;
 }
 
-Outcome Trainer::run() {
+Outcome Trainer::run() try { return train(); } catch (const std::exception& e) {
+  clear_progress();
+  try {
+    log_.text(fmt::format("error: {}",
+                          dynamic_cast<const std::bad_alloc*>(&e) ? "out of memory" : printable(e.what(), 4000)));
+  } catch (const std::exception&) {  // the disk may be full, which is what `e` says
+  }
+  throw;
+}
+
+Outcome Trainer::train() {
   if (done() && state_.counters.images > 0) {
     say(fmt::format("nothing to do: {:.1f} of {:g} kimg are done; a larger --kimg goes on",
                     double(state_.counters.images) / 1000, options_.kimg));
@@ -81,9 +111,9 @@ Outcome Trainer::run() {
       end_tick();
     else
       show_progress();
-    if (settings_.stop && *settings_.stop && !done()) {
+    if (stopping() && !done()) {
       check_health(state_.stats.read(), true);
-      save();
+      if (saved_image_ != state_.counters.images) save();
       return Outcome::stopped;
     }
   }
@@ -105,7 +135,7 @@ void Trainer::end_tick() {
   const Clock::time_point maintenance_began = Clock::now();
   say(tick_line(stats, options_));
   log_.stats(stats_record(stats));
-  for (const auto& [name, stat] : stats) log_.events().scalar(name, float(stat.mean()), c.images / 1000);
+  for (const auto& [name, stat] : stats) log_.events().scalar(name, float(stat.mean()), c.images);
   if (const auto bad = dataset_->bad_images(); bad.size() > bad_images_) {
     say(fmt::format("{} broken images skipped so far; the last is {}: {}", bad.size(), printable(bad.back().first),
                     printable(bad.back().second)));
@@ -129,21 +159,22 @@ void Trainer::end_tick() {
   first_image_of_tick_ = c.images;
 }
 
-// A run that ends, or is ended, while its losses are not finite has nothing worth saving.
+// A run that ends, or is ended, while its losses make no sense has nothing worth saving.
 void Trainer::check_health(const Stats& stats, bool ending) {
   bool bad = false;
   for (const char* name : {"Loss/G/loss", "Loss/D/loss"})
-    if (const auto it = stats.find(name); it != stats.end()) bad |= it->second.mostly_not_finite();
+    if (const auto it = stats.find(name); it != stats.end())
+      bad |= it->second.mostly_not_finite() || std::abs(it->second.mean()) > kAbsurdLoss;
   if (bad)
     ++bad_ticks_;
   else if (!stats.empty())
     bad_ticks_ = 0;
   if (bad_ticks_ == 0 || (bad_ticks_ < options_.abort_after && !ending)) return;
-  throw Error(
-      fmt::format("the run diverged at {:.1f} kimg: losses were not finite through {} tick(s); what was saved before "
-                  "in {} is kept; "
-                  "try a smaller --lr or a larger --gamma",
-                  double(state_.counters.images) / 1000, bad_ticks_, settings_.dir.string()));
+  throw Error(fmt::format(
+      "the run diverged at {:.1f} kimg: losses were not finite or beyond 1e6 through {} tick(s); what was saved before "
+      "in {} is kept; "
+      "try a smaller --lr or a larger --gamma",
+      double(state_.counters.images) / 1000, bad_ticks_, settings_.dir.string()));
 }
 
 void Trainer::require_finite_weights() const {
@@ -169,8 +200,9 @@ void Trainer::save() {
   prune_snapshots(settings_.dir, options_.keep);
   const Image fakes = fakes_sheet(state_.ema, options_, layout_);
   save_png(settings_.dir / numbered("fakes", state_.counters.images, "png"), fakes);
-  log_.events().image("fakes", fakes, state_.counters.images / 1000);
+  log_.events().image("fakes", fakes, state_.counters.images);
   last_saved_ = Clock::now();
+  saved_image_ = state_.counters.images;
   say("saved " + path.string());
 }
 
@@ -192,7 +224,7 @@ bool Trainer::show_loading(const char* what, int64_t done, int64_t total) {
     loading_ = Clock::now();
     return true;
   }
-  if (settings_.stop && *settings_.stop) return false;
+  if (stopping()) return false;
   if (seconds_since(last_shown_) < (settings_.live ? 0.2 : 30)) return true;
   last_shown_ = Clock::now();
   const std::string line = fmt::format("{} of {} {}", done, total, what);

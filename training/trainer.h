@@ -1,7 +1,7 @@
 // The training loop: iterations, ticks, snapshots and what the run folder shows of them.
 #pragma once
+#include <atomic>
 #include <chrono>
-#include <csignal>
 #include <filesystem>
 #include <memory>
 
@@ -15,9 +15,9 @@ struct RunSettings {
   std::filesystem::path dir;
   bool in_place = false;  // a run continues in the folder that it began in
   RealsPlan reals;
-  int workers = 2;                                   // threads that decode images
-  const volatile std::sig_atomic_t* stop = nullptr;  // set: finish the iteration, save, return
-  bool live = false;                                 // one line that rewrites itself, besides a line a tick
+  int workers = 2;                         // threads that decode images
+  const std::atomic<int>* stop = nullptr;  // set: finish the iteration, save, return
+  bool live = false;                       // one line that rewrites itself, besides a line a tick
 };
 
 enum class Outcome { finished, stopped };
@@ -28,8 +28,8 @@ class Trainer {
   Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr<const Dataset> dataset, RunLog& log,
           RunSettings settings);
 
-  // Error when the run diverges: losses not finite through abort_after ticks, or weights not finite. The snapshots
-  // that were saved before stay.
+  // Error when the run diverges: losses not finite or absurd through abort_after ticks, or weights not finite. The
+  // snapshots that were saved before stay, and log.txt has the error, as it has any other.
   Outcome run();
 
   void say(const std::string& line);  // to the console and to log.txt
@@ -39,6 +39,10 @@ class Trainer {
   double seconds_since(Clock::time_point t) const { return std::chrono::duration<double>(Clock::now() - t).count(); }
   bool done() const { return double(state_.counters.images) >= options_.kimg * 1000; }
   bool tick_is_over() const;
+  bool stopping() const { return settings_.stop && *settings_.stop != 0; }
+  Outcome train();
+  void console(std::string_view text);
+  void complain_once();
   bool prepare();  // false: stopped meanwhile
   void end_tick();
   void check_health(const Stats& stats, bool ending);
@@ -59,11 +63,11 @@ class Trainer {
   std::optional<Reals> reals_;  // both from prepare() on
   std::optional<Iteration> iteration_;
   Clock::time_point start_ = Clock::now(), tick_began_ = start_, last_shown_{}, last_saved_ = start_, loading_ = start_;
-  int64_t first_image_ = 0, first_image_of_tick_ = 0;
+  int64_t first_image_ = 0, first_image_of_tick_ = 0, saved_image_ = -1;  // the last: of the newest snapshot
   double maintenance_ = 0, trained_seconds_ = 0;
   int bad_ticks_ = 0;
   size_t bad_images_ = 0;
-  bool line_open_ = false;
+  bool line_open_ = false, console_failed_ = false;
 };
 
 }  // namespace firn
