@@ -17,7 +17,11 @@ namespace {
 PFN_cuTensorMapEncodeTiled_v12000 encoder() {
   void* entry = nullptr;
   cudaDriverEntryPointQueryResult found;
+#if CUDART_VERSION >= 12050
   check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &entry, 12000, cudaEnableDefault, &found));
+#else
+  check(cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &entry, cudaEnableDefault, &found));
+#endif
   if (found != cudaDriverEntryPointSuccess) throw DeviceError("the driver has no tensor maps; CUDA 12 brought them");
   return reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(entry);
 }

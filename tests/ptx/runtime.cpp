@@ -289,8 +289,13 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   *value = attribute == cudaDevAttrComputeCapabilityMajor ? 9 : 0;
   return cudaSuccess;
 }
+#if CUDART_VERSION >= 12050
 cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** entry, unsigned, unsigned long long,
                                              cudaDriverEntryPointQueryResult* found) {
+#else
+cudaError_t cudaGetDriverEntryPoint(const char* symbol, void** entry, unsigned long long,
+                                    cudaDriverEntryPointQueryResult* found) {
+#endif
   const bool known = std::string_view(symbol) == "cuTensorMapEncodeTiled";
   *entry = known ? reinterpret_cast<void*>(PFN_cuTensorMapEncodeTiled_v12000{firn::ptx::encode_tiled}) : nullptr;
   *found = known ? cudaDriverEntryPointSuccess : cudaDriverEntryPointSymbolNotFound;
