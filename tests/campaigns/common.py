@@ -17,7 +17,7 @@ BUILD = pathlib.Path(os.environ.get('FIRN_BUILD', ROOT / 'build'))
 TRAIN = BUILD / 'bin' / 'gan-train'
 SAVED = 'saved '
 
-# One core a run, and threads that sleep: trials share the machine. With GOMP_SPINCOUNT set gan-train does not start anew.
+# One core a run, and threads that sleep: trials share the machine. Given GOMP_SPINCOUNT, gan-train does not start anew.
 ENVIRONMENT = {**os.environ, 'OMP_WAIT_POLICY': 'passive', 'GOMP_SPINCOUNT': '0'}
 
 TINY = ('--cfg small --cbase 64 --cmax 8 --z-dim 8 --w-dim 8 --map-depth 1 --batch 4 --tick 0.008 --snap 1 --keep 2 '
@@ -55,7 +55,8 @@ class Scratch:
 
     def __init__(self, in_memory=True):
         shm = pathlib.Path('/dev/shm')
-        self.path = pathlib.Path(tempfile.mkdtemp(prefix='firn-campaign-', dir=shm if in_memory and shm.is_dir() else None))
+        where = shm if in_memory and shm.is_dir() else None
+        self.path = pathlib.Path(tempfile.mkdtemp(prefix='firn-campaign-', dir=where))
 
     def __enter__(self):
         return self.path

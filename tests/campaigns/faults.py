@@ -1,24 +1,26 @@
-"""Every system call failing in turn, for a short run from its first image to its last snapshot: it must end with the weights
-of an undisturbed run, or with exit 1 and one line; the snapshots that it leaves must be whole, and resume must go on from them.
-First by a preloaded library (tests/faults), kind by kind; then, where strace may be used, syscall by syscall. Where memory ends
-inside of oneDNN, which may end the process or take another kernel, only the files are held to it; that is counted apart."""
+"""Every system call failing in turn, for a short run from its first image to its last snapshot: it must end with the
+weights of an undisturbed run, or with exit 1 and one line; the snapshots that it leaves must be whole, and resume must
+go on from them. First by a preloaded library (tests/faults), kind by kind; then, where strace may be used, syscall by
+syscall. Where memory ends inside of oneDNN, which may end the process or take another kernel, only the files are held
+to it; that is counted apart."""
 import re
 import shutil
 import subprocess
 
-from common import (BUILD, ENVIRONMENT, TINY, TRAIN, Failure, Scratch, Tally, in_parallel, require, run_folders, safetensors,
-                    strays, train, weights_hash, write_images)
+from common import (BUILD, ENVIRONMENT, TINY, TRAIN, Failure, Scratch, Tally, in_parallel, require, run_folders,
+                    safetensors, strays, train, weights_hash, write_images)
 
 LIBRARY = BUILD / 'bin' / 'libfirn_faults.so'
 FAULTS = [('open', 'EMFILE'), ('open', 'EIO'), ('read', 'EIO'), ('read', 'EINTR'), ('read', 'short'), ('list', 'EIO'),
-          ('write', 'ENOSPC'), ('write', 'EIO'), ('write', 'EINTR'), ('write', 'short'), ('sync', 'EIO'), ('sync', 'EINTR'),
-          ('rename', 'EIO'), ('link', 'EPERM'), ('link', 'EIO'), ('unlink', 'EIO'), ('truncate', 'EIO'), ('mkdir', 'ENOSPC'),
-          ('close', 'EIO'), ('thread', 'EAGAIN'), ('malloc', 'ENOMEM')]
+          ('write', 'ENOSPC'), ('write', 'EIO'), ('write', 'EINTR'), ('write', 'short'), ('sync', 'EIO'),
+          ('sync', 'EINTR'), ('rename', 'EIO'), ('link', 'EPERM'), ('link', 'EIO'), ('unlink', 'EIO'),
+          ('truncate', 'EIO'), ('mkdir', 'ENOSPC'), ('close', 'EIO'), ('thread', 'EAGAIN'), ('malloc', 'ENOMEM')]
 ALLOCATIONS = 1000  # of the many of a whole run; one save is tried at every one, by firn_save_faults
 
 # A process may not be expected to do without these, or the C library ends it by itself: locks, signals, its own end.
-BEYOND = set('''futex exit exit_group execve rt_sigaction rt_sigprocmask rt_sigreturn rt_sigtimedwait tgkill kill getpid gettid rseq
-    arch_prctl set_tid_address set_robust_list munmap madvise restart_syscall sched_yield wait4 access prlimit64'''.split())
+BEYOND = set('''futex exit exit_group execve rt_sigaction rt_sigprocmask rt_sigreturn rt_sigtimedwait tgkill kill getpid
+    gettid rseq arch_prctl set_tid_address set_robust_list munmap madvise restart_syscall sched_yield wait4 access
+    prlimit64'''.split())
 NO_MEMORY = {'mmap', 'mprotect', 'brk'}
 
 
@@ -38,8 +40,9 @@ class Trials:
         return runs[-1] / 'snapshot-latest.safetensors' if runs else outdir / 'none'
 
     def environment(self, call, error, at, report):
-        return {'LD_PRELOAD': str(LIBRARY), 'FIRN_FAULT_CALL': call, 'FIRN_FAULT_ERROR': error, 'FIRN_FAULT_AT': str(at),
-                'FIRN_FAULT_REPORT': str(report), 'FIRN_FAULT_UNDER': '' if call in ('malloc', 'thread') else str(self.scratch)}
+        under = '' if call in ('malloc', 'thread') else str(self.scratch)
+        return {'LD_PRELOAD': str(LIBRARY), 'FIRN_FAULT_CALL': call, 'FIRN_FAULT_ERROR': error,
+                'FIRN_FAULT_AT': str(at), 'FIRN_FAULT_REPORT': str(report), 'FIRN_FAULT_UNDER': under}
 
     def count(self, call):
         outdir, report = self.scratch / 'counted', self.scratch / 'report'

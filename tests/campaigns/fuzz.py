@@ -1,4 +1,4 @@
-"""Every fuzz target of tests/fuzz for COUNT seconds; needs clang. Inputs that were found stay in FIRN_BUILD-fuzz/corpus."""
+"""Every fuzz target of tests/fuzz for COUNT seconds; needs clang. Inputs found stay in FIRN_BUILD-fuzz/corpus."""
 import re
 import subprocess
 import zipfile
@@ -36,8 +36,9 @@ def campaign(count, jobs, seed):
         for target in targets:
             corpus = FUZZ / 'corpus' / target
             corpus.mkdir(parents=True, exist_ok=True)
-            ran = subprocess.run([FUZZ / 'bin' / f'fuzz_{target}', f'-max_total_time={count}', f'-seed={seed + 1}', '-timeout=20',
-                                  '-rss_limit_mb=4096', '-print_final_stats=1', f'-artifact_prefix={FUZZ}/{target}-', corpus],
+            ran = subprocess.run([FUZZ / 'bin' / f'fuzz_{target}', f'-max_total_time={count}', f'-seed={seed + 1}',
+                                  '-timeout=60', '-rss_limit_mb=4096', '-print_final_stats=1',
+                                  f'-artifact_prefix={FUZZ}/{target}-', corpus],
                                  capture_output=True, text=True, errors='replace')
             inputs = re.search(r'number_of_executed_units: (\d+)', ran.stderr)
             tally.counts[f'inputs of {target}'] = int(inputs[1]) if inputs else 0

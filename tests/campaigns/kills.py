@@ -1,4 +1,4 @@
-"""Kills at random moments, half of them while a snapshot is written. After each the folder must hold what was announced, and
+"""Kills at random moments, many while a file is written. After each the folder must hold what was announced, and
 the next process must go on; at its end the run must have the weights of one that nobody disturbed, bit for bit."""
 import json
 import random
@@ -6,8 +6,8 @@ import signal
 import subprocess
 import time
 
-from common import (ENVIRONMENT, TINY, TRAIN, Failure, Scratch, Tally, images_seen, in_parallel, require, run_folders, strays,
-                    train, weights_hash, write_images)
+from common import (ENVIRONMENT, TINY, TRAIN, Failure, Scratch, Tally, images_seen, in_parallel, require, run_folders,
+                    strays, train, weights_hash, write_images)
 
 KIMG = '0.4'  # 100 iterations, 50 snapshots: some 30 lives
 
@@ -36,8 +36,8 @@ class Run:
         where = ['--resume', 'latest', '--threads', '1'] if before else ['--data', self.data, *TINY, '--kimg', KIMG]
         left_before, said = set(strays(self.outdir)), self.outdir.with_suffix('.said')
         with said.open('w') as file:
-            process = subprocess.Popen([TRAIN, '--outdir', self.outdir, *where], env=ENVIRONMENT, stdin=subprocess.DEVNULL,
-                                       stdout=file, stderr=subprocess.STDOUT)
+            process = subprocess.Popen([TRAIN, '--outdir', self.outdir, *where], env=ENVIRONMENT,
+                                       stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
         saves, writing = rng.choice([-1, 0, 0, 1, 1, 2, 4]), rng.random() < 0.5
         while process.poll() is None and saves >= 0:  # -1: somewhere in its start
             text = said.read_text()

@@ -1,5 +1,5 @@
-"""Orderly stops: a signal at a random moment of a run whose layers go through oneDNN's sgemm. Each run must save, say how
-to go on and exit with 128 + the signal; an abort or a segmentation fault is what this looks for."""
+"""Orderly stops: a signal at a random moment of a run whose layers go through oneDNN's sgemm. Each run must save, say
+how to go on and exit with 128 + the signal; an abort or a segmentation fault is what this looks for."""
 import random
 import re
 import shutil
@@ -41,7 +41,7 @@ def stop_once(scratch, data, number, rng, kinds):
         run, = run_folders(outdir)
         latest = run / 'snapshot-latest.safetensors'
         images_seen(latest)
-        require(re.search(r'^saved ', said, re.M) and '--resume latest' in said, f'{which.name}: did not say how to go on')
+        require(re.search(r'^saved ', said, re.M) and '--resume latest' in said, f'{which.name}: said {said[-300:]!r}')
         require(not strays(run), f'{which.name}: left {strays(run)}')
         return which.name
     finally:
