@@ -1,10 +1,10 @@
 #include "io/dataset.h"
 
 #include <algorithm>
-#include <limits>
+#include <array>
+#include <cmath>
 #include <numeric>
 
-#include "io/dataset_index.h"
 #include "io/files.h"
 #include "kernels/error.h"
 
@@ -18,73 +18,27 @@ uint64_t split_mix(uint64_t& state) {
   return z ^ z >> 31;
 }
 
-// The classes asked for become 0, 1, ... in that order.
-void keep_classes(DatasetIndex& index, const std::vector<int>& classes, const std::string& where) {
-  if (index.class_names.empty()) throw ConfigError(fmt::format("{}: classes were chosen, but it has no labels", where));
-  std::vector<int> renumbered(index.class_names.size(), -1);
-  std::vector<std::string> names;
-  for (int c : classes) {
-    if (c < 0 || c >= int(renumbered.size()))
-      throw ConfigError(fmt::format("{}: there is no class {}; it has {}", where, c, renumbered.size()));
-    if (renumbered[size_t(c)] >= 0) throw ConfigError(fmt::format("class {} is chosen twice", c));
-    renumbered[size_t(c)] = int(names.size());
-    names.push_back(index.class_names[size_t(c)]);
-  }
-  index.class_names = std::move(names);
-  for (auto& item : index.items) item.label = renumbered[size_t(item.label)];
-  std::erase_if(index.items, [](const auto& item) { return item.label < 0; });
-}
-
-void keep_subset(std::vector<DatasetIndex::Item>& items, int64_t count, uint64_t seed) {
-  if (count <= 0 || count >= int64_t(items.size())) return;
-  auto order = Dataset::epoch_order(int64_t(items.size()), seed, -1);  // an epoch that no loader reaches
-  order.resize(size_t(count));
-  std::sort(order.begin(), order.end());
-  std::vector<DatasetIndex::Item> kept;
-  for (int64_t i : order) kept.push_back(std::move(items[size_t(i)]));
-  items = std::move(kept);
-}
-
 }  // namespace
 
-Dataset::Dataset(const DatasetOptions& options) : Dataset(open_source(options.path), options) {}
+std::string to_string(Background b) {
+  return b == Background{} ? "white" : fmt::format("#{:02x}{:02x}{:02x}", b.r, b.g, b.b);
+}
 
-Dataset::Dataset(std::unique_ptr<ImageSource> source, const DatasetOptions& options)
-    : source_(std::move(source)), mirror_(options.mirror), resize_(options.resize) {
-  const std::string& where = source_->where();
-  const auto read_labels = options.use_labels || !options.classes.empty() ? ReadLabels::yes : ReadLabels::no;
-  DatasetIndex index = index_dataset(*source_, read_labels);
-  bad_ = std::move(index.bad);
-  // An image that cannot be decoded must not decide what size the set has.
-  while (!index.items.empty() && !decodes(*source_, index.items.front(), bad_)) index.items.erase(index.items.begin());
-  if (index.items.empty() && !bad_.empty())
-    throw IoError(fmt::format("{}: none of its {} images can be read; the first, {}: {}", where, bad_.size(),
-                              printable(bad_.front().first), bad_.front().second));
-  if (!options.classes.empty()) keep_classes(index, options.classes, where);
-  keep_subset(index.items, options.subset, options.seed);
-  if (index.items.empty()) throw IoError(fmt::format("{}: there are no images in it", where));
-
-  const ImageInfo& first = index.items.front().info;
-  const auto wish = [&](int side, int stored) {
-    return side ? side : options.resolution ? options.resolution : stored;
-  };
-  width_ = wish(options.width, first.width);
-  height_ = wish(options.height, first.height);
-  channels_ = options.channels ? options.channels : first.channels;
-  if (width_ < 1 || height_ < 1 || width_ > 16384 || height_ > 16384 ||
-      (channels_ != 1 && channels_ != 3 && channels_ != 4))
-    throw ConfigError(fmt::format("{}: a data set of {}x{}x{} makes no sense", where, width_, height_, channels_));
-  if (options.use_labels) class_names_ = std::move(index.class_names);
-  num_classes_ = int(class_names_.size());
-
-  for (auto& [name, entry, label, info] : index.items) {
-    const bool fits = resize_ || (info.width == width_ && info.height == height_);
-    if (!fits && !decodes(*source_, {name, entry, label, info}, bad_)) continue;
-    if (!fits)
-      throw IoError(fmt::format("{}: {} is {}x{}, but {}x{} is expected; ask for resizing or convert the set", where,
-                                printable(name), info.width, info.height, width_, height_));
-    items_.push_back({std::move(name), entry, options.use_labels ? label : -1});
-  }
+Image padded(const Image& image, int width, int height, Background background) {
+  if (image.width > width || image.height > height)
+    throw ConfigError(fmt::format("cannot pad {}x{} to {}x{}", image.width, image.height, width, height));
+  if (image.width == width && image.height == height) return image;
+  const Background& b = background;
+  Image colour(1, 1, 4), out(width, height, image.channels);
+  std::ranges::copy(std::array<uint8_t, 4>{b.r, b.g, b.b, 255}, colour.pixels.begin());
+  colour = to_channels(colour, image.channels);
+  if (image.channels == 4) colour.pixels[3] = 0;
+  for (size_t i = 0; i < out.pixels.size(); i += size_t(image.channels))
+    std::ranges::copy(colour.pixels, out.pixels.begin() + std::ptrdiff_t(i));
+  for (int y = 0; y < image.height; ++y)
+    std::copy_n(image.at(0, y), size_t(image.width) * size_t(image.channels),
+                out.at((width - image.width) / 2, y + (height - image.height) / 2));
+  return out;
 }
 
 Dataset::~Dataset() = default;
@@ -94,15 +48,37 @@ const Dataset::Item& Dataset::item(int64_t i) const {
   return items_[size_t(i) % items_.size()];
 }
 
+std::string Dataset::label_json(int64_t i) const {
+  const Item& wanted = item(i);
+  if (wanted.label >= 0) return fmt::format("{}", wanted.label);
+  const auto other = other_labels_.find(wanted.name);
+  return other == other_labels_.end() ? "" : other->second;
+}
+
+Image Dataset::fitted(const Image& image) const {
+  if (!resize_ || !pad_) return resize_ ? center_crop_resize(image, width_, height_) : image;
+  const double scale = std::min(double(width_) / image.width, double(height_) / image.height);
+  const auto side = [&](int stored, int most) { return std::clamp(int(std::lround(stored * scale)), 1, most); };
+  return center_crop_resize(image, side(image.width, width_), side(image.height, height_));
+}
+
+Image Dataset::prepared(const Item& wanted) const {
+  const Turn turn = turn_for(wanted.info);
+  Image image = fitted(decode_image(source_->read(wanted.entry), wanted.name, {.white = white_}));
+  image = to_channels(image, channels_, background_);
+  if (pad_ && image.width <= width_ && image.height <= height_) image = padded(image, width_, height_, background_);
+  if (image.width != width_ || image.height != height_)
+    throw IoError(fmt::format("{}: its size changed to {}x{}", printable(wanted.name), image.width, image.height));
+  return image;
+}
+
 Image Dataset::load(int64_t i) const {
   const Item& wanted = item(i);
   try {
-    Image image = decode_image(source_->read(wanted.entry), wanted.name);
-    if (resize_) image = center_crop_resize(image, width_, height_);
-    if (image.width != width_ || image.height != height_)
-      throw IoError(fmt::format("{}: its size changed to {}x{}", printable(wanted.name), image.width, image.height));
-    image = to_channels(image, channels_);
+    const Image image = prepared(wanted);
     return i < int64_t(items_.size()) ? image : firn::mirror(image);
+  } catch (const SystemError&) {
+    throw;
   } catch (const IoError& e) {
     const std::lock_guard lock(bad_mutex_);
     const auto same = [&](const BadImage& b) { return b.first == wanted.name; };

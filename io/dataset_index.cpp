@@ -1,96 +1,21 @@
 #include "io/dataset_index.h"
 
 #include <algorithm>
-#include <atomic>
-#include <optional>
-#include <set>
-#include <thread>
+#include <cctype>
 
 #include "io/files.h"
-#include "io/json.h"
+#include "io/labels.h"
+#include "io/parallel.h"
 #include "kernels/error.h"
 
 namespace firn {
 namespace {
 
-using Json = nlohmann::json;
-constexpr int most_classes = 1 << 16;  // a larger label is a mistake, and would size an embedding
-
-int class_of(const Json& label, const auto& fail) {
-  if (label.is_number_integer()) {
-    const auto value = label.get<int64_t>();
-    if (label.is_number_unsigned() && label.get<uint64_t>() >= most_classes) fail("its label is too large");
-    if (value < 0) fail("its label is negative");
-    return int(value);
-  }
-  if (!label.is_array()) fail("its label is neither an integer nor a one-hot vector");
-  int hot = -1;
-  for (size_t i = 0; i < label.size(); ++i) {
-    if (!label[i].is_number()) fail("its label is not numeric");
-    const double value = label[i].get<double>();
-    if (value != 0 && (value != 1 || hot >= 0)) fail("its label vector is not one-hot");
-    if (value == 1) hot = int(i);
-  }
-  if (hot < 0 || label.size() > most_classes) fail("its label vector is not one-hot");
-  return hot;
-}
-
-std::string extension(std::string_view name) {
-  const size_t dot = name.find_last_of("./");
-  if (dot == name.npos || name[dot] == '/') return "";
-  std::string text(name.substr(dot + 1));
-  for (char& c : text) c = char(std::tolower(static_cast<unsigned char>(c)));
-  return text;
-}
-
-bool hidden(std::string_view name) {
-  return name.starts_with('.') || name.find("/.") != name.npos || name.starts_with("__MACOSX/");
-}
-
-bool readable_kind(std::string_view ext) { return ext == "png" || ext == "jpg" || ext == "jpeg" || ext == "bmp"; }
-bool other_image_kind(std::string_view ext) {
-  static const std::set<std::string_view> kinds{"webp", "gif", "tif",  "tiff", "ppm",
-                                                "pgm",  "jp2", "avif", "heic", "tga"};
-  return kinds.contains(ext);
-}
-
-// 00000/img00000000.png: folders that only keep directories small.
-bool is_dataset_tool_name(std::string_view name) {
-  const auto digits = [](std::string_view s) {
-    return std::all_of(s.begin(), s.end(), [](char c) { return c >= '0' && c <= '9'; });
-  };
-  return name.size() > 17 && name[17] == '.' && digits(name.substr(0, 5)) && name.substr(5, 4) == "/img" &&
-         digits(name.substr(9, 8));
-}
-
-// First-level folders are classes when there are several and nothing lies beside them.
-Labels labels_from_folders(const std::vector<DatasetIndex::Item>& items) {
-  Labels labels;
-  std::set<std::string> folders;
-  bool only_shards = true;
-  for (const auto& item : items) {
-    const size_t slash = item.name.find('/');
-    if (slash == item.name.npos) return {};
-    folders.insert(item.name.substr(0, slash));
-    only_shards = only_shards && is_dataset_tool_name(item.name);
-  }
-  if (only_shards || folders.size() < 2 || folders.size() > most_classes) return {};
-  labels.class_names.assign(folders.begin(), folders.end());
-  for (const auto& item : items)
-    labels.of[item.name] = int(std::distance(folders.begin(), folders.find(item.name.substr(0, item.name.find('/')))));
-  return labels;
-}
-
-std::optional<Labels> labels_from_json(const ImageSource& source) {
-  const auto& entries = source.entries();
-  for (size_t i = 0; i < entries.size(); ++i) {
-    if (entries[i].name != "dataset.json") continue;
-    const auto bytes = source.read(int64_t(i));
-    const std::string name = source.where() + "/dataset.json";
-    Labels labels = parse_labels({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, name);
-    if (!labels.class_names.empty()) return labels;
-  }
-  return {};
+bool named_as_image(std::string_view name) {
+  std::string ext(extension_of(name));
+  for (char& c : ext) c = char(std::tolower(static_cast<unsigned char>(c)));
+  static const std::set<std::string_view> known{"png", "jpg", "jpeg", "jpe", "jfif", "bmp", "webp"};
+  return known.contains(ext);
 }
 
 ImageInfo probe(const ImageSource& source, int64_t entry, std::string_view name) {
@@ -106,50 +31,129 @@ ImageInfo probe(const ImageSource& source, int64_t entry, std::string_view name)
   throw IoError(fmt::format("{}: no image header", name));
 }
 
-void for_each_in_parallel(size_t count, const auto& body) {
-  std::atomic<size_t> next{0};
-  const auto work = [&] {
-    for (size_t i; (i = next++) < count;) body(i);
-  };
-  const size_t threads = std::min<size_t>({8, std::max(1u, std::thread::hardware_concurrency()), count / 64 + 1});
-  std::vector<std::jthread> others;
-  for (size_t t = 1; t < threads; ++t) others.emplace_back(work);
-  work();
+// One entry after its first bytes were seen: an image, a broken one, or something that is passed over.
+struct Seen {
+  ImageInfo info;
+  std::string problem, passed_over;  // both empty: an image
+};
+
+Seen look_at(const ImageSource& source, int64_t entry) {
+  const ImageSource::Entry& e = source.entries()[size_t(entry)];
+  const std::string& name = e.name;
+  const bool named = named_as_image(name);
+  Seen seen;
+  ImageKind kind = ImageKind::none;
+  if (e.problem.empty()) {
+    const auto unread = content_problem(name, [&] { kind = kind_of(source.read(entry, kind_bytes)); });
+    if (unread && named) return {.info = {}, .problem = *unread, .passed_over = {}};
+  }
+  if (kind != ImageKind::none && !readable(kind)) {
+    seen.passed_over = fmt::format("{} image", name_of(kind));
+  } else if (kind == ImageKind::none && !named) {
+    const auto ext = printable(extension_of(name), 12);
+    seen.passed_over = ext.empty() ? "file without an extension" : fmt::format(".{}", ext);
+  } else {
+    seen.problem = content_problem(name, [&] { seen.info = probe(source, entry, name); }).value_or("");
+  }
+  return seen;
+}
+
+struct Candidate {
+  DatasetIndex::Item item;
+  std::string inner, problem;  // the name as seen from inside the folders around all images
+};
+
+std::vector<std::string> inner_names(const std::vector<Candidate>& candidates) {
+  std::vector<std::string> names;
+  for (const Candidate& c : candidates) names.push_back(c.inner);
+  return names;
+}
+
+// The entries that are asked for and no system files or outputs of runs.
+std::vector<int64_t> wanted_entries(const ImageSource& source, const std::string& folder, Counts& passed_over) {
+  std::vector<std::string> names;
+  for (const auto& entry : source.entries()) names.push_back(entry.name);
+  const std::set<std::string> runs = run_folders(names);
+  const std::string inside = folder.empty() || folder == "." ? "" : normalised(folder) + "/";
+  std::vector<int64_t> wanted;
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (!names[i].starts_with(inside)) continue;
+    if (const auto kind = system_path(names[i]); !kind.empty())
+      ++passed_over[fmt::format("{} file", kind)];
+    else if (lies_in(names[i], runs))
+      ++passed_over["file of earlier runs"];
+    else
+      wanted.push_back(int64_t(i));
+  }
+  if (wanted.empty() && !inside.empty())
+    throw ConfigError(fmt::format("{} has no folder {} with files in it", source.where(), printable(folder)));
+  return wanted;
+}
+
+// Labels of dataset.json, or nothing where it gives none. `inner` names come without `outer`.
+void label_from_json(const ImageSource& source, int64_t entry, const std::string& outer,
+                     std::vector<Candidate>& candidates, DatasetIndex& index) {
+  const std::string name = source.where() + "/" + source.entries()[size_t(entry)].name;
+  Labels labels;
+  const auto problem = content_problem(name, [&] {
+    const auto bytes = source.read(entry);
+    labels = parse_labels({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, name);
+  });
+  if (problem) {
+    index.label_problem = fmt::format("dataset.json cannot be used: {}", *problem);
+    return;
+  }
+  if (labels.of.empty() && labels.others.empty()) return;
+  size_t unlabelled = 0;
+  std::string first;
+  for (Candidate& c : candidates) {
+    const auto find = [&](const auto& map) {
+      const auto found = map.find(c.inner);
+      return found == map.end() ? map.find(outer + c.inner) : found;
+    };
+    if (const auto found = find(labels.of); found != labels.of.end()) {
+      c.item.label = found->second;
+    } else if (const auto other = find(labels.others); other != labels.others.end()) {
+      index.other_labels.emplace(c.item.name, other->second);
+    } else if (c.problem.empty() && ++unlabelled == 1) {
+      first = c.item.name;
+    }
+  }
+  index.class_names = std::move(labels.class_names);
+  if (!labels.others.empty()) index.label_problem = fmt::format("its labels are {}, not classes", labels.kind);
+  if (unlabelled > 0)
+    index.label_problem +=
+        fmt::format("{}dataset.json has no label for {} of {} images, {} the first",
+                    index.label_problem.empty() ? "" : "; ", unlabelled, candidates.size(), printable(first));
+}
+
+void label_from_folders(std::vector<Candidate>& candidates, const IndexOptions& options, DatasetIndex& index) {
+  index.folders = folders_of(inner_names(candidates), options.rules);
+  if (!index.folders.splits.empty() && options.folder == ".") {  // one set; its classes lie below
+    for (Candidate& c : candidates) c.inner = c.inner.substr(c.inner.find('/') + 1);
+    index.folders = folders_of(inner_names(candidates), options.rules);
+    index.folders.splits.clear();
+  }
+  if (!options.labels) return;
+  index.class_names = index.folders.classes;
+  index.classes_are_folders = !index.class_names.empty();
+  std::map<std::string, int, std::less<>> number;
+  for (const std::string& name : index.class_names) number.emplace(name, int(number.size()));
+  for (Candidate& c : candidates)
+    if (const auto found = number.find(first_folder(c.inner)); found != number.end()) c.item.label = found->second;
 }
 
 }  // namespace
 
-Labels parse_labels(std::string_view text, std::string_view name) {
-  const Json json = parse_json(text, name, {.depth = 4, .values = 20'000'000});
-  const auto fail = [&](std::string_view what) { throw IoError(fmt::format("{}: {}", name, what)); };
-  if (!json.is_object()) fail("not a JSON object");
-  Labels labels;
-  const auto list = json.find("labels");
-  if (list == json.end() || list->is_null()) return labels;
-  if (!list->is_array()) fail("\"labels\" is not a list");
-
-  size_t classes = 0;
-  for (const Json& pair : *list) {
-    if (!pair.is_array() || pair.size() != 2 || !pair[0].is_string()) fail("a label is not a pair [file, class]");
-    const auto& file = pair[0].get_ref<const std::string&>();
-    const auto fail_label = [&](std::string_view what) { fail(fmt::format("{}: {}", printable(file), what)); };
-    const int label = class_of(pair[1], fail_label);
-    classes = std::max(classes, pair[1].is_array() ? pair[1].size() : size_t(label) + 1);
-    if (!labels.of.emplace(file, label).second) fail_label("it is labelled twice");
+std::string to_string(const Counts& counts) {
+  std::string text;
+  for (const auto& [kind, count] : counts) {
+    const size_t noun = std::min({kind.find(" of "), kind.find(" to "), kind.find(" without "), kind.size()});
+    const bool plural = count != 1 && !kind.starts_with('.');
+    text += fmt::format("{}{} {}{}{}", text.empty() ? "" : ", ", count, kind.substr(0, noun), plural ? "s" : "",
+                        kind.substr(noun));
   }
-
-  if (const auto names = json.find("classes"); names != json.end() && !names->is_null()) {
-    if (!names->is_array() || names->size() > most_classes) fail("\"classes\" is not a list of names");
-    for (const Json& n : *names) {
-      if (!n.is_string()) fail("\"classes\" is not a list of names");
-      labels.class_names.push_back(n);
-    }
-    if (classes > labels.class_names.size())
-      fail(fmt::format("a label of {} is out of range: there are {} classes", classes - 1, labels.class_names.size()));
-  } else {
-    for (size_t c = 0; c < classes; ++c) labels.class_names.push_back(fmt::format("class {}", c));
-  }
-  return labels;
+  return text;
 }
 
 std::string reason_without_name(std::string_view message, std::string_view name) {
@@ -157,56 +161,59 @@ std::string reason_without_name(std::string_view message, std::string_view name)
   return std::string(message.starts_with(prefix) ? message.substr(prefix.size()) : message);
 }
 
-bool decodes(const ImageSource& source, const DatasetIndex::Item& item, std::vector<BadImage>& bad) {
+std::optional<std::string> content_problem(std::string_view name, const std::function<void()>& read) {
   try {
-    decode_image(source.read(item.entry), item.name);
-    return true;
+    read();
+    return {};
+  } catch (const SystemError&) {
+    throw;
   } catch (const IoError& e) {
-    bad.emplace_back(item.name, reason_without_name(e.what(), item.name));
-    return false;
+    return reason_without_name(e.what(), name);
   }
 }
 
-DatasetIndex index_dataset(const ImageSource& source, ReadLabels read_labels) {
+bool decodes(const ImageSource& source, const DatasetIndex::Item& item, std::vector<BadImage>& bad) {
+  const auto problem = content_problem(item.name, [&] { decode_image(source.read(item.entry), item.name); });
+  if (problem) bad.emplace_back(item.name, *problem);
+  return !problem;
+}
+
+DatasetIndex index_dataset(const ImageSource& source, const IndexOptions& options) {
   DatasetIndex index;
-  std::vector<DatasetIndex::Item> candidates;
-  const auto& entries = source.entries();
-  for (size_t i = 0; i < entries.size(); ++i) {
-    const std::string ext = extension(entries[i].name);
-    if (entries[i].problem.empty() && hidden(entries[i].name)) continue;
-    if (readable_kind(ext)) candidates.push_back({entries[i].name, int64_t(i), -1, {}});
-    if (other_image_kind(ext))
-      index.bad.emplace_back(entries[i].name, ext + " images are not supported; convert them to PNG");
-  }
+  index.passed_over = source.passed_over();
+  const std::vector<int64_t> wanted = wanted_entries(source, options.folder, index.passed_over);
+  std::vector<Seen> seen(wanted.size());
+  for_each_in_parallel(wanted.size(), 64, [&](size_t i) { seen[i] = look_at(source, wanted[i]); });
 
-  std::vector<std::string> problems(candidates.size());
-  for_each_in_parallel(candidates.size(), [&](size_t i) {
-    auto& c = candidates[i];
-    try {
-      c.info = probe(source, c.entry, c.name);
-    } catch (const std::exception& e) {
-      problems[i] = reason_without_name(e.what(), c.name);
+  std::vector<Candidate> candidates;
+  std::vector<std::string> around;  // what the folder around all must hold: the images and dataset.json
+  std::vector<int64_t> json;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const std::string& name = source.entries()[size_t(wanted[i])].name;
+    if (name == "dataset.json" || name.ends_with("/dataset.json")) {
+      json.push_back(wanted[i]);
+    } else if (!seen[i].passed_over.empty()) {
+      ++index.passed_over[seen[i].passed_over];
+      continue;
+    } else {
+      candidates.push_back({{name, wanted[i], -1, seen[i].info}, {}, std::move(seen[i].problem)});
     }
-  });
-
-  if (read_labels == ReadLabels::yes) {
-    const auto from_json = labels_from_json(source);
-    const Labels labels = from_json ? *from_json : labels_from_folders(candidates);
-    index.class_names = labels.class_names;
-    for (size_t i = 0; i < candidates.size() && !labels.class_names.empty(); ++i) {
-      const auto found = labels.of.find(candidates[i].name);
-      if (found == labels.of.end() && !problems[i].empty()) continue;
-      if (found == labels.of.end())
-        throw IoError(
-            fmt::format("{}: dataset.json has no label for {}", source.where(), printable(candidates[i].name)));
-      candidates[i].label = found->second;
-    }
+    around.push_back(name);
   }
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    if (problems[i].empty())
-      index.items.push_back(std::move(candidates[i]));
+  const std::string outer = common_folder(around);
+  for (Candidate& c : candidates) c.inner = c.item.name.substr(outer.size());
+  for (const int64_t entry : json) {
+    const bool inside = source.entries()[size_t(entry)].name == outer + "dataset.json";
+    if (inside && options.labels) label_from_json(source, entry, outer, candidates, index);
+    if (!inside) ++index.passed_over[".json"];
+  }
+  if (index.class_names.empty() && index.other_labels.empty()) label_from_folders(candidates, options, index);
+
+  for (Candidate& c : candidates) {
+    if (c.problem.empty())
+      index.items.push_back(std::move(c.item));
     else
-      index.bad.emplace_back(candidates[i].name, problems[i]);
+      index.bad.emplace_back(c.item.name, c.problem);
   }
   return index;
 }

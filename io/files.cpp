@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 namespace {
 
 [[noreturn]] void fail(const char* verb, const fs::path& path, int reason) {
-  throw IoError(fmt::format("cannot {} {}: {}", verb, path.string(), std::strerror(reason)));
+  throw SystemError(fmt::format("cannot {} {}: {}", verb, path.string(), std::strerror(reason)));
 }
 
 class Descriptor {

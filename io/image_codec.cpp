@@ -18,7 +18,7 @@ namespace firn {
 namespace {
 
 constexpr int max_side = 16384;
-constexpr int64_t max_pixels = 100'000'000;
+constexpr int64_t large_pixels = 25'000'000;
 
 using Bytes = std::span<const std::byte>;
 using Text = std::string_view;
@@ -31,10 +31,6 @@ int raw_size(Bytes b) { return int(std::min<size_t>(b.size(), INT_MAX)); }
 bool starts_with(Bytes bytes, Text magic) {
   return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
 }
-bool is_png(Bytes b) { return starts_with(b, "\x89PNG\r\n\x1a\n"); }
-bool is_jpeg(Bytes b) { return starts_with(b, "\xff\xd8"); }
-bool is_bmp(Bytes b) { return starts_with(b, "BM"); }
-
 uint32_t at(Bytes b, size_t i) { return uint32_t(b[i]); }
 uint32_t big_endian(Bytes b, size_t i) {
   return at(b, i) << 24 | at(b, i + 1) << 16 | at(b, i + 2) << 8 | at(b, i + 3);
@@ -118,25 +114,27 @@ void check_bmp(Bytes bytes, Text name) {
 }  // namespace
 
 ImageInfo image_info(Bytes head, Text name) {
-  ImageInfo info;
-  if (!is_png(head) && !is_jpeg(head) && !is_bmp(head))
-    reject(name, head.empty() ? "an empty file" : "not a PNG, JPEG or BMP image");
-  if (is_jpeg(head)) walk_jpeg(head, name);
+  ImageInfo info{.kind = kind_of(head)};
+  if (!readable(info.kind)) reject(name, head.empty() ? "an empty file" : unreadable_reason(info.kind, name));
+  if (info.kind == ImageKind::webp) reject(name, "WebP is not read yet");
+  if (info.kind == ImageKind::jpeg) walk_jpeg(head, name);
   if (!stbi_info_from_memory(raw(head), raw_size(head), &info.width, &info.height, &info.channels))
     reject(name, fmt::format("unreadable image header ({})", stbi_failure_reason()));
   if (info.width < 1 || info.height < 1) reject(name, "an image without pixels");
-  if (info.width > max_side || info.height > max_side || int64_t(info.width) * info.height > max_pixels)
+  if (info.width > max_side || info.height > max_side)
     reject(name, fmt::format("{}x{} pixels are more than this engine reads", info.width, info.height));
   if (info.channels == 2) info.channels = 4;  // grey with alpha
+  if (info.kind == ImageKind::png && stbi_is_16_bit_from_memory(raw(head), raw_size(head))) info.depth = 16;
   return info;
 }
 
-Image decode_image(Bytes bytes, Text name) {
+Image decode_image(Bytes bytes, Text name, DecodeOptions options) {
   const ImageInfo info = image_info(bytes, name);
+  const Turn turn = turn_for(info);
   if (bytes.size() > INT_MAX) reject(name, "an image file of more than 2 GB");
-  if (is_png(bytes)) check_png(bytes, info, name);
-  if (is_jpeg(bytes) && !walk_jpeg(bytes, name)) reject(name, "truncated JPEG: no end marker");
-  if (is_bmp(bytes)) check_bmp(bytes, name);
+  if (info.kind == ImageKind::png) check_png(bytes, info, name);
+  if (info.kind == ImageKind::jpeg && !walk_jpeg(bytes, name)) reject(name, "truncated JPEG: no end marker");
+  if (info.kind == ImageKind::bmp) check_bmp(bytes, name);
 
   int width = 0, height = 0, stored = 0;
   const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
@@ -145,10 +143,25 @@ Image decode_image(Bytes bytes, Text name) {
   if (width != info.width || height != info.height) reject(name, "broken image (two headers contradict each other)");
   Image image(width, height, info.channels);
   std::copy_n(pixels.get(), image.pixels.size(), image.pixels.data());
+  if (info.depth == 16 && options.white > 0)
+    for (uint8_t& v : image.pixels) v = uint8_t(std::min(255, (v * 257 * 255 + options.white / 2) / options.white));
   return image;
 }
 
-Image load_image(const std::filesystem::path& path) { return decode_image(read_bytes(path, INT_MAX), path.string()); }
+Image load_image(const std::filesystem::path& path, DecodeOptions options) {
+  return decode_image(read_bytes(path, INT_MAX), path.string(), options);
+}
+
+int sample_peak(Bytes bytes, Text name) {
+  const Image image = decode_image(bytes, name);
+  if (image_info(bytes, name).depth != 16) return 0;
+  return *std::max_element(image.pixels.begin(), image.pixels.end()) * 257;
+}
+
+Turn turn_for(const ImageInfo& info) {
+  static std::recursive_mutex one_at_a_time;
+  return int64_t{info.width} * info.height > large_pixels ? Turn(one_at_a_time) : Turn();
+}
 
 std::vector<std::byte> encode_png(const Image& image) {
   std::vector<std::byte> png;

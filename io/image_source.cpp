@@ -13,12 +13,17 @@ class FolderSource : public ImageSource {
  public:
   explicit FolderSource(const fs::path& root) : ImageSource(root.string()), root_(root) {
     std::error_code error;
+    std::string last = where_;  // what may be unreadable
     for (fs::recursive_directory_iterator it(root, error), end; !error && it != end; it.increment(error)) {
-      std::error_code unreadable;
-      if (it->is_regular_file(unreadable))
+      last = it->path().string();
+      if (const char* kind = passed_over(*it)) {
+        ++passed_over_[kind];
+        it.disable_recursion_pending();
+      } else if (it->is_regular_file()) {
         entries_.push_back({it->path().lexically_relative(root).generic_string(), ""});
+      }
     }
-    if (error) throw IoError(fmt::format("cannot read {}: {}", where_, error.message()));
+    if (error) throw SystemError(fmt::format("cannot read {}: {}", last, error.message()));
     sort_entries();
   }
 
@@ -29,6 +34,17 @@ class FolderSource : public ImageSource {
   }
 
  private:
+  static const char* passed_over(const fs::directory_entry& e) {
+    std::error_code error;
+    const auto type = e.status(error).type();
+    const bool folder = type == fs::file_type::directory;
+    const auto kind = system_name(e.path().filename().string());
+    if (folder && !kind.empty()) return kind == "system" ? "system folder" : "hidden folder";
+    if (folder) return e.is_symlink() ? "link to a folder" : nullptr;
+    if (type == fs::file_type::not_found || type == fs::file_type::none) return "broken link";
+    return type == fs::file_type::regular ? nullptr : "special file";
+  }
+
   fs::path root_;
 };
 

@@ -8,20 +8,24 @@
 #include <string>
 #include <vector>
 
+#include "io/layout.h"
+
 namespace firn {
 
 class ImageSource {
  public:
   struct Entry {
-    std::string name;     // relative to the root, with '/'
+    std::string name;     // relative to the root, normalised()
     std::string problem;  // empty: readable
   };
 
   virtual ~ImageSource() = default;
-  const std::vector<Entry>& entries() const { return entries_; }  // sorted by name
+  const std::vector<Entry>& entries() const { return entries_; }  // sorted by the name that is stored
   const std::string& where() const { return where_; }             // for messages
+  const Counts& passed_over() const { return passed_over_; }      // what was met and is no entry, by kind
 
-  // The first `limit` bytes of an entry, all by default. Thread-safe; IoError.
+  // The first `limit` bytes of an entry, all by default. Thread-safe. IoError for an entry that cannot be read,
+  // SystemError where that is not the entry's own fault.
   std::vector<std::byte> read(int64_t entry, int64_t limit = largest) const;
 
   static constexpr int64_t largest = int64_t{256} << 20;
@@ -33,6 +37,7 @@ class ImageSource {
 
   std::string where_;
   std::vector<Entry> entries_;
+  Counts passed_over_;
 };
 
 std::unique_ptr<ImageSource> open_folder(const std::filesystem::path& path);

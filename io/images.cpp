@@ -1,9 +1,11 @@
 #include "io/images.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <numbers>
 
+#include "io/files.h"
 #include "kernels/error.h"
 
 namespace firn {
@@ -14,6 +16,11 @@ uint8_t to_byte(float v) { return v > 0 ? uint8_t(std::nearbyint(std::min(v, 255
 // ITU-R 601 in 16-bit fixed point, as Pillow converts to "L".
 uint8_t luminance(const uint8_t* rgb) {
   return uint8_t((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
+}
+
+void lay_over(uint8_t* rgb, int alpha, const Background& background) {
+  const uint8_t below[3] = {background.r, background.g, background.b};
+  for (int c = 0; c < 3; ++c) rgb[c] = uint8_t((rgb[c] * alpha + below[c] * (255 - alpha) + 127) / 255);
 }
 
 Image crop(const Image& image, int left, int top, int width, int height) {
@@ -79,7 +86,18 @@ Image::Image(int w, int h, int c, uint8_t fill) : width(w), height(h), channels(
   pixels.assign(size_t(w) * size_t(h) * size_t(c), fill);
 }
 
-Image to_channels(const Image& image, int channels) {
+Background parse_background(std::string_view text) {
+  if (text == "white") return {255, 255, 255};
+  if (text == "black") return {0, 0, 0};
+  uint32_t rgb = 0;
+  const auto hex = text.substr(std::min<size_t>(text.size(), 1));
+  const auto [end, error] = std::from_chars(hex.data(), hex.data() + hex.size(), rgb, 16);
+  if (!text.starts_with('#') || hex.size() != 6 || error != std::errc{} || end != hex.data() + 6)
+    throw ConfigError(fmt::format("a background is white, black or #rrggbb, not \"{}\"", printable(text)));
+  return {uint8_t(rgb >> 16), uint8_t(rgb >> 8), uint8_t(rgb)};
+}
+
+Image to_channels(const Image& image, int channels, Background background) {
   if (channels != 1 && channels != 3 && channels != 4)
     throw ConfigError(fmt::format("images have 1, 3 or 4 channels, not {}", channels));
   if (channels == image.channels) return image;
@@ -87,14 +105,20 @@ Image to_channels(const Image& image, int channels) {
   const uint8_t* from = image.pixels.data();
   for (size_t i = 0; i < out.pixels.size(); i += size_t(channels), from += image.channels) {
     uint8_t* to = &out.pixels[i];
+    uint8_t rgb[3] = {from[0], from[image.channels > 1 ? 1 : 0], from[image.channels > 1 ? 2 : 0]};
+    if (image.channels == 4) lay_over(rgb, from[3], background);
     if (channels == 1)
-      *to = luminance(from);
-    else if (image.channels == 1)
-      std::fill_n(to, 3, *from);
+      *to = luminance(rgb);
     else
-      std::copy_n(from, 3, to);
+      std::copy_n(rgb, 3, to);
   }
   return out;
+}
+
+bool opaque(const Image& image) {
+  for (size_t i = 3; image.channels == 4 && i < image.pixels.size(); i += 4)
+    if (image.pixels[i] != 255) return false;
+  return true;
 }
 
 Image center_crop_resize(const Image& image, int width, int height) {

@@ -49,6 +49,8 @@ class ItemCache {
     for (int64_t k = 0; k < n; ++k) try {
         const int64_t j = (i + k) % n;
         return {dataset_->load(j), dataset_->label(j)};
+      } catch (const SystemError&) {
+        return {{}, -1, std::current_exception()};
       } catch (const IoError&) {  // remembered by the data set
         item.error = std::current_exception();
       } catch (...) {

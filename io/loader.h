@@ -53,7 +53,7 @@ class Loader {
   ~Loader();
 
   // An image that turns out to be broken is replaced, with its label, by the next good one (see Dataset::bad_images);
-  // an IoError when none is left.
+  // an IoError when none is left. One that cannot be read ends it all with a SystemError.
   Batch next();
 
   DataPosition position() const;  // where the batch that next() will return begins

@@ -103,19 +103,19 @@ struct ZipWriter::State {
 ZipWriter::ZipWriter(std::filesystem::path path) : state_(std::make_unique<State>(std::move(path))) {}
 ZipWriter::~ZipWriter() = default;
 
-void ZipWriter::add(const Image& image, int label) {
+void ZipWriter::add(const Image& image, int label) { add(image, label < 0 ? "" : fmt::format("{}", label)); }
+
+void ZipWriter::add(const Image& image, std::string_view label_json) {
   State& s = *state_;
   const std::string name = fmt::format("{:05}/img{:08}.png", s.images / 1000, s.images);
   ++s.images;
   const auto png = encode_png(image);
   s.add_entry(name, {reinterpret_cast<const char*>(png.data()), png.size()});
-  if (label >= 0) s.labels.push_back({name, label});
+  if (!label_json.empty()) s.labels.push_back({name, nlohmann::json::parse(label_json)});
 }
 
 void ZipWriter::finish(const std::vector<std::string>& class_names) {
   State& s = *state_;
-  if (!s.labels.empty() && int64_t(s.labels.size()) != s.images)
-    throw IoError(fmt::format("only {} of {} images have labels", s.labels.size(), s.images));
   nlohmann::json json = {{"labels", s.labels.empty() ? nlohmann::json() : s.labels}};
   if (!s.labels.empty() && !class_names.empty()) json["classes"] = class_names;
   s.add_entry("dataset.json", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/images.h"
@@ -17,6 +18,7 @@ class ZipWriter {
   ~ZipWriter();
 
   void add(const Image& image, int label = -1);                   // 00000/img00000000.png, ...
+  void add(const Image& image, std::string_view label_json);      // any label; empty: none
   void finish(const std::vector<std::string>& class_names = {});  // dataset.json, then sync and rename
 
  private:

@@ -31,6 +31,10 @@ struct IoError : Error {  // a file that is missing, broken, hostile or unwritab
   explicit IoError(const std::string& message, std::source_location at = std::source_location::current())
       : Error(message, at) {}
 };
+struct SystemError : IoError {  // reading or writing failed, whatever the file holds: never a reason to skip it
+  explicit SystemError(const std::string& message, std::source_location at = std::source_location::current())
+      : IoError(message, at) {}
+};
 struct ConfigError : Error {  // options that contradict each other or the model
   explicit ConfigError(const std::string& message, std::source_location at = std::source_location::current())
       : Error(message, at) {}

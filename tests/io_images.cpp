@@ -115,8 +115,8 @@ TEST(Images, PngThatLiesAboutItsSizeIsRejected) {
 
 TEST(Images, ImagesOfTooManyPixelsAreRejectedFromTheHeader) {
   auto bmp = small_bmp();
-  bmp[19] = std::byte{0x3f}, bmp[23] = std::byte{0x3f};
-  EXPECT_MENTIONS(refusal(bmp), "16130x16130 pixels are more than");
+  bmp[19] = std::byte{0x41}, bmp[23] = std::byte{0x3f};
+  EXPECT_MENTIONS(refusal(bmp), "16642x16130 pixels are more than");
   bmp[19] = std::byte{2}, bmp[23] = std::byte{2};
   EXPECT_MENTIONS(refusal(bmp), "truncated BMP");
 }
@@ -129,7 +129,7 @@ TEST(Images, DamageInsideAPngIsNoticed) {
 
 TEST(Images, OtherFilesAreNamedAsSuch) {
   EXPECT_EQ(refusal({}), "a.png: an empty file");
-  EXPECT_EQ(refusal(Bytes(100)), "a.png: not a PNG, JPEG or BMP image");
+  EXPECT_EQ(refusal(Bytes(100)), "a.png: not a PNG, JPEG, WebP or BMP image");
 }
 
 TEST(Images, ChannelsConvertBothWays) {
@@ -139,6 +139,8 @@ TEST(Images, ChannelsConvertBothWays) {
   EXPECT_EQ(to_channels(grey, 4).at(1, 0)[3], 255);
   Image red(1, 1, 4, 0);
   red.at(0, 0)[0] = 255;
+  EXPECT_EQ(to_channels(red, 3).pixels, (std::vector<uint8_t>{255, 255, 255}));  // transparent
+  red.at(0, 0)[3] = 255;
   EXPECT_EQ(to_channels(red, 1).pixels[0], 76);  // 0.299 * 255
   EXPECT_EQ(to_channels(red, 3).pixels, (std::vector<uint8_t>{255, 0, 0}));
   EXPECT_THROW(to_channels(red, 2), ConfigError);

@@ -24,7 +24,7 @@ TEST_F(GanData, InspectCountsAndListsWhatIsBroken) {
   const Ran ran = data(fmt::format("inspect {} --sheet {}", at("set"), at("sheet.png")));
   EXPECT_EQ(ran.code, 0) << ran.output;
   EXPECT_MENTIONS(ran.output, "6 images");
-  EXPECT_MENTIONS(ran.output, "16x8 (1), 8x8 (5)");
+  EXPECT_MENTIONS(ran.output, "8x8 (5), 16x8 (1)");
   EXPECT_MENTIONS(ran.output, "class0: 2 images");
   EXPECT_MENTIONS(ran.output, "broken: 1 files");
   EXPECT_MENTIONS(ran.output, "class0/0000.png");
@@ -40,7 +40,7 @@ TEST_F(GanData, ConvertCropsResizesAndKeepsLabels) {
   EXPECT_EQ(std::pair(set.width(), set.num_classes()), std::pair(8, 2));
   const Ran again = data(fmt::format("convert {} {} --resolution 9", at("set"), at("no.zip")));
   EXPECT_EQ(again.code, 1);
-  EXPECT_MENTIONS(again.output, "ask for resizing");
+  EXPECT_MENTIONS(again.output, "--resize crops and resizes");
   EXPECT_FALSE(fs::exists(scratch / "no.zip"));
 }
 

@@ -86,8 +86,8 @@ void check(const Arguments& a) {
 
 class Sampler {
  public:
-  Sampler(const Arguments& a, const StyleGan2Generator& g)
-      : a_(a), g_(g), m_(g.options()), truncation_{a.trunc, a.trunc_cutoff} {
+  Sampler(const Arguments& a, const StyleGan2Generator& g, const std::vector<int>& classes)
+      : a_(a), g_(g), m_(g.options()), classes_(classes), truncation_{a.trunc, a.trunc_cutoff} {
     if (a.klass >= 0 && a.klass >= m_.c_dim)
       throw ConfigError(m_.c_dim ? fmt::format("--class {}: the network has classes 0 to {}", a.klass, m_.c_dim - 1)
                                  : std::string("--class: the network is not conditional"));
@@ -176,7 +176,7 @@ class Sampler {
   Tensor labels(int64_t n) const {
     std::vector<int> classes(static_cast<size_t>(n));
     for (size_t i = 0; i < classes.size() && m_.c_dim > 0; ++i)
-      classes[i] = a_.klass >= 0 ? a_.klass : int(i) % m_.c_dim;
+      classes[i] = a_.klass >= 0 ? a_.klass : classes_[i % classes_.size()];
     return one_hot(classes, m_.c_dim, m_.type, g_.device());
   }
 
@@ -193,6 +193,7 @@ class Sampler {
   const Arguments& a_;
   const StyleGan2Generator& g_;
   const StyleGan2Options& m_;
+  const std::vector<int> classes_;  // to go through when none is asked for
   Truncation truncation_;
 };
 
@@ -246,7 +247,8 @@ int sample(const Arguments& a) {
   if (a.threads > 0) set_threads(a.threads);
   const Device device = Device::from_name(a.device);
   const SafetensorsFile file = read_safetensors(a.snapshot);
-  StyleGan2Options model = snapshot_options(file).model;
+  const TrainOptions trained = snapshot_options(file);
+  StyleGan2Options model = trained.model;
   if (model.type == DType::f32) model.activation_type = a.precision == "bf16" ? DType::bf16 : DType::f32;
   kernels::set_numerics(model.activation_type);
   const StyleGan2Generator g(model, device);
@@ -254,7 +256,7 @@ int sample(const Arguments& a) {
   if (!all_finite(g.parameters()))
     throw IoError(fmt::format("{}: weights of {} are not finite", a.snapshot, a.weights));
 
-  const Sampler sampler(a, g);
+  const Sampler sampler(a, g, sampled_classes(trained));
   const auto seeds = tools::parse_numbers(a.seeds, "--seeds");
   const Sampler::Result r = !a.latents.empty()    ? sampler.from_file()
                             : !a.mix_rows.empty() ? sampler.mixed()

@@ -27,15 +27,15 @@ constexpr const char* examples = R"(Examples:
 )";
 
 struct Arguments {
-  std::string outdir, run_name, data, resume, init, classes, resolution, g_arch, d_arch, grid, precision;
-  std::string cfg = "auto", device = "auto", data_memory = "auto";
+  std::string outdir, run_name, data, resume, init, classes, resolution, g_arch, d_arch, grid, precision, folder;
+  std::string cfg = "auto", device = "auto", data_memory = "auto", background = "white";
   std::optional<double> tick, conv_clamp;
   std::optional<int> snap, keep, abort_after;
   std::optional<uint64_t> seed;
   int64_t subset = 0;
   int channels = 0, threads = 0, workers = 2;
   bool cond = false, mirror = false, resize = false, dry_run = false, cache_features = false, no_cache_features = false,
-       fp32 = false, bf16 = false, deterministic = false;
+       folder_classes = false, fp32 = false, bf16 = false, deterministic = false;
   FreezeOptions freeze;
   PresetOverrides set;
 };
@@ -60,7 +60,10 @@ void add_options(CLI::App& app, Arguments& a) {
   data.add("--classes", a.classes, "train on these classes only, like 0-8");
   data.add("--resolution", a.resolution, "SIZE or WIDTHxHEIGHT, with --resize [as stored]");
   data.flag("--resize", a.resize, "centre-crop and resize images of other sizes");
-  data.add("--channels", a.channels, "1, 3 or 4 [as stored]");
+  data.add("--channels", a.channels, "1, 3 or 4 [what the richest image needs]");
+  data.add("--background", a.background, "behind transparent images: white, black or #rrggbb [white]");
+  data.add("--folder", a.folder, "only what lies in this folder of the data; . for all, train/ and val/ alike");
+  data.flag("--folder-classes", a.folder_classes, "the outermost folders are classes, whatever they look like");
   tools::Group cfg(app, "Configuration");
   cfg.add("--cfg", a.cfg, "auto, small (for CPUs), stylegan2, paper256, paper512, paper1024, cifar")
       ->capture_default_str();
@@ -175,12 +178,15 @@ TrainOptions fresh_options(Arguments& a, const Device& device) {
   o.cache_features = a.cache_features;
   o.data = {.path = fs::absolute(a.data),
             .channels = a.channels,
+            .background = parse_background(a.background),
             .resize = a.resize,
             .mirror = a.mirror,
             .subset = a.subset,
             .seed = o.seed,
             .classes = class_list(a),
-            .use_labels = a.cond || !a.classes.empty()};
+            .use_labels = a.cond || !a.classes.empty(),
+            .folder = a.folder,
+            .folder_classes = a.folder_classes};
   if (!a.resolution.empty()) {
     std::tie(o.data.width, o.data.height) = parse_pair(a.resolution, "--resolution", true);
     if (o.data.width == o.data.height) o.data.resolution = std::exchange(o.data.width, o.data.height = 0);
@@ -216,6 +222,9 @@ TrainOptions resumed_options(const CLI::App& app, const Arguments& a, TrainOptio
   keeps("--subset", a.subset == o.data.subset);
   keeps("--classes", class_list(a) == o.data.classes);
   keeps("--resize", a.resize == o.data.resize);
+  keeps("--background", parse_background(a.background) == o.data.background);
+  keeps("--folder", a.folder == o.data.folder);
+  keeps("--folder-classes", a.folder_classes == o.data.folder_classes);
   keeps("--channels", a.channels == m.img_channels);
   keeps("--freeze-d", a.freeze.blocks == o.freeze.blocks);
   keeps("--freezed", a.freeze.layers == o.freeze.layers);
@@ -229,6 +238,7 @@ TrainOptions resumed_options(const CLI::App& app, const Arguments& a, TrainOptio
   keeps("--g-arch", a.g_arch == name_of(m.g_architecture));
   keeps("--d-arch", a.d_arch == name_of(m.d_architecture));
   keeps("--conv-clamp", is(a.conv_clamp, m.conv_clamp));
+  o.data.channels = m.img_channels;
   if (!a.data.empty()) o.data.path = fs::absolute(a.data);
   if (o.data.path.empty()) throw ConfigError("the snapshot does not say which data it was trained on; give --data");
   o.kimg = a.set.kimg.value_or(o.kimg);
@@ -247,7 +257,9 @@ std::shared_ptr<const Dataset> open_data(Arguments& a, TrainOptions& o) {
   auto data = std::make_shared<const Dataset>(o.data);
   const bool resumed = !a.resume.empty();
   if (o.cond && data->num_classes() == 0)
-    throw ConfigError(fmt::format("--cond: {} has no labels", o.data.path.string()));
+    throw ConfigError(fmt::format("--cond: {} has no labels{}", o.data.path.string(),
+                                  data->label_problem().empty() ? "" : ": " + data->label_problem()));
+  o.class_counts = o.cond ? data->class_counts() : std::vector<int64_t>{};
   const int classes = o.cond ? data->num_classes() : 0;
   if (!resumed) {
     o.dataset_size = data->size();
@@ -335,6 +347,7 @@ int train(const CLI::App& app, Arguments& a, tools::StopRequest& stop) {
     preamble += fmt::format("initialised from {}\n{}", a.init, to_string(transfer(state, *source)));
   }
   source.reset();
+  for (const std::string& note : data->notes()) preamble += fmt::format("note       {}\n", note);
   for (const auto& [name, reason] : data->bad_images())
     preamble += fmt::format("skipped    {}: {}\n", printable(name), printable(reason));
   if (a.dry_run) {

@@ -33,7 +33,8 @@ Preset preset(std::string_view name, int resolution);  // the longer side; Confi
 
 struct TrainOptions {
   DatasetOptions data;
-  int64_t dataset_size = 0;  // images that `data` held when the run began
+  int64_t dataset_size = 0;           // images that `data` held when the run began
+  std::vector<int64_t> class_counts;  // of them each class had; empty: not conditional, or not known
   bool cond = false;
   std::string cfg = "auto";
   StyleGan2Options model;

@@ -31,6 +31,15 @@ std::vector<Image> to_images(const Tensor& nhwc) {
   return images;
 }
 
+std::vector<int> sampled_classes(const TrainOptions& o) {
+  std::vector<int> classes;
+  const bool known =
+      std::ssize(o.class_counts) == o.model.c_dim && std::ranges::any_of(o.class_counts, std::identity{});
+  for (int c = 0; c < o.model.c_dim; ++c)
+    if (!known || o.class_counts[size_t(c)] > 0) classes.push_back(c);
+  return classes;
+}
+
 SheetLayout sheet_layout(const TrainOptions& o, const Device& device) {
   const int width = o.model.width ? o.model.width : o.model.height;
   // A large screen's worth, as peers show; a CPU shows less, for it would take longer than a tick.
@@ -44,7 +53,9 @@ Image fakes_sheet(const StyleGan2Generator& g, const TrainOptions& o, SheetLayou
   const int n = layout.columns * layout.rows;
   const Tensor z = randn({n, o.model.z_dim}, rng, o.model.type, g.device());
   std::vector<int> classes(static_cast<size_t>(n));
-  for (int i = 0; i < n && o.model.c_dim > 0; ++i) classes[size_t(i)] = i / layout.columns % o.model.c_dim;
+  const std::vector<int> sampled = sampled_classes(o);
+  for (size_t i = 0; i < classes.size() && !sampled.empty(); ++i)
+    classes[i] = sampled[i / size_t(layout.columns) % sampled.size()];
   const Tensor ws = styles(g, z, one_hot(classes, o.model.c_dim, o.model.type, g.device()), {});
   std::vector<Image> tiles;
   synthesize(g, ws, {}, [&](const Tensor& images) { std::ranges::move(to_images(images), std::back_inserter(tiles)); });
@@ -56,12 +67,15 @@ Image reals_sheet(const Dataset& dataset, SheetLayout layout) {
   const int classes = dataset.num_classes();
   std::vector<std::vector<int64_t>> queues(size_t(std::max(classes, 1)));
   for (const int64_t i : order) queues[classes ? size_t(dataset.label(i)) : 0].push_back(i);
+  std::erase_if(queues, [](const auto& queue) { return queue.empty(); });
   std::vector<size_t> next(queues.size());
   const auto draw = [&](size_t q) {  // the next image of its class that can be read; over again when they run out
     for (size_t tries = 0; tries < queues[q].size(); ++tries) {
       const int64_t item = queues[q][next[q]++ % queues[q].size()];
       try {
         return dataset.load(item);
+      } catch (const SystemError&) {
+        throw;
       } catch (const IoError&) {
       }
     }

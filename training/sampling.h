@@ -25,7 +25,10 @@ Tensor styles(const StyleGan2Generator& g, const Tensor& z, const Tensor& labels
 
 std::vector<Image> to_images(const Tensor& nhwc);  // [-1,1] to bytes
 
-// The sheets of a run: the same latents and labels every time. Row y of a conditional sheet shows class y mod classes.
+std::vector<int> sampled_classes(const TrainOptions& options);  // those that had images; all where that is not known
+
+// The sheets of a run: the same latents and labels every time. Row y of a conditional sheet shows class y mod classes,
+// of those that have images.
 struct SheetLayout {
   int columns, rows;
 };
