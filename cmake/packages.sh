@@ -1,8 +1,8 @@
 # Debian packages that Firn needs, and a function that installs what is missing. Sourced by quickstart, check and .ci/run.
 build_packages=(
   g++ cmake ninja-build pkg-config
-  libdnnl-dev libcli11-dev nlohmann-json3-dev libfmt-dev libzip-dev zlib1g-dev libprotobuf-dev protobuf-compiler libstb-dev
-  libgtest-dev libbenchmark-dev
+  libdnnl-dev libcli11-dev nlohmann-json3-dev libfmt-dev libzip-dev zlib1g-dev libpng-dev libjpeg-dev libwebp-dev
+  libprotobuf-dev protobuf-compiler libstb-dev libgtest-dev libbenchmark-dev
 )
 data_packages=(dataset-fashion-mnist)
 

@@ -1,17 +1,12 @@
-// Decoding and encoding. stb_image does the pixels; the checks here are for what it accepts in silence: files cut off
-// after the header, wrong checksums, and a tiny file that claims a huge picture.
-#include <stb/stb_image.h>
+// Decoding: the reader that fits the bytes, the limits that hold for all of them, and which way is up. Encoding of PNG.
 #include <stb/stb_image_write.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <climits>
-#include <cstdlib>
-#include <cstring>
-#include <memory>
 
+#include "io/exif.h"
 #include "io/files.h"
-#include "io/images.h"
+#include "io/image_formats.h"
 #include "kernels/error.h"
 
 namespace firn {
@@ -20,131 +15,66 @@ namespace {
 constexpr int max_side = 16384;
 constexpr int64_t large_pixels = 25'000'000;
 
-using Bytes = std::span<const std::byte>;
-using Text = std::string_view;
+uint8_t scaled(int sample, int white) { return uint8_t(std::min(255, (sample * 255 + white / 2) / white)); }
 
-const stbi_uc* raw(Bytes b) { return reinterpret_cast<const stbi_uc*>(b.data()); }
-int raw_size(Bytes b) { return int(std::min<size_t>(b.size(), INT_MAX)); }
-
-[[noreturn]] void reject(Text name, Text reason) { throw IoError(fmt::format("{}: {}", printable(name), reason)); }
-
-bool starts_with(Bytes bytes, Text magic) {
-  return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
-}
-uint32_t at(Bytes b, size_t i) { return uint32_t(b[i]); }
-uint32_t big_endian(Bytes b, size_t i) {
-  return at(b, i) << 24 | at(b, i + 1) << 16 | at(b, i + 2) << 8 | at(b, i + 3);
-}
-uint32_t little_endian(Bytes b, size_t i) {
-  return at(b, i + 3) << 24 | at(b, i + 2) << 16 | at(b, i + 1) << 8 | at(b, i);
+ImageInfo stored_info(Bytes head, Text name) {
+  const ImageKind kind = kind_of(head);
+  if (!readable(kind)) reject(name, head.empty() ? "an empty file" : unreadable_reason(kind, name));
+  ImageInfo info = kind == ImageKind::png    ? png_info(head, name)
+                   : kind == ImageKind::jpeg ? jpeg_info(head, name)
+                   : kind == ImageKind::webp ? webp_info(head, name)
+                                             : bmp_info(head, name);
+  info.kind = kind;
+  if (info.width < 1 || info.height < 1) reject(name, "an image without pixels");
+  if (info.width > max_side || info.height > max_side)
+    reject(name, fmt::format("{}x{} pixels are more than this engine reads", info.width, info.height));
+  return info;
 }
 
-bool checksum_holds([[maybe_unused]] Bytes type_and_data, [[maybe_unused]] uint32_t crc) {
-#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
-  return true;  // a fuzzer would never get past it
-#else
-  return crc32(0, raw(type_and_data), uInt(type_and_data.size())) == crc;
-#endif
-}
-
-void check_png(Bytes bytes, const ImageInfo& info, Text name) {
-  // Deflate shrinks at most 1032 times, and a pixel has at least one bit.
-  if (int64_t(info.width) * info.height > int64_t(bytes.size()) * 1032 * 8)
-    reject(name, fmt::format("the header claims {}x{} pixels, which {} bytes cannot hold", info.width, info.height,
-                             bytes.size()));
-  constexpr size_t frame = 12;  // length, type, checksum
-  for (size_t position = 8; position + frame <= bytes.size();) {
-    const size_t length = big_endian(bytes, position);
-    if (length > bytes.size() - position - frame) break;
-    const Bytes body = bytes.subspan(position + 4, length + 4);
-    if (!checksum_holds(body, big_endian(bytes, position + 8 + length)))
-      reject(name, "damaged PNG: a checksum is wrong");
-    if (starts_with(body, "IEND")) return;
-    position += frame + length;
+void rows(Bytes bytes, Text name, const ImageInfo& stored, Samples samples, const TakeRow& take) {
+  switch (stored.kind) {
+    case ImageKind::png:
+      return png_rows(bytes, name, stored, samples, take);
+    case ImageKind::jpeg:
+      return jpeg_rows(bytes, name, stored, take);
+    case ImageKind::webp:
+      return webp_rows(bytes, name, stored, take);
+    default:
+      return bmp_rows(bytes, name, stored, take);
   }
-  reject(name, "truncated PNG: no end chunk");
-}
-
-// stb writes past its tables when the code counts of a Huffman table add up to more than 256. `tables` runs to the end
-// of the file, because stb reads a table that leaves the segment before it complains.
-void check_huffman_tables(Bytes tables, size_t segment, Text name) {
-  constexpr size_t counts = 16;
-  for (size_t i = 0; i < segment;) {
-    size_t codes = 0;
-    for (size_t k = 1; k <= counts && i + k < tables.size(); ++k) codes += at(tables, i + k);
-    if (codes > 256) reject(name, "broken JPEG: a Huffman table of more than 256 codes");
-    i += 1 + counts + codes;
-  }
-}
-
-// True when the end marker is reached. Follows the segments, as stb does, instead of searching for the marker, because
-// an embedded thumbnail has one too.
-bool walk_jpeg(Bytes bytes, Text name) {
-  size_t i = 2;
-  while (i + 1 < bytes.size()) {
-    const uint32_t marker = at(bytes, i + 1);
-    const bool is_marker = at(bytes, i) == 0xff && marker != 0 && marker != 0xff;
-    const bool bare = marker == 0x01 || (marker >= 0xd0 && marker <= 0xd8);
-    if (is_marker && marker == 0xd9) return true;
-    if (!is_marker || bare) {
-      i += is_marker ? 2 : 1;
-      continue;
-    }
-    if (i + 3 >= bytes.size()) break;
-    const size_t length = at(bytes, i + 2) << 8 | at(bytes, i + 3);
-    if (length < 2) reject(name, "broken JPEG: a segment shorter than its own length field");
-    if (marker == 0xc4) check_huffman_tables(bytes.subspan(i + 4), length - 2, name);
-    i += 2 + length;
-  }
-  return false;
-}
-
-void check_bmp(Bytes bytes, Text name) {
-  if (bytes.size() < 32) reject(name, "truncated BMP");
-  const bool old_header = little_endian(bytes, 14) == 12;
-  const auto side = [&](size_t i) { return std::abs(int64_t(int32_t(little_endian(bytes, i)))); };
-  const int64_t width = old_header ? little_endian(bytes, 18) & 0xffff : side(18);
-  const int64_t height = old_header ? little_endian(bytes, 18) >> 16 : side(22);
-  const int64_t depth = (old_header ? little_endian(bytes, 24) : little_endian(bytes, 28)) & 0xffff;
-  const int64_t row = (width * depth + 31) / 32 * 4;
-  if (little_endian(bytes, 10) + row * height > int64_t(bytes.size()))
-    reject(name, "truncated BMP: pixels are missing");
 }
 
 }  // namespace
 
+void reject(Text name, Text reason) { throw IoError(fmt::format("{}: {}", printable(name), reason)); }
+
 ImageInfo image_info(Bytes head, Text name) {
-  ImageInfo info{.kind = kind_of(head)};
-  if (!readable(info.kind)) reject(name, head.empty() ? "an empty file" : unreadable_reason(info.kind, name));
-  if (info.kind == ImageKind::webp) reject(name, "WebP is not read yet");
-  if (info.kind == ImageKind::jpeg) walk_jpeg(head, name);
-  if (!stbi_info_from_memory(raw(head), raw_size(head), &info.width, &info.height, &info.channels))
-    reject(name, fmt::format("unreadable image header ({})", stbi_failure_reason()));
-  if (info.width < 1 || info.height < 1) reject(name, "an image without pixels");
-  if (info.width > max_side || info.height > max_side)
-    reject(name, fmt::format("{}x{} pixels are more than this engine reads", info.width, info.height));
-  if (info.channels == 2) info.channels = 4;  // grey with alpha
-  if (info.kind == ImageKind::png && stbi_is_16_bit_from_memory(raw(head), raw_size(head))) info.depth = 16;
+  ImageInfo info = stored_info(head, name);
+  if (swaps_sides(info.orientation)) std::swap(info.width, info.height);
   return info;
 }
 
 Image decode_image(Bytes bytes, Text name, DecodeOptions options) {
-  const ImageInfo info = image_info(bytes, name);
-  const Turn turn = turn_for(info);
-  if (bytes.size() > INT_MAX) reject(name, "an image file of more than 2 GB");
-  if (info.kind == ImageKind::png) check_png(bytes, info, name);
-  if (info.kind == ImageKind::jpeg && !walk_jpeg(bytes, name)) reject(name, "truncated JPEG: no end marker");
-  if (info.kind == ImageKind::bmp) check_bmp(bytes, name);
-
-  int width = 0, height = 0, stored = 0;
-  const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
-      stbi_load_from_memory(raw(bytes), raw_size(bytes), &width, &height, &stored, info.channels), std::free);
-  if (!pixels) reject(name, fmt::format("broken image ({})", stbi_failure_reason()));
-  if (width != info.width || height != info.height) reject(name, "broken image (two headers contradict each other)");
-  Image image(width, height, info.channels);
-  std::copy_n(pixels.get(), image.pixels.size(), image.pixels.data());
-  if (info.depth == 16 && options.white > 0)
-    for (uint8_t& v : image.pixels) v = uint8_t(std::min(255, (v * 257 * 255 + options.white / 2) / options.white));
+  const ImageInfo stored = stored_info(bytes, name);
+  const Turn turn = turn_for(stored);
+  Image image;  // made at the first row: by then the header is known not to lie
+  const auto place = [&](int y, const uint8_t* row) {
+    if (y == 0)
+      image = swaps_sides(stored.orientation) ? Image(stored.height, stored.width, stored.channels)
+                                              : Image(stored.width, stored.height, stored.channels);
+    put_row(image, stored.orientation, y, row);
+  };
+  if (stored.depth != 16 || options.white <= 0) {
+    rows(bytes, name, stored, Samples::bytes, place);
+    return image;
+  }
+  std::vector<uint8_t> bytes_of_row(size_t(stored.width) * size_t(stored.channels));
+  rows(bytes, name, stored, Samples::whole, [&](int y, const uint8_t* row) {
+    const auto* samples = reinterpret_cast<const uint16_t*>(row);
+    for (size_t i = 0; i < bytes_of_row.size(); ++i)
+      bytes_of_row[i] = scaled(samples[i], stored.channels == 4 && i % 4 == 3 ? 65535 : options.white);
+    place(y, bytes_of_row.data());
+  });
   return image;
 }
 
@@ -153,9 +83,17 @@ Image load_image(const std::filesystem::path& path, DecodeOptions options) {
 }
 
 int sample_peak(Bytes bytes, Text name) {
-  const Image image = decode_image(bytes, name);
-  if (image_info(bytes, name).depth != 16) return 0;
-  return *std::max_element(image.pixels.begin(), image.pixels.end()) * 257;
+  const ImageInfo stored = stored_info(bytes, name);
+  if (stored.depth != 16) return 0;
+  const Turn turn = turn_for(stored);
+  int peak = 0;
+  rows(bytes, name, stored, Samples::whole, [&](int, const uint8_t* row) {
+    const auto* samples = reinterpret_cast<const uint16_t*>(row);
+    const size_t count = size_t(stored.width) * size_t(stored.channels);
+    for (size_t i = 0; i < count; ++i)
+      if (stored.channels != 4 || i % 4 != 3) peak = std::max<int>(peak, samples[i]);
+  });
+  return peak;
 }
 
 Turn turn_for(const ImageInfo& info) {

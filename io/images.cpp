@@ -23,9 +23,14 @@ void lay_over(uint8_t* rgb, int alpha, const Background& background) {
   for (int c = 0; c < 3; ++c) rgb[c] = uint8_t((rgb[c] * alpha + below[c] * (255 - alpha) + 127) / 255);
 }
 
-Image crop(const Image& image, int left, int top, int width, int height) {
-  Image out(width, height, image.channels);
-  for (int y = 0; y < height; ++y) std::copy_n(image.at(left, top + y), size_t(width) * image.channels, out.at(0, y));
+struct Box {
+  int left, top, width, height;
+};
+
+Image crop(const Image& image, Box box) {
+  Image out(box.width, box.height, image.channels);
+  for (int y = 0; y < box.height; ++y)
+    std::copy_n(image.at(box.left, box.top + y), size_t(box.width) * image.channels, out.at(0, y));
   return out;
 }
 
@@ -56,17 +61,18 @@ std::vector<Taps> lanczos_taps(int from, int to) {
   return taps;
 }
 
-// Resizes along x and transposes; twice gives both directions. Colour is weighted by alpha, or fringes would appear.
-Image resize_transposed(const Image& image, int width) {
-  Image out(image.height, width, image.channels);
-  const auto taps = lanczos_taps(image.width, width);
+// Resizes a part along x and transposes; twice gives both directions. Colour is weighted by alpha, or fringes would
+// appear.
+Image resize_transposed(const Image& image, Box box, int width) {
+  Image out(box.height, width, image.channels);
+  const auto taps = lanczos_taps(box.width, width);
   const bool has_alpha = image.channels == 4;
-  for (int y = 0; y < image.height; ++y)
+  for (int y = 0; y < box.height; ++y)
     for (int x = 0; x < width; ++x) {
       const Taps& t = taps[size_t(x)];
       float sum[4] = {}, cover = 0;
       for (size_t k = 0; k < t.weights.size(); ++k) {
-        const uint8_t* p = image.at(t.first + int(k), y);
+        const uint8_t* p = image.at(box.left + t.first + int(k), box.top + y);
         const float w = has_alpha ? t.weights[k] * float(p[3]) : t.weights[k];
         for (int c = 0; c < (has_alpha ? 3 : image.channels); ++c) sum[c] += w * float(p[c]);
         cover += w;
@@ -129,9 +135,10 @@ Image center_crop_resize(const Image& image, int width, int height) {
   };
   const int w = std::min(image.width, fitted(image.height, width, height));
   const int h = std::min(image.height, fitted(image.width, height, width));
-  Image out = crop(image, (image.width - w) / 2, (image.height - h) / 2, w, h);
-  if (w == width && h == height) return out;
-  return resize_transposed(resize_transposed(out, width), height);
+  const Box box{(image.width - w) / 2, (image.height - h) / 2, w, h};
+  if (w == width && h == height) return crop(image, box);
+  const Image narrow = resize_transposed(image, box, width);
+  return resize_transposed(narrow, {0, 0, narrow.width, narrow.height}, height);
 }
 
 Image mirror(const Image& image) {

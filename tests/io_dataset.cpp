@@ -218,7 +218,7 @@ TEST(Dataset, ImageFoundBrokenAtLoadIsRemembered) {
   EXPECT_THROW(set.load(1), IoError);
   EXPECT_THROW(set.load(1), IoError);
   ASSERT_EQ(set.bad_images().size(), 1u);
-  EXPECT_EQ(set.bad_images()[0], (BadImage{"cut.png", "truncated PNG: no end chunk"}));
+  EXPECT_EQ(set.bad_images()[0], (BadImage{"cut.png", "truncated PNG: pixels are missing"}));
 }
 
 TEST(Dataset, ImageThatCannotBeDecodedDecidesNoSize) {

@@ -2,43 +2,14 @@
 #include <limits>
 
 #include "io/images.h"
+#include "tests/image_files.h"
 #include "tests/io_support.h"
 
 namespace firn {
 namespace {
 
-using Bytes = std::vector<std::byte>;
-
-std::string refusal(const Bytes& bytes) {
+std::string refusal(const FileBytes& bytes) {
   return message_of([&] { decode_image(bytes, "a.png"); });
-}
-
-// A 16x16 baseline grey JPEG of one flat colour.
-const Bytes& small_jpeg() {
-  static const Bytes bytes = [] {
-    Bytes b;
-    const auto add = [&](std::initializer_list<int> values) {
-      for (int v : values) b.push_back(std::byte(v));
-    };
-    add({0xff, 0xd8, 0xff, 0xdb, 0, 67, 0});
-    b.resize(b.size() + 64, std::byte{1});
-    add({0xff, 0xc0, 0, 11, 8, 0, 16, 0, 16, 1, 1, 0x11, 0});
-    // One DC and one AC code, each a single zero bit: "no difference" and "end of block".
-    add({0xff, 0xc4, 0, 20, 0x00, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0});
-    add({0xff, 0xc4, 0, 20, 0x10, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0});
-    add({0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0, 0x00, 0xff, 0xd9});
-    return b;
-  }();
-  return bytes;
-}
-
-Bytes small_bmp() {
-  Bytes b(54 + 2 * 8);
-  b[0] = std::byte{'B'}, b[1] = std::byte{'M'}, b[2] = std::byte{70};
-  b[10] = std::byte{54}, b[14] = std::byte{40}, b[18] = std::byte{2}, b[22] = std::byte{2}, b[26] = std::byte{1},
-  b[28] = std::byte{24};
-  b[54 + 2] = std::byte{200};  // bottom left, red
-  return b;
 }
 
 TEST(Images, PngKeepsEveryPixelOfEveryChannelCount) {
@@ -58,18 +29,18 @@ TEST(Images, JpegAndBmpAreRead) {
 
 // Each part in memory of its own, so that a sanitizer sees a read beyond it.
 TEST(Images, TruncatedFilesAreRejectedAtEveryLength) {
-  const Bytes files[] = {encode_png(pattern(9, 9, 3)), small_jpeg(), small_bmp()};
-  for (const Bytes& whole : files)
+  const FileBytes files[] = {without_end(encode_png(pattern(9, 9, 3)), 12), small_jpeg(), small_bmp(), small_webp()};
+  for (const FileBytes& whole : files)
     for (size_t n = 0; n < whole.size(); ++n) {
-      const Bytes part(whole.begin(), whole.begin() + std::ptrdiff_t(n));
+      const FileBytes part(whole.begin(), whole.begin() + std::ptrdiff_t(n));
       EXPECT_THROW(decode_image(part, "x"), IoError) << n << " of " << whole.size();
     }
 }
 
 TEST(Images, TruncationIsSaidInOneLine) {
   auto png = encode_png(pattern(20, 20, 3));
-  png = without_end(png, 12);
-  EXPECT_EQ(refusal(png), "a.png: truncated PNG: no end chunk");
+  png = without_end(png, 20);
+  EXPECT_EQ(refusal(png), "a.png: truncated PNG: pixels are missing");
   auto jpeg = small_jpeg();
   jpeg.pop_back();
   EXPECT_EQ(refusal(jpeg), "a.png: truncated JPEG: no end marker");
@@ -78,37 +49,29 @@ TEST(Images, TruncationIsSaidInOneLine) {
 TEST(Images, EndMarkerOfAThumbnailDoesNotCompleteAJpeg) {
   auto jpeg = small_jpeg();
   jpeg = without_end(jpeg, 2);
-  const Bytes thumbnail{std::byte{0xff}, std::byte{0xe1}, std::byte{0}, std::byte{4}, std::byte{0xff}, std::byte{0xd9}};
+  const FileBytes thumbnail{std::byte{0xff}, std::byte{0xe1}, std::byte{0},
+                            std::byte{4},    std::byte{0xff}, std::byte{0xd9}};
   jpeg.insert(jpeg.begin() + 2, thumbnail.begin(), thumbnail.end());
   EXPECT_MENTIONS(refusal(jpeg), "truncated JPEG");
 }
 
-// Found by fuzzing: stb_image 2.27 wrote the lengths of all codes into a table of 257.
 TEST(Images, JpegWithAnOversizedHuffmanTableIsRejected) {
   auto jpeg = small_jpeg();
   const size_t counts = 2 + 69 + 13 + 5;
   ASSERT_EQ(jpeg[counts], std::byte{1});
   jpeg[counts] = jpeg[counts + 1] = std::byte{0xff};
-  EXPECT_MENTIONS(refusal(jpeg), "more than 256 codes");
+  EXPECT_MENTIONS(refusal(jpeg), "broken JPEG");
   EXPECT_THROW(image_info(jpeg, "a"), IoError);
-}
-
-// Found by reading stb_image beside the fuzzer: it decoded with whatever lay in memory where no table was defined.
-TEST(Images, JpegWithoutHuffmanTablesDecodesTheSameEveryTime) {
-  auto jpeg = small_jpeg();
-  const auto tables = jpeg.begin() + 2 + 69 + 13;
-  jpeg.erase(tables, tables + 2 * 22);
-  EXPECT_EQ(decode_image(jpeg, "a"), Image(16, 16, 1, 128));
 }
 
 TEST(Images, PngThatLiesAboutItsSizeIsRejected) {
   auto png = encode_png(pattern(4, 4, 1));
   png[18] = std::byte{0x20};  // width 8196
-  EXPECT_MENTIONS(refusal(png), "checksum");
+  EXPECT_MENTIONS(refusal(png), "checksum is wrong");
   png[22] = std::byte{0x20};  // height 8196: 67 million pixels in a few dozen bytes
   EXPECT_MENTIONS(refusal(png), "cannot hold");
   png[18] = png[22] = std::byte{0x7f};
-  EXPECT_MENTIONS(refusal(png), "unreadable image header");
+  EXPECT_MENTIONS(refusal(png), "more than this engine reads");
   png[18] = std::byte{0x40}, png[19] = std::byte{1};
   EXPECT_THROW(image_info(png, "a"), IoError);
 }
@@ -129,7 +92,7 @@ TEST(Images, DamageInsideAPngIsNoticed) {
 
 TEST(Images, OtherFilesAreNamedAsSuch) {
   EXPECT_EQ(refusal({}), "a.png: an empty file");
-  EXPECT_EQ(refusal(Bytes(100)), "a.png: not a PNG, JPEG, WebP or BMP image");
+  EXPECT_EQ(refusal(FileBytes(100)), "a.png: not a PNG, JPEG, WebP or BMP image");
 }
 
 TEST(Images, ChannelsConvertBothWays) {
