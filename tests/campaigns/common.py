@@ -114,7 +114,7 @@ class Tally:
 
     def __init__(self, name, total):
         self.name, self.total, self.counts, self.failures = name, total, {}, []
-        self.began, self.shown, self.lock = time.time(), time.time(), threading.Lock()
+        self.began, self.shown, self.lock, self.commit = time.time(), time.time(), threading.Lock(), commit()
 
     def add(self, outcome, failure=None):
         with self.lock:
@@ -130,7 +130,7 @@ class Tally:
 
     def result(self, command, **more):
         return {'campaign': self.name, 'command': command, 'date': time.strftime('%Y-%m-%d'),
-                'commit': commit(), 'trials': self.total, 'seconds': round(time.time() - self.began),
+                'commit': self.commit, 'trials': self.total, 'seconds': round(time.time() - self.began),
                 **more, 'outcomes': dict(sorted(self.counts.items())), 'failures': self.failures}
 
 

@@ -22,6 +22,7 @@ def seeds(scratch, corpus):
     for target, file in found.items():
         (corpus / target).mkdir(parents=True, exist_ok=True)
         (corpus / target / 'seed').write_bytes(file.read_bytes())
+    subprocess.run([FUZZ / 'bin' / 'seed_images', corpus / 'image'], check=True)
 
 
 def campaign(count, jobs, seed):
