@@ -5,6 +5,7 @@
 #include <climits>
 #include <cstdlib>
 #include <memory>
+#include <new>
 
 #include "io/image_formats.h"
 #include "kernels/error.h"
@@ -41,6 +42,7 @@ void bmp_rows(Bytes bytes, Text name, const ImageInfo& stored, const TakeRow& ta
   int width = 0, height = 0, channels = 0;
   const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
       stbi_load_from_memory(raw(bytes), raw_size(bytes), &width, &height, &channels, stored.channels), std::free);
+  if (!pixels && Text(stbi_failure_reason()) == "outofmem") throw std::bad_alloc();
   if (!pixels) reject(name, fmt::format("broken image ({})", stbi_failure_reason()));
   if (width != stored.width || height != stored.height)
     reject(name, "broken image (two headers contradict each other)");

@@ -7,6 +7,7 @@
 #include <jerror.h>
 
 #include <csetjmp>
+#include <new>
 #include <vector>
 
 #include "io/exif.h"
@@ -52,6 +53,11 @@ struct Reader {
   ~Reader() { jpeg_destroy_decompress(&jpeg); }
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
+
+  [[noreturn]] void fail(Text name) const {
+    if (errors.msg_code == JERR_OUT_OF_MEMORY) throw std::bad_alloc();
+    reject(name, message);
+  }
 
   [[noreturn]] static void leave(j_common_ptr jpeg, const char* reason) {
     auto& self = *static_cast<Reader*>(jpeg->client_data);
@@ -110,7 +116,7 @@ bool finish(Reader& r) {
 }
 
 ImageInfo info_of(Reader& r, Text name) {
-  if (!read_header(r)) reject(name, r.message);
+  if (!read_header(r)) r.fail(name);
   const int components = r.jpeg.num_components;
   if (components != 1 && components != 3 && components != 4)
     reject(name, fmt::format("a JPEG of {} colours, of which nobody knows which they are", components));
@@ -145,15 +151,15 @@ void jpeg_rows(Bytes bytes, Text name, const ImageInfo& stored, const TakeRow& t
   if (int64_t{stored.width} * stored.height > int64_t(bytes.size()) * 8 * 128)
     reject(name, fmt::format("the header claims {}x{} pixels, which {} bytes cannot hold", stored.width, stored.height,
                              bytes.size()));
-  if (!start(reader)) reject(name, reader.message);
+  if (!start(reader)) reader.fail(name);
   const bool inks = reader.jpeg.num_components == 4;
   std::vector<uint8_t> row(size_t(stored.width) * 4), rgb(inks ? row.size() : 0);
   for (int y = 0; y < stored.height; ++y) {
-    if (!read_row(reader, row.data())) reject(name, reader.message);
+    if (!read_row(reader, row.data())) reader.fail(name);
     if (inks) rgb_from_cmyk(row.data(), stored.width, rgb.data());
     take(y, inks ? rgb.data() : row.data());
   }
-  if (!finish(reader)) reject(name, reader.message);
+  if (!finish(reader)) reader.fail(name);
 }
 
 }  // namespace firn

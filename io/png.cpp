@@ -5,6 +5,8 @@
 
 #include <bit>
 #include <csetjmp>
+#include <cstdlib>
+#include <new>
 #include <vector>
 
 #include "io/exif.h"
@@ -44,7 +46,7 @@ Chunk chunk_at(Bytes bytes, size_t position) {
 
 struct Reader {
   Bytes rest;
-  bool ended = false;
+  bool ended = false, out_of_memory = false;
   char message[128] = "";
   png_structp png = nullptr;
   png_infop info = nullptr;
@@ -53,8 +55,12 @@ struct Reader {
   explicit Reader(Bytes bytes) : rest(bytes) {
     png = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error, [](png_structp, png_const_charp) {});
     if (png) info = png_create_info_struct(png);
-    if (!info) throw std::bad_alloc();
+    if (!info) {
+      png_destroy_read_struct(&png, nullptr, nullptr);
+      throw std::bad_alloc();
+    }
     png_set_read_fn(png, this, on_read);
+    png_set_mem_fn(png, this, on_allocate, [](png_structp, png_voidp memory) { std::free(memory); });
   }
   ~Reader() { png_destroy_read_struct(&png, &info, nullptr); }
   Reader(const Reader&) = delete;
@@ -64,6 +70,11 @@ struct Reader {
     auto& self = *static_cast<Reader*>(png_get_error_ptr(png));
     std::strncpy(self.message, message, sizeof self.message - 1);
     png_longjmp(png, 1);
+  }
+  static png_voidp on_allocate(png_structp png, png_alloc_size_t size) {
+    void* memory = std::malloc(size);
+    if (!memory) static_cast<Reader*>(png_get_mem_ptr(png))->out_of_memory = true;
+    return memory;
   }
   static void on_read(png_structp png, png_bytep to, size_t count) {
     auto& self = *static_cast<Reader*>(png_get_io_ptr(png));
@@ -99,6 +110,7 @@ bool read_row(Reader& r, uint8_t* row) {
 
 [[noreturn]] void reject_as_said(const Reader& r, Text name) {
   const Text message = r.message;
+  if (r.out_of_memory) throw std::bad_alloc();
   if (r.ended) reject(name, "truncated PNG: pixels are missing");
   if (message.ends_with("CRC error") || message.ends_with("incorrect data check"))
     reject(name, "damaged PNG: a checksum is wrong");

@@ -2,6 +2,7 @@
 #include <webp/decode.h>
 
 #include <memory>
+#include <new>
 
 #include "io/exif.h"
 #include "io/image_formats.h"

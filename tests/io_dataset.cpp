@@ -271,6 +271,22 @@ TEST(Dataset, UnsafeAndDamagedZipEntriesAreSkipped) {
   EXPECT_MENTIONS(set.bad_images()[1].second, "damaged: its checksum");
 }
 
+TEST(Dataset, NamesInZipsAndTheirLabelsAreNormalised) {
+  Scratch dir;
+  const auto png = encode_png(pattern(4, 4, 3));
+  const std::string good(reinterpret_cast<const char*>(png.data()), png.size());
+  raw_zip(dir / "a.zip",
+          {{"./x/a.png", good},
+           {"/x/b.png", good},
+           {"x\\c.png", good},
+           {"./x\\dataset.json", R"({"labels":[["a.png",0],["/b.png",1],[".\\c.png",2]]})"}},
+          false);
+  const Dataset set({.path = dir / "a.zip"});
+  ASSERT_EQ(set.size(), 3);
+  EXPECT_EQ(set.num_classes(), 3);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(set.name(i), fmt::format("x/{}.png", "abc"[set.label(i)]));
+}
+
 TEST(Dataset, TruncatedZipsAreRefusedAtEveryLength) {
   Scratch dir;
   const auto whole = read_bytes(labelled_zip(dir, 2, 2));

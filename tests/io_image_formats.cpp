@@ -125,6 +125,16 @@ TEST(Png, PaletteIndexOutsideThePaletteIsBlack) {
     EXPECT_EQ(decode_image(png, "a").pixels, (std::vector<uint8_t>{9, 8, 7, 6, 5, 4, 0, 0, 0, 0, 0, 0}));
 }
 
+TEST(Bmp, PaletteIndexOutsideThePaletteIsBlack) {
+  FileBytes bmp = bytes_of("BM");
+  bmp.resize(14 + 40);
+  bmp[10] = std::byte{14 + 40 + 4}, bmp[14] = std::byte{40}, bmp[18] = std::byte{4}, bmp[22] = std::byte{1};
+  bmp[26] = std::byte{1}, bmp[28] = std::byte{8}, bmp[46] = std::byte{1};
+  append(bmp, bytes_of({7, 8, 9, 0, 0, 1, 100, 255}));  // blue, green, red of the only colour; four pixels
+  for (int again = 0; again < 3; ++again)
+    EXPECT_EQ(decode_image(bmp, "a").pixels, (std::vector<uint8_t>{9, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
+}
+
 TEST(Png, SixteenBitsTakeTheHighByteOrAreScaledToWhite) {
   const FileBytes png =
       png_of({.width = 3, .height = 1, .depth = 16, .rows = bytes_of({0, 0x0f, 0xff, 0x08, 0x00, 0x00, 0x10})});

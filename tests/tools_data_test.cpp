@@ -44,6 +44,50 @@ TEST_F(GanData, ConvertCropsResizesAndKeepsLabels) {
   EXPECT_FALSE(fs::exists(scratch / "no.zip"));
 }
 
+TEST_F(GanData, ConvertShowsTheClassesAndNeverFailsOnLabels) {
+  write_images(scratch / "set", 5, 8, 3, 2);
+  const Ran table = data(fmt::format("convert {} {}", at("set"), at("set.zip")));
+  EXPECT_EQ(table.code, 0) << table.output;
+  EXPECT_MENTIONS(table.output, "   0  class0: 3 images\n     1  class1: 2 images\n");
+  for (const auto& [json, told, classes] :
+       {std::tuple{R"({"labels":[["class0/0000.png",[0.5,1]]]})", "its labels are vectors of 2 numbers, not classes",
+                   0},
+        {R"({"labels":[["class0/0000.png","cat"]]})", "its labels are texts, not classes", 0},
+        {R"({"labels":[["class0/0000.png",2]]})", "2 of 3 classes have no images: 0 (class 0), 1 (class 1)", 3},
+        {R"({"labels":[["class0/0000.png",-1]]})", "cannot be used: class0/0000.png: its label is negative", 2}}) {
+    write_text(scratch / "set/dataset.json", json);
+    for (const std::string& command :
+         {fmt::format("inspect {}", at("set")), fmt::format("convert {} {}", at("set"), at("set.zip"))}) {
+      const Ran ran = data(command);
+      EXPECT_EQ(ran.code, 0) << ran.output;
+      EXPECT_MENTIONS(ran.output, told);
+    }
+    EXPECT_EQ(Dataset({.path = at("set.zip"), .all_labels = false}).num_classes(), classes);
+    ASSERT_EQ(data(fmt::format("convert {} {} --no-labels", at("set"), at("set.zip"))).code, 0);
+    EXPECT_EQ(Dataset({.path = at("set.zip")}).label_json(0), "");
+  }
+}
+
+TEST_F(GanData, ConvertTellsSizesThatCannotBeTrained) {
+  write_images(scratch / "set", 2, 20, 3);
+  const Ran told = data(fmt::format("convert {} {}", at("set"), at("set.zip")));
+  EXPECT_EQ(told.code, 0);
+  EXPECT_MENTIONS(told.output, "gan-train takes no 20x20; the nearest are 16x16 and 32x32");
+  EXPECT_MENTIONS(told.output, "--pad for 32x32");
+  ASSERT_EQ(data(fmt::format("convert {} {} --pad --background black", at("set"), at("set.zip"))).code, 0);
+  const Dataset set({.path = at("set.zip")});
+  EXPECT_EQ(std::tuple(set.width(), set.height(), set.load(0).at(0, 0)[0]), std::tuple(32, 32, 0));
+  EXPECT_EQ(set.load(0).at(6, 6)[1], load_image(scratch / "set/class0/0000.png").at(0, 0)[1]);
+}
+
+TEST_F(GanData, SheetInsideItsSetIsRefused) {
+  write_images(scratch / "set", 2, 8, 3);
+  const Ran ran = data(fmt::format("inspect {0} --sheet {0}/class0/../sheet.png", at("set")));
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_MENTIONS(ran.output, "would become an image of the set");
+  EXPECT_EQ(ran.lines(), 1);
+}
+
 TEST_F(GanData, ImportsIdxFiles) {
   const char images[] = "\0\0\x08\x03\0\0\0\x02\0\0\0\x01\0\0\0\x02\x0a\x0b\x0c\x0d";  // 2 images of 1x2
   const char labels[] = "\0\0\x08\x01\0\0\0\x02\x01\0";
@@ -64,7 +108,8 @@ TEST_F(GanData, MisuseIsOneLine) {
   for (const auto& [arguments, code] : {std::pair{"", 2},
                                         {"inspect /no/such/set", 1},
                                         {"montage x.png no-title", 2},
-                                        {"convert /no/such/set x.zip --channels 2", 2}}) {
+                                        {"convert /no/such/set x.zip --channels 2", 2},
+                                        {"convert /no/such/set x.zip --background puce", 2}}) {
     const Ran ran = data(arguments);
     EXPECT_EQ(ran.code, code) << arguments << ran.output;
     EXPECT_EQ(ran.lines(), 1) << ran.output;

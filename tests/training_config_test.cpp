@@ -139,5 +139,27 @@ TEST(Stats, WhatIsNotFiniteIsCountedApart) {
   EXPECT_TRUE(s.mostly_not_finite());
 }
 
+TEST(Config, OldSnapshotsKeepTheirRulesOfFolders) {
+  TrainOptions o = resolved("auto", 64);
+  o.data.subset = 100;
+  o.dataset_size = 40;
+  o.data.background = {1, 2, 3};
+  nlohmann::json json = to_json(o);
+  const TrainOptions now = train_options_from_json(json, "new");
+  EXPECT_EQ(std::tuple(now.data.by_number, now.data.folder_classes, now.data.subset), std::tuple(true, false, 100));
+  EXPECT_EQ(now.data.background, o.data.background);
+  for (const char* key : {"by_number", "folder_classes", "folder", "background"}) json["data"].erase(key);
+  const TrainOptions old = train_options_from_json(json, "old");
+  EXPECT_EQ(std::tuple(old.data.by_number, old.data.folder_classes, old.data.subset), std::tuple(false, true, 0));
+}
+
+TEST(Config, ClassesWithoutImagesAreNotSampled) {
+  TrainOptions o;
+  o.model.c_dim = 4;
+  EXPECT_EQ(sampled_classes(o), (std::vector<int>{0, 1, 2, 3}));
+  o.class_counts = {3, 0, 0, 1};
+  EXPECT_EQ(sampled_classes(o), (std::vector<int>{0, 3}));
+}
+
 }  // namespace
 }  // namespace firn
