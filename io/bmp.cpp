@@ -32,8 +32,11 @@ void require_all_pixels(Bytes bytes, Text name) {
 
 ImageInfo bmp_info(Bytes head, Text name) {
   ImageInfo info;
+  const uint32_t packing = head.size() >= 34 && little_endian(head, 14) >= 40 ? little_endian(head, 30) : 0;
+  if (packing == 1 || packing == 2) reject(name, "a run-length encoded BMP; convert it to PNG or JPEG");
   if (!stbi_info_from_memory(raw(head), raw_size(head), &info.width, &info.height, &info.channels))
     reject(name, fmt::format("unreadable image header ({})", stbi_failure_reason()));
+  info.height = int(std::min<int64_t>(std::abs(int64_t{info.height}), INT_MAX));  // negative: the top row comes first
   return info;
 }
 

@@ -135,6 +135,17 @@ TEST(Bmp, PaletteIndexOutsideThePaletteIsBlack) {
     EXPECT_EQ(decode_image(bmp, "a").pixels, (std::vector<uint8_t>{9, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
 }
 
+TEST(Bmp, TopRowMayComeFirst) {
+  FileBytes bmp = small_bmp();
+  bmp[22] = std::byte{0xfe}, bmp[23] = bmp[24] = bmp[25] = std::byte{0xff};  // -2 high
+  const Image image = decode_image(bmp, "a");
+  EXPECT_EQ(image.height, 2);
+  EXPECT_EQ(image.at(0, 0)[0], 200);
+  EXPECT_EQ(image.at(0, 1)[0], 0);
+  bmp[30] = std::byte{1};
+  EXPECT_MENTIONS(refusal(bmp), "a run-length encoded BMP");
+}
+
 TEST(Png, SixteenBitsTakeTheHighByteOrAreScaledToWhite) {
   const FileBytes png =
       png_of({.width = 3, .height = 1, .depth = 16, .rows = bytes_of({0, 0x0f, 0xff, 0x08, 0x00, 0x00, 0x10})});
@@ -197,6 +208,14 @@ TEST(Jpeg, ClaimThatTheBytesCannotHoldIsRefused) {
   FileBytes jpeg = small_jpeg();
   jpeg[2 + 69 + 5] = jpeg[2 + 69 + 7] = std::byte{0x3f};
   EXPECT_MENTIONS(refusal(jpeg), "16144x16144 pixels, which");
+}
+
+TEST(Jpeg, ScansWithoutEndAreRefused) {
+  FileBytes jpeg = without_end(small_jpeg(), 13);  // up to the only scan
+  jpeg[2 + 69 + 1] = std::byte{0xc2};              // progressive
+  for (int scan = 0; scan < 600; ++scan) append(jpeg, bytes_of({0xff, 0xda, 0, 8, 1, 1, 0, 0, 0, 0, 0}));
+  append(jpeg, bytes_of({0xff, 0xd9}));
+  EXPECT_MENTIONS(refusal(jpeg), "more scans than any picture needs");
 }
 
 TEST(Webp, IsReadWithItsAlpha) {

@@ -29,7 +29,8 @@ TEST(Images, JpegAndBmpAreRead) {
 
 // Each part in memory of its own, so that a sanitizer sees a read beyond it.
 TEST(Images, TruncatedFilesAreRejectedAtEveryLength) {
-  const FileBytes files[] = {without_end(encode_png(pattern(9, 9, 3)), 12), small_jpeg(), small_bmp(), small_webp()};
+  const FileBytes files[] = {without_end(encode_png(pattern(9, 9, 3)), 12), small_jpeg(), small_bmp(), small_webp(),
+                             small_lossy_webp()};
   for (const FileBytes& whole : files)
     for (size_t n = 0; n < whole.size(); ++n) {
       const FileBytes part(whole.begin(), whole.begin() + std::ptrdiff_t(n));
