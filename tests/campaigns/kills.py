@@ -61,14 +61,14 @@ class Run:
             require(seen >= images, f'{seen} images after {images}')
             require(seen > images or not saved, f'announced {saved} snapshots, but still at {seen} images')
         if process.returncode == 0:
-            self.finish(after, strays(self.outdir))
+            self.finish(after)
             return 'finished'
         if not after:
             self.fresh += 1
         return 'killed while saving' if left else 'killed before a snapshot' if not after else 'killed'
 
-    def finish(self, latest, left):
-        require(not left, f'{left} left at the end')
+    def finish(self, latest):
+        require(not strays(latest.parent), f'{strays(latest.parent)} left at the end')
         require(weights_hash(latest) == self.expected[0], 'other weights than a run that was not killed')
         require(ticks(latest.parent) == self.expected[1], 'other ticks in stats.jsonl than a run that was not killed')
         log = (latest.parent / 'log.txt').read_text(errors='replace')
