@@ -58,6 +58,7 @@ struct Trials {
   int save() {
     return tools::guarded("save", [&] {
       const DirectoryLock lock(run);
+      remove_strays(run);
       RunLog log(run, AppendFile::Start::append);
       const fs::path path = snapshot_path(run, state.counters.images);
       save_snapshot(path, options, state);
@@ -127,11 +128,11 @@ struct Trials {
     } catch (const Error& e) {
       violation(e.what());
     }
+    remove_strays(run);  // as the next process does
     for (const auto& entry : fs::directory_iterator(run)) {
       const std::string name = entry.path().filename().string();
-      const bool stray = name.ends_with(".tmp");
-      if (stray && code >= 0 && std::string_view(fault.call) != "unlink") violation("left " + name);
-      if (stray || name.starts_with("events.")) fs::remove(entry.path());
+      if (name.ends_with(".tmp")) violation("left " + name);
+      if (name.starts_with("events.")) fs::remove(entry.path());
     }
     prune_snapshots(run, 1);  // the next trial finds no more files than this one
   }
