@@ -18,17 +18,17 @@ bool named_as_image(std::string_view name) {
   return known.contains(ext);
 }
 
-ImageInfo probe(const ImageSource& source, int64_t entry, std::string_view name) {
-  // Most headers fit the first kilobytes; metadata of photographs can push them back.
-  for (const int64_t limit : {int64_t{4} << 10, int64_t{256} << 10, ImageSource::largest}) {
-    const auto head = source.read(entry, limit);
+constexpr int64_t first_bytes = 4 << 10;  // hold most headers; metadata of photographs can push them back
+
+ImageInfo probe(const ImageSource& source, int64_t entry, std::string_view name, std::vector<std::byte> head) {
+  for (int64_t limit = first_bytes;; limit = limit == first_bytes ? 256 << 10 : ImageSource::largest) {
+    if (limit > first_bytes) head = source.read(entry, limit);
     try {
       return image_info(head, name);
     } catch (const IoError&) {
       if (int64_t(head.size()) < limit || limit == ImageSource::largest) throw;
     }
   }
-  throw IoError(fmt::format("{}: no image header", name));
 }
 
 // One entry after its first bytes were seen: an image, a broken one, or something that is passed over.
@@ -40,21 +40,20 @@ struct Seen {
 Seen look_at(const ImageSource& source, int64_t entry) {
   const ImageSource::Entry& e = source.entries()[size_t(entry)];
   const std::string& name = e.name;
-  const bool named = named_as_image(name);
   Seen seen;
-  ImageKind kind = ImageKind::none;
-  if (e.problem.empty()) {
-    const auto unread = content_problem(name, [&] { kind = kind_of(source.read(entry, kind_bytes)); });
-    if (unread && named) return {.info = {}, .problem = *unread, .passed_over = {}};
-  }
+  std::vector<std::byte> head;
+  std::string problem = e.problem;
+  if (problem.empty()) problem = content_problem(name, [&] { head = source.read(entry, first_bytes); }).value_or("");
+  const ImageKind kind = kind_of(head);
   if (kind != ImageKind::none && !readable(kind)) {
     seen.passed_over = fmt::format("{} image", name_of(kind));
-  } else if (kind == ImageKind::none && !named) {
+  } else if (kind == ImageKind::none && !named_as_image(name)) {
     const auto ext = printable(extension_of(name), 12);
     seen.passed_over = ext.empty() ? "file without an extension" : fmt::format(".{}", ext);
-  } else {
-    seen.problem = content_problem(name, [&] { seen.info = probe(source, entry, name); }).value_or("");
+  } else if (problem.empty()) {
+    problem = content_problem(name, [&] { seen.info = probe(source, entry, name, std::move(head)); }).value_or("");
   }
+  seen.problem = std::move(problem);
   return seen;
 }
 
@@ -143,6 +142,17 @@ void label_from_folders(std::vector<Candidate>& candidates, const IndexOptions& 
     if (const auto found = number.find(first_folder(c.inner)); found != number.end()) c.item.label = found->second;
 }
 
+// Folders beside those of the classes that hold other files only.
+std::vector<std::string> folders_without(const std::vector<std::string>& classes, std::span<const std::string> others,
+                                         const std::string& outer) {
+  std::set<std::string> found;
+  for (const std::string& name : others)
+    if (name.starts_with(outer)) found.emplace(first_folder(std::string_view(name).substr(outer.size())));
+  found.erase("");
+  for (const std::string& name : classes) found.erase(name);
+  return {found.begin(), found.end()};
+}
+
 }  // namespace
 
 std::string to_string(const Counts& counts) {
@@ -186,6 +196,7 @@ DatasetIndex index_dataset(const ImageSource& source, const IndexOptions& option
   for_each_in_parallel(wanted.size(), 64, [&](size_t i) { seen[i] = look_at(source, wanted[i]); });
 
   std::vector<Candidate> candidates;
+  std::vector<std::string> others;  // that are passed over
   std::vector<std::string> around;  // what the folder around all must hold: the images and dataset.json
   std::vector<int64_t> json;
   for (size_t i = 0; i < wanted.size(); ++i) {
@@ -194,6 +205,7 @@ DatasetIndex index_dataset(const ImageSource& source, const IndexOptions& option
       json.push_back(wanted[i]);
     } else if (!seen[i].passed_over.empty()) {
       ++index.passed_over[seen[i].passed_over];
+      others.push_back(name);
       continue;
     } else {
       candidates.push_back({{name, wanted[i], -1, seen[i].info}, {}, std::move(seen[i].problem)});
@@ -208,6 +220,7 @@ DatasetIndex index_dataset(const ImageSource& source, const IndexOptions& option
     if (!inside) ++index.passed_over[".json"];
   }
   if (index.class_names.empty() && index.other_labels.empty()) label_from_folders(candidates, options, index);
+  if (index.classes_are_folders) index.folders.empty = folders_without(index.class_names, others, outer);
 
   for (Candidate& c : candidates) {
     if (c.problem.empty())

@@ -111,12 +111,15 @@ void Dataset::take_labels(DatasetIndex& index, const DatasetOptions& options) {
   label_problem_ = index.label_problem;
   const auto unlabelled = names_where(index.items, [](const Item& item) { return item.label < 0; });
   const bool labels = !index.class_names.empty(), some_without = labels && !unlabelled.empty();
-  if (options.all_labels && some_without && !index.classes_are_folders)
+  if (options.all_labels && labels && !label_problem_.empty())  // also where folders would do instead
     throw IoError(fmt::format("{}: {}", where, label_problem_));
   if (!options.all_labels && !label_problem_.empty()) notes_.push_back("labels: " + label_problem_);
   if (some_without && index.classes_are_folders)
     notes_.push_back(fmt::format("{} of the images lie beside the class folders and {}: {}", unlabelled.size(),
                                  options.all_labels ? "are left out" : "have no class", first_names(unlabelled)));
+  if (!index.folders.empty.empty())
+    notes_.push_back("no image can be read in folders that are no classes therefore: " +
+                     first_names(index.folders.empty));
   if (options.use_labels && index.folders.shards)
     notes_.push_back("its folders are numbered like parts of one set and no classes; --folder-classes makes them so");
   if (some_without && options.all_labels) std::erase_if(index.items, [](const Item& item) { return item.label < 0; });

@@ -19,7 +19,7 @@ class FolderSource : public ImageSource {
       if (const char* kind = passed_over(*it)) {
         ++passed_over_[kind];
         it.disable_recursion_pending();
-      } else if (it->is_regular_file()) {
+      } else if (!it->is_directory(error)) {
         entries_.push_back({it->path().lexically_relative(root).generic_string(), ""});
       }
     }

@@ -180,10 +180,7 @@ Folders folders_of(std::span<const std::string> names, FolderRules rules) {
   std::set<std::string, std::less<>> folders;
   for (const std::string& name : names) {
     const std::string_view folder = first_folder(name);
-    if (folder.empty())
-      ++result.loose;
-    else if (!folders.contains(folder))
-      folders.emplace(folder);
+    if (!folder.empty() && !folders.contains(folder)) folders.emplace(folder);
   }
   if (folders.size() < 2 || folders.size() > most_classes) return result;
   if (!rules.always_classes) {

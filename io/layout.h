@@ -38,7 +38,7 @@ struct Folders {
   std::vector<std::string> classes;  // sorted
   bool shards = false;               // they only keep directories small: 00000/, 01000/, ...
   std::vector<std::string> splits;   // train, val, ...
-  int64_t loose = 0;                 // images beside them
+  std::vector<std::string> empty;    // no classes, for no image in them can be read
 };
 struct FolderRules {
   bool always_classes = false;  // also what looks like shards or splits

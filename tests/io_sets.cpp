@@ -38,6 +38,10 @@ TEST(Sets, OuterFolderIsStrippedAndLooseImagesHaveNoClass) {
   EXPECT_EQ(notes_of(set), "1 of the images lie beside the class folders and are left out: photos/loose.png\n");
   EXPECT_EQ(Dataset({.path = dir.path(), .use_labels = false}).size(), 4);
   EXPECT_EQ(Dataset({.path = dir.path(), .all_labels = false}).size(), 4);
+  put(dir / "photos/3/c.pdf", "no image");
+  EXPECT_MENTIONS(notes_of(Dataset({.path = dir.path()})), "folders that are no classes therefore: 3");
+  put(dir / "photos/dataset.json", R"({"labels":[["2/b.png",-1]]})");
+  EXPECT_MENTIONS(refusal({.path = dir.path()}), "dataset.json cannot be used");
 }
 
 TEST(Sets, FilesThatArePassedOverAreCountedByKind) {

@@ -167,6 +167,7 @@ struct Inspect {
     if (!folders_seen.splits.empty())
       say("folders: {}: gan-train and convert take one of them with --folder, all with --folder .",
           fmt::join(folders_seen.splits, ", "));
+    if (!folders_seen.empty.empty()) say("  no image can be read in {}", first_names(folders_seen.empty));
     const auto loose = names_where(index.items, [](const auto& item) { return item.label < 0; });
     if (index.classes_are_folders && !loose.empty())
       say("  {} images lie beside the class folders and have no class: {}", loose.size(), first_names(loose));
