@@ -7,7 +7,7 @@
 namespace firn {
 
 int exif_orientation(Bytes exif) {
-  if (starts_with(exif, Text("Exif\0\0", 6))) exif = exif.subspan(6);
+  if (exif.size() >= 6 && starts_with(exif, Text("Exif\0", 5))) exif = exif.subspan(6);
   const bool little = starts_with(exif, Text("II*\0", 4));
   if (exif.size() < 8 || (!little && !starts_with(exif, Text("MM\0*", 4)))) return 1;
   const auto number = [&](size_t at, size_t bytes) {

@@ -23,25 +23,25 @@ constexpr bool checks_sums = true;
 #endif
 
 struct Chunk {
-  Bytes body;  // type and data, as far as they are there
   uint32_t length = 0;
-  bool sound = false;  // whole, and the checksum holds
+  Bytes body;  // type and data, as far as they are there
+  Bytes sum;   // empty: the chunk is cut off
 
   bool is(Text type) const { return starts_with(body, type); }
   Bytes data() const { return body.subspan(4); }
+  bool sound() const {
+    const auto* start = reinterpret_cast<const Bytef*>(body.data());
+    return !sum.empty() && (!checks_sums || crc32(0, start, uInt(body.size())) == big_endian(sum, 0));
+  }
 };
 
 Chunk chunk_at(Bytes bytes, size_t position) {
   constexpr size_t frame = 12;  // length, type, checksum
-  if (bytes.size() < position + 8) return {};
-  Chunk chunk{.body = {}, .length = big_endian(bytes, position)};
-  const bool whole = bytes.size() - position >= frame && chunk.length <= bytes.size() - position - frame;
-  chunk.body = bytes.subspan(position + 4, whole ? chunk.length + 4 : bytes.size() - position - 4);
-  if (!whole) return chunk;
-  const auto* start = reinterpret_cast<const Bytef*>(chunk.body.data());
-  chunk.sound =
-      !checks_sums || crc32(0, start, uInt(chunk.body.size())) == big_endian(bytes, position + 8 + chunk.length);
-  return chunk;
+  if (bytes.size() < position + frame) return {};
+  const uint32_t length = big_endian(bytes, position);
+  const Bytes rest = bytes.subspan(position + 4);
+  if (length > rest.size() - 8) return {length, rest, {}};
+  return {length, rest.first(length + 4), rest.subspan(length + 4, 4)};
 }
 
 struct Reader {
@@ -120,9 +120,10 @@ bool read_row(Reader& r, uint8_t* row) {
 }  // namespace
 
 ImageInfo png_info(Bytes head, Text name) {
-  const Chunk header = chunk_at(head, 8);
+  constexpr size_t signature = 8, header_end = signature + 12 + 13;
+  if (head.size() < header_end) reject(name, "truncated PNG: a part of the header is missing");
+  const Chunk header = chunk_at(head, signature);
   if (!header.is("IHDR") || header.length != 13) reject(name, "broken PNG: it does not begin with its header");
-  if (header.body.size() < 17) reject(name, "truncated PNG: a part of the header is missing");
   const Bytes data = header.data();
   const uint32_t width = big_endian(data, 0), height = big_endian(data, 4);
   const auto colour = int(data[9]);
@@ -132,12 +133,12 @@ ImageInfo png_info(Bytes head, Text name) {
   info.channels = has_alpha ? 4 : colour == PNG_COLOR_TYPE_GRAY ? 1 : 3;
 
   bool pixels = false;
-  for (size_t position = 8; position + 12 <= head.size();) {
+  for (size_t position = header_end; position + 12 <= head.size();) {
     const Chunk chunk = chunk_at(head, position);
     pixels = pixels || chunk.is("IDAT");
     if (chunk.is("IEND")) break;
-    if (chunk.is("tRNS") && chunk.sound && !pixels) info.channels = 4;
-    if (chunk.is("eXIf") && chunk.sound) info.orientation = exif_orientation(chunk.data());
+    if (chunk.is("tRNS") && chunk.sound() && !pixels) info.channels = 4;
+    if (chunk.is("eXIf") && chunk.sound()) info.orientation = exif_orientation(chunk.data());
     position += 12 + size_t{chunk.length};
   }
   if (!pixels) reject(name, "truncated PNG: it ends before its pixels");
