@@ -1,6 +1,6 @@
 # Debian packages that Firn needs, and a function that installs what is missing. Sourced by quickstart, check and .ci/run.
 build_packages=(
-  g++ cmake ninja-build pkg-config
+  g++ cmake ninja-build pkg-config python3
   libdnnl-dev libcli11-dev nlohmann-json3-dev libfmt-dev libzip-dev zlib1g-dev libpng-dev libjpeg-dev libwebp-dev
   libprotobuf-dev protobuf-compiler libstb-dev libgtest-dev libbenchmark-dev
 )
@@ -31,9 +31,13 @@ find_nvcc() { command -v nvcc || { [[ -x /usr/local/cuda/bin/nvcc ]] && echo /us
 
 has_gpu() { command -v nvidia-smi > /dev/null && nvidia-smi -L 2> /dev/null | grep -q GPU; }
 
-# configure FOLDER OPTIONS...: quiet unless it fails.
+# What FIRN_CUDA is to be: with a GPU, cmake/cuda.cmake looks for the rest and says what is missing.
+cuda_or_not() { if has_gpu; then echo AUTO; else echo OFF; fi; }
+
+# configure FOLDER OPTIONS...: quiet unless it fails, but for what it says of CUDA.
 configure() {
   local folder=$1 log
   shift
   log=$(cmake -S . -B "$folder" -G Ninja "$@" 2>&1) || { echo "$log"; return 1; }
+  sed -n 's/^-- CUDA: //p' <<< "$log"
 }

@@ -88,6 +88,13 @@ Image Dataset::load(int64_t i) const {
   }
 }
 
+Fingerprint Dataset::fingerprint() const {
+  FingerprintMaker maker;
+  for (const Item& i : items_)
+    maker.add(i.name, source_->entries()[size_t(i.entry)].size, i.info.width, i.info.height, i.label);
+  return maker.finish(class_names_);
+}
+
 std::vector<BadImage> Dataset::bad_images() const {
   const std::lock_guard lock(bad_mutex_);
   return bad_;

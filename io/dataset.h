@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "io/dataset_index.h"
+#include "io/fingerprint.h"
 #include "io/images.h"
 
 namespace firn {
@@ -60,6 +61,8 @@ class Dataset {
   int label(int64_t i) const { return item(i).label; }                          // -1: none
   std::string label_json(int64_t i) const;  // also of labels that are no classes; empty: none
   const std::string& name(int64_t i) const { return item(i).name; }
+
+  Fingerprint fingerprint() const;  // of the stored items
 
   // Thread-safe. IoError when the file turns out to be broken, SystemError when it cannot be read.
   Image load(int64_t i) const;

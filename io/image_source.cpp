@@ -20,7 +20,9 @@ class FolderSource : public ImageSource {
         ++passed_over_[kind];
         it.disable_recursion_pending();
       } else if (!it->is_directory(error)) {
-        entries_.push_back({it->path().lexically_relative(root).generic_string(), ""});
+        std::error_code gone;  // a file that is gone meanwhile is told when it is read
+        const auto size = it->file_size(gone);
+        entries_.push_back({it->path().lexically_relative(root).generic_string(), "", gone ? 0 : int64_t(size)});
       }
     }
     if (error) throw SystemError(fmt::format("cannot read {}: {}", last, error.message()));

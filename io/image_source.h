@@ -17,6 +17,7 @@ class ImageSource {
   struct Entry {
     std::string name;     // relative to the root, normalised()
     std::string problem;  // empty: readable
+    int64_t size = 0;     // bytes, not packed
   };
 
   virtual ~ImageSource() = default;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <ostream>
 
+#include "io/file_kind.h"
 #include "io/files.h"
 #include "io/json.h"
 #include "kernels/error.h"
@@ -119,13 +120,24 @@ Header parse_header(std::string_view text, int64_t data_size, std::string_view f
   return header;
 }
 
+// What begins like no header is most often a network in another program's format.
+[[noreturn]] void throw_foreign(std::string_view file, uint64_t length, int64_t file_size, const auto& read) {
+  std::vector<std::byte> head(size_t(std::min<int64_t>(file_size, 512)));
+  std::memcpy(head.data(), &length, 8);
+  read(reinterpret_cast<char*>(head.data()) + 8, head.size() - 8);
+  const std::string_view kind = file_kind(head);
+  throw IoError(
+      fmt::format("{}: not a safetensors file but {}; no other format is read: convert its tensors to "
+                  "safetensors first, under the names that docs/formats.md gives",
+                  file, kind.empty() ? "of an unknown kind" : kind));
+}
+
 // `read(buffer, size)` delivers the next bytes of the file and throws when there are fewer.
 Header read_header(int64_t file_size, std::string_view file, const auto& read) {
   uint64_t length = 0;
   if (file_size < 8) throw IoError(fmt::format("{}: truncated: {} bytes are no safetensors file", file, file_size));
   read(reinterpret_cast<char*>(&length), 8);
-  if (length > header_limit)
-    throw IoError(fmt::format("{}: not a safetensors file (header of {} bytes)", file, length));
+  if (length > header_limit) throw_foreign(file, length, file_size, read);
   if (int64_t(length) > file_size - 8)
     throw IoError(fmt::format("{}: truncated: a header of {} bytes in a file of {}", file, length, file_size));
   std::string text(length, '\0');

@@ -90,7 +90,9 @@ class ZipSource : public ImageSource {
       if (name.empty() || stored.ends_with('/') || stored.ends_with('\\')) continue;
       if (extents[i].packed != entry.comp_size) throw contradiction();
       found.push_back(
-          {{name, overlaps[i] ? "the zip entry overlaps another one" : problem_of(entry, name)}, stored, i});
+          {{name, overlaps[i] ? "the zip entry overlaps another one" : problem_of(entry, name), int64_t(entry.size)},
+           stored,
+           i});
     }
     // By stored names: runs that are resumed count on the order.
     std::ranges::stable_sort(found, {}, &Found::stored);

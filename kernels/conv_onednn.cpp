@@ -53,8 +53,8 @@ Plan make_plan(const ConvProblem& p, Pass pass, Kind algorithm) {
   const auto attr = user_scratchpad();
 
   const memory::desc weights(kernel, type, Tag::any);
-  const dnnl::convolution_forward::primitive_desc forward(
-      {dnnl::prop_kind::forward_training, algorithm, big, weights, small, strides, before, behind}, attr, engine());
+  const auto forward = describe<dnnl::convolution_forward>(attr, dnnl::prop_kind::forward_training, algorithm, big,
+                                                           weights, small, strides, before, behind);
   if (pass == Pass::forward) {
     plan.primitive = dnnl::convolution_forward(forward);
     plan.big = forward.src_desc();
@@ -62,8 +62,8 @@ Plan make_plan(const ConvProblem& p, Pass pass, Kind algorithm) {
     plan.weights = forward.weights_desc();
     plan.scratch = forward.scratchpad_desc();
   } else if (pass == Pass::data) {
-    const dnnl::convolution_backward_data::primitive_desc d({algorithm, big, weights, small, strides, before, behind},
-                                                            attr, engine(), forward);
+    const auto d = describe_backward<dnnl::convolution_backward_data>(attr, forward, algorithm, big, weights, small,
+                                                                      strides, before, behind);
     plan.primitive = dnnl::convolution_backward_data(d);
     plan.big = d.diff_src_desc();
     plan.small = d.diff_dst_desc();
@@ -71,8 +71,8 @@ Plan make_plan(const ConvProblem& p, Pass pass, Kind algorithm) {
     plan.scratch = d.scratchpad_desc();
   } else {
     const memory::desc wide(kernel, memory::data_type::f32, Tag::any);
-    const dnnl::convolution_backward_weights::primitive_desc w({algorithm, big, wide, small, strides, before, behind},
-                                                               attr, engine(), forward);
+    const auto w = describe_backward<dnnl::convolution_backward_weights>(attr, forward, algorithm, big, wide, small,
+                                                                         strides, before, behind);
     plan.primitive = dnnl::convolution_backward_weights(w);
     plan.big = w.src_desc();
     plan.small = w.diff_dst_desc();
@@ -80,8 +80,7 @@ Plan make_plan(const ConvProblem& p, Pass pass, Kind algorithm) {
     plan.scratch = w.scratchpad_desc();
   }
   // Packed weights may serve several shapes: they differ by layout, order and gain only.
-  plan.cache_key.assign(reinterpret_cast<const char*>(&plan.weights.data), sizeof plan.weights.data);
-  plan.cache_key += fmt::format("{}{}", p.swapped, p.gain);
+  plan.cache_key = bytes_of(plan.weights) + fmt::format("{}{}", p.swapped, p.gain);
   return plan;
 }
 
@@ -106,11 +105,14 @@ const Plan& plan_for(const ConvProblem& p, Pass pass) {
   return plans.emplace(key, std::move(*plan)).first->second;
 }
 
-void reorder(const memory::desc& from_md, const void* from, const memory::desc& to_md, void* to, double scale = 1) {
+void reorder(const memory::desc& from_md, const void* from, const memory::desc& to_md, void* to, double gain = 1) {
   dnnl::primitive_attr attr;
-  if (scale != 1) attr.set_output_scales(0, {static_cast<float>(scale)});
-  memory source(from_md, engine(), const_cast<void*>(from)), target(to_md, engine(), to);
-  dnnl::reorder(dnnl::reorder::primitive_desc(source, target, attr)).execute(stream(), source, target);
+  const Scale scale(gain);
+  scale.set(attr);
+  const memory source(from_md, engine(), const_cast<void*>(from)), target(to_md, engine(), to);
+  Arguments arguments{{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, target}};
+  scale.pass(arguments);
+  dnnl::reorder(dnnl::reorder::primitive_desc(source, target, attr)).execute(stream(), arguments);
 }
 
 // The caller's array in the layout that the primitive wants: itself, or a reordered copy that lives as long as this.

@@ -17,13 +17,16 @@ void bf16_gemm(const GemmProblem& p, void* y, const void* a, const void* b) {
   const memory::desc da = md(p.M, p.K, p.trans_a, p.share_a, p.type), db = md(p.K, p.N, p.trans_b, p.share_b, p.type);
   const memory::desc dy = md(p.M, p.N, false, false, p.y_type);
   auto attr = user_scratchpad();
-  if (p.alpha != 1) attr.set_output_scales(0, {static_cast<float>(p.alpha)});
-  const dnnl::matmul::primitive_desc pd({da, db, dy}, attr, engine());
+  const Scale alpha(p.alpha);
+  alpha.set(attr);
+  const auto pd = describe<dnnl::matmul>(attr, da, db, dy);
   const Buffer scratch(pd.scratchpad_desc());
-  dnnl::matmul(pd).execute(stream(), {{DNNL_ARG_SRC, memory(da, engine(), const_cast<void*>(a))},
-                                      {DNNL_ARG_WEIGHTS, memory(db, engine(), const_cast<void*>(b))},
-                                      {DNNL_ARG_DST, memory(dy, engine(), y)},
-                                      {DNNL_ARG_SCRATCHPAD, memory(pd.scratchpad_desc(), engine(), scratch.data())}});
+  Arguments arguments{{DNNL_ARG_SRC, memory(da, engine(), const_cast<void*>(a))},
+                      {DNNL_ARG_WEIGHTS, memory(db, engine(), const_cast<void*>(b))},
+                      {DNNL_ARG_DST, memory(dy, engine(), y)},
+                      {DNNL_ARG_SCRATCHPAD, memory(pd.scratchpad_desc(), engine(), scratch.data())}};
+  alpha.pass(arguments);
+  dnnl::matmul(pd).execute(stream(), arguments);
 }
 
 void f32_gemm(const GemmProblem& p, float* y, const float* a, const float* b) {

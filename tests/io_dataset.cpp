@@ -2,6 +2,7 @@
 
 #include <zip.h>
 
+#include <algorithm>
 #include <set>
 
 #include "io/dataset_index.h"

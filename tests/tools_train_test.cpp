@@ -1,4 +1,5 @@
 // gan-train from outside: exit codes, one-line errors, and what survives a kill, a full disk and Ctrl-C.
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -13,6 +14,13 @@ struct GanTrain : testing::Test {
   Scratch scratch;
   fs::path runs = scratch / "runs";
   void SetUp() override { write_images(scratch / "data", 16, 8, 3, 2); }
+
+  // Trains a network elsewhere, to start from.
+  std::string init_from_source() {
+    const Ran ran = tool("gan-train", tiny_train(scratch, fmt::format("--outdir '{}'", (scratch / "source").string())));
+    EXPECT_EQ(ran.code, 0) << ran.output;
+    return fmt::format("--init '{}'", latest_snapshot(scratch / "source").string());
+  }
 
   void expect_one_line(const std::string& arguments, int code, const std::string& part) {
     const Ran ran = tool("gan-train", arguments);
@@ -65,7 +73,7 @@ TEST_F(GanTrain, WhatGoesWrongIsOneLineAndExitsOne) {
 }
 
 TEST_F(GanTrain, DryRunWritesNothing) {
-  const Ran ran = tool("gan-train", tiny_train(scratch, "--dry-run --freeze-d 1"));
+  const Ran ran = tool("gan-train", tiny_train(scratch, "--dry-run --freeze-d 1 " + init_from_source()));
   EXPECT_EQ(ran.code, 0) << ran.output;
   EXPECT_MENTIONS(ran.output, "frozen");
   EXPECT_FALSE(fs::exists(runs));
@@ -131,7 +139,7 @@ void expect_same_end_after_kill(const Scratch& scratch, const fs::path& runs, co
 TEST_F(GanTrain, KilledRunResumesToTheSameEnd) { expect_same_end_after_kill(scratch, runs, ""); }
 
 TEST_F(GanTrain, KilledRunWithCachedFeaturesResumesToTheSameEnd) {
-  expect_same_end_after_kill(scratch, runs, "--freeze-d 1 --cache-features --mirror");
+  expect_same_end_after_kill(scratch, runs, "--freeze-d 1 --cache-features --mirror " + init_from_source());
   const fs::path run = latest_snapshot(runs).parent_path();
   EXPECT_MENTIONS(read_text(run / "training_options.json"), "\"cache_features\": true");
   EXPECT_MENTIONS(read_text(run / "log.txt"), "of all images behind D's frozen blocks (1), kept on cpu");

@@ -56,6 +56,50 @@ TEST(Config, NamedConfigurationsAreThoseOfThePapers) {
   EXPECT_EQ(c.model.d_architecture, Architecture::orig);
 }
 
+// The shorter side a power of two, the longer a multiple of its quarter.
+TEST(Config, DefaultsFitEverySizeAndEveryBatch) {
+  for (const std::string& cfg : preset_names())
+    for (int side = 8; side <= 1024; side *= 2)
+      for (int quarters = 4; quarters <= 32; ++quarters)
+        for (const auto& [width, height] : {std::pair{side, side / 4 * quarters}, {side / 4 * quarters, side}})
+          for (const std::optional<int> batch : {std::optional<int>{}, {6}, {7}, {10}, {24}, {25}, {32}}) {
+            TrainOptions o;
+            o.cfg = cfg;
+            apply_preset(o, width, height, 3, 0, {.batch = batch});
+            ASSERT_NO_THROW(o.check()) << cfg << " " << width << "x" << height << " " << o.batch;
+            ASSERT_EQ(o.batch_gpu % o.model.mbstd_group, 0);
+            const bool alone = o.batch_gpu == 1 || std::max(width, height) > 2048;
+            ASSERT_TRUE(alone || o.model.mbstd_group > 1) << o.batch;
+          }
+}
+
+TEST(Config, AGroupThatDividesTheBatchIsTaken) {
+  EXPECT_EQ(resolved("auto", 32, {.batch = 6}).model.mbstd_group, 3);
+  EXPECT_EQ(resolved("auto", 32, {.batch = 7}).model.mbstd_group, 7);
+  EXPECT_EQ(resolved("auto", 32, {.batch = 25}).model.mbstd_group, 5);
+  EXPECT_EQ(resolved("auto", 32, {.usual_group = 8}).model.mbstd_group, 8);
+  EXPECT_EQ(resolved("auto", 32, {.batch = 12, .usual_group = 8}).model.mbstd_group, 6);
+  EXPECT_EQ(resolved("auto", 32, {.usual_group = 1}).model.mbstd_group, 1);
+  TrainOptions o;
+  apply_preset(o, 320, 256, 3, 0, {});
+  EXPECT_EQ(std::pair(o.batch, o.model.mbstd_group), std::pair(12, 4));
+  EXPECT_MENTIONS(message_of<ConfigError>([] { resolved("auto", 32, {.mbstd_group = 3}); }), "--mbstd-group");
+}
+
+TEST(Config, NumbersThatMakeNoSenseAreTold) {
+  TrainOptions o = resolved("auto", 32);
+  o.kimg = INFINITY;
+  EXPECT_MENTIONS(message_of<ConfigError>([&] { o.check(); }), "--kimg inf: expected a number from 0 up");
+  o.kimg = NAN;
+  EXPECT_MENTIONS(message_of<ConfigError>([&] { o.check(); }), "--kimg nan");
+  o.kimg = 1;
+  o.loss.style_mixing = 2;
+  EXPECT_MENTIONS(message_of<ConfigError>([&] { o.check(); }), "--mixing 2: expected a number from 0 to 1");
+  o.loss.style_mixing = 0;
+  o.lr = INFINITY;
+  EXPECT_MENTIONS(message_of<ConfigError>([&] { o.check(); }), "--lr inf: expected a number above 0");
+}
+
 TEST(Config, WhatTheUserSetsWins) {
   const TrainOptions o =
       resolved("paper256", 64, {.kimg = 5, .gamma = 3, .batch = 16, .batch_gpu = 8, .channel_base = 4096});
@@ -88,10 +132,14 @@ TEST(Config, OptionsSurviveJson) {
   o.data = {.path = "some where.zip", .mirror = true, .subset = 7, .classes = {3, 1}};
   o.freeze.patterns = {"D:b32.*"};
   o.seed = 1234567890123456789;
+  o.fingerprint = {.images = 7, .names = "a", .sizes = "b", .labels = "c", .classes = "d"};
   const TrainOptions back = train_options_from_json(nlohmann::json::parse(to_json(o).dump()), "test");
   EXPECT_EQ(to_json(back), to_json(o));
   EXPECT_EQ(back.data.classes, o.data.classes);
   EXPECT_EQ(back.seed, o.seed);
+  nlohmann::json older = to_json(o);
+  older.erase("fingerprint");
+  EXPECT_EQ(train_options_from_json(older, "test").fingerprint.images, 0);
 }
 
 TEST(Config, HostileJsonIsAnIoError) {

@@ -108,7 +108,8 @@ TEST_F(Transfer, TellsWhatFitsAndWhatDoesNot) {
   const TransferReport report = transfer(target.state, read_safetensors(source.save("s.safetensors")));
   const std::string text = to_string(report);
   EXPECT_MENTIONS(text, "mapping.embed.weight: not in the file");
-  EXPECT_MENTIONS(text, "b8.fromrgb.weight: [8,3,1,1] in the file, [8,1,1,1] here");
+  EXPECT_MENTIONS(text, "b4.out.weight: [1,8] in the file, [8,8] here");
+  EXPECT_MENTIONS(text, "b8.fromrgb.weight: from 3 to 1 channels");
   EXPECT_MENTIONS(text, "synthesis.b8.torgb.weight");
 }
 

@@ -3,6 +3,7 @@
 #include "io_support.h"
 #include "training/snapshot.h"
 #include "training/trainer.h"
+#include "training/transfer.h"
 
 namespace firn {
 

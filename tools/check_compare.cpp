@@ -1,5 +1,6 @@
 #include "tools/check_compare.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "tools/check_phase.h"

@@ -1,6 +1,7 @@
 // gan-sample: images from a snapshot: by seeds or given latents, as a grid or single files, mixed or interpolated.
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "engine/threads.h"
@@ -10,6 +11,7 @@
 #include "training/feed.h"
 #include "training/sampling.h"
 #include "training/snapshot.h"
+#include "training/source.h"
 
 namespace fs = std::filesystem;
 using namespace firn;
@@ -247,16 +249,19 @@ int sample(const Arguments& a) {
   if (a.threads > 0) set_threads(a.threads);
   const Device device = Device::from_name(a.device);
   const SafetensorsFile file = read_safetensors(a.snapshot);
-  const TrainOptions trained = snapshot_options(file);
-  StyleGan2Options model = trained.model;
+  const SourceModel source = source_model(file);
+  if (!source.g) throw IoError(fmt::format("{}: there is no G in it, nor G_ema", a.snapshot));
+  const std::string weights = has_network(file, a.weights) ? a.weights : a.weights == "G" ? "G_ema" : "G";
+  if (weights != a.weights) fmt::print("{} has no {}: the images are {}'s\n", a.snapshot, a.weights, weights);
+  StyleGan2Options model = source.model();
   if (model.type == DType::f32) model.activation_type = a.precision == "bf16" ? DType::bf16 : DType::f32;
   kernels::set_numerics(model.activation_type);
   const StyleGan2Generator g(model, device);
-  load_network(g.parameters(), file, a.weights);
+  load_network(g.parameters(), file, weights);
   if (!all_finite(g.parameters()))
     throw IoError(fmt::format("{}: weights of {} are not finite", a.snapshot, a.weights));
 
-  const Sampler sampler(a, g, sampled_classes(trained));
+  const Sampler sampler(a, g, sampled_classes(source.options));
   const auto seeds = tools::parse_numbers(a.seeds, "--seeds");
   const Sampler::Result r = !a.latents.empty()    ? sampler.from_file()
                             : !a.mix_rows.empty() ? sampler.mixed()

@@ -43,7 +43,8 @@ const std::vector<Preset>& presets() {
 }
 
 Preset automatic(int resolution) {
-  const int batch = std::max(std::min(4096 / resolution, 32), 1);
+  int batch = std::max(std::min(4096 / resolution, 32), 1);
+  if (batch > 4) batch -= batch % 4;  // whole groups of minibatch-std
   return {.name = "auto",
           .batch = batch,
           .batch_gpu = batch,
@@ -65,6 +66,16 @@ Preset small(int resolution) {
   p.channel_max = 128;
   p.z_dim = p.w_dim = 128;
   return p;
+}
+
+// What divides a batch at once as groups of about that size. A group of one compares nothing.
+int fitting_group(int wish, int batch) {
+  if (wish <= 1) return 1;
+  for (int group = std::min(wish, batch); group > 1; --group)
+    if (batch % group == 0) return group;
+  for (int group = wish + 1; group < batch; ++group)
+    if (batch % group == 0) return group;
+  return std::max(batch, 1);
 }
 
 void require(bool good, const std::string& message) {
@@ -96,21 +107,23 @@ void apply_preset(TrainOptions& o, int width, int height, int channels, int clas
   o.batch = set.batch.value_or(p.batch);
   // A batch of another size keeps the configuration's micro-batch where that divides it.
   o.batch_gpu = set.batch_gpu.value_or(o.batch % p.batch_gpu == 0 ? std::min(p.batch_gpu, o.batch) : o.batch);
-  o.model = {.height = height,
-             .width = width,
-             .img_channels = channels,
-             .c_dim = classes,
-             .z_dim = set.z_dim.value_or(p.z_dim),
-             .w_dim = set.w_dim.value_or(p.w_dim),
-             .channel_base = set.channel_base.value_or(p.channel_base),
-             .channel_max = set.channel_max.value_or(p.channel_max),
-             .mapping_layers = set.map_depth.value_or(p.map_depth),
-             .g_architecture = set.g_architecture.value_or(Architecture::skip),
-             .d_architecture = set.d_architecture.value_or(p.d_architecture),
-             .mbstd_group = set.mbstd_group.value_or(std::min(p.mbstd_group, o.batch_gpu)),
-             .conv_clamp = o.model.conv_clamp,
-             .activation_type = o.model.activation_type,
-             .seed = o.seed};
+  o.model = {
+      .height = height,
+      .width = width,
+      .img_channels = channels,
+      .c_dim = classes,
+      .z_dim = set.z_dim.value_or(p.z_dim),
+      .w_dim = set.w_dim.value_or(p.w_dim),
+      .channel_base = set.channel_base.value_or(p.channel_base),
+      .channel_max = set.channel_max.value_or(p.channel_max),
+      .mapping_layers = set.map_depth.value_or(p.map_depth),
+      .g_architecture = set.g_architecture.value_or(Architecture::skip),
+      .d_architecture = set.d_architecture.value_or(p.d_architecture),
+      .mbstd_group = set.mbstd_group.value_or(fitting_group(set.usual_group.value_or(p.mbstd_group), o.batch_gpu)),
+      .mbstd_channels = set.mbstd_channels.value_or(1),
+      .conv_clamp = set.conv_clamp.value_or(-1),
+      .activation_type = o.model.activation_type,
+      .seed = o.seed};
   o.loss = {.r1_gamma = set.gamma.value_or(p.gamma),
             .pl_weight = set.pl_weight.value_or(p.pl_weight),
             .style_mixing = set.style_mixing.value_or(p.style_mixing)};
@@ -120,27 +133,44 @@ void apply_preset(TrainOptions& o, int width, int height, int channels, int clas
   o.ema_ramp = o.init.empty() ? p.ema_ramp : -1;
 }
 
+void apply_preset(TrainOptions& o, const Dataset& data, const PresetOverrides& set) {
+  o.data.channels = data.channels();  // what the set decided, it decides once
+  if (o.data.resize) std::tie(o.data.width, o.data.height) = std::pair(data.width(), data.height());
+  o.dataset_size = data.size();
+  o.class_counts = o.cond ? data.class_counts() : std::vector<int64_t>{};
+  o.fingerprint = data.fingerprint();
+  apply_preset(o, data.width(), data.height(), data.channels(), o.cond ? data.num_classes() : 0, set);
+}
+
 void TrainOptions::check() const {
-  const auto positive = [](double v) { return std::isfinite(v) && v > 0; };
-  const auto not_negative = [](double v) { return std::isfinite(v) && v >= 0; };
-  require(batch >= 1 && batch_gpu >= 1, "--batch and --batch-gpu must be at least 1");
+  const auto in_range = [](const char* option, double v, double least, double most = 1e15) {
+    if (!std::isfinite(v) || v < least || v > most)
+      throw ConfigError(fmt::format("{} {:g}: expected a number from {:g}{}", option, v, least,
+                                    most < 1e15 ? fmt::format(" to {:g}", most) : std::string(" up")));
+  };
+  const auto above_zero = [](const char* option, double v) {
+    require(std::isfinite(v) && v > 0, fmt::format("{} {:g}: expected a number above 0", option, v));
+  };
+  in_range("--batch", batch, 1);
+  in_range("--batch-gpu", batch_gpu, 1);
   require(batch % batch_gpu == 0, fmt::format("--batch {} is not a multiple of --batch-gpu {}", batch, batch_gpu));
-  require(model.mbstd_group >= 1 && batch_gpu % std::min(model.mbstd_group, batch_gpu) == 0,
+  in_range("--mbstd-group", model.mbstd_group, 1);
+  require(batch_gpu % std::min(model.mbstd_group, batch_gpu) == 0,
           fmt::format("the batch at once ({}) is not a multiple of the minibatch-std group ({}); set --batch-gpu or "
                       "--mbstd-group",
                       batch_gpu, model.mbstd_group));
   require(is_utf8(data.path.string()) && is_utf8(init), "paths must be UTF-8, for they are kept as JSON");
-  require(positive(lr), "--lr must be positive");
+  above_zero("--lr", lr);
   require(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1, "Adam's betas are from 0 to below 1");
-  require(not_negative(kimg), "--kimg must not be negative");
-  require(not_negative(ema_kimg), "--ema-kimg must not be negative");
-  require(not_negative(loss.r1_gamma), "--gamma must not be negative");
-  require(positive(kimg_per_tick), "--kimg-per-tick must be positive");
-  require(snap >= 1, "--snap must be at least 1 tick");
-  require(not_negative(loss.pl_weight), "--pl-weight must not be negative");
-  require(loss.style_mixing >= 0 && loss.style_mixing <= 1, "--mixing is a probability");
-  require(keep >= 0, "--keep must not be negative");
-  require(abort_after >= 1, "--abort-after must be at least 1 tick");
+  in_range("--kimg", kimg, 0);
+  in_range("--ema-kimg", ema_kimg, 0);
+  in_range("--gamma", loss.r1_gamma, 0);
+  above_zero("--kimg-per-tick", kimg_per_tick);
+  in_range("--snap", snap, 1);
+  in_range("--pl-weight", loss.pl_weight, 0);
+  in_range("--mixing", loss.style_mixing, 0, 1);
+  in_range("--keep", keep, 0);
+  in_range("--abort-after", abort_after, 1);
   require(grid_columns >= 0 && grid_columns <= 64 && grid_rows >= 0 && grid_rows <= 64, "--grid is at most 64x64");
   require(freeze.blocks == 0 || freeze.layers == 0,
           "--freeze-d and --freezed both count from D's input; give one of them");

@@ -33,8 +33,9 @@ Preset preset(std::string_view name, int resolution);  // the longer side; Confi
 
 struct TrainOptions {
   DatasetOptions data;
-  int64_t dataset_size = 0;           // images that `data` held when the run began
+  int64_t dataset_size = 0;           // images that `data` held when the run began, mirrored ones among them
   std::vector<int64_t> class_counts;  // of them each class had; empty: not conditional, or not known
+  Fingerprint fingerprint;            // of `data`
   bool cond = false;
   std::string cfg = "auto";
   StyleGan2Options model;
@@ -61,13 +62,16 @@ struct TrainOptions {
 struct PresetOverrides {
   std::optional<double> kimg, lr, gamma, ema_kimg;
   std::optional<int> batch, batch_gpu, mbstd_group, channel_base, channel_max, map_depth, z_dim, w_dim;
+  std::optional<int> usual_group;  // for minibatch-std, as far as the batch allows; mbstd_group insists
+  std::optional<int> mbstd_channels;
   std::optional<Architecture> g_architecture, d_architecture;
-  std::optional<double> pl_weight, style_mixing;
+  std::optional<double> pl_weight, style_mixing, conv_clamp;
 };
 
 // Fills in model, loss and schedule for images of this size. A transfer has no EMA ramp.
 void apply_preset(TrainOptions& options, int width, int height, int channels, int classes,
                   const PresetOverrides& overrides);
+void apply_preset(TrainOptions& options, const Dataset& data, const PresetOverrides& overrides);
 
 nlohmann::json to_json(const TrainOptions& options);
 TrainOptions train_options_from_json(const nlohmann::json& json, std::string_view name);  // IoError naming `name`

@@ -45,10 +45,11 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(StyleGan2Options, height, width,
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(LossOptions, r1_gamma, pl_weight, pl_decay, style_mixing,
                                                 g_reg_interval, d_reg_interval)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(FreezeOptions, blocks, layers, patterns)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainOptions, data, dataset_size, class_counts, cond, cfg, model, loss,
-                                                lr, beta1, beta2, kimg, ema_kimg, ema_ramp, batch, batch_gpu, seed,
-                                                tf32, deterministic, freeze, cache_features, init, kimg_per_tick, snap,
-                                                keep, abort_after, grid_columns, grid_rows)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Fingerprint, images, names, sizes, labels, classes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainOptions, data, dataset_size, class_counts, fingerprint, cond, cfg,
+                                                model, loss, lr, beta1, beta2, kimg, ema_kimg, ema_ramp, batch,
+                                                batch_gpu, seed, tf32, deterministic, freeze, cache_features, init,
+                                                kimg_per_tick, snap, keep, abort_after, grid_columns, grid_rows)
 
 nlohmann::json to_json(const TrainOptions& options) {
   nlohmann::json json;

@@ -53,6 +53,11 @@ void store_network(SafetensorsFile& file, const Parameters& parameters, const st
   for (const std::string& name : filter_names(parameters)) file.tensors[prefix + "." + name] = filter();
 }
 
+// Of a folder, too, where a slash ends its path.
+std::filesystem::path file_name(const std::filesystem::path& path) {
+  return path.has_filename() ? path.filename() : path.parent_path().filename();
+}
+
 StoredTensor numbers(const std::vector<int64_t>& values) {
   return StoredTensor::of(std::span<const int64_t>(values), {int64_t(values.size())});
 }
@@ -122,10 +127,22 @@ void load(const Parameter& parameter, const SafetensorsFile& file, const std::st
   if (tensor.shape != file_shape(parameter))
     throw IoError(fmt::format("{}: {} is {}, expected {}", file.name, name, to_string(tensor.shape),
                               to_string(file_shape(parameter))));
+  require_finite(file, name);
   if (tensor.dtype == "F64")
     load_file_order<double>(parameter, tensor.to_doubles());
   else
     load_file_order<float>(parameter, tensor.to_floats());
+}
+
+void require_finite(const SafetensorsFile& file, const std::string& name) {
+  for (const double v : file.at(name).to_doubles())
+    if (!std::isfinite(v)) throw IoError(fmt::format("{}: {} has values that are not finite ({})", file.name, name, v));
+}
+
+TrainOptions published(TrainOptions options) {
+  options.data.path = file_name(options.data.path);
+  options.init = file_name(options.init).string();
+  return options;
 }
 
 void save_snapshot(const std::filesystem::path& path, const TrainOptions& options, const TrainState& state) {
@@ -134,7 +151,7 @@ void save_snapshot(const std::filesystem::path& path, const TrainOptions& option
   store_network(file, state.d.parameters(), "D");
   store_network(file, state.ema.parameters(), "G_ema");
   store_state(file, const_cast<TrainState&>(state));  // Adam hands out its moments for writing only
-  file.metadata = {{"format", snapshot_format}, {"options", to_json(options).dump()}};
+  file.metadata = {{"format", snapshot_format}, {"options", to_json(published(options)).dump()}};
   write_safetensors(path, file);
 }
 
@@ -171,8 +188,6 @@ void restore(TrainState& s, const SafetensorsFile& file) {
     adam->set_step_count(step);
   }
   load(Parameter("pl_mean", s.pl_mean, ParameterKind::buffer), file, "state.pl_mean");
-  if (!std::isfinite(s.pl_mean.to_doubles()[0]))
-    throw IoError(fmt::format("{}: the mean path length is not finite", file.name));
   const auto rng = numbers(file, "state.rng", 2), data = numbers(file, "state.data", 2),
              c = numbers(file, "state.counters", 5);
   for (const int64_t value : {data[0], data[1], c[0], c[1], c[2], c[3], c[4]})

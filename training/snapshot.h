@@ -4,8 +4,6 @@
 #pragma once
 #include <filesystem>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "io/safetensors.h"
 #include "training/state.h"
@@ -13,6 +11,9 @@
 namespace firn {
 
 inline constexpr const char* snapshot_format = "firn-1";
+
+// What of the options goes into a snapshot, which people publish: data and --init by file name alone.
+TrainOptions published(TrainOptions options);
 
 void save_snapshot(const std::filesystem::path& path, const TrainOptions& options, const TrainState& state);
 
@@ -26,22 +27,10 @@ void load_network(const Parameters& parameters, const SafetensorsFile& file, con
 // The state that was saved, bit for bit; `state` was made with the same model and freezing.
 void restore(TrainState& state, const SafetensorsFile& file);
 
-struct TransferReport {
-  struct Network {
-    std::string name, source;  // "G_ema" may come from "G"
-    int64_t copied = 0;
-    std::vector<std::pair<std::string, std::string>> skipped, fresh;  // of the file, of the network; with the reason
-  };
-  std::vector<Network> networks;
-};
-std::string to_string(const TransferReport& report);
-
-// Starts `state` from another run's weights: what fits by name and shape is copied, the rest keeps its fresh values.
-// IoError when nothing fits at all.
-TransferReport transfer(TrainState& state, const SafetensorsFile& file);
-
-// The tensor of one parameter as files hold it, and back.
+// The tensor of one parameter as files hold it, and back. IoError for another shape, and for values that are not
+// finite.
 StoredTensor stored(const Parameter& parameter);
 void load(const Parameter& parameter, const SafetensorsFile& file, const std::string& name);
+void require_finite(const SafetensorsFile& file, const std::string& name);
 
 }  // namespace firn

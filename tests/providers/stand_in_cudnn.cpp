@@ -1,5 +1,6 @@
 #include <cudnn.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <map>

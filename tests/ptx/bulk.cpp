@@ -1,5 +1,7 @@
 #include "tests/ptx/bulk.h"
 
+#include <algorithm>
+
 #include "tests/ptx/form.h"
 
 namespace firn::ptx {

@@ -79,7 +79,7 @@ TEST_P(PtxasTest, KernelsFitWithoutSpilling) {
   EXPECT_EQ(kernels, ptx::kernels().size());
 }
 
-INSTANTIATE_TEST_SUITE_P(Ptx, PtxasTest, testing::Values("sm_80", "sm_90a"),
+INSTANTIATE_TEST_SUITE_P(Ptx, PtxasTest, testing::Values("sm_80", "sm_90a", FIRN_NEWEST_GPU),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
