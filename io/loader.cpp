@@ -87,6 +87,7 @@ struct Loader::State {
   std::mutex mutex;
   std::condition_variable_any order_wanted, delivered;
   std::map<int64_t, Delivery> ready;
+  std::exception_ptr failure;  // of a worker that ended
   int64_t ordered = 0, consumed = 0, generation = 0;
   ItemOrder sequence;
   DataPosition position;
@@ -126,7 +127,7 @@ struct Loader::State {
     return {{}, {}, std::make_exception_ptr(Error(fmt::format("cannot load a batch: {}", e.what())))};
   }
 
-  void work(std::stop_token stop) {
+  void work(std::stop_token stop) try {
     std::unique_lock lock(mutex);
     while (order_wanted.wait(lock, stop, [&] { return ordered - consumed < options.prefetch; })) {
       const Order order = next_order();
@@ -137,6 +138,10 @@ struct Loader::State {
       ready.emplace(order.number, std::move(delivery));
       delivered.notify_one();
     }
+  } catch (const std::exception&) {  // no memory even for an order or a place
+    const std::lock_guard lock(mutex);
+    failure = std::current_exception();
+    delivered.notify_all();
   }
 };
 
@@ -170,7 +175,8 @@ Loader::~Loader() = default;
 Batch Loader::next() {
   State& s = *state_;
   std::unique_lock lock(s.mutex);
-  s.delivered.wait(lock, [&] { return s.ready.contains(s.consumed); });
+  s.delivered.wait(lock, [&] { return s.failure || s.ready.contains(s.consumed); });
+  if (s.failure) std::rethrow_exception(s.failure);
   const auto found = s.ready.find(s.consumed);
   if (found->second.error) std::rethrow_exception(found->second.error);
   Batch batch = std::move(found->second.batch);

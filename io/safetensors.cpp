@@ -20,7 +20,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "safetensors data is little-endian");
 
 constexpr uint64_t header_limit = 100'000'000;  // the format's own
-constexpr JsonLimits json_limits{.depth = 3, .values = 10'000'000};
+constexpr size_t tensor_limit = 100'000;        // networks have hundreds
+constexpr JsonLimits json_limits{.depth = 3, .values = int64_t{tensor_limit} * 20};
 
 int64_t element_size(std::string_view dtype) {  // 0: unknown
   if (dtype == "F64" || dtype == "I64") return 8;
@@ -91,6 +92,7 @@ Entry parse_entry(const std::string& tensor, const nlohmann::json& spec, std::st
 Header parse_header(std::string_view text, int64_t data_size, std::string_view file) {
   const auto json = parse_json(text, file, json_limits);
   if (!json.is_object()) throw IoError(fmt::format("{}: the header is not a JSON object", file));
+  if (json.size() > tensor_limit + 1) throw IoError(fmt::format("{}: more than {} tensors", file, tensor_limit));
   Header header;
   for (const auto& [key, value] : json.items()) {
     if (key != "__metadata__") {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 
 #include "kernels/agreement.h"
 #include "kernels/conv_cudnn.h"
@@ -75,7 +76,10 @@ size_t fastest(const Stream& stream, const std::string& what, const Ways& ways) 
       } catch (const DeviceError&) {  // what cannot run here, or not in the memory that there is
         return false;
       }
-      fmt::print(stderr, "warning: {}: \"{}\" computes something else on this GPU, and is not used\n", what, way.name);
+      std::fputs(  // print() would throw where stderr is full
+          fmt::format("warning: {}: \"{}\" computes something else on this GPU, and is not used\n", what, way.name)
+              .c_str(),
+          stderr);
       return false;
     };
   const Chosen chosen = choose(choice_cache(), key, candidates, stopwatch).value();

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include "engine/range.h"
 #include "kernels/error.h"
@@ -10,28 +11,43 @@ namespace firn {
 
 namespace {
 constexpr double kMappingLrMult = 0.01;
-}
+thread_local bool shapes_only = false;
+}  // namespace
 
-Parameter ParameterMaker::add(Parameter parameter) {
+ShapesOnly::ShapesOnly() : outer_(std::exchange(shapes_only, true)) {}
+ShapesOnly::~ShapesOnly() { shapes_only = outer_; }
+bool ShapesOnly::active() { return shapes_only; }
+
+Parameter ParameterMaker::add(const std::string& name, Shape shape, const std::function<Tensor(Shape)>& values,
+                              ParameterKind kind) {
+  Tensor value =
+      ShapesOnly::active() ? Tensor::without_storage(std::move(shape), type_, device_) : values(std::move(shape));
+  Parameter parameter(name, std::move(value), kind);
   list_.add(parameter);
   return parameter;
 }
 
 Parameter ParameterMaker::normal(const std::string& name, Shape shape, double scale) {
-  Tensor value = randn(std::move(shape), rng_, type_, device_);
-  return add({name, scale == 1 ? value : value * scale});
+  return add(name, std::move(shape), [&](Shape s) {
+    Tensor value = randn(std::move(s), rng_, type_, device_);
+    return scale == 1 ? value : value * scale;
+  });
 }
 
 Parameter ParameterMaker::constant(const std::string& name, Shape shape, double value) {
-  return add({name, Tensor::full(std::move(shape), value, type_, device_)});
+  return add(name, std::move(shape), [&](Shape s) { return Tensor::full(std::move(s), value, type_, device_); });
 }
 
 Parameter ParameterMaker::normal_buffer(const std::string& name, Shape shape) {
-  return add({name, randn(std::move(shape), rng_, type_, device_), ParameterKind::buffer});
+  return add(
+      name, std::move(shape), [&](Shape s) { return randn(std::move(s), rng_, type_, device_); },
+      ParameterKind::buffer);
 }
 
 Parameter ParameterMaker::zero_buffer(const std::string& name, Shape shape) {
-  return add({name, Tensor::zeros(std::move(shape), type_, device_), ParameterKind::buffer});
+  return add(
+      name, std::move(shape), [&](Shape s) { return Tensor::zeros(std::move(s), type_, device_); },
+      ParameterKind::buffer);
 }
 
 Tensor fully_connected(const Tensor& x, const Parameter& w, const Parameter& b, FullyConnected p) {

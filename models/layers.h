@@ -1,5 +1,6 @@
 // What StyleGAN2's two networks share: making parameters, fully connected layers, the mapping network.
 #pragma once
+#include <functional>
 #include <string>
 
 #include "models/stylegan2.h"
@@ -17,7 +18,8 @@ class ParameterMaker {
   Parameter zero_buffer(const std::string& name, Shape shape);
 
  private:
-  Parameter add(Parameter parameter);
+  Parameter add(const std::string& name, Shape shape, const std::function<Tensor(Shape)>& values,
+                ParameterKind kind = ParameterKind::weight);
   Parameters& list_;
   Rng rng_;
   DType type_;

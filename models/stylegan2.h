@@ -61,6 +61,19 @@ struct MappingNetwork {
   Parameter w_avg;  // undefined in D
 };
 
+// While one lives, this thread makes networks of names and shapes alone, to hold a file against before memory is spent.
+class ShapesOnly {
+ public:
+  ShapesOnly();
+  ~ShapesOnly();
+  ShapesOnly(const ShapesOnly&) = delete;
+  ShapesOnly& operator=(const ShapesOnly&) = delete;
+  static bool active();
+
+ private:
+  bool outer_;
+};
+
 class StyleGan2Generator {
  public:
   StyleGan2Generator(StyleGan2Options options, const Device& device);

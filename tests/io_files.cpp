@@ -114,5 +114,33 @@ TEST(Files, PrintableNeutralisesTerminalCodesAndLength) {
   EXPECT_LT(printable(std::string(5000, 'a')).size(), 300u);
 }
 
+TEST(Files, PrintableKeepsLettersAndReplacesWhatDeceives) {
+  EXPECT_EQ(printable("ni\u00f1o \u65e5\u672c \U0001f600"), "ni\u00f1o \u65e5\u672c \U0001f600");
+  EXPECT_EQ(printable("a\u0085b\u009bc"), "a?b?c");                           // C1 controls
+  EXPECT_EQ(printable("a\u202eb\u2066c\u200fd\u061ce"), "a?b?c?d?e");         // turns of direction
+  EXPECT_EQ(printable("a\u2028b\u2029c"), "a?b?c");                           // line separators
+  EXPECT_EQ(printable("a\xff\xc3.\xe2\x82"), "a??.??");                       // no UTF-8
+  EXPECT_EQ(printable("\xc0\xaf\xed\xa0\x80\xf4\x90\x80\x80"), "?????????");  // overlong, surrogate, beyond the end
+  EXPECT_EQ(printable("aa\u00f1", 3), "aa...");                               // never half a character
+  EXPECT_EQ(printable("aa\u00f1", 4), "aa\u00f1");
+}
+
+TEST(Files, AStrayOfTheSameNameIsNotWrittenThrough) {
+  Scratch dir;
+  write_text(dir / "a", "kept");
+  std::string name;
+  {
+    TemporaryName next(dir / "a", [&](const auto& path) { name = path.filename().string(); });
+  }
+  const size_t dash = name.rfind('-');
+  const int number = std::stoi(name.substr(dash + 1)) + 1;  // what the next writer will take
+  std::filesystem::create_hard_link(dir / "a", dir / fmt::format("{}-{}.tmp", name.substr(0, dash), number));
+  atomic_write(dir / "a", [&](std::ostream& out) {
+    out << "new" << std::flush;
+    EXPECT_EQ(read_text(dir / "a"), "kept");
+  });
+  EXPECT_EQ(read_text(dir / "a"), "new");
+}
+
 }  // namespace
 }  // namespace firn

@@ -206,5 +206,17 @@ TEST(Sheets, LongAndForeignTitlesFit) {
   EXPECT_EQ(with_title(Image(8, 8, 1), "").width, 8);
 }
 
+TEST(Sheets, TitlesAreUtf8) {
+  const auto strip = [](const char* title) { return with_title(Image(200, 8, 1), title, 1); };
+  EXPECT_NE(strip("\u00e9"), strip("e"));        // a mark over the letter,
+  EXPECT_EQ(strip("\u00e9"), strip("e\u0301"));  // however it is written
+  EXPECT_NE(strip("\u00e9"), strip("\u00e8"));
+  EXPECT_EQ(strip("\u65e5"), strip("\u672c"));  // a box for what the font lacks: one a character, not one a byte
+  EXPECT_NE(strip("\u65e5"), strip(""));
+  EXPECT_NE(strip("\u65e5"), strip("\u65e5\u672c"));
+  EXPECT_EQ(strip("\u00c6"), strip("AE"));
+  EXPECT_EQ(strip("\xff"), strip("\u65e5"));
+}
+
 }  // namespace
 }  // namespace firn

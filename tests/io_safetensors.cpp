@@ -1,6 +1,7 @@
 #include "io/safetensors.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 
@@ -168,6 +169,20 @@ TEST(Safetensors, WritingBrokenTensorsIsRefused) {
   file.metadata["k"] = "\xff";
   EXPECT_MENTIONS(message_of([&] { write_safetensors(dir / "x", file); }), "not UTF-8");
   EXPECT_EQ(dir.count(), 0u);
+}
+
+TEST(Safetensors, ManyTensorsTakeLinearTimeAndHaveABound) {
+  const auto header = [](int tensors) {
+    std::string text = "{";
+    for (int i = 0; i < tensors; ++i)
+      text += fmt::format("{}\"t{}\":{{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[{},{}]}}", i ? "," : "", i, i,
+                          i + 1);
+    return text + "}";
+  };
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_EQ(parse_safetensors(file_of(header(80'000), 80'000), "x").tensors.size(), 80'000u);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(20));  // by the square it took minutes
+  EXPECT_MENTIONS(refusal(header(100'002), 100'002), "more than 100000 tensors");
 }
 
 }  // namespace

@@ -94,6 +94,59 @@ TEST_F(GanSample, MixesAndInterpolates) {
   EXPECT_FALSE(fs::exists(*scratch / "frames/frame00012.png"));
 }
 
+TEST_F(GanSample, ASeedHasTheSamePictureInEveryListAndBatch) {
+  const auto images = [&](const std::string& arguments) {
+    const Ran ran = sample(arguments + " --threads 1 --raw " + at("seed.safetensors"));
+    EXPECT_EQ(ran.code, 0) << ran.output;
+    return read_safetensors(at("seed.safetensors")).at("images").bytes;
+  };
+  for (const std::string noise : {"const", "random"}) {  // of both classes
+    const auto all = images("--seeds 1-5 --noise-mode " + noise), alone = images("--seeds 4 --noise-mode " + noise);
+    const size_t one = alone.size();
+    ASSERT_EQ(all.size(), 5 * one);
+    EXPECT_EQ(std::vector(all.begin() + 3 * int(one), all.begin() + 4 * int(one)), alone) << noise;
+    EXPECT_EQ(images("--seeds 1-5 --batch 2 --noise-mode " + noise), all) << noise;
+  }
+}
+
+TEST_F(GanSample, ARunFolderStandsForItsLatestSnapshot) {
+  const std::string run = snapshot.parent_path().string();
+  const Ran ran = tool("gan-sample", fmt::format("--snapshot '{}' --seeds 1 --grid {}", run, at("of-run.png")));
+  EXPECT_EQ(ran.code, 0) << ran.output;
+  ASSERT_EQ(sample("--seeds 1 --grid " + at("of-file.png")).code, 0);
+  EXPECT_EQ(load_image(at("of-run.png")), load_image(at("of-file.png")));
+  const Ran none = tool("gan-sample", fmt::format("--snapshot '{}' --grid x.png", at("data")));
+  EXPECT_EQ(none.code, 1);
+  EXPECT_MENTIONS(none.output, "holds no snapshot");
+}
+
+TEST_F(GanSample, MixesByDefaultWhatTheNetworkHas) {
+  ASSERT_EQ(sample("--mix-rows 1 --mix-cols 3 --grid " + at("default.png")).code, 0);
+  ASSERT_EQ(sample("--mix-rows 1 --mix-cols 3 --mix-layers 0-1 --grid " + at("half.png")).code, 0);
+  EXPECT_EQ(load_image(at("default.png")), load_image(at("half.png")));
+}
+
+// 173 kB that claim a network of gigabytes.
+TEST_F(GanSample, ASnapshotIsHeldAgainstItsHeaderBeforeMemoryIsSpent) {
+  SafetensorsFile file = read_safetensors(snapshot);
+  nlohmann::json options = nlohmann::json::parse(file.metadata["options"]);
+  for (const char* key : {"channel_max", "z_dim", "w_dim"}) options["model"][key] = 4096;
+  options["model"]["channel_base"] = 1 << 19;
+  file.metadata["options"] = options.dump();
+  write_safetensors(*scratch / "claims.safetensors", file);
+  const std::string limited = "ulimit -v 2000000; OMP_WAIT_POLICY=passive ";
+  for (const std::string& command :
+       {fmt::format("'{}' --snapshot {} --grid x.png", tool_path("gan-sample"), at("claims.safetensors")),
+        fmt::format("'{}' --outdir {} --resume {} --data {}", tool_path("gan-train"), at("claims"),
+                    at("claims.safetensors"), at("data")),
+        fmt::format("'{}' --snapshot {} --phase Gmain --inputs x --out y", tool_path("gan-check"),
+                    at("claims.safetensors"))}) {
+    const Ran ran = shell(limited + command);
+    EXPECT_EQ(ran.code, 1) << ran.output;
+    EXPECT_MENTIONS(ran.output, "expected [4096");
+  }
+}
+
 TEST_F(GanSample, MisuseIsOneLine) {
   for (const auto& [arguments, code] : {std::pair{"--seeds 1", 2},
                                         {"--grid x.png --noise-mode loud", 2},
@@ -104,6 +157,9 @@ TEST_F(GanSample, MisuseIsOneLine) {
                                         {"--grid x.png --threads 100000", 2},
                                         {"--grid x.png --mix-rows 1 --mix-cols 2 --mix-layers 4", 2},
                                         {"--grid x.png --raw x.png", 2},
+                                        {"--grid x.jpg", 2},
+                                        {"--grid --title x", 2},
+                                        {"--outdir x --interpolate 50000 --seeds 1-3", 2},
                                         {"--seeds 1 --grid 'no\nsuch/x.png'", 1},
                                         {"--grid /no/such/dir/x.png", 1}}) {
     const Ran ran = sample(arguments);

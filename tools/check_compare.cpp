@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/check_phase.h"
+#include "training/run_folder.h"
 
 namespace firn::tools {
 namespace {
@@ -177,7 +178,7 @@ int compare(const CompareArguments& arguments) {
     options.seed = arguments.seed;
     networks = fresh_networks(options);
   } else {
-    networks = read_safetensors(arguments.snapshot);
+    networks = read_safetensors(snapshot_file(arguments.snapshot));
     options = snapshot_options(networks);
   }
   const SafetensorsFile inputs = arguments.inputs.empty()

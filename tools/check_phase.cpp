@@ -58,10 +58,15 @@ TrainOptions typed(TrainOptions o, const std::string& type) {
   return o;
 }
 
+TrainOptions checked(TrainOptions o, const SafetensorsFile& snapshot) {
+  check_networks(o.model, snapshot, {"G", "D"});
+  return o;
+}
+
 }  // namespace
 
 Check::Check(TrainOptions o, const SafetensorsFile& snapshot, const std::string& type, const Device& device)
-    : options(typed(std::move(o), type)), state(options, device) {
+    : options(checked(typed(std::move(o), type), snapshot)), state(options, device) {
   load_network(state.g.parameters(), snapshot, "G");
   load_network(state.d.parameters(), snapshot, "D");
   if (snapshot.contains("state.pl_mean"))

@@ -4,9 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
-#include <cstring>
-#include <new>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -32,45 +30,27 @@ inline std::vector<int64_t> parse_numbers(const std::string& text, const char* o
     const size_t dash = part.find('-');
     const int64_t first = number(part.substr(0, dash)),
                   last = dash == std::string::npos ? first : number(part.substr(dash + 1));
-    if (last < first || last - first >= 1'000'000) throw bad();
+    constexpr int64_t most = 1'000'000;
+    if (last < first || last - first >= most - int64_t(numbers.size())) throw bad();
     for (int64_t n = first; n <= last; ++n) numbers.push_back(n);
     begin = end + 1;
   }
   return numbers;
 }
 
-// Runs `body` and turns what it throws into a line on stderr: 2 for options that are wrong, 1 for what went wrong.
-// Signals are taken as StopRequest says; a body that can stop in good order asks for it.
-template <class F>
-int guarded(const char* tool, F&& body) {
-  const auto fail = [&](const char* what, int code) {
-    std::fflush(stdout);
-    fmt::print(stderr, "{}: {}\n", tool, printable(what, 4000));
-    return code;
-  };
-  ::signal(SIGPIPE, SIG_IGN);
-  ::signal(SIGXFSZ, SIG_IGN);  // a file that grows too large is an error of write(), with a message
-  try {
-    StopRequest stop(tool);
-    if constexpr (std::is_invocable_v<F, StopRequest&>)
-      return body(stop);
-    else
-      return body();
-  } catch (const ConfigError& e) {
-    return fail(e.what(), 2);
-  } catch (const std::bad_alloc&) {
-    return fail("out of memory; a smaller batch at once needs less (--batch-gpu of gan-train, --batch of gan-sample)",
-                1);
-  } catch (const std::exception& e) {
-    return fail(e.what(), 1);
-  }
+// Runs `body` and turns what it throws into a line on stderr: 2 for options that are wrong, 1 for what went wrong, also
+// where a thread of its own threw, nothing can be allocated or nobody takes the line. Signals are taken as StopRequest
+// says; a body that can stop in good order asks for it. What `body` printed has reached its reader, or that is an
+// error.
+int guarded(const char* tool, const std::function<int(StopRequest&)>& body);
+inline int guarded(const char* tool, const std::function<int()>& body) {
+  return guarded(tool, [&](StopRequest&) { return body(); });
 }
 
-// Throws when what was printed did not reach its reader.
-inline void flush_output() {
-  if (std::fflush(stdout) != 0 || std::ferror(stdout))
-    throw IoError(fmt::format("cannot write the output: {}", std::strerror(errno)));
-}
+void flush_output();  // IoError when what was printed did not reach its reader
+
+// ConfigError unless a picture of this name may be a PNG, the only format that is written.
+void require_png_name(const char* option, const std::string& path);
 
 // Options under one heading of --help. One that is given twice has its last value, so that scripts can add to a
 // command.
@@ -93,19 +73,9 @@ class Group {
   const char* heading_;
 };
 
-// CLI11's own messages: help is 0, any misuse is 2.
-inline int parse(CLI::App& app, int argc, char** argv, bool& proceed) {
-  proceed = false;
-  try {
-    app.parse(argc, argv);
-    proceed = true;
-    return 0;
-  } catch (const CLI::Success& e) {
-    return app.exit(e);
-  } catch (const CLI::ParseError& e) {
-    fmt::print(stderr, "{}: {} (--help lists the options)\n", app.get_name(), e.what());
-    return 2;
-  }
-}
+// CLI11's own messages: help and version are 0, any misuse is 2.
+int parse(CLI::App& app, int argc, char** argv, bool& proceed);
+
+std::string version_text(const std::string& tool);  // of the build, the libraries and the processor
 
 }  // namespace firn::tools

@@ -4,6 +4,7 @@
 #include "engine/threads.h"
 #include "tools/check_compare.h"
 #include "tools/check_phase.h"
+#include "training/run_folder.h"
 
 using namespace firn;
 
@@ -26,7 +27,7 @@ struct Arguments {
 };
 
 void add_options(CLI::App& app, Arguments& a) {
-  app.add_option("--snapshot", a.snapshot, "a snapshot of gan-train");
+  app.add_option("--snapshot", a.snapshot, "a snapshot of gan-train, or its run folder");
   app.add_option("--phase", a.phase, "Gmain, Greg, Dmain or Dreg");
   app.add_option("--inputs", a.inputs, "what the phase is given");
   app.add_option("--out", a.out, "where the results go");
@@ -45,7 +46,7 @@ int check(const Arguments& a) {
   tools::check_phase(a.phase);
   tools::use_threads(a.threads);
   const Device device = Device::from_name(a.device);
-  const SafetensorsFile snapshot = read_safetensors(a.snapshot);
+  const SafetensorsFile snapshot = read_safetensors(snapshot_file(a.snapshot));
   tools::Check subject(snapshot_options(snapshot), snapshot, a.type, device);
   const PhaseResult result = subject.run(a.phase, read_safetensors(a.inputs));
 

@@ -9,6 +9,8 @@
 #include "kernels/provider_numerics.h"
 #include "tools/common.h"
 #include "training/feed.h"
+#include "training/report.h"
+#include "training/run_folder.h"
 #include "training/sampling.h"
 #include "training/snapshot.h"
 #include "training/source.h"
@@ -27,7 +29,7 @@ constexpr const char* examples = R"(Examples:
 )";
 
 struct Arguments {
-  std::string snapshot, grid, outdir, raw, latents, title, mix_rows, mix_cols, mix_layers = "0-6";
+  std::string snapshot, grid, outdir, raw, latents, title, mix_rows, mix_cols, mix_layers;
   std::string seeds = "0-15", noise = "const", weights = "G_ema", device = "auto", precision = "fp32";
   double trunc = 1;
   int trunc_cutoff = -1, klass = -1, interpolate = 0, columns = 0, batch = 16, threads = 0;
@@ -35,18 +37,18 @@ struct Arguments {
 
 void add_options(CLI::App& app, Arguments& a) {
   tools::Group network(app, "Network");
-  network.add("--snapshot,--network", a.snapshot, "a snapshot of gan-train")->required();
+  network.add("--snapshot,--network", a.snapshot, "a snapshot of gan-train, or its run folder")->required();
   network.add("--weights", a.weights, "G_ema, the average, or G")->capture_default_str();
   tools::Group what(app, "What to show");
   what.add("--seeds", a.seeds, "one image a seed, like 0-15,20")->capture_default_str();
-  what.add("--class", a.klass, "class, for conditional networks; without it all in turn");
+  what.add("--class", a.klass, "class, for conditional networks; without it a seed has class SEED mod classes");
   what.add("--trunc", a.trunc, "truncation psi: below 1 more typical, less varied")->capture_default_str();
   what.add("--trunc-cutoff", a.trunc_cutoff, "truncate that many of the first layers only [all]");
   what.add("--noise-mode", a.noise, "const, random or none")->capture_default_str();
   what.add("--latents", a.latents, "safetensors with `z` [N,z_dim] or `ws` [N,num_ws,w_dim], instead of seeds");
   what.add("--mix-rows", a.mix_rows, "style mixing: seeds of the rows, which give what --mix-layers leaves");
   what.add("--mix-cols", a.mix_cols, "style mixing: seeds of the columns");
-  what.add("--mix-layers", a.mix_layers, "style mixing: layers taken from the column")->capture_default_str();
+  what.add("--mix-layers", a.mix_layers, "style mixing: layers taken from the column [the first half, at most 0-6]");
   what.add("--interpolate", a.interpolate, "frames from each seed to the next, and from the last to the first");
   tools::Group out(app, "Where to write");
   out.add("--grid", a.grid, "one PNG with all images");
@@ -57,7 +59,7 @@ void add_options(CLI::App& app, Arguments& a) {
   tools::Group machine(app, "Machine");
   machine.add("--device", a.device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str();
   machine.add("--precision", a.precision, "fp32 or bf16")->capture_default_str();
-  machine.add("--batch", a.batch, "images at once")->capture_default_str();
+  machine.add("--batch", a.batch, "images at once on a GPU; a CPU makes them one by one")->capture_default_str();
   machine.add("--threads", a.threads, "CPU threads [all]");
   app.footer(examples);
 }
@@ -82,6 +84,7 @@ void check(const Arguments& a) {
     throw ConfigError(fmt::format("--precision {}: there are fp32 and bf16", a.precision));
   if (a.interpolate < 0 || a.columns < 0 || a.batch < 1 || a.threads < 0 || a.klass < -1 || a.trunc_cutoff < -1)
     throw ConfigError("numbers of images must be positive");
+  if (!a.grid.empty()) tools::require_png_name("--grid", a.grid);
   if (!a.grid.empty() && a.grid == a.raw) throw ConfigError("--grid and --raw name the same file");
   if (!std::isfinite(a.trunc)) throw ConfigError("--trunc must be a number");
 }
@@ -95,68 +98,81 @@ class Sampler {
                                  : std::string("--class: the network is not conditional"));
   }
 
-  // One image a row of ws, and how many make a row of the picture (0: any).
-  struct Result {
-    Tensor ws;
+  // What image i is made of, computed when its turn comes, and how many make a row of the picture (0: any). Nothing
+  // depends on i but through what the user named: a seed has the same picture in every list.
+  struct Plan {
+    int64_t count = 0;
+    std::function<Tensor(int64_t)> ws;  // [1,num_ws,w_dim]
+    std::function<std::string(int64_t)> name;
+    std::function<uint64_t(int64_t)> noise;  // its seed
     int columns = 0;
-    std::vector<std::string> names;
   };
 
-  Result by_seed(const std::vector<int64_t>& seeds) const {
-    Result r{.ws = of_seeds(seeds)};
-    for (const int64_t seed : seeds) r.names.push_back(fmt::format("seed{:04}", seed));
-    return r;
+  Plan by_seed(std::vector<int64_t> seeds) const {
+    const auto seed = [seeds](int64_t i) { return seeds[size_t(i)]; };
+    return {.count = int64_t(seeds.size()),
+            .ws = [=, this](int64_t i) { return of_seed(seed(i)); },
+            .name = [=](int64_t i) { return fmt::format("seed{:04}", seed(i)); },
+            .noise = [=](int64_t i) { return uint64_t(seed(i)); }};
   }
 
   // The corner stays out: the first row and column show what is mixed.
-  Result mixed() const {
+  Plan mixed() const {
     const auto rows = tools::parse_numbers(a_.mix_rows, "--mix-rows"),
                cols = tools::parse_numbers(a_.mix_cols, "--mix-cols");
-    const auto layers = tools::parse_numbers(a_.mix_layers, "--mix-layers");
+    const int half = std::min(m_.num_ws() / 2, 7);
+    const auto layers =
+        tools::parse_numbers(a_.mix_layers.empty() ? fmt::format("0-{}", half - 1) : a_.mix_layers, "--mix-layers");
     for (const int64_t layer : layers)
       if (layer >= m_.num_ws())
         throw ConfigError(fmt::format("--mix-layers {}: the network has layers 0 to {}", layer, m_.num_ws() - 1));
-    const Tensor row_ws = of_seeds(rows), col_ws = of_seeds(cols);
-    const NoGrad no_grad;
-    Result r{.columns = int(cols.size()) + 1};
-    std::vector<Tensor> all = {g_.broadcast(Tensor::zeros({1, m_.w_dim}, m_.type, g_.device()), {.psi = 0}), col_ws};
-    r.names.push_back("mean");
-    for (const int64_t c : cols) r.names.push_back(fmt::format("col{:04}", c));
-    for (size_t i = 0; i < rows.size(); ++i) {
-      const Tensor row = slice(row_ws, 0, int64_t(i), int64_t(i) + 1);
-      all.push_back(row);
-      r.names.push_back(fmt::format("row{:04}", rows[i]));
-      for (size_t j = 0; j < cols.size(); ++j) {
-        const Tensor col = slice(col_ws, 0, int64_t(j), int64_t(j) + 1);
-        std::vector<Tensor> by_layer;
-        for (int64_t k = 0; k < m_.num_ws(); ++k)
-          by_layer.push_back(slice(std::ranges::count(layers, k) ? col : row, 1, k, k + 1));
-        all.push_back(concat(by_layer, 1));
-        r.names.push_back(fmt::format("{:04}-{:04}", rows[i], cols[j]));
-      }
-    }
-    r.ws = concat(all, 0);
-    return r;
+    const int64_t width = int64_t(cols.size()) + 1;
+    const auto row = [=](int64_t i) { return i < width ? int64_t{-1} : rows[size_t(i / width - 1)]; };
+    const auto col = [=](int64_t i) { return i % width == 0 ? int64_t{-1} : cols[size_t(i % width - 1)]; };
+    return {.count = width * (int64_t(rows.size()) + 1),
+            .ws =
+                [=, this](int64_t i) {
+                  const NoGrad no_grad;
+                  if (i == 0) return g_.broadcast(Tensor::zeros({1, m_.w_dim}, m_.type, g_.device()), {.psi = 0});
+                  if (row(i) < 0) return of_seed(col(i));
+                  if (col(i) < 0) return of_seed(row(i));
+                  const Tensor of_row = of_seed(row(i)), of_col = of_seed(col(i));
+                  std::vector<Tensor> by_layer;
+                  for (int64_t k = 0; k < m_.num_ws(); ++k)
+                    by_layer.push_back(slice(std::ranges::count(layers, k) ? of_col : of_row, 1, k, k + 1));
+                  return concat(by_layer, 1);
+                },
+            .name =
+                [=](int64_t i) {
+                  if (i == 0) return std::string("mean");
+                  if (row(i) < 0) return fmt::format("col{:04}", col(i));
+                  if (col(i) < 0) return fmt::format("row{:04}", row(i));
+                  return fmt::format("{:04}-{:04}", row(i), col(i));
+                },
+            .noise = [=](int64_t i) { return uint64_t(std::max<int64_t>(row(i) < 0 ? col(i) : row(i), 0)); },
+            .columns = int(width)};
   }
 
-  Result interpolated(const std::vector<int64_t>& seeds) const {
-    const Tensor keys = of_seeds(seeds);
-    const NoGrad no_grad;
-    Result r;
-    std::vector<Tensor> frames;
-    for (int64_t i = 0; i < keys.dim(0); ++i) {
-      const int64_t j = (i + 1) % keys.dim(0);
-      for (int f = 0; f < a_.interpolate; ++f) {
-        const double t = double(f) / a_.interpolate;
-        frames.push_back(slice(keys, 0, i, i + 1) * (1 - t) + slice(keys, 0, j, j + 1) * t);
-        r.names.push_back(fmt::format("frame{:05}", r.names.size()));
-      }
-    }
-    r.ws = concat(frames, 0);
-    return r;
+  Plan interpolated(std::vector<int64_t> seeds) const {
+    constexpr int64_t most = 100'000;
+    const int64_t keys = int64_t(seeds.size()), steps = a_.interpolate;
+    if (keys > most / steps)
+      throw ConfigError(
+          fmt::format("--interpolate {} between {} seeds is more than the {} frames that are made at once; give fewer",
+                      steps, keys, most));
+    return {.count = keys * steps,
+            .ws =
+                [=, this](int64_t i) {
+                  const NoGrad no_grad;
+                  const double t = double(i % steps) / double(steps);
+                  const Tensor from = of_seed(seeds[size_t(i / steps)]);
+                  return from * (1 - t) + of_seed(seeds[size_t((i / steps + 1) % keys)]) * t;
+                },
+            .name = [](int64_t i) { return fmt::format("frame{:05}", i); },
+            .noise = [](int64_t i) { return uint64_t(i); }};
   }
 
-  Result from_file() const {
+  Plan from_file() const {
     const SafetensorsFile file = read_safetensors(a_.latents);
     const bool has_ws = file.contains("ws");
     const StoredTensor& t = file.at(has_ws ? "ws" : "z");
@@ -169,27 +185,28 @@ class Sampler {
     if (!std::ranges::all_of(numbers, [](double v) { return std::isfinite(v); }))
       throw IoError(fmt::format("{}: {} has values that are not finite", a_.latents, has_ws ? "ws" : "z"));
     const Tensor values = Tensor::from(std::span<const double>(numbers), t.shape, m_.type, g_.device());
-    Result r{.ws = has_ws ? values : styles(g_, values, labels(t.shape[0]), truncation_)};
-    for (int64_t i = 0; i < t.shape[0]; ++i) r.names.push_back(fmt::format("latent{:04}", i));
-    return r;
+    return {.count = t.shape[0],
+            .ws =
+                [=, this](int64_t i) {
+                  const NoGrad no_grad;
+                  const Tensor own = slice(values, 0, i, i + 1);
+                  return has_ws ? own : of_z(own, i);
+                },
+            .name = [](int64_t i) { return fmt::format("latent{:04}", i); },
+            .noise = [](int64_t i) { return uint64_t(i); }};
   }
 
  private:
-  Tensor labels(int64_t n) const {
-    std::vector<int> classes(static_cast<size_t>(n));
-    for (size_t i = 0; i < classes.size() && m_.c_dim > 0; ++i)
-      classes[i] = a_.klass >= 0 ? a_.klass : classes_[i % classes_.size()];
-    return one_hot(classes, m_.c_dim, m_.type, g_.device());
+  // One at a time: products of other sizes may round otherwise.
+  Tensor of_z(const Tensor& z, int64_t number) const {
+    const int of_number = m_.c_dim > 0 ? classes_[size_t(number) % classes_.size()] : 0,
+              klass = a_.klass >= 0 ? a_.klass : of_number;
+    return styles(g_, z, one_hot(std::span(&klass, 1), m_.c_dim, m_.type, g_.device()), truncation_);
   }
 
-  Tensor of_seeds(const std::vector<int64_t>& seeds) const {
-    std::vector<Tensor> zs;
-    for (const int64_t seed : seeds) {
-      Rng rng{.seed = uint64_t(seed)};
-      zs.push_back(randn({1, m_.z_dim}, rng, m_.type, g_.device()));
-    }
-    const NoGrad no_grad;
-    return styles(g_, concat(zs, 0), labels(int64_t(seeds.size())), truncation_);
+  Tensor of_seed(int64_t seed) const {
+    Rng rng{.seed = uint64_t(seed)};
+    return of_z(randn({1, m_.z_dim}, rng, m_.type, g_.device()), seed);
   }
 
   const Arguments& a_;
@@ -210,33 +227,72 @@ void write_raw(const fs::path& path, const std::vector<Tensor>& parts) {
   fmt::print("wrote {}\n", path.string());
 }
 
+int grid_columns(const Arguments& a, const Sampler::Plan& plan, const StyleGan2Options& m) {
+  const int columns = a.columns      ? a.columns
+                      : plan.columns ? plan.columns
+                                     : int(std::ceil(std::sqrt(double(plan.count))));
+  constexpr double most_pixels = 1 << 30;
+  const int width = m.width ? m.width : m.height;
+  const double cells = std::ceil(double(plan.count) / columns) * columns;
+  if (!a.grid.empty() && cells * m.height * width > most_pixels)
+    throw ConfigError(
+        fmt::format("--grid: {} images of {}x{} in {} columns are too large a sheet; --outdir writes them "
+                    "one by one",
+                    plan.count, width, m.height, columns));
+  return columns;
+}
+
+// How far it is: on a terminal in one line that rewrites itself, elsewhere now and then.
+class Progress {
+ public:
+  explicit Progress(int64_t total) : total_(total) {}
+  void show(int64_t done) {
+    const auto now = Clock::now();
+    if (done == total_) {
+      if (shown_live_) fmt::print("\r\033[K");
+      return;
+    }
+    if (now - last_ < (live_ ? std::chrono::milliseconds(0) : std::chrono::seconds(30))) return;
+    last_ = now;
+    shown_live_ = live_;
+    const double speed = double(done) / std::chrono::duration<double>(now - began_).count();
+    fmt::print("{}{}/{} images  {:.1f} img/s  eta {}{}", live_ ? "\r\033[K" : "", done, total_, speed,
+               duration(double(total_ - done) / speed), live_ ? "" : "\n");
+    std::fflush(stdout);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  const bool live_ = isatty(STDOUT_FILENO) == 1;
+  const Clock::time_point began_ = Clock::now();
+  int64_t total_;
+  Clock::time_point last_ = began_;
+  bool shown_live_ = false;
+};
+
 // Files of --outdir are written as they come; only a grid and a raw file need all images at once.
-void write(const Arguments& a, const StyleGan2Generator& g, const Sampler::Result& r, const SampleOptions& options) {
+void write(const Arguments& a, const StyleGan2Generator& g, const Sampler::Plan& plan, NoiseMode noise) {
+  const int columns = grid_columns(a, plan, g.options());
   if (!a.outdir.empty()) make_directories(a.outdir);
-  const bool live = isatty(STDOUT_FILENO) && r.ws.dim(0) > options.batch;
-  const auto began = std::chrono::steady_clock::now();
+  const auto rng = [&](int64_t i) { return Rng{.seed = seed_for(plan.noise(i), SeedUse::grid)}; };
+  Progress progress(plan.count);
   std::vector<Image> tiles;
   std::vector<Tensor> parts;
-  size_t done = 0;
-  synthesize(g, r.ws, options, [&](const Tensor& images) {
+  int64_t done = 0;
+  // One by one is no slower on a CPU, whose products round otherwise in other batches.
+  const int batch = g.device().is_cuda() ? a.batch : 1;
+  synthesize(g, plan.count, plan.ws, {.noise = noise, .rng = rng, .batch = batch}, [&](const Tensor& images) {
     if (!a.raw.empty()) parts.push_back(images);
     for (Image& image : to_images(images)) {
-      if (!a.outdir.empty()) save_png(fs::path(a.outdir) / (r.names[done] + ".png"), image);
+      if (!a.outdir.empty()) save_png(fs::path(a.outdir) / (plan.name(done) + ".png"), image);
       if (!a.grid.empty()) tiles.push_back(std::move(image));
       ++done;
     }
-    if (!live) return;
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-    const double speed = double(done) / seconds;
-    fmt::print("\r\033[K{}/{} images  {:.1f} img/s  eta {:.0f} s", done, r.ws.dim(0), speed,
-               double(r.ws.dim(0) - int64_t(done)) / speed);
-    std::fflush(stdout);
+    progress.show(done);
   });
-  if (live) fmt::print("\r\033[K");
   if (!a.raw.empty()) write_raw(a.raw, parts);
   if (!a.grid.empty()) {
-    const int square = int(std::ceil(std::sqrt(double(tiles.size()))));
-    const Image sheet = grid(tiles, a.columns ? a.columns : r.columns ? r.columns : square);
+    const Image sheet = grid(tiles, columns);
     save_png(a.grid, a.title.empty() ? sheet : with_title(sheet, a.title));
     fmt::print("wrote {}\n", a.grid);
   }
@@ -248,7 +304,7 @@ int sample(const Arguments& a) {
   const NoiseMode noise = noise_mode(a.noise);
   if (a.threads > 0) set_threads(a.threads);
   const Device device = Device::from_name(a.device);
-  const SafetensorsFile file = read_safetensors(a.snapshot);
+  const SafetensorsFile file = read_safetensors(snapshot_file(a.snapshot));
   const SourceModel source = source_model(file);
   if (!source.g) throw IoError(fmt::format("{}: there is no G in it, nor G_ema", a.snapshot));
   const std::string weights = has_network(file, a.weights) ? a.weights : a.weights == "G" ? "G_ema" : "G";
@@ -256,6 +312,7 @@ int sample(const Arguments& a) {
   StyleGan2Options model = source.model();
   if (model.type == DType::f32) model.activation_type = a.precision == "bf16" ? DType::bf16 : DType::f32;
   kernels::set_numerics(model.activation_type);
+  check_networks(model, file, {weights});  // before memory is spent on what the file only claims
   const StyleGan2Generator g(model, device);
   load_network(g.parameters(), file, weights);
   if (!all_finite(g.parameters()))
@@ -263,13 +320,12 @@ int sample(const Arguments& a) {
 
   const Sampler sampler(a, g, sampled_classes(source.options));
   const auto seeds = tools::parse_numbers(a.seeds, "--seeds");
-  const Sampler::Result r = !a.latents.empty()    ? sampler.from_file()
-                            : !a.mix_rows.empty() ? sampler.mixed()
-                            : a.interpolate > 0   ? sampler.interpolated(seeds)
-                                                  : sampler.by_seed(seeds);
-  Rng rng{.seed = uint64_t(seeds[0])};
-  write(a, g, r, {.noise = noise, .rng = &rng, .batch = a.batch});
-  tools::flush_output();
+  write(a, g,
+        !a.latents.empty()    ? sampler.from_file()
+        : !a.mix_rows.empty() ? sampler.mixed()
+        : a.interpolate > 0   ? sampler.interpolated(seeds)
+                              : sampler.by_seed(seeds),
+        noise);
   return 0;
 }
 

@@ -14,11 +14,17 @@ Tensor styles(const StyleGan2Generator& g, const Tensor& z, const Tensor& labels
   return g.broadcast(g.map(z, labels), truncation);
 }
 
-void synthesize(const StyleGan2Generator& g, const Tensor& ws, const SampleOptions& options,
-                const std::function<void(const Tensor&)>& use) {
+void synthesize(const StyleGan2Generator& g, int64_t count, const std::function<Tensor(int64_t)>& ws,
+                const SampleOptions& options, const std::function<void(const Tensor&)>& use) {
   const NoGrad no_grad;
-  for (int64_t begin = 0; begin < ws.dim(0); begin += options.batch)
-    use(g.synthesize(slice(ws, 0, begin, std::min(begin + options.batch, ws.dim(0))), options.noise, options.rng));
+  const bool random = options.noise == NoiseMode::random;
+  const int64_t batch = random ? 1 : options.batch;
+  for (int64_t begin = 0; begin < count; begin += batch) {
+    std::vector<Tensor> rows;
+    for (int64_t i = begin; i < std::min(begin + batch, count); ++i) rows.push_back(ws(i));
+    Rng rng = random ? options.rng(begin) : Rng{};
+    use(g.synthesize(concat(rows, 0), options.noise, &rng));
+  }
 }
 
 std::vector<Image> to_images(const Tensor& nhwc) {
@@ -58,7 +64,9 @@ Image fakes_sheet(const StyleGan2Generator& g, const TrainOptions& o, SheetLayou
     classes[i] = sampled[i / size_t(layout.columns) % sampled.size()];
   const Tensor ws = styles(g, z, one_hot(classes, o.model.c_dim, o.model.type, g.device()), {});
   std::vector<Image> tiles;
-  synthesize(g, ws, {}, [&](const Tensor& images) { std::ranges::move(to_images(images), std::back_inserter(tiles)); });
+  synthesize(
+      g, n, [&](int64_t i) { return slice(ws, 0, i, i + 1); }, {},
+      [&](const Tensor& images) { std::ranges::move(to_images(images), std::back_inserter(tiles)); });
   return grid(tiles, layout.columns);
 }
 

@@ -11,15 +11,15 @@
 namespace firn {
 
 struct SampleOptions {
-  Truncation truncation;
   NoiseMode noise = NoiseMode::constant;
-  Rng* rng = nullptr;  // for NoiseMode::random
-  int batch = 16;      // at once
+  std::function<Rng(int64_t)> rng;  // of an image, for NoiseMode::random, which makes one image at a time
+  int batch = 16;                   // at once
 };
 
-// ws [N,num_ws,w_dim] -> images [n,H,W,C], `batch` at a time, without a tape; each goes to `use` and is then forgotten.
-void synthesize(const StyleGan2Generator& g, const Tensor& ws, const SampleOptions& options,
-                const std::function<void(const Tensor&)>& use);
+// Images [n,H,W,C] of ws(0), ..., ws(count - 1), each [1,num_ws,w_dim], `batch` at a time, without a tape; each batch
+// goes to `use` and is then forgotten.
+void synthesize(const StyleGan2Generator& g, int64_t count, const std::function<Tensor(int64_t)>& ws,
+                const SampleOptions& options, const std::function<void(const Tensor&)>& use);
 // z [N,z_dim], one-hot labels or undefined -> ws, truncated.
 Tensor styles(const StyleGan2Generator& g, const Tensor& z, const Tensor& labels, Truncation truncation);
 

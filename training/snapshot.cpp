@@ -122,12 +122,17 @@ StoredTensor stored(const Parameter& parameter) {
   return StoredTensor::of(std::span<const float>(to_file_order<float>(parameter)), file_shape(parameter));
 }
 
-void load(const Parameter& parameter, const SafetensorsFile& file, const std::string& name) {
+static void check_shape(const Parameter& parameter, const SafetensorsFile& file, const std::string& name) {
   const StoredTensor& tensor = file.at(name);
   if (tensor.shape != file_shape(parameter))
     throw IoError(fmt::format("{}: {} is {}, expected {}", file.name, name, to_string(tensor.shape),
                               to_string(file_shape(parameter))));
+}
+
+void load(const Parameter& parameter, const SafetensorsFile& file, const std::string& name) {
+  check_shape(parameter, file, name);
   require_finite(file, name);
+  const StoredTensor& tensor = file.at(name);
   if (tensor.dtype == "F64")
     load_file_order<double>(parameter, tensor.to_doubles());
   else
@@ -162,11 +167,11 @@ TrainOptions snapshot_options(const std::map<std::string, std::string>& metadata
   return train_options_from_json(parse_json(options->second, name, {.depth = 8, .values = 1 << 20}), name);
 }
 
-void load_network(const Parameters& parameters, const SafetensorsFile& file, const std::string& prefix) {
+void check_network(const Parameters& parameters, const SafetensorsFile& file, const std::string& prefix) {
   std::set<std::string> expected;
   for (const Parameter& p : parameters) {
     expected.insert(prefix + "." + p.name());
-    load(p, file, prefix + "." + p.name());
+    check_shape(p, file, prefix + "." + p.name());
   }
   for (auto it = file.tensors.lower_bound(prefix + ".");
        it != file.tensors.end() && it->first.starts_with(prefix + "."); ++it) {
@@ -175,6 +180,20 @@ void load_network(const Parameters& parameters, const SafetensorsFile& file, con
     else if (!expected.contains(it->first))
       throw IoError(fmt::format("{}: {} is not part of this network", file.name, printable(it->first)));
   }
+}
+
+void check_networks(const StyleGan2Options& model, const SafetensorsFile& file,
+                    const std::vector<std::string>& prefixes) {
+  const ShapesOnly shapes;
+  const StyleGan2Generator g(model, Device::cpu());
+  const StyleGan2Discriminator d(model, Device::cpu());
+  for (const std::string& prefix : prefixes)
+    check_network(prefix == "D" ? d.parameters() : g.parameters(), file, prefix);
+}
+
+void load_network(const Parameters& parameters, const SafetensorsFile& file, const std::string& prefix) {
+  check_network(parameters, file, prefix);
+  for (const Parameter& p : parameters) load(p, file, prefix + "." + p.name());
 }
 
 void restore(TrainState& s, const SafetensorsFile& file) {

@@ -21,6 +21,13 @@ void save_snapshot(const std::filesystem::path& path, const TrainOptions& option
 TrainOptions snapshot_options(const std::map<std::string, std::string>& metadata, std::string_view name);
 inline TrainOptions snapshot_options(const SafetensorsFile& file) { return snapshot_options(file.metadata, file.name); }
 
+// IoError unless the file has exactly the tensors of this network, by name and shape. Costs no memory for a network
+// that was made under ShapesOnly.
+void check_network(const Parameters& parameters, const SafetensorsFile& file, const std::string& prefix);
+// The same of networks of this model that are not made yet.
+void check_networks(const StyleGan2Options& model, const SafetensorsFile& file,
+                    const std::vector<std::string>& prefixes = {"G", "D", "G_ema"});
+
 // Loads every parameter and buffer from PREFIX.NAME. IoError unless names and shapes agree exactly.
 void load_network(const Parameters& parameters, const SafetensorsFile& file, const std::string& prefix);
 

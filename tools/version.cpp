@@ -1,0 +1,61 @@
+// What a report of a fault should begin with.
+#include <dnnl.h>
+#include <google/protobuf/stubs/common.h>
+#include <zip.h>
+#include <zlib.h>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/device.h"
+#include "kernels/conv_wgrad_amx.h"
+#include "tools/common.h"
+#ifdef FIRN_CUDA
+#include "kernels/conv_cudnn.h"
+#include "kernels/device_info.h"
+#endif
+
+namespace firn::tools {
+namespace {
+
+std::string cuda() {
+#ifdef FIRN_CUDA
+  const size_t cudnn = kernels::cudnn::version();
+  std::string text = fmt::format("built with CUDA, cuDNN {}", cudnn);
+  if (const Device device = Device::best(); device.is_cuda()) {
+    const kernels::DeviceInfo info = kernels::device_info(device.stream());
+    text += fmt::format("; {} {}, driver {}, runtime {}", info.name, info.architecture, info.driver, info.runtime);
+  }
+  return text;
+#else
+  return "built without CUDA";
+#endif
+}
+
+std::string processor() {
+  std::string text;
+  for (const auto& [name, has] : {std::pair{"AVX2", __builtin_cpu_supports("avx2") != 0},
+                                  {"AVX-512", __builtin_cpu_supports("avx512f") != 0},
+                                  {"AVX-512 BF16", __builtin_cpu_supports("avx512bf16") != 0},
+                                  {"AMX", kernels::has_amx()}})
+    text += fmt::format("{}{}{}", text.empty() ? "" : ", ", has ? "" : "no ", name);
+  return text;
+}
+
+}  // namespace
+
+std::string version_text(const std::string& tool) {
+  const dnnl_version_t& onednn = *dnnl_version();
+  return fmt::format(
+      "{} {}\n"
+      "build      {}, g++ {}\n"
+      "libraries  oneDNN {}.{}.{}, zlib {}, libzip {}, protobuf {}.{}.{}, fmt {}.{}.{}, CLI11 {}, nlohmann-json "
+      "{}.{}.{}\n"
+      "GPU        {}\n"
+      "processor  {}",
+      tool, FIRN_VERSION, FIRN_BUILD, __VERSION__, onednn.major, onednn.minor, onednn.patch, zlibVersion(),
+      zip_libzip_version(), GOOGLE_PROTOBUF_VERSION / 1000000, GOOGLE_PROTOBUF_VERSION / 1000 % 1000,
+      GOOGLE_PROTOBUF_VERSION % 1000, FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100, CLI11_VERSION,
+      NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH, cuda(), processor());
+}
+
+}  // namespace firn::tools
