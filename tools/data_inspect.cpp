@@ -98,6 +98,7 @@ struct Inspect {
   }
 
   void run() const {
+    if (!sheet.empty()) require_png_name("--sheet", sheet);
     refuse_sheet_inside();
     const auto source = open_source(path);
     DatasetIndex index =

@@ -25,6 +25,7 @@ struct Montage {
   }
 
   void run() const {
+    require_png_name("montage", destination);
     std::vector<Image> titled;
     for (const std::string& panel : panels) {
       const size_t equals = panel.find('=');

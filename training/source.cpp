@@ -123,6 +123,10 @@ SourceModel source_model(const SafetensorsFile& file) {
       format != file.metadata.end() && format->second == snapshot_format) {
     source.options = snapshot_options(file);
     source.described = true;
+    std::vector<std::string> networks;
+    for (const char* network : {"G", "G_ema", "D"})
+      if (has_network(file, network)) networks.push_back(network);
+    check_networks(source.options.model, file, networks);  // before memory is spent on what the file only claims
     return source;
   }
   if (source.g) read_g(Shapes(file, g ? "G" : "G_ema"), file, source.options.model);
