@@ -201,7 +201,9 @@ void AtomicFile::commit() {
 
 void sync_directory(const fs::path& path) {
   const Descriptor directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() >= 0) sync_descriptor(directory.get(), path);
+  if (directory.get() < 0 && errno == EACCES) return;  // a folder that may be written to, but not read
+  if (directory.get() < 0) fail("write", path, errno);
+  sync_descriptor(directory.get(), path);
 }
 
 void atomic_write(const fs::path& path, const std::function<void(std::ostream&)>& writer) {
@@ -231,8 +233,11 @@ std::string read_text(const fs::path& path) {
 
 void make_directories(const fs::path& path) {
   std::error_code error;
+  std::vector<fs::path> made;
+  for (fs::path p = path; !p.empty() && !fs::exists(p, error); p = p.parent_path()) made.push_back(p);
   fs::create_directories(path, error);
   if (error) throw IoError(fmt::format("cannot create directory {}: {}", path.string(), error.message()));
+  for (const fs::path& p : made) sync_directory(directory_of(p));
 }
 
 Utf8Character first_character(std::string_view text) {

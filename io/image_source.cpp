@@ -22,8 +22,10 @@ class FolderSource : public ImageSource {
       } else if (!it->is_directory(error)) {
         std::error_code gone;  // a file that is gone meanwhile is told when it is read
         const auto size = it->file_size(gone);
+        if (gone && gone != std::errc::no_such_file_or_directory) error = gone;
         entries_.push_back({it->path().lexically_relative(root).generic_string(), "", gone ? 0 : int64_t(size)});
       }
+      if (error) break;  // before increment() forgets it
     }
     if (error) throw SystemError(fmt::format("cannot read {}: {}", last, error.message()));
     sort_entries();
@@ -43,7 +45,9 @@ class FolderSource : public ImageSource {
     const auto kind = system_name(e.path().filename().string());
     if (folder && !kind.empty()) return kind == "system" ? "system folder" : "hidden folder";
     if (folder) return e.is_symlink() ? "link to a folder" : nullptr;
-    if (type == fs::file_type::not_found || type == fs::file_type::none) return "broken link";
+    if (type == fs::file_type::none)
+      throw SystemError(fmt::format("cannot read {}: {}", e.path().string(), error.message()));
+    if (type == fs::file_type::not_found) return "broken link";
     return type == fs::file_type::regular ? nullptr : "special file";
   }
 

@@ -92,7 +92,7 @@ fs::path create_run_folder(const fs::path& outdir, const std::string& descriptio
   for (int tries = 0; tries < 100; ++tries) {  // another run may take the same number first
     const fs::path run = outdir / fmt::format("{:05}-{}", ++number, description);
     std::error_code error;
-    if (fs::create_directory(run, error)) return run;
+    if (fs::create_directory(run, error)) return sync_directory(outdir), run;
     if (error) throw IoError(fmt::format("{}: {}", run.string(), error.message()));
   }
   throw IoError(fmt::format("{}: no free number for a run folder", outdir.string()));
