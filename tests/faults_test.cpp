@@ -44,26 +44,29 @@ TEST_P(OneSave, UnderAFaultLeavesTheOldSnapshotOrTheNewOneWhole) {
   EXPECT_EQ(ran.output.find(": 0 calls"), std::string::npos) << ran.output;
 }
 
+// The last two: each 41st allocation, and all from each 500th on.
 INSTANTIATE_TEST_SUITE_P(Calls, OneSave,
                          testing::Values(Fault{"open", "EMFILE"}, Fault{"read", "EIO"}, Fault{"read", "EINTR", false},
                                          Fault{"read", "short", false}, Fault{"write", "ENOSPC"}, Fault{"write", "EIO"},
                                          Fault{"write", "EINTR", false}, Fault{"write", "short", false},
                                          Fault{"sync", "EIO"}, Fault{"sync", "EINTR", false}, Fault{"rename", "EIO"},
                                          Fault{"link", "EPERM", false}, Fault{"unlink", "EIO", false},
-                                         Fault{"close", "EIO"}, Fault{"list", "EIO", false}),
+                                         Fault{"close", "EIO"}, Fault{"list", "EIO", false},
+                                         Fault{"malloc", "ENOMEM", true, "1 41"},
+                                         Fault{"malloc", "ENOMEM", true, "1 500 onward"}),
                          name_of);
 
 // Whether or not a worker may go on without the image: no other weights come of it without a word.
 TEST(FaultyData, ACallThatFailsEndsTheRunOrChangesNothing) {
   const Scratch scratch;
   const fs::path runs = scratch / "runs", report = scratch / "report";
-  write_images(scratch / "data", 3);
+  write_images(scratch / "data", 2);
   const std::string command =
       fmt::format("'{}' {} --kimg 0.008 --workers 1", tool_path("gan-train"), tiny_train(scratch));
   ASSERT_EQ(shell(preloaded("libfirn_faults.so") + command).code, 0);
   const auto expected = read_bytes(latest_snapshot(runs));
   int ended = 0;
-  for (const Fault& fault : {Fault{"open", "EMFILE"}, Fault{"read", "EIO"}, Fault{"list", "EIO"}})
+  for (const Fault& fault : {Fault{"open", "EMFILE"}, Fault{"read", "EIO"}, Fault{"list", "EIO"}, Fault{"stat", "EIO"}})
     for (int at = 1;; ++at) {
       fs::remove_all(runs);
       fs::remove(report);

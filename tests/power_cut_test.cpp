@@ -13,7 +13,7 @@ struct PowerCut : testing::Test {
 
   std::vector<faults::Operation> record(const std::string& command) {
     const Ran ran = shell(fmt::format(
-        "ASAN_OPTIONS=verify_asan_link_order=0 GOMP_SPINCOUNT=0 FIRN_RECORD='{0}/record' FIRN_RECORD_UNDER='{1}/' "
+        "ASAN_OPTIONS=verify_asan_link_order=0 GOMP_SPINCOUNT=0 FIRN_RECORD='{0}/record' FIRN_RECORD_UNDER='{1}' "
         "LD_PRELOAD='{2}/libfirn_record.so' '{2}/gan-train' {3}",
         scratch.path().string(), root.string(), FIRN_BINARY_DIR, command));
     EXPECT_EQ(ran.code, 0) << ran.output;
@@ -41,6 +41,18 @@ TEST_F(PowerCut, ARecordReplaysToTheFolderItself) {
   EXPECT_GT(files, 8u);
   EXPECT_EQ(size_t(std::ranges::count_if(disk.names(), [](const auto& name) { return name.second != nullptr; })),
             files);
+}
+
+TEST_F(PowerCut, LeavesEverySnapshotWholeAndWhatWasAnnounced) {
+  const auto operations = record_run();
+  const faults::Verdict verdict = faults::judge(operations, root);
+  EXPECT_EQ(verdict.wrong, 0) << verdict.first;
+  EXPECT_GT(verdict.outcomes, 500);
+  for (const char* kind : {"sync", "sync-directory"}) {  // without them it does harm
+    auto fewer = operations;
+    std::erase_if(fewer, [&](const auto& o) { return o.kind == kind; });
+    EXPECT_GT(faults::judge(fewer, root).wrong, 0) << kind;
+  }
 }
 
 }  // namespace

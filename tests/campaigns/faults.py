@@ -14,7 +14,8 @@ LIBRARY = BUILD / 'bin' / 'libfirn_faults.so'
 FAULTS = [('open', 'EMFILE'), ('open', 'EIO'), ('read', 'EIO'), ('read', 'EINTR'), ('read', 'short'), ('list', 'EIO'),
           ('write', 'ENOSPC'), ('write', 'EIO'), ('write', 'EINTR'), ('write', 'short'), ('sync', 'EIO'),
           ('sync', 'EINTR'), ('rename', 'EIO'), ('link', 'EPERM'), ('link', 'EIO'), ('unlink', 'EIO'),
-          ('truncate', 'EIO'), ('mkdir', 'ENOSPC'), ('close', 'EIO'), ('thread', 'EAGAIN'), ('malloc', 'ENOMEM')]
+          ('truncate', 'EIO'), ('mkdir', 'ENOSPC'), ('close', 'EIO'), ('stat', 'EIO'), ('thread', 'EAGAIN'),
+          ('malloc', 'ENOMEM')]
 ALLOCATIONS = 1000  # of the many of a whole run; one save is tried at every one, by firn_save_faults
 
 # A process may not be expected to do without these, or the C library ends it by itself: locks, signals, its own end; brk

@@ -3,7 +3,7 @@ import re
 import subprocess
 import zipfile
 
-from common import BUILD, ROOT, TINY, Scratch, Tally, require, run_folders, train, write_images
+from common import BUILD, ROOT, TINY, Scratch, Tally, in_parallel, require, run_folders, train, write_images
 
 FUZZ = BUILD.with_name(BUILD.name + '-fuzz')
 
@@ -34,7 +34,9 @@ def campaign(count, jobs, seed):
     tally = Tally('fuzz', len(targets))
     with Scratch() as scratch:
         seeds(scratch, FUZZ / 'corpus')
-        for target in targets:
+
+        def fuzz(number):
+            target = targets[number]
             corpus = FUZZ / 'corpus' / target
             corpus.mkdir(parents=True, exist_ok=True)
             ran = subprocess.run([FUZZ / 'bin' / f'fuzz_{target}', f'-max_total_time={count}', f'-seed={seed + 1}',
@@ -42,8 +44,8 @@ def campaign(count, jobs, seed):
                                   f'-artifact_prefix={FUZZ}/{target}-', corpus],
                                  capture_output=True, text=True, errors='replace')
             inputs = re.search(r'number_of_executed_units: (\d+)', ran.stderr)
-            tally.counts[f'inputs of {target}'] = int(inputs[1]) if inputs else 0
-            if ran.returncode != 0:
-                finding = re.search(r'SUMMARY: .*|ERROR: .*', ran.stderr)
-                tally.add('failed', f'{target}: {finding[0] if finding else ran.stderr[-300:]}')
+            finding = re.search(r'SUMMARY: .*|ERROR: .*', ran.stderr)
+            said = f'{target}: {finding[0] if finding else ran.stderr[-300:]}' if ran.returncode else None
+            tally.add(f'{target} ({int(inputs[1]) if inputs else 0} inputs)', said)
+        in_parallel(len(targets), jobs, fuzz)
     return tally

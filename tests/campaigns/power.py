@@ -18,7 +18,7 @@ def campaign(count, jobs, seed):
         record, states = scratch / 'record', scratch / 'states'
         disk.mkdir()
         environment = {'LD_PRELOAD': str(BUILD / 'bin' / 'libfirn_record.so'), 'FIRN_RECORD': str(record),
-                       'FIRN_RECORD_UNDER': f'{disk}/'}
+                       'FIRN_RECORD_UNDER': str(disk)}
         for arguments in (['--data', data, *TINY, '--kimg', '0.032'],
                           ['--resume', 'latest', '--threads', '1', '--kimg', '0.064'],
                           ['--resume', 'latest', '--threads', '1', '--kimg', '0.128']):

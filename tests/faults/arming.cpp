@@ -24,11 +24,11 @@ struct Name {
   int value;
 };
 constexpr Name kinds[] = {
-    {"open", int(Kind::open)},    {"read", int(Kind::read)},     {"list", int(Kind::list)},
-    {"write", int(Kind::write)},  {"sync", int(Kind::sync)},     {"rename", int(Kind::rename)},
-    {"link", int(Kind::link)},    {"unlink", int(Kind::unlink)}, {"truncate", int(Kind::truncate)},
-    {"mkdir", int(Kind::mkdir)},  {"close", int(Kind::close)},   {"thread", int(Kind::thread)},
-    {"malloc", int(Kind::malloc)}};
+    {"open", int(Kind::open)},     {"read", int(Kind::read)},     {"list", int(Kind::list)},
+    {"write", int(Kind::write)},   {"sync", int(Kind::sync)},     {"rename", int(Kind::rename)},
+    {"link", int(Kind::link)},     {"unlink", int(Kind::unlink)}, {"truncate", int(Kind::truncate)},
+    {"mkdir", int(Kind::mkdir)},   {"close", int(Kind::close)},   {"stat", int(Kind::stat)},
+    {"thread", int(Kind::thread)}, {"malloc", int(Kind::malloc)}};
 constexpr int half_error = -1;
 constexpr Name errors[] = {{"short", half_error}, {"EIO", EIO},       {"ENOSPC", ENOSPC}, {"EINTR", EINTR},
                            {"ENOMEM", ENOMEM},    {"EMFILE", EMFILE}, {"EACCES", EACCES}, {"EDQUOT", EDQUOT},
@@ -90,7 +90,7 @@ void write_report(const char* what, long number, const char* where = "") {
   ::syscall(SYS_close, file);
 }
 
-__attribute__((constructor)) void arm_from_environment() {
+void arm_from_environment() {
   const auto text = [](const char* name) {
     const char* value = std::getenv(name);
     return value ? value : "";
@@ -143,6 +143,19 @@ Verdict judge(Kind kind, int fd, const char* path) {
 }  // namespace firn::faults
 
 extern "C" {
+
+// Counts from main on: before it nothing can be caught.
+int __libc_start_main(int (*main)(int, char**, char**), int argc, char** argv, void (*init)(), void (*fini)(),
+                      void (*end)(), void* stack) {
+  static int (*real_main)(int, char**, char**) = main;
+  const auto armed_main = [](int count, char** arguments, char** environment) {
+    firn::faults::arm_from_environment();
+    return real_main(count, arguments, environment);
+  };
+  return firn::faults::next<decltype(__libc_start_main)>("__libc_start_main")(armed_main, argc, argv, init, fini, end,
+                                                                              stack);
+}
+
 bool firn_fault_arm(const firn::faults::Fault& fault) { return firn::faults::arm(fault); }
 long firn_fault_count() { return firn::faults::count; }
 }

@@ -6,7 +6,23 @@
 
 namespace firn::faults {
 
-enum class Kind { none, open, read, list, write, sync, rename, link, unlink, truncate, mkdir, close, thread, malloc };
+enum class Kind {
+  none,
+  open,
+  read,
+  list,
+  write,
+  sync,
+  rename,
+  link,
+  unlink,
+  truncate,
+  mkdir,
+  close,
+  stat,
+  thread,
+  malloc
+};
 enum class Verdict { pass, fail, half };
 
 // Counts the call; errno is set where it must fail. Files are named by path or descriptor (-1 and null: by none).

@@ -120,6 +120,10 @@ int unlinkat(int directory, const char* path, int flags) {
 int mkdir(const char* path, mode_t mode) {
   return checked<decltype(mkdir)>("mkdir", Kind::mkdir, -1, path, path, mode);
 }
+int stat(const char* path, struct stat* to) { return checked<decltype(stat)>("stat", Kind::stat, -1, path, path, to); }
+int lstat(const char* path, struct stat* to) {
+  return checked<decltype(lstat)>("lstat", Kind::stat, -1, path, path, to);
+}
 int close(int fd) {  // the descriptor is gone either way, as on Linux
   const bool failed = fails(Kind::close, fd, nullptr);
   const int error = errno, result = next<decltype(close)>("close")(fd);
@@ -140,6 +144,8 @@ dirent64* readdir64(DIR*) __attribute__((alias("readdir")));
 ssize_t pread64(int, void*, size_t, off_t) __attribute__((alias("pread")));
 ssize_t pwrite64(int, const void*, size_t, off_t) __attribute__((alias("pwrite")));
 int ftruncate64(int, off_t) __attribute__((alias("ftruncate")));
+int stat64(const char*, struct stat64*) __attribute__((alias("stat")));
+int lstat64(const char*, struct stat64*) __attribute__((alias("lstat")));
 int truncate64(const char*, off_t) __attribute__((alias("truncate")));
 
 }  // extern "C"

@@ -5,8 +5,8 @@
 
 namespace firn::faults {
 
-// The kinds: open, read, list, write, sync, rename, link, unlink, truncate, mkdir, close, thread; malloc stands for
-// every way to allocate.
+// The kinds: open, read, list, write, sync, rename, link, unlink, truncate, mkdir, close, stat, thread; malloc stands
+// for every way to allocate.
 struct Fault {
   const char* call = nullptr;
   long at = 0;                  // counted from 1; 0: count only
