@@ -52,7 +52,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainOptions, data, dataset_size
                                                 kimg_per_tick, snap, keep, abort_after, grid_columns, grid_rows)
 
 nlohmann::json to_json(const TrainOptions& options) {
-  nlohmann::json json;
+  nlohmann::json json = nlohmann::json::object();  // a null one that cannot become an object is left broken
   to_json(json, options);
   return json;
 }

@@ -75,7 +75,7 @@ std::string tick_line(const Stats& s, const TrainOptions& o) {
 }
 
 nlohmann::json stats_record(const Stats& stats) {
-  nlohmann::json record;
+  nlohmann::json record = nlohmann::json::object();
   for (const auto& [name, s] : stats) record[name] = {{"num", s.finite}, {"mean", s.mean()}, {"std", s.deviation()}};
   record["timestamp"] = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   return record;
