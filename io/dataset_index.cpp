@@ -92,7 +92,7 @@ std::vector<int64_t> wanted_entries(const ImageSource& source, const std::string
 // Labels of dataset.json, or nothing where it gives none. `inner` names come without `outer`.
 void label_from_json(const ImageSource& source, int64_t entry, const std::string& outer,
                      std::vector<Candidate>& candidates, DatasetIndex& index) {
-  const std::string name = source.where() + "/" + source.entries()[size_t(entry)].name;
+  const std::string name = printable(source.where() + "/" + source.entries()[size_t(entry)].name);
   Labels labels;
   const auto problem = content_problem(name, [&] {
     const auto bytes = source.read(entry);

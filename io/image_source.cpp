@@ -43,8 +43,9 @@ class FolderSource : public ImageSource {
     const auto kind = system_name(e.path().filename().string());
     if (folder && !kind.empty()) return kind == "system" ? "system folder" : "hidden folder";
     if (folder) return e.is_symlink() ? "link to a folder" : nullptr;
-    if (type == fs::file_type::not_found || type == fs::file_type::none) return "broken link";
-    return type == fs::file_type::regular ? nullptr : "special file";
+    if (type == fs::file_type::not_found || error == std::errc::too_many_symbolic_link_levels) return "broken link";
+    const bool unknown = type == fs::file_type::none;  // reading it will say why
+    return type == fs::file_type::regular || unknown ? nullptr : "special file";
   }
 
   fs::path root_;

@@ -44,6 +44,15 @@ TEST(Sets, OuterFolderIsStrippedAndLooseImagesHaveNoClass) {
   EXPECT_MENTIONS(refusal({.path = dir.path()}), "dataset.json cannot be used");
 }
 
+TEST(Sets, BytesOfAFolderNameDoNotReachMessagesAboutLabels) {
+  Scratch dir;
+  put_image(dir / "\x1b[31m/a.png", pattern(4, 4, 3));
+  put(dir / "\x1b[31m/dataset.json", "{");
+  const std::string notes = notes_of(Dataset({.path = dir.path(), .all_labels = false}));
+  EXPECT_MENTIONS(notes, "dataset.json cannot be used");
+  EXPECT_EQ(notes.find('\x1b'), notes.npos);
+}
+
 TEST(Sets, FilesThatArePassedOverAreCountedByKind) {
   Scratch dir;
   put_image(dir / "a.jfif", pattern(4, 4, 3));
