@@ -89,9 +89,13 @@ Image Dataset::load(int64_t i) const {
 }
 
 Fingerprint Dataset::fingerprint() const {
+  std::vector<std::string> names;
+  for (const Item& i : items_) names.push_back(i.name);
+  const size_t outer = common_folder(names).size();  // which a zip often has in front, and the folder itself has not
   FingerprintMaker maker;
   for (const Item& i : items_)
-    maker.add(i.name, source_->entries()[size_t(i.entry)].size, i.info.width, i.info.height, i.label);
+    maker.add(std::string_view(i.name).substr(outer), source_->entries()[size_t(i.entry)].size, i.info.width,
+              i.info.height, i.label);
   return maker.finish(class_names_);
 }
 

@@ -20,13 +20,22 @@ bool named_as_image(std::string_view name) {
 
 constexpr int64_t first_bytes = 4 << 10;  // hold most headers; metadata of photographs can push them back
 
+// The orientation of a PNG may stand behind its pixels. That of a square does not change its size, and can wait.
+bool may_be_turned(const ImageInfo& info) {
+  return info.kind == ImageKind::png && info.orientation == 1 && info.width != info.height;
+}
+
 ImageInfo probe(const ImageSource& source, int64_t entry, std::string_view name, std::vector<std::byte> head) {
+  Turn turn;
   for (int64_t limit = first_bytes;; limit = limit == first_bytes ? 256 << 10 : ImageSource::largest) {
     if (limit > first_bytes) head = source.read(entry, limit);
+    const bool whole = int64_t(head.size()) < limit || limit == ImageSource::largest;
     try {
-      return image_info(head, name);
+      const ImageInfo info = image_info(head, name);
+      if (whole || !may_be_turned(info)) return info;
+      if (!turn) turn = turn_for(info);
     } catch (const IoError&) {
-      if (int64_t(head.size()) < limit || limit == ImageSource::largest) throw;
+      if (whole) throw;
     }
   }
 }
@@ -92,7 +101,7 @@ std::vector<int64_t> wanted_entries(const ImageSource& source, const std::string
 // Labels of dataset.json, or nothing where it gives none. `inner` names come without `outer`.
 void label_from_json(const ImageSource& source, int64_t entry, const std::string& outer,
                      std::vector<Candidate>& candidates, DatasetIndex& index) {
-  const std::string name = source.where() + "/" + source.entries()[size_t(entry)].name;
+  const std::string name = printable(source.where() + "/" + source.entries()[size_t(entry)].name);
   Labels labels;
   const auto problem = content_problem(name, [&] {
     const auto bytes = source.read(entry);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "io/image_kind.h"
+
 namespace firn {
 namespace {
 
@@ -39,9 +41,7 @@ std::string_view file_kind(std::span<const std::byte> raw) {
                              5)) ||
       head.starts_with("7z\xbc\xaf"))
     return "a packed archive";
-  if (head.starts_with("\x89PNG") || head.starts_with("\xff\xd8\xff") || head.starts_with("GIF8") ||
-      (head.starts_with("RIFF") && head.find("WEBP") == 8))
-    return "an image";
+  if (kind_of(raw) != ImageKind::none) return "an image";
   if (head.starts_with("%PDF")) return "a PDF file";
   if (head.starts_with("\x7f"
                        "ELF"))

@@ -1,5 +1,6 @@
 // What tells one set of images from another, wherever it lies and whether in a folder or a zip: hashes over its items
-// in order. Each stands for itself, so that a difference can be named.
+// in order, names as seen from inside the folders around all. Each stands for itself, so that a difference can be
+// named.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -5,6 +5,7 @@
 #include <cctype>
 
 #include "io/files.h"
+#include "io/layout.h"
 #include "kernels/error.h"
 
 namespace firn {
@@ -38,14 +39,6 @@ constexpr Kind kinds[] = {
 const Kind* entry_of(ImageKind kind) {
   const auto* found = std::find_if(std::begin(kinds), std::end(kinds), [&](const Kind& k) { return k.kind == kind; });
   return found == std::end(kinds) ? nullptr : found;
-}
-
-std::string extension_of(Text name) {
-  const size_t dot = name.find_last_of("./");
-  if (dot == name.npos || name[dot] == '/') return "";
-  std::string text(name.substr(dot + 1));
-  for (char& c : text) c = char(std::tolower(static_cast<unsigned char>(c)));
-  return text;
 }
 
 // HEIC, AVIF and their relatives are one container: the brands in its first box tell them apart.
@@ -110,7 +103,8 @@ std::string_view name_of(ImageKind kind) {
 std::string unreadable_reason(ImageKind kind, Text file_name) {
   if (kind == ImageKind::none) return "not a PNG, JPEG, WebP or BMP image";
   const Kind& entry = *entry_of(kind);
-  const std::string extension = extension_of(file_name);
+  std::string extension(extension_of(file_name));
+  for (char& c : extension) c = char(std::tolower(static_cast<unsigned char>(c)));
   const bool honest = std::find(entry.extensions.begin(), entry.extensions.end(), extension) != entry.extensions.end();
   const bool vowel = Text("AEIO").find(entry.name[0]) != Text::npos || kind == ImageKind::svg;
   return fmt::format("{} {} image{}; convert it to PNG or JPEG", vowel ? "an" : "a", entry.name,

@@ -45,9 +45,9 @@ class FolderSource : public ImageSource {
     const auto kind = system_name(e.path().filename().string());
     if (folder && !kind.empty()) return kind == "system" ? "system folder" : "hidden folder";
     if (folder) return e.is_symlink() ? "link to a folder" : nullptr;
+    if (type == fs::file_type::not_found || error == std::errc::too_many_symbolic_link_levels) return "broken link";
     if (type == fs::file_type::none)
       throw SystemError(fmt::format("cannot read {}: {}", e.path().string(), error.message()));
-    if (type == fs::file_type::not_found) return "broken link";
     return type == fs::file_type::regular ? nullptr : "special file";
   }
 

@@ -166,7 +166,9 @@ auto with_file(const fs::path& path, const auto& use) {
   std::ifstream in(path, std::ios::binary);
   if (!in) throw IoError(fmt::format("cannot read {}: {}", path.string(), std::strerror(errno)));
   return use(int64_t(size), [&](char* to, size_t n) {
-    if (!in.read(to, std::streamsize(n))) throw IoError(fmt::format("{}: the file ended early", path.string()));
+    if (in.read(to, std::streamsize(n))) return;
+    throw IoError(in.bad() ? fmt::format("cannot read {}: {}", path.string(), std::strerror(errno))
+                           : fmt::format("{}: the file ended early", path.string()));
   });
 }
 

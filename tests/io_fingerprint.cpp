@@ -27,13 +27,15 @@ TEST_F(FingerprintOf, DoesNotDependOnThePlaceOrThePacking) {
   fs::create_directories(scratch / "elsewhere");
   fs::copy(data, scratch / "elsewhere/set", fs::copy_options::recursive);
   EXPECT_EQ(of(scratch / "elsewhere/set"), before);
-  zip_t* zip = zip_open((scratch / "set.zip").c_str(), ZIP_CREATE, nullptr);
-  for (const auto& entry : fs::recursive_directory_iterator(data))
-    if (entry.is_regular_file())
-      zip_file_add(zip, entry.path().lexically_relative(data).c_str(),
-                   zip_source_file(zip, entry.path().c_str(), 0, -1), ZIP_FL_ENC_UTF_8);
-  ASSERT_EQ(zip_close(zip), 0);
-  EXPECT_EQ(of(scratch / "set.zip"), before);
+  for (const char* outer : {"", "holiday photos/"}) {
+    zip_t* zip = zip_open((scratch / "set.zip").c_str(), ZIP_CREATE | ZIP_TRUNCATE, nullptr);
+    for (const auto& entry : fs::recursive_directory_iterator(data))
+      if (entry.is_regular_file())
+        zip_file_add(zip, (outer + entry.path().lexically_relative(data).string()).c_str(),
+                     zip_source_file(zip, entry.path().c_str(), 0, -1), ZIP_FL_ENC_UTF_8);
+    ASSERT_EQ(zip_close(zip), 0);
+    EXPECT_EQ(of(scratch / "set.zip"), before) << outer;
+  }
   EXPECT_EQ(before.images, 8);
 }
 

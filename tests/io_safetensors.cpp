@@ -1,8 +1,8 @@
 #include "io/safetensors.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
+#include <ctime>
 #include <limits>
 
 #include "tests/io_support.h"
@@ -179,9 +179,9 @@ TEST(Safetensors, ManyTensorsTakeLinearTimeAndHaveABound) {
                           i + 1);
     return text + "}";
   };
-  const auto began = std::chrono::steady_clock::now();
+  const std::clock_t began = std::clock();
   EXPECT_EQ(parse_safetensors(file_of(header(80'000), 80'000), "x").tensors.size(), 80'000u);
-  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(20));  // by the square it took minutes
+  EXPECT_LT((std::clock() - began) / CLOCKS_PER_SEC, 20);  // seconds of the processor; by the square it took minutes
   EXPECT_MENTIONS(refusal(header(100'002), 100'002), "more than 100000 tensors");
 }
 

@@ -5,6 +5,7 @@
 #include "io/image_source.h"
 #include "io/loader.h"
 #include "io/zip_writer.h"
+#include "tests/image_files.h"
 #include "tests/io_support.h"
 
 namespace firn {
@@ -42,6 +43,30 @@ TEST(Sets, OuterFolderIsStrippedAndLooseImagesHaveNoClass) {
   EXPECT_MENTIONS(notes_of(Dataset({.path = dir.path()})), "folders that are no classes therefore: 3");
   put(dir / "photos/dataset.json", R"({"labels":[["2/b.png",-1]]})");
   EXPECT_MENTIONS(refusal({.path = dir.path()}), "dataset.json cannot be used");
+}
+
+TEST(Sets, BytesOfAFolderNameDoNotReachMessagesAboutLabels) {
+  Scratch dir;
+  put_image(dir / "\x1b[31m/a.png", pattern(4, 4, 3));
+  put(dir / "\x1b[31m/dataset.json", "{");
+  const std::string notes = notes_of(Dataset({.path = dir.path(), .all_labels = false}));
+  EXPECT_MENTIONS(notes, "dataset.json cannot be used");
+  EXPECT_EQ(notes.find('\x1b'), notes.npos);
+}
+
+TEST(Sets, OrientationBehindThePixelsOfALargePngCounts) {
+  Scratch dir;
+  Image noise(48, 64, 3);
+  uint32_t state = 1;
+  for (uint8_t& v : noise.pixels) v = uint8_t((state = state * 1664525 + 1013904223) >> 24);
+  FileBytes png = encode_png(noise);
+  ASSERT_GT(png.size(), 8000u);  // more than a first look takes in
+  const FileBytes exif = png_chunk("eXIf", exif_of(6));
+  png.insert(png.end() - 12, exif.begin(), exif.end());
+  put(dir / "a.png", png);
+  const Dataset set({.path = dir.path()});
+  EXPECT_EQ(std::pair(set.width(), set.height()), std::pair(64, 48));
+  EXPECT_EQ(set.load(0).width, 64);
 }
 
 TEST(Sets, FilesThatArePassedOverAreCountedByKind) {

@@ -79,6 +79,14 @@ TEST_F(GanTrain, DryRunWritesNothing) {
   EXPECT_FALSE(fs::exists(runs));
 }
 
+TEST_F(GanTrain, ARunOnTheWorkingFolderHasItsName) {
+  const std::string arguments = tiny_train(scratch, "--data . --kimg 0.008");
+  const Ran ran =
+      shell(fmt::format("cd '{}' && '{}' {}", (scratch / "data").string(), tool_path("gan-train"), arguments));
+  EXPECT_EQ(ran.code, 0) << ran.output;
+  EXPECT_TRUE(fs::exists(runs / "00000-data-small-kimg0.008-batch8")) << ran.output;
+}
+
 TEST_F(GanTrain, ResumeRefusesAnotherModelOrData) {
   ASSERT_EQ(tool("gan-train", tiny_train(scratch)).code, 0);
   const std::string base = fmt::format("--outdir '{}' --resume latest ", runs.string());

@@ -57,7 +57,7 @@ struct Inspect {
         const Image image = decode_image(source.read(item.entry), item.name);
         row.push_back(to_channels(center_crop_resize(image, side, side), 3, behind));
       });
-      if (problem) say("broken: {}: {}", printable(item.name), *problem);
+      if (problem) say("broken: {}: {}", printable(item.name), printable(*problem));
     }
     std::vector<Image> strips;
     for (const auto& [label, row] : rows)
@@ -128,8 +128,9 @@ struct Inspect {
           transparent > 0 ? "; with fewer than 4 channels they are laid over --background" : ": 3 channels are enough");
     if (deep > 0)
       say("depth: {} images of 16 bits, samples up to {} of 65535{}", deep, greatest,
-          greatest < 0x8000 ? fmt::format(": dark; gan-data convert --rescale takes {} for white", white_of(greatest))
-                            : "");
+          greatest > 0 && greatest < 0x8000
+              ? fmt::format(": dark; gan-data convert --rescale takes {} for white", white_of(greatest))
+              : "");
     describe_classes(index);
     say_broken(index.bad);
     if (!index.passed_over.empty()) say("passed over: {}", to_string(index.passed_over));

@@ -13,10 +13,7 @@ int run_command(int argc, char** argv) {
   tools::add_idx(app);
   tools::add_montage(app);
   bool proceed;
-  const int code = tools::parse(app, argc, argv, proceed);
-  if (code != 0) return code;
-  tools::flush_output();
-  return 0;
+  return tools::parse(app, argc, argv, proceed);
 }
 
 }  // namespace

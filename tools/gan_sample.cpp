@@ -1,15 +1,12 @@
 // gan-sample: images from a snapshot: by seeds or given latents, as a grid or single files, mixed or interpolated.
-#include <unistd.h>
-
 #include <algorithm>
-#include <chrono>
 
 #include "engine/threads.h"
 #include "io/files.h"
 #include "kernels/provider_numerics.h"
 #include "tools/common.h"
+#include "tools/progress.h"
 #include "training/feed.h"
-#include "training/report.h"
 #include "training/run_folder.h"
 #include "training/sampling.h"
 #include "training/snapshot.h"
@@ -242,40 +239,12 @@ int grid_columns(const Arguments& a, const Sampler::Plan& plan, const StyleGan2O
   return columns;
 }
 
-// How far it is: on a terminal in one line that rewrites itself, elsewhere now and then.
-class Progress {
- public:
-  explicit Progress(int64_t total) : total_(total) {}
-  void show(int64_t done) {
-    const auto now = Clock::now();
-    if (done == total_) {
-      if (shown_live_) fmt::print("\r\033[K");
-      return;
-    }
-    if (now - last_ < (live_ ? std::chrono::milliseconds(0) : std::chrono::seconds(30))) return;
-    last_ = now;
-    shown_live_ = live_;
-    const double speed = double(done) / std::chrono::duration<double>(now - began_).count();
-    fmt::print("{}{}/{} images  {:.1f} img/s  eta {}{}", live_ ? "\r\033[K" : "", done, total_, speed,
-               duration(double(total_ - done) / speed), live_ ? "" : "\n");
-    std::fflush(stdout);
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  const bool live_ = isatty(STDOUT_FILENO) == 1;
-  const Clock::time_point began_ = Clock::now();
-  int64_t total_;
-  Clock::time_point last_ = began_;
-  bool shown_live_ = false;
-};
-
 // Files of --outdir are written as they come; only a grid and a raw file need all images at once.
 void write(const Arguments& a, const StyleGan2Generator& g, const Sampler::Plan& plan, NoiseMode noise) {
   const int columns = grid_columns(a, plan, g.options());
   if (!a.outdir.empty()) make_directories(a.outdir);
   const auto rng = [&](int64_t i) { return Rng{.seed = seed_for(plan.noise(i), SeedUse::grid)}; };
-  Progress progress(plan.count);
+  tools::Progress progress(plan.count);
   std::vector<Image> tiles;
   std::vector<Tensor> parts;
   int64_t done = 0;
@@ -287,9 +256,10 @@ void write(const Arguments& a, const StyleGan2Generator& g, const Sampler::Plan&
       if (!a.outdir.empty()) save_png(fs::path(a.outdir) / (plan.name(done) + ".png"), image);
       if (!a.grid.empty()) tiles.push_back(std::move(image));
       ++done;
+      progress.step();
     }
-    progress.show(done);
   });
+  progress.clear();
   if (!a.raw.empty()) write_raw(a.raw, parts);
   if (!a.grid.empty()) {
     const Image sheet = grid(tiles, columns);
@@ -315,8 +285,6 @@ int sample(const Arguments& a) {
   check_networks(model, file, {weights});  // before memory is spent on what the file only claims
   const StyleGan2Generator g(model, device);
   load_network(g.parameters(), file, weights);
-  if (!all_finite(g.parameters()))
-    throw IoError(fmt::format("{}: weights of {} are not finite", a.snapshot, a.weights));
 
   const Sampler sampler(a, g, sampled_classes(source.options));
   const auto seeds = tools::parse_numbers(a.seeds, "--seeds");

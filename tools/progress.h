@@ -1,4 +1,4 @@
-// A line that rewrites itself while a tool is at work and a terminal shows it.
+// How far a tool is, on stderr: on a terminal a line that rewrites itself, elsewhere one now and then.
 #pragma once
 #include <fmt/core.h>
 #include <unistd.h>
@@ -7,7 +7,10 @@
 #include <cstdint>
 #include <cstdio>
 #include <mutex>
+#include <string>
 #include <utility>
+
+#include "training/report.h"
 
 namespace firn::tools {
 
@@ -22,12 +25,15 @@ class Progress {
     const std::lock_guard lock(mutex_);
     ++done_;
     const auto now = Clock::now();
-    if (!terminal_ || now - last_ < std::chrono::milliseconds(200)) return;
+    if (done_ == total_ || now - last_ < (terminal_ ? std::chrono::milliseconds(200) : std::chrono::seconds(30)))
+      return;
     last_ = now;
-    shown_ = true;
+    shown_ = terminal_;
     const double speed = double(done_) / std::chrono::duration<double>(now - began_).count();
-    fmt::print(stderr, "\r\033[K{}/{} images  {:.1f} img/s  eta {:.0f} s", done_, total_, speed,
-               double(total_ - done_) / speed);
+    const std::string line =
+        fmt::format("{}{}/{} images  {:.1f} img/s  eta {}{}", terminal_ ? "\r\033[K" : "", done_, total_, speed,
+                    duration(double(total_ - done_) / speed), terminal_ ? "" : "\n");
+    std::fputs(line.c_str(), stderr);  // print() would throw where stderr is full
     std::fflush(stderr);
   }
 

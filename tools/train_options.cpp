@@ -128,6 +128,12 @@ std::vector<int> class_list(const TrainArguments& a) {
   return classes;
 }
 
+// "." and ".." have names, too: a run and its snapshots are called after their data.
+fs::path data_path(const std::string& given) {
+  const fs::path path = fs::absolute(given), name = path.filename();
+  return name == "." || name == ".." ? fs::weakly_canonical(path) : path;
+}
+
 // Options that may change at any time.
 void apply_schedule(const TrainArguments& a, TrainOptions& o) {
   if (a.tick) o.kimg_per_tick = *a.tick;
@@ -180,7 +186,7 @@ TrainOptions fresh_options(TrainArguments& a, const Device& device) {
   o.init = a.init;
   o.freeze = a.freeze;
   o.cache_features = a.cache_features;
-  o.data = {.path = fs::absolute(a.data),
+  o.data = {.path = data_path(a.data),
             .channels = a.channels,
             .background = parse_background(a.background),
             .resize = a.resize,
@@ -242,7 +248,7 @@ TrainOptions resumed_options(const CLI::App& app, const TrainArguments& a, Train
   keeps("--conv-clamp", is(a.set.conv_clamp, m.conv_clamp));
   o.data.channels = m.img_channels;
   if (o.data.resize) std::tie(o.data.width, o.data.height) = std::tie(width, m.height);
-  if (!a.data.empty()) o.data.path = fs::absolute(a.data);
+  if (!a.data.empty()) o.data.path = data_path(a.data);
   if (!o.data.path.is_absolute())
     throw ConfigError(o.data.path.empty()
                           ? std::string("the snapshot does not say which data it was trained on; give --data")

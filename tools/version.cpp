@@ -1,6 +1,11 @@
 // What a report of a fault should begin with.
+#include <cstdio>
+
 #include <dnnl.h>
 #include <google/protobuf/stubs/common.h>
+#include <jpeglib.h>
+#include <png.h>
+#include <webp/decode.h>
 #include <zip.h>
 #include <zlib.h>
 
@@ -45,17 +50,22 @@ std::string processor() {
 
 std::string version_text(const std::string& tool) {
   const dnnl_version_t& onednn = *dnnl_version();
+  constexpr int jpeg = LIBJPEG_TURBO_VERSION_NUMBER;
+  const int webp = WebPGetDecoderVersion();
   return fmt::format(
       "{} {}\n"
       "build      {}, g++ {}\n"
       "libraries  oneDNN {}.{}.{}, zlib {}, libzip {}, protobuf {}.{}.{}, fmt {}.{}.{}, CLI11 {}, nlohmann-json "
       "{}.{}.{}\n"
+      "pictures   libpng {}, libjpeg-turbo {}.{}.{}, libwebp {}.{}.{}\n"
       "GPU        {}\n"
       "processor  {}",
       tool, FIRN_VERSION, FIRN_BUILD, __VERSION__, onednn.major, onednn.minor, onednn.patch, zlibVersion(),
       zip_libzip_version(), GOOGLE_PROTOBUF_VERSION / 1000000, GOOGLE_PROTOBUF_VERSION / 1000 % 1000,
       GOOGLE_PROTOBUF_VERSION % 1000, FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100, CLI11_VERSION,
-      NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH, cuda(), processor());
+      NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH,
+      png_get_libpng_ver(nullptr), jpeg / 1000000, jpeg / 1000 % 1000, jpeg % 1000, webp >> 16, webp >> 8 & 255,
+      webp & 255, cuda(), processor());
 }
 
 }  // namespace firn::tools

@@ -1,6 +1,7 @@
 #include "training/snapshot.h"
 
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -141,7 +142,8 @@ void load(const Parameter& parameter, const SafetensorsFile& file, const std::st
 
 void require_finite(const SafetensorsFile& file, const std::string& name) {
   for (const double v : file.at(name).to_doubles())
-    if (!std::isfinite(v)) throw IoError(fmt::format("{}: {} has values that are not finite ({})", file.name, name, v));
+    if (!(std::abs(v) <= std::numeric_limits<float>::max()))  // doubles, too, that would become infinite
+      throw IoError(fmt::format("{}: {} has values that are not finite ({})", file.name, name, v));
 }
 
 TrainOptions published(TrainOptions options) {
