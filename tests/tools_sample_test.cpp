@@ -147,6 +147,14 @@ TEST_F(GanSample, ASnapshotIsHeldAgainstItsHeaderBeforeMemoryIsSpent) {
   }
 }
 
+TEST_F(GanSample, WhatAPictureIsMadeFromIsNotReplacedByIt) {
+  const auto before = read_bytes(snapshot);
+  const Ran ran = sample("--seeds 1 --raw " + snapshot.string());
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_MENTIONS(ran.output, "which it is made from");
+  EXPECT_EQ(read_bytes(snapshot), before);
+}
+
 TEST_F(GanSample, MisuseIsOneLine) {
   for (const auto& [arguments, code] : {std::pair{"--seeds 1", 2},
                                         {"--grid x.png --noise-mode loud", 2},
@@ -155,6 +163,9 @@ TEST_F(GanSample, MisuseIsOneLine) {
                                         {"--grid x.png --weights D", 2},
                                         {"--grid x.png --columns 134217729", 2},
                                         {"--grid x.png --threads 100000", 2},
+                                        {"--grid x.png --class -1", 2},
+                                        {"--grid x.png --batch 0", 2},
+                                        {"--grid x.png --trunc nan", 2},
                                         {"--grid x.png --mix-rows 1 --mix-cols 2 --mix-layers 4", 2},
                                         {"--grid x.png --raw x.png", 2},
                                         {"--grid x.jpg", 2},

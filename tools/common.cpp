@@ -117,6 +117,13 @@ void require_png_name(const char* option, const std::string& path) {
     throw ConfigError(fmt::format("{} {}: pictures are written as PNG; give a name that ends in .png", option, path));
 }
 
+void require_other_file(const std::filesystem::path& written, const std::filesystem::path& source) {
+  std::error_code none;  // neither need be there
+  if (std::filesystem::equivalent(written, source, none))
+    throw ConfigError(fmt::format("{} would replace {}, which it is made from; write it elsewhere", written.string(),
+                                  source.string()));
+}
+
 int parse(CLI::App& app, int argc, char** argv, bool& proceed) {
   proceed = false;
   app.set_version_flag(

@@ -8,6 +8,7 @@
 #include "io/parallel.h"
 #include "kernels/error.h"
 #include "tools/data_commands.h"
+#include "tools/numbers.h"
 #include "tools/progress.h"
 
 namespace fs = std::filesystem;
@@ -31,11 +32,9 @@ struct Inspect {
     command->add_option("path", path, "Folder or zip")->required();
     command->add_option("--sheet", sheet, "Write a contact sheet, a row a class, to this PNG");
     command->add_option("--columns", columns, "Images in a row of the sheet")
-        ->check(CLI::Range(1, 256))
+        ->check(whole(1, 256))
         ->capture_default_str();
-    command->add_option("--side", side, "Size of an image in the sheet")
-        ->check(CLI::Range(1, 1024))
-        ->capture_default_str();
+    command->add_option("--side", side, "Size of an image in the sheet")->check(whole(1, 1024))->capture_default_str();
     command->add_option("--background", background, "Behind transparent images of the sheet: white, black or #rrggbb")
         ->capture_default_str();
     folders.add_to(*command);
