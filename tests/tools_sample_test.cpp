@@ -147,6 +147,17 @@ TEST_F(GanSample, ASnapshotIsHeldAgainstItsHeaderBeforeMemoryIsSpent) {
   }
 }
 
+// Generated code is memory too: a library that does not look whether it got some would crash.
+TEST_F(GanSample, TooLittleMemoryIsALine) {
+  for (int kilobytes = 70'000; kilobytes < 140'000; kilobytes += 10'000) {
+    const Ran ran =
+        shell(fmt::format("ulimit -v {}; OMP_WAIT_POLICY=passive '{}' --snapshot '{}' --threads 1 --grid {}", kilobytes,
+                          tool_path("gan-sample"), snapshot.string(), at("little.png")));
+    EXPECT_TRUE(ran.code <= 1 || ran.code == 127) << kilobytes << " kB: " << ran.code << ran.output;  // 127: the loader
+    EXPECT_EQ(ran.lines(), 1) << ran.output;
+  }
+}
+
 TEST_F(GanSample, WhatAPictureIsMadeFromIsNotReplacedByIt) {
   const auto before = read_bytes(snapshot);
   const Ran ran = sample("--seeds 1 --raw " + snapshot.string());

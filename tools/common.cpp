@@ -11,6 +11,7 @@
 #include <exception>
 #include <iostream>
 #include <new>
+#include <system_error>
 
 namespace firn::tools {
 namespace {
@@ -41,6 +42,11 @@ int fail(const std::exception_ptr& error) noexcept {
     return say_error(e.what()), 2;
   } catch (const std::bad_alloc&) {
     return say_error(out_of_memory), 1;
+  } catch (const std::system_error& e) {
+    const bool thread = e.code() == std::errc::resource_unavailable_try_again;
+    return say_error(thread ? "cannot start a thread: there are too many, or too little memory (ulimit -u, ulimit -v)"
+                            : e.what()),
+           1;
   } catch (const std::exception& e) {
     return say_error(e.what()), 1;
   } catch (...) {
