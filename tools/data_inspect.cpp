@@ -161,6 +161,7 @@ struct Inspect {
       if (item.label >= 0) ++counts[size_t(item.label)];
     say_classes(index.class_names, counts);
     if (const auto empty = empty_classes(index.class_names, counts); !empty.empty()) say("  {}", empty);
+    if (const auto told = renumbered_class(index.class_names); !told.empty()) say("  {}", told);
     if (!index.label_problem.empty()) say("labels: {}", index.label_problem);
     const auto& folders_seen = index.folders;
     if (folders_seen.shards) say("folders: numbered like parts of one set, no classes; --folder-classes makes them so");
