@@ -135,31 +135,40 @@ void label_from_json(const ImageSource& source, int64_t entry, const std::string
                     index.label_problem.empty() ? "" : "; ", unlabelled, candidates.size(), printable(first));
 }
 
-void label_from_folders(std::vector<Candidate>& candidates, const IndexOptions& options, DatasetIndex& index) {
+// Whether the classes lie below train/, val/, ...
+bool label_from_folders(std::vector<Candidate>& candidates, const IndexOptions& options, DatasetIndex& index) {
   index.folders = folders_of(inner_names(candidates), options.rules);
-  if (!index.folders.splits.empty() && options.folder == ".") {  // one set; its classes lie below
+  const bool below_splits = !index.folders.splits.empty() && options.folder == ".";
+  if (below_splits) {  // one set; its classes lie below
     for (Candidate& c : candidates) c.inner = c.inner.substr(c.inner.find('/') + 1);
     index.folders = folders_of(inner_names(candidates), options.rules);
     index.folders.splits.clear();
   }
-  if (!options.labels) return;
+  if (!options.labels) return below_splits;
   index.class_names = index.folders.classes;
   index.classes_are_folders = !index.class_names.empty();
   std::map<std::string, int, std::less<>> number;
   for (const std::string& name : index.class_names) number.emplace(name, int(number.size()));
   for (Candidate& c : candidates)
     if (const auto found = number.find(first_folder(c.inner)); found != number.end()) c.item.label = found->second;
+  return below_splits;
 }
 
-// Folders beside those of the classes that hold other files only.
+// Folders beside those of the classes that hold other files only, or nothing.
 std::vector<std::string> folders_without(const std::vector<std::string>& classes, std::span<const std::string> others,
-                                         const std::string& outer) {
+                                         const std::string& outer, bool below_splits) {
   std::set<std::string> found;
-  for (const std::string& name : others)
-    if (name.starts_with(outer)) found.emplace(first_folder(std::string_view(name).substr(outer.size())));
+  for (const std::string& name : others) {
+    if (!name.starts_with(outer)) continue;
+    std::string_view inner = std::string_view(name).substr(outer.size());
+    if (below_splits) inner.remove_prefix(inner.find('/') + 1);
+    found.emplace(first_folder(inner));
+  }
   found.erase("");
   for (const std::string& name : classes) found.erase(name);
-  return {found.begin(), found.end()};
+  std::vector<std::string> sorted(found.begin(), found.end());
+  std::ranges::sort(sorted, natural_less);
+  return sorted;
 }
 
 }  // namespace
@@ -228,8 +237,11 @@ DatasetIndex index_dataset(const ImageSource& source, const IndexOptions& option
     if (inside && options.labels) label_from_json(source, entry, outer, candidates, index);
     if (!inside) ++index.passed_over[".json"];
   }
-  if (index.class_names.empty() && index.other_labels.empty()) label_from_folders(candidates, options, index);
-  if (index.classes_are_folders) index.folders.empty = folders_without(index.class_names, others, outer);
+  bool below_splits = false;
+  if (index.class_names.empty() && index.other_labels.empty())
+    below_splits = label_from_folders(candidates, options, index);
+  others.insert(others.end(), source.folders().begin(), source.folders().end());
+  if (index.classes_are_folders) index.folders.empty = folders_without(index.class_names, others, outer, below_splits);
 
   for (Candidate& c : candidates) {
     if (c.problem.empty())

@@ -206,6 +206,7 @@ void Dataset::count_classes() {
   for (const Item& item : items_)
     if (item.label >= 0) ++class_counts_[size_t(item.label)];
   if (const auto empty = empty_classes(class_names_, class_counts_); !empty.empty()) notes_.push_back(empty);
+  if (const auto told = renumbered_class(class_names_); !told.empty()) notes_.push_back(told);
 }
 
 }  // namespace firn

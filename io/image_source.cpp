@@ -19,7 +19,9 @@ class FolderSource : public ImageSource {
       if (const char* kind = passed_over(*it)) {
         ++passed_over_[kind];
         it.disable_recursion_pending();
-      } else if (!it->is_directory(error)) {
+      } else if (it->is_directory(error)) {
+        folders_.push_back(it->path().lexically_relative(root).generic_string() + "/");
+      } else {
         std::error_code gone;  // a file that is gone meanwhile is told when it is read
         const auto size = it->file_size(gone);
         if (gone && gone != std::errc::no_such_file_or_directory) error = gone;

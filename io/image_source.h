@@ -21,9 +21,10 @@ class ImageSource {
   };
 
   virtual ~ImageSource() = default;
-  const std::vector<Entry>& entries() const { return entries_; }  // sorted by the name that is stored
-  const std::string& where() const { return where_; }             // for messages
-  const Counts& passed_over() const { return passed_over_; }      // what was met and is no entry, by kind
+  const std::vector<Entry>& entries() const { return entries_; }        // sorted by the name that is stored
+  const std::string& where() const { return where_; }                   // for messages
+  const Counts& passed_over() const { return passed_over_; }            // what was met and is no entry, by kind
+  const std::vector<std::string>& folders() const { return folders_; }  // met themselves, with a '/' behind the name
 
   // The first `limit` bytes of an entry, all by default. Thread-safe. IoError for an entry that cannot be read,
   // SystemError where that is not the entry's own fault.
@@ -39,6 +40,7 @@ class ImageSource {
   std::string where_;
   std::vector<Entry> entries_;
   Counts passed_over_;
+  std::vector<std::string> folders_;
 };
 
 std::unique_ptr<ImageSource> open_folder(const std::filesystem::path& path);

@@ -46,6 +46,16 @@ std::vector<std::string> odd_ones(Items items, Size size) {
   return names;
 }
 
+std::string renumbered_class(std::span<const std::string> names) {
+  for (size_t c = 0; c < names.size(); ++c) {
+    const std::string_view name = names[c];
+    if (name.empty() || name.size() > 9 || name.find_first_not_of("0123456789") != name.npos) return "";
+    if (size_t(std::stoi(names[c])) != c)
+      return fmt::format("the class called {} has number {}: classes are numbered from 0 without gaps", name, c);
+  }
+  return "";
+}
+
 std::string empty_classes(std::span<const std::string> names, std::span<const int64_t> counts) {
   std::vector<std::string> empty;
   for (size_t c = 0; c < counts.size(); ++c)

@@ -32,6 +32,9 @@ std::vector<std::string> names_where(Items items, const auto& holds) {
   return names;
 }
 
+// "the class called 13 has number 12: classes are numbered from 0 without gaps", or "".
+std::string renumbered_class(std::span<const std::string> names);
+
 // "2 of 5 classes have no images: 3 (rose), 4 (tulip)", or "".
 std::string empty_classes(std::span<const std::string> names, std::span<const int64_t> counts);
 

@@ -87,7 +87,9 @@ class ZipSource : public ImageSource {
       zip_stat_t entry;
       if (zip_stat_index(archive.get(), i, ZIP_FL_ENC_GUESS, &entry) != 0 || !(entry.valid & ZIP_STAT_NAME)) continue;
       const std::string stored = entry.name, name = normalised(stored);
-      if (name.empty() || stored.ends_with('/') || stored.ends_with('\\')) continue;
+      const bool folder = stored.ends_with('/') || stored.ends_with('\\');
+      if (folder && !name.empty() && system_path(name).empty()) folders_.push_back(name + "/");
+      if (name.empty() || folder) continue;
       if (extents[i].packed != entry.comp_size) throw contradiction();
       found.push_back(
           {{name, overlaps[i] ? "the zip entry overlaps another one" : problem_of(entry, name), int64_t(entry.size)},

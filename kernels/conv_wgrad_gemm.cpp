@@ -1,12 +1,11 @@
 #include "kernels/conv_wgrad_gemm.h"
 
-#include <oneapi/dnnl/dnnl.h>
-
 #include <algorithm>
 
 #include "kernels/elementwise.h"
 #include "kernels/error.h"
 #include "kernels/memory.h"
+#include "kernels/onednn.h"
 
 namespace firn::kernels {
 
@@ -40,6 +39,7 @@ void conv_backward_weights_gemm(const Stream& stream, const ConvProblem& p, floa
                                 const float* small) {
   const int64_t P = p.N * p.OH * p.OW, taps = int64_t{p.KH} * p.KW;
   const size_t bytes = sizeof(float) * static_cast<size_t>(P * p.I);
+  onednn::require_room();
   auto* pixels = static_cast<float*>(allocate(stream, bytes));
   const float gain = static_cast<float>(p.gain);
   dnnl_status_t status = dnnl_success;

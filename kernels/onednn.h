@@ -1,5 +1,8 @@
 // What the oneDNN providers share: one engine, one stream, scratch memory; and all that differs between oneDNN 2 and 3.
 #pragma once
+#include <sys/mman.h>
+
+#include <new>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
 #include <unordered_map>
@@ -11,6 +14,15 @@
 static_assert(DNNL_VERSION_MAJOR == 2 || DNNL_VERSION_MAJOR == 3, "the providers are written for oneDNN 2 and 3");
 
 namespace firn::kernels::onednn {
+
+// oneDNN writes generated code without asking whether there is memory for it, and crashes where there is none. To be
+// called before it may generate some; std::bad_alloc.
+inline void require_room() {
+  constexpr size_t most = 16 << 20;
+  void* room = ::mmap(nullptr, most, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) throw std::bad_alloc();
+  ::munmap(room, most);
+}
 
 inline dnnl::engine& engine() {
   static dnnl::engine e(dnnl::engine::kind::cpu, 0);
@@ -82,6 +94,7 @@ class Scale {
 // know. A backward one needs the forward one that it belongs to.
 template <class Primitive, class... What>
 typename Primitive::primitive_desc describe(const dnnl::primitive_attr& attr, const What&... what) {
+  require_room();
 #if DNNL_VERSION_MAJOR == 2
   return {typename Primitive::desc(what...), attr, engine()};
 #else
@@ -92,6 +105,7 @@ typename Primitive::primitive_desc describe(const dnnl::primitive_attr& attr, co
 template <class Primitive, class Forward, class... What>
 typename Primitive::primitive_desc describe_backward(const dnnl::primitive_attr& attr, const Forward& forward,
                                                      const What&... what) {
+  require_room();
 #if DNNL_VERSION_MAJOR == 2
   return {typename Primitive::desc(what...), attr, engine(), forward};
 #else

@@ -36,7 +36,9 @@ TEST(Sets, OuterFolderIsStrippedAndLooseImagesHaveNoClass) {
   EXPECT_EQ(set.class_counts(), (std::vector<int64_t>{2, 1}));
   EXPECT_TRUE(set.classes_are_folders());
   EXPECT_EQ(std::pair(set.name(0), set.label(0)), std::pair(std::string("photos/10/a.png"), 1));
-  EXPECT_EQ(notes_of(set), "1 of the images lie beside the class folders and are left out: photos/loose.png\n");
+  EXPECT_EQ(notes_of(set),
+            "1 of the images lie beside the class folders and are left out: photos/loose.png\n"
+            "the class called 2 has number 0: classes are numbered from 0 without gaps\n");
   EXPECT_EQ(Dataset({.path = dir.path(), .use_labels = false}).size(), 4);
   EXPECT_EQ(Dataset({.path = dir.path(), .all_labels = false}).size(), 4);
   put(dir / "photos/3/c.pdf", "no image");
@@ -67,6 +69,18 @@ TEST(Sets, OrientationBehindThePixelsOfALargePngCounts) {
   const Dataset set({.path = dir.path()});
   EXPECT_EQ(std::pair(set.width(), set.height()), std::pair(64, 48));
   EXPECT_EQ(set.load(0).width, 64);
+}
+
+TEST(Sets, EmptyFoldersAreNoClassesAndNamed) {
+  Scratch dir;
+  for (const char* name : {"train/0/a.png", "train/1/b.png", "val/0/c.png"}) put_image(dir / name, pattern(4, 4, 3));
+  fs::create_directories(dir / "train/2");
+  fs::create_directories(dir / "train/10/deeper");
+  for (const char* folder : {"train", "."}) {
+    const Dataset set({.path = dir.path(), .folder = folder});
+    EXPECT_EQ(set.class_names(), (Names{"0", "1"})) << folder;
+    EXPECT_EQ(notes_of(set), "no image can be read in folders that are no classes therefore: 2, 10\n") << folder;
+  }
 }
 
 TEST(Sets, FilesThatArePassedOverAreCountedByKind) {

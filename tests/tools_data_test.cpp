@@ -104,6 +104,25 @@ TEST_F(GanData, MontageSetsPicturesSideBySide) {
   EXPECT_GT(load_image(at("m.png")).width, 16);
 }
 
+TEST_F(GanData, ASetIsNotReplacedByWhatIsMadeFromIt) {
+  write_images(scratch / "set", 2, 8, 3, 2);
+  ASSERT_EQ(data(fmt::format("convert {} {}", at("set"), at("set.zip"))).code, 0);
+  const auto before = read_bytes(scratch / "set.zip");
+  const Ran ran = data(fmt::format("convert {0} {0} --no-labels", at("set.zip")));
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_MENTIONS(ran.output, "which it is made from");
+  EXPECT_EQ(read_bytes(scratch / "set.zip"), before);
+}
+
+TEST_F(GanData, NumbersThatMakeNoSenseAreToldShortly) {
+  for (const char* option : {"--subset -1", "--seed -1", "--max-images 0", "--width 99999"}) {
+    const Ran ran = data(fmt::format("convert /no/such/set x.zip {}", option));
+    EXPECT_EQ(ran.code, 2) << option;
+    EXPECT_MENTIONS(ran.output, "expected a whole number from");
+    EXPECT_LT(ran.output.size(), 150u) << ran.output;
+  }
+}
+
 TEST_F(GanData, MisuseIsOneLine) {
   for (const auto& [arguments, code] : {std::pair{"", 2},
                                         {"inspect /no/such/set", 1},

@@ -147,6 +147,25 @@ TEST_F(GanSample, ASnapshotIsHeldAgainstItsHeaderBeforeMemoryIsSpent) {
   }
 }
 
+// Generated code is memory too: a library that does not look whether it got some would crash.
+TEST_F(GanSample, TooLittleMemoryIsALine) {
+  for (int kilobytes = 70'000; kilobytes < 140'000; kilobytes += 10'000) {
+    const Ran ran =
+        shell(fmt::format("ulimit -v {}; OMP_WAIT_POLICY=passive '{}' --snapshot '{}' --threads 1 --grid {}", kilobytes,
+                          tool_path("gan-sample"), snapshot.string(), at("little.png")));
+    EXPECT_TRUE(ran.code <= 1 || ran.code == 127) << kilobytes << " kB: " << ran.code << ran.output;  // 127: the loader
+    EXPECT_EQ(ran.lines(), 1) << ran.output;
+  }
+}
+
+TEST_F(GanSample, WhatAPictureIsMadeFromIsNotReplacedByIt) {
+  const auto before = read_bytes(snapshot);
+  const Ran ran = sample("--seeds 1 --raw " + snapshot.string());
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_MENTIONS(ran.output, "which it is made from");
+  EXPECT_EQ(read_bytes(snapshot), before);
+}
+
 TEST_F(GanSample, MisuseIsOneLine) {
   for (const auto& [arguments, code] : {std::pair{"--seeds 1", 2},
                                         {"--grid x.png --noise-mode loud", 2},
@@ -155,6 +174,9 @@ TEST_F(GanSample, MisuseIsOneLine) {
                                         {"--grid x.png --weights D", 2},
                                         {"--grid x.png --columns 134217729", 2},
                                         {"--grid x.png --threads 100000", 2},
+                                        {"--grid x.png --class -1", 2},
+                                        {"--grid x.png --batch 0", 2},
+                                        {"--grid x.png --trunc nan", 2},
                                         {"--grid x.png --mix-rows 1 --mix-cols 2 --mix-layers 4", 2},
                                         {"--grid x.png --raw x.png", 2},
                                         {"--grid x.jpg", 2},

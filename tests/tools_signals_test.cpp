@@ -52,12 +52,26 @@ TEST(StopRequest, NotesTheFirstAndEndsAtTheSecond) {
   EXPECT_EQ(status_of([] {
               tools::StopRequest stop("test");
               stop.note_first();
-              kill(getpid(), SIGHUP);
-              if (!soon([&] { return stop.signal() == SIGHUP; })) _exit(1);
+              kill(getpid(), SIGINT);
+              if (!soon([&] { return stop.signal() == SIGINT; })) _exit(1);
               kill(getpid(), SIGTERM);
               std::this_thread::sleep_for(std::chrono::seconds(10));
             }),
             128 + SIGTERM);
+}
+
+TEST(StopRequest, HangingUpTwiceOrBesideAnotherRequestIsOne) {
+  for (const auto& [first, then] : {std::pair{SIGHUP, SIGHUP}, {SIGHUP, SIGTERM}, {SIGTERM, SIGHUP}})
+    EXPECT_EQ(status_of([&, first = first, then = then] {
+                tools::StopRequest stop("test");
+                stop.note_first();
+                kill(getpid(), first);
+                if (!soon([&] { return stop.signal() == first; })) _exit(1);
+                kill(getpid(), then);
+                std::this_thread::sleep_for(std::chrono::milliseconds(20));
+              }),
+              0)
+        << first << ", " << then;
 }
 
 TEST(StopRequest, IgnoredSignalsStayIgnoredAndTheOthersAreRestored) {

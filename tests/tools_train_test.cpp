@@ -56,6 +56,9 @@ TEST_F(GanTrain, ContradictoryOptionsAreOneLineAndExitTwo) {
   expect_one_line(tiny_train(scratch, "--device gpu7"), 2, "gpu7");
   expect_one_line(tiny_train(scratch, "--frobnicate"), 2, "frobnicate");
   expect_one_line(tiny_train(scratch, "--gamma -1"), 2, "--gamma");
+  expect_one_line(tiny_train(scratch, "--resize --resolution 24"), 2, "--resolution SIZE --resize fits the images");
+  for (const char* name : {"a/b", "../x", "'a\nb'"})
+    expect_one_line(tiny_train(scratch, fmt::format("--run-name {}", name)), 2, "one folder's name");
   EXPECT_FALSE(fs::exists(runs));
 }
 

@@ -11,6 +11,7 @@
 #include <exception>
 #include <iostream>
 #include <new>
+#include <system_error>
 
 namespace firn::tools {
 namespace {
@@ -41,6 +42,11 @@ int fail(const std::exception_ptr& error) noexcept {
     return say_error(e.what()), 2;
   } catch (const std::bad_alloc&) {
     return say_error(out_of_memory), 1;
+  } catch (const std::system_error& e) {
+    const bool thread = e.code() == std::errc::resource_unavailable_try_again;
+    return say_error(thread ? "cannot start a thread: there are too many, or too little memory (ulimit -u, ulimit -v)"
+                            : e.what()),
+           1;
   } catch (const std::exception& e) {
     return say_error(e.what()), 1;
   } catch (...) {
@@ -115,6 +121,13 @@ void require_png_name(const char* option, const std::string& path) {
   std::ranges::transform(extension, extension.begin(), [](unsigned char c) { return char(std::tolower(c)); });
   if (!extension.empty() && extension != ".png")
     throw ConfigError(fmt::format("{} {}: pictures are written as PNG; give a name that ends in .png", option, path));
+}
+
+void require_other_file(const std::filesystem::path& written, const std::filesystem::path& source) {
+  std::error_code none;  // neither need be there
+  if (std::filesystem::equivalent(written, source, none))
+    throw ConfigError(fmt::format("{} would replace {}, which it is made from; write it elsewhere", written.string(),
+                                  source.string()));
 }
 
 int parse(CLI::App& app, int argc, char** argv, bool& proceed) {

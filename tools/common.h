@@ -52,6 +52,9 @@ void flush_output();  // IoError when what was printed did not reach its reader
 // ConfigError unless a picture of this name may be a PNG, the only format that is written.
 void require_png_name(const char* option, const std::string& path);
 
+// ConfigError where what is to be written would replace what it is made from.
+void require_other_file(const std::filesystem::path& written, const std::filesystem::path& source);
+
 // Options under one heading of --help. One that is given twice has its last value, so that scripts can add to a
 // command.
 class Group {

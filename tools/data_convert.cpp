@@ -5,6 +5,7 @@
 #include "io/zip_writer.h"
 #include "kernels/error.h"
 #include "tools/data_commands.h"
+#include "tools/numbers.h"
 #include "tools/progress.h"
 
 namespace firn::tools {
@@ -21,7 +22,7 @@ struct Convert {
     auto* command = app.add_subcommand("convert", "Write a folder or zip as a zip of equally sized PNGs");
     command->add_option("source", path, "Folder or zip")->required();
     command->add_option("destination", destination, "Zip to write")->required();
-    const CLI::Range sides(1, 16384);
+    const CLI::Validator sides = whole(1, 16384);
     command->add_option("--resolution", options.resolution, "Width and height")->check(sides);
     command->add_option("--width", options.width, "Width; without --height the aspect stays")->check(sides);
     command->add_option("--height", options.height, "Height; without --width the aspect stays")->check(sides);
@@ -36,12 +37,12 @@ struct Convert {
         ->capture_default_str();
     command->add_flag("--rescale", options.rescale,
                       "Stretch 16-bit samples: the next power of two above the greatest one of the set becomes white");
-    command->add_option("--subset", options.subset, "Draw this many images at random")->check(CLI::PositiveNumber);
-    command->add_option("--seed", options.seed, "Seed of --subset")->capture_default_str();
+    command->add_option("--subset", options.subset, "Draw this many images at random")->check(whole(1, 1000000000));
+    command->add_option("--seed", options.seed, "Seed of --subset")->capture_default_str()->check(whole(0, INT64_MAX));
     command->add_option("--classes", options.classes, "Keep these classes, renumbered in this order")->delimiter(',');
     command->add_flag("--no-labels", no_labels, "Write no labels");
     folders.add_to(*command);
-    command->add_option("--max-images", max_images, "Stop after this many")->check(CLI::PositiveNumber);
+    command->add_option("--max-images", max_images, "Stop after this many")->check(whole(1, 1000000000));
     command->footer(
         "Examples:\n"
         "  gan-data convert photos/ photos-256.zip --resolution 256 --resize\n"
@@ -50,6 +51,7 @@ struct Convert {
   }
 
   void run() {
+    require_other_file(destination, path);
     options.path = path;
     options.background = parse_background(background);
     options.folder = folders.folder;

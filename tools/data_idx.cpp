@@ -6,6 +6,7 @@
 #include "io/zip_writer.h"
 #include "kernels/error.h"
 #include "tools/data_commands.h"
+#include "tools/numbers.h"
 
 namespace firn::tools {
 namespace {
@@ -20,7 +21,7 @@ struct Idx {
     command->add_option("images", images_path, "Images, [n, height, width]")->required();
     command->add_option("labels", labels_path, "Labels, [n]")->required();
     command->add_option("destination", destination, "Zip to write")->required();
-    command->add_option("--pad-to", pad_to, "Centre on a black square of this size")->check(CLI::Range(1, 16384));
+    command->add_option("--pad-to", pad_to, "Centre on a black square of this size")->check(whole(1, 16384));
     command->add_option("--classes", classes, "Keep these classes, renumbered in this order")->delimiter(',');
     command->footer(
         "Example:\n  gan-data idx train-images-idx3-ubyte.gz train-labels-idx1-ubyte.gz fashion-32.zip --pad-to 32");
@@ -28,6 +29,7 @@ struct Idx {
   }
 
   void run() const {
+    for (const std::string& source : {images_path, labels_path}) require_other_file(destination, source);
     const IdxArray images = read_idx(images_path), labels = read_idx(labels_path);
     if (images.shape.size() != 3 || labels.shape.size() != 1 || images.shape[0] != labels.shape[0])
       throw IoError(fmt::format("{} and {} are not n images and n labels", images_path, labels_path));

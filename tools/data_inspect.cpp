@@ -8,6 +8,7 @@
 #include "io/parallel.h"
 #include "kernels/error.h"
 #include "tools/data_commands.h"
+#include "tools/numbers.h"
 #include "tools/progress.h"
 
 namespace fs = std::filesystem;
@@ -31,11 +32,9 @@ struct Inspect {
     command->add_option("path", path, "Folder or zip")->required();
     command->add_option("--sheet", sheet, "Write a contact sheet, a row a class, to this PNG");
     command->add_option("--columns", columns, "Images in a row of the sheet")
-        ->check(CLI::Range(1, 256))
+        ->check(whole(1, 256))
         ->capture_default_str();
-    command->add_option("--side", side, "Size of an image in the sheet")
-        ->check(CLI::Range(1, 1024))
-        ->capture_default_str();
+    command->add_option("--side", side, "Size of an image in the sheet")->check(whole(1, 1024))->capture_default_str();
     command->add_option("--background", background, "Behind transparent images of the sheet: white, black or #rrggbb")
         ->capture_default_str();
     folders.add_to(*command);
@@ -163,6 +162,7 @@ struct Inspect {
       if (item.label >= 0) ++counts[size_t(item.label)];
     say_classes(index.class_names, counts);
     if (const auto empty = empty_classes(index.class_names, counts); !empty.empty()) say("  {}", empty);
+    if (const auto told = renumbered_class(index.class_names); !told.empty()) say("  {}", told);
     if (!index.label_problem.empty()) say("labels: {}", index.label_problem);
     const auto& folders_seen = index.folders;
     if (folders_seen.shards) say("folders: numbered like parts of one set, no classes; --folder-classes makes them so");

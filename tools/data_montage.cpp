@@ -1,10 +1,10 @@
 // gan-data montage: titled pictures side by side.
-#include <filesystem>
 #include <memory>
 
 #include "io/images.h"
 #include "kernels/error.h"
 #include "tools/data_commands.h"
+#include "tools/numbers.h"
 
 namespace firn::tools {
 namespace {
@@ -18,8 +18,8 @@ struct Montage {
     auto* command = app.add_subcommand("montage", "Put titled pictures side by side");
     command->add_option("destination", destination, "PNG to write")->required();
     command->add_option("panels", panels, "TITLE=FILE, ...")->required();
-    command->add_option("--columns", columns, "Pictures in a row")->check(CLI::Range(1, 64))->capture_default_str();
-    command->add_option("--scale", scale, "Enlarge by this factor")->check(CLI::Range(1, 16))->capture_default_str();
+    command->add_option("--columns", columns, "Pictures in a row")->check(whole(1, 64))->capture_default_str();
+    command->add_option("--scale", scale, "Enlarge by this factor")->check(whole(1, 16))->capture_default_str();
     command->footer("Example:\n  gan-data montage both.png 'before=a.png' 'after=b.png'");
     return command;
   }
@@ -30,9 +30,7 @@ struct Montage {
     for (const std::string& panel : panels) {
       const size_t equals = panel.find('=');
       if (equals == std::string::npos) throw ConfigError(fmt::format("panel '{}': expected TITLE=FILE", panel));
-      std::error_code none;
-      if (std::filesystem::equivalent(destination, panel.substr(equals + 1), none))
-        throw ConfigError(fmt::format("{} is one of the pictures that it would replace", destination));
+      require_other_file(destination, panel.substr(equals + 1));
       titled.push_back(with_title(upscale(load_image(panel.substr(equals + 1)), scale), panel.substr(0, equals), 2));
     }
     save_png(destination, grid(titled, columns, 12));

@@ -1,10 +1,12 @@
 // gan-sample: images from a snapshot: by seeds or given latents, as a grid or single files, mixed or interpolated.
 #include <algorithm>
+#include <climits>
 
 #include "engine/threads.h"
 #include "io/files.h"
 #include "kernels/provider_numerics.h"
 #include "tools/common.h"
+#include "tools/numbers.h"
 #include "tools/progress.h"
 #include "training/feed.h"
 #include "training/run_folder.h"
@@ -38,26 +40,33 @@ void add_options(CLI::App& app, Arguments& a) {
   network.add("--weights", a.weights, "G_ema, the average, or G")->capture_default_str();
   tools::Group what(app, "What to show");
   what.add("--seeds", a.seeds, "one image a seed, like 0-15,20")->capture_default_str();
-  what.add("--class", a.klass, "class, for conditional networks; without it a seed has class SEED mod classes");
-  what.add("--trunc", a.trunc, "truncation psi: below 1 more typical, less varied")->capture_default_str();
-  what.add("--trunc-cutoff", a.trunc_cutoff, "truncate that many of the first layers only [all]");
+  what.add("--class", a.klass, "class, for conditional networks; without it a seed has class SEED mod classes")
+      ->check(tools::whole(0, 65535));
+  what.add("--trunc", a.trunc, "truncation psi: below 1 more typical, less varied")
+      ->capture_default_str()
+      ->check(tools::number(-1000, 1000));
+  what.add("--trunc-cutoff", a.trunc_cutoff, "truncate that many of the first layers only [all]")
+      ->check(tools::whole(0, 1024));
   what.add("--noise-mode", a.noise, "const, random or none")->capture_default_str();
   what.add("--latents", a.latents, "safetensors with `z` [N,z_dim] or `ws` [N,num_ws,w_dim], instead of seeds");
   what.add("--mix-rows", a.mix_rows, "style mixing: seeds of the rows, which give what --mix-layers leaves");
   what.add("--mix-cols", a.mix_cols, "style mixing: seeds of the columns");
   what.add("--mix-layers", a.mix_layers, "style mixing: layers taken from the column [the first half, at most 0-6]");
-  what.add("--interpolate", a.interpolate, "frames from each seed to the next, and from the last to the first");
+  what.add("--interpolate", a.interpolate, "frames from each seed to the next, and from the last to the first")
+      ->check(tools::whole(0, 1000000000));
   tools::Group out(app, "Where to write");
   out.add("--grid", a.grid, "one PNG with all images");
-  out.add("--columns", a.columns, "of the grid [as square as possible]");
+  out.add("--columns", a.columns, "of the grid [as square as possible]")->check(tools::whole(1, INT_MAX));
   out.add("--title", a.title, "above the grid");
   out.add("--outdir", a.outdir, "a folder of single PNGs");
   out.add("--raw", a.raw, "safetensors with `images` [N,C,H,W], not clamped");
   tools::Group machine(app, "Machine");
   machine.add("--device", a.device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str();
   machine.add("--precision", a.precision, "fp32 or bf16")->capture_default_str();
-  machine.add("--batch", a.batch, "images at once on a GPU; a CPU makes them one by one")->capture_default_str();
-  machine.add("--threads", a.threads, "CPU threads [all]");
+  machine.add("--batch", a.batch, "images at once on a GPU; a CPU makes them one by one")
+      ->capture_default_str()
+      ->check(tools::whole(1, 65536));
+  machine.add("--threads", a.threads, "CPU threads [all]")->check(tools::whole(0, 1024));
   app.footer(examples);
 }
 
@@ -79,11 +88,8 @@ void check(const Arguments& a) {
     throw ConfigError(fmt::format("--weights {}: there are G and G_ema", a.weights));
   if (a.precision != "fp32" && a.precision != "bf16")
     throw ConfigError(fmt::format("--precision {}: there are fp32 and bf16", a.precision));
-  if (a.interpolate < 0 || a.columns < 0 || a.batch < 1 || a.threads < 0 || a.klass < -1 || a.trunc_cutoff < -1)
-    throw ConfigError("numbers of images must be positive");
   if (!a.grid.empty()) tools::require_png_name("--grid", a.grid);
   if (!a.grid.empty() && a.grid == a.raw) throw ConfigError("--grid and --raw name the same file");
-  if (!std::isfinite(a.trunc)) throw ConfigError("--trunc must be a number");
 }
 
 class Sampler {
@@ -274,7 +280,9 @@ int sample(const Arguments& a) {
   const NoiseMode noise = noise_mode(a.noise);
   if (a.threads > 0) set_threads(a.threads);
   const Device device = Device::from_name(a.device);
-  const SafetensorsFile file = read_safetensors(snapshot_file(a.snapshot));
+  const fs::path snapshot = snapshot_file(a.snapshot);
+  for (const fs::path& source : {snapshot, fs::path(a.latents)}) tools::require_other_file(a.raw, source);
+  const SafetensorsFile file = read_safetensors(snapshot);
   const SourceModel source = source_model(file);
   if (!source.g) throw IoError(fmt::format("{}: there is no G in it, nor G_ema", a.snapshot));
   const std::string weights = has_network(file, a.weights) ? a.weights : a.weights == "G" ? "G_ema" : "G";

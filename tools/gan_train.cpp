@@ -30,6 +30,18 @@ std::shared_ptr<const Dataset> open_data(const TrainOptions& o, const TrainArgum
   return data;
 }
 
+// What can be done about images of a size that no model has.
+void require_trainable(const Dataset& data) {
+  try {
+    StyleGan2Options{.height = data.height(), .width = data.width()}.check();
+  } catch (const ConfigError& e) {
+    throw ConfigError(
+        fmt::format("{}; --resolution SIZE --resize fits the images, gan-data convert --pad crops nothing, "
+                    "and gan-data inspect names the nearest sizes",
+                    e.what()));
+  }
+}
+
 std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& data, const Device& device) {
   const StyleGan2Options& m = o.model;
   std::string text = fmt::format("data       {}: {} images of {}x{}x{}", o.data.path.string(), data.size(),
@@ -91,6 +103,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
     change = check_resumed_data(options, *data, {.accept_changes = a.data_changed});
   } else {
     if (source) shape = take_shape(a.set, model.emplace(source_model(*source)));
+    require_trainable(*data);
     apply_preset(options, *data, a.set);
   }
   options.check();

@@ -53,7 +53,10 @@ void StopRequest::take() {
   for (int signal = 0;;) {
     if (sigwait(&signals_, &signal) != 0) continue;
     if (over_) return;
-    if (!note_first_ || signal_ != 0) end_by(signal);
+    // A terminal that closes hangs up twice, by the kernel and by the shell; a session's manager adds SIGTERM.
+    const bool hangs_up = signal == SIGHUP || signal_ == SIGHUP;
+    if (!note_first_ || (signal_ != 0 && !hangs_up)) end_by(signal);
+    if (signal_ != 0 && signal == SIGHUP) continue;
     signal_ = signal;
     char line[200];  // nothing is allocated here: it must not fail
     const int size = std::snprintf(line, sizeof line, "%s%s: %s: saving and leaving; once more ends it at once\n",

@@ -19,7 +19,7 @@ class StopRequest {
   StopRequest& operator=(const StopRequest&) = delete;
 
   // From now on the first signal is only noted in signal(), and a line on stderr says so; the second one ends the
-  // process.
+  // process, unless either is SIGHUP: those come in pairs.
   void note_first() { note_first_ = true; }
   const std::atomic<int>& signal() const { return signal_; }  // 0: none yet
 

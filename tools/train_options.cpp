@@ -173,6 +173,11 @@ void check_contradictions(const CLI::App& app, const TrainArguments& a) {
     throw ConfigError("--freeze-d and --freezed both count from D's input; give one of them");
   if (a.cache_features && a.no_cache_features)
     throw ConfigError("--cache-features and --no-cache-features contradict each other; give one of them");
+  if (a.run_name.find('/') != a.run_name.npos || printable(a.run_name) != a.run_name || a.run_name.size() > 200)
+    throw ConfigError(
+        fmt::format("--run-name {}: one folder's name is expected, at most 200 bytes without / or control "
+                    "characters",
+                    printable(a.run_name, 40)));
   if (a.channels == 2) throw ConfigError("--channels 2: images have 1, 3 or 4 channels");
   if (a.init_partial && a.init.empty()) throw ConfigError("--init-partial goes with --init FILE");
   if (a.data_changed && a.resume.empty()) throw ConfigError("--data-changed goes with --resume");

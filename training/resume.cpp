@@ -28,9 +28,10 @@ ResumedData check_resumed_data(TrainOptions& o, const Dataset& data, ResumeRules
   const int width = m.width ? m.width : m.height, classes = o.cond ? data.num_classes() : 0;
   const std::string where = o.data.path.string();
   if (data.width() != width || data.height() != m.height || data.channels() != m.img_channels || classes != m.c_dim)
-    throw ConfigError(
-        fmt::format("{} has {}x{} images of {} channels and {} classes; the run to resume has {}x{}, {} and {}", where,
-                    data.width(), data.height(), data.channels(), classes, width, m.height, m.img_channels, m.c_dim));
+    throw ConfigError(fmt::format(
+        "{} has {}x{} images of {} channels and {} classes; the run to resume has {}x{}, {} and {}; "
+        "--init starts a new run from its weights",
+        where, data.width(), data.height(), data.channels(), classes, width, m.height, m.img_channels, m.c_dim));
 
   const bool compared = o.fingerprint.images > 0;
   std::vector<std::string> changes;
