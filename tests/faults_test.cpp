@@ -51,7 +51,7 @@ INSTANTIATE_TEST_SUITE_P(Calls, OneSave,
                                          Fault{"write", "EINTR", false}, Fault{"write", "short", false},
                                          Fault{"sync", "EIO"}, Fault{"sync", "EINTR", false}, Fault{"rename", "EIO"},
                                          Fault{"link", "EPERM", false}, Fault{"unlink", "EIO", false},
-                                         Fault{"close", "EIO"}, Fault{"list", "EIO", false},
+                                         Fault{"close", "EIO"}, Fault{"list", "EIO"},
                                          Fault{"malloc", "ENOMEM", true, "1 41"},
                                          Fault{"malloc", "ENOMEM", true, "1 500 onward"}),
                          name_of);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <sstream>
 
 #include "io/files.h"
@@ -31,14 +30,32 @@ std::vector<fs::path> entries(const fs::path& dir) {
 }
 
 // Images seen, of a name like snapshot-000012.safetensors or snapshot-000012_345.safetensors; -1 for any other.
-int64_t snapshot_images(const fs::path& path) {
-  const std::string name = path.filename().string(), stem = name.substr(0, name.find('.'));
-  if (name != stem + ".safetensors" || !stem.starts_with("snapshot-")) return -1;
-  const size_t end = std::min(stem.find('_'), stem.size());
-  const std::string thousands = stem.substr(9, end - 9), rest = stem.substr(std::min(end + 1, stem.size()));
-  if (!all_digits(thousands) || thousands.size() > 12 || (end < stem.size() && (rest.size() != 3 || !all_digits(rest))))
+int64_t images_in(std::string_view name, std::string_view stem, std::string_view extension) {
+  if (!name.starts_with(stem) || !name.ends_with(extension) || name.size() < stem.size() + extension.size()) return -1;
+  const std::string number(name.substr(stem.size(), name.size() - stem.size() - extension.size()));
+  const size_t end = std::min(number.find('_'), number.size());
+  const std::string thousands = number.substr(0, end), rest = number.substr(std::min(end + 1, number.size()));
+  if (!all_digits(thousands) || thousands.size() > 12 ||
+      (end < number.size() && (rest.size() != 3 || !all_digits(rest))))
     return -1;
   return std::stoll(thousands) * 1000 + (rest.empty() ? 0 : std::stoll(rest));
+}
+int64_t snapshot_images(const fs::path& path) {
+  return images_in(path.filename().string(), "snapshot-", ".safetensors");
+}
+
+// .FILE.PROCESS-N.tmp of a file that a run writes.
+bool is_temporary(const fs::path& path) {
+  const std::string name = path.filename().string();
+  if (!name.starts_with('.') || !name.ends_with(".tmp") || name.size() < 6) return false;
+  const std::string inner = name.substr(1, name.size() - 5), file = inner.substr(0, inner.rfind('.')),
+                    process = inner.substr(std::min(file.size() + 1, inner.size()));
+  const size_t dash = std::min(process.find('-'), process.size());
+  if (!all_digits(process.substr(0, dash)) || (dash < process.size() && !all_digits(process.substr(dash + 1))))
+    return false;
+  constexpr const char* others[] = {latest_name,    "reals.png",  "fakes-init.png", "training_options.json",
+                                    "summary.json", "stats.jsonl"};
+  return std::ranges::count(others, file) > 0 || snapshot_images(file) >= 0 || images_in(file, "fakes-", ".png") >= 0;
 }
 
 std::vector<fs::path> numbered_snapshots(const fs::path& run) {  // oldest first
@@ -52,6 +69,8 @@ std::vector<fs::path> numbered_snapshots(const fs::path& run) {  // oldest first
 fs::path latest_in(const fs::path& run) {
   std::error_code error;
   if (fs::exists(run / latest_name, error)) return run / latest_name;
+  if (error && error != std::errc::permission_denied)  // an older one must not take its place
+    throw SystemError(fmt::format("cannot read {}: {}", (run / latest_name).string(), error.message()));
   const std::vector<fs::path> numbered = numbered_snapshots(run);
   return numbered.empty() ? fs::path() : numbered.back();
 }
@@ -155,12 +174,9 @@ void prune_snapshots(const fs::path& run, int keep) {
 }
 
 void remove_strays(const fs::path& run) {
-  static const std::regex name(
-      R"(\.(snapshot-(\d+(_\d{3})?|latest)\.safetensors|fakes-(\d+(_\d{3})?|init)\.png|reals\.png|)"
-      R"(training_options\.json|summary\.json|stats\.jsonl)\.\d+(-\d+)?\.tmp)");
   std::error_code ignored;
   for (const fs::path& path : entries(run))
-    if (std::regex_match(path.filename().string(), name)) fs::remove(path, ignored);
+    if (is_temporary(path)) fs::remove(path, ignored);
 }
 
 void rewind_stats(const fs::path& run, int64_t tick) {
