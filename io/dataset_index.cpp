@@ -112,7 +112,7 @@ void label_from_json(const ImageSource& source, int64_t entry, const std::string
     return;
   }
   if (labels.of.empty() && labels.others.empty()) return;
-  size_t unlabelled = 0;
+  size_t unlabelled = 0, labelled = 0;
   std::string first;
   for (Candidate& c : candidates) {
     const auto find = [&](const auto& map) {
@@ -123,9 +123,16 @@ void label_from_json(const ImageSource& source, int64_t entry, const std::string
       c.item.label = found->second;
     } else if (const auto other = find(labels.others); other != labels.others.end()) {
       index.other_labels.emplace(c.item.name, other->second);
-    } else if (c.problem.empty() && ++unlabelled == 1) {
-      first = c.item.name;
+    } else {
+      if (c.problem.empty() && ++unlabelled == 1) first = c.item.name;
+      continue;
     }
+    ++labelled;
+  }
+  if (labelled == 0 && unlabelled > 0) {
+    index.label_problem =
+        fmt::format("dataset.json labels other files: none of the images, {} the first", printable(first));
+    return;
   }
   index.class_names = std::move(labels.class_names);
   if (!labels.others.empty()) index.label_problem = fmt::format("its labels are {}, not classes", labels.kind);

@@ -1,6 +1,7 @@
 #include "io/labels.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "io/files.h"
@@ -22,6 +23,10 @@ int class_of(const Json& label, const auto& fail) {
     if (value < 0) fail("its label is negative");
     return int(value);
   }
+  if (label.is_number_float()) {  // 3.0, as tables are often written out
+    const auto value = label.get<double>();
+    return value >= 0 && value < most_classes && value == std::trunc(value) ? int(value) : no_class;
+  }
   if (!label.is_array() || label.size() > most_classes) return no_class;
   int hot = no_class;
   for (size_t i = 0; i < label.size(); ++i) {
@@ -34,7 +39,7 @@ int class_of(const Json& label, const auto& fail) {
 
 std::string kind_of(const Json& label) {
   if (label.is_number_integer()) return "whole numbers";
-  if (label.is_number()) return "numbers with a fraction";
+  if (label.is_number()) return "numbers that are no classes";
   if (label.is_string()) return "texts";
   if (label.is_array()) return fmt::format("vectors of {} numbers", label.size());
   return label.is_boolean() ? "yes or no" : "objects";

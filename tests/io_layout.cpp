@@ -71,7 +71,8 @@ TEST(Layout, RunFoldersShowWhatTheyAre) {
 TEST(Labels, ThoseThatAreNoClassesAreKeptAndDescribed) {
   const auto kind = [](std::string_view json) { return parse_labels(json, "set").kind; };
   EXPECT_EQ(kind(R"({"labels":[["a",[0.5,1,2]],["b",[1,1,0]]]})"), "vectors of 3 numbers");
-  EXPECT_EQ(kind(R"({"labels":[["a",1.5]]})"), "numbers with a fraction");
+  EXPECT_EQ(kind(R"({"labels":[["a",1.5]]})"), "numbers that are no classes");
+  EXPECT_EQ(parse_labels(R"({"labels":[["a",3.0]]})", "x").of.at("a"), 3);
   EXPECT_EQ(kind(R"({"labels":[["a","cat"],["b",true]]})"), "texts, yes or no");
   EXPECT_EQ(parse_labels(R"({"labels":[["./a\\b",[0.5,1]]]})", "set").others.at("a/b"), "[0.5,1]");
   EXPECT_TRUE(parse_labels(R"({"labels":[["a",[]],["b",null]]})", "set").class_names.empty());

@@ -71,6 +71,15 @@ TEST(Sets, OrientationBehindThePixelsOfALargePngCounts) {
   EXPECT_EQ(set.load(0).width, 64);
 }
 
+TEST(Sets, LabelsOfOtherFilesAreNoClasses) {
+  Scratch dir;
+  put_image(dir / "a.png", pattern(4, 4, 3));
+  put(dir / "dataset.json", R"({"labels": [["b.png", 0], ["c.png", 1]]})");
+  const Dataset set({.path = dir.path(), .all_labels = false});
+  EXPECT_EQ(set.num_classes(), 0);
+  EXPECT_MENTIONS(notes_of(set), "dataset.json labels other files");
+}
+
 TEST(Sets, EmptyFoldersAreNoClassesAndNamed) {
   Scratch dir;
   for (const char* name : {"train/0/a.png", "train/1/b.png", "val/0/c.png"}) put_image(dir / name, pattern(4, 4, 3));
