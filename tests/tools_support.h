@@ -27,6 +27,16 @@ inline Ran shell(const std::string& command) {
   return ran;
 }
 
+// Whether tools of this build can run under a limit of address space: sanitizers and CUDA reserve far more than they
+// use.
+inline bool runs_under_limits() {
+#if defined(__SANITIZE_ADDRESS__)
+  return false;
+#else
+  return shell("ulimit -v 260000; '" + std::string(FIRN_BINARY_DIR) + "/gan-sample' --help").code == 0;
+#endif
+}
+
 inline std::string tool_path(const std::string& name) { return std::string(FIRN_BINARY_DIR) + "/" + name; }
 
 // Without spinning threads: tests share their cores.
