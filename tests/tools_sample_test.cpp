@@ -72,6 +72,15 @@ TEST_F(GanSample, LatentsFromAFileGiveTheSameImages) {
   const Ran bad = sample(fmt::format("--latents {} --raw {}", at("z7.safetensors"), at("d.safetensors")));
   EXPECT_EQ(bad.code, 1);
   EXPECT_MENTIONS(bad.output, "expected [N,8]");
+
+  file.tensors["ws"] = file.tensors["z"];
+  write_safetensors(*scratch / "both.safetensors", file);
+  const Ran both = sample(fmt::format("--latents {} --raw {}", at("both.safetensors"), at("d.safetensors")));
+  EXPECT_EQ(both.code, 1);
+  EXPECT_MENTIONS(both.output, "either z or ws, there is both");
+  const Ran seeds = sample(fmt::format("--latents {} --seeds 3 --raw {}", at("z.safetensors"), at("d.safetensors")));
+  EXPECT_EQ(seeds.code, 2);
+  EXPECT_MENTIONS(seeds.output, "--seeds says nothing beside --latents");
 }
 
 TEST_F(GanSample, MixesAndInterpolates) {

@@ -29,7 +29,7 @@ constexpr const char* examples = R"(Examples:
 
 struct Arguments {
   std::string snapshot, grid, outdir, raw, latents, title, mix_rows, mix_cols, mix_layers;
-  std::string seeds = "0-15", noise = "const", weights = "G_ema", device = "auto", precision = "fp32";
+  std::string seeds, noise = "const", weights = "G_ema", device = "auto", precision = "fp32";
   double trunc = 1;
   int trunc_cutoff = -1, klass = -1, interpolate = 0, columns = 0, batch = 16, threads = 0;
 };
@@ -39,7 +39,7 @@ void add_options(CLI::App& app, Arguments& a) {
   network.add("--snapshot,--network", a.snapshot, "a snapshot of gan-train, or its run folder")->required();
   network.add("--weights", a.weights, "G_ema, the average, or G")->capture_default_str();
   tools::Group what(app, "What to show");
-  what.add("--seeds", a.seeds, "one image a seed, like 0-15,20")->capture_default_str();
+  what.add("--seeds", a.seeds, "one image a seed, like 0-15,20 [0-15]");
   what.add("--class", a.klass, "class, for conditional networks; without it a seed has class SEED mod classes")
       ->check(tools::whole(0, 65535));
   what.add("--trunc", a.trunc, "truncation psi: below 1 more typical, less varied")
@@ -84,6 +84,9 @@ void check(const Arguments& a) {
   if (a.mix_rows.empty() != a.mix_cols.empty()) throw ConfigError("style mixing needs --mix-rows and --mix-cols");
   if (int(mixing) + int(a.interpolate > 0) + int(!a.latents.empty()) > 1)
     throw ConfigError("--latents, --mix-rows and --interpolate exclude each other");
+  if (!a.seeds.empty() && (mixing || !a.latents.empty()))
+    throw ConfigError(
+        fmt::format("--seeds says nothing beside {}", mixing ? "--mix-rows and --mix-cols" : "--latents"));
   if (a.weights != "G" && a.weights != "G_ema")
     throw ConfigError(fmt::format("--weights {}: there are G and G_ema", a.weights));
   if (a.precision != "fp32" && a.precision != "bf16")
@@ -178,6 +181,8 @@ class Sampler {
   Plan from_file() const {
     const SafetensorsFile file = read_safetensors(a_.latents);
     const bool has_ws = file.contains("ws");
+    if (has_ws == file.contains("z"))
+      throw IoError(fmt::format("{}: expected either z or ws, there is {}", a_.latents, has_ws ? "both" : "neither"));
     const StoredTensor& t = file.at(has_ws ? "ws" : "z");
     const Shape want = has_ws ? Shape{0, m_.num_ws(), m_.w_dim} : Shape{0, m_.z_dim};
     if (t.shape.size() != want.size() || t.shape[0] < 1 ||
@@ -295,7 +300,7 @@ int sample(const Arguments& a) {
   load_network(g.parameters(), file, weights);
 
   const Sampler sampler(a, g, sampled_classes(source.options));
-  const auto seeds = tools::parse_numbers(a.seeds, "--seeds");
+  const auto seeds = tools::parse_numbers(a.seeds.empty() ? "0-15" : a.seeds, "--seeds");
   write(a, g,
         !a.latents.empty()    ? sampler.from_file()
         : !a.mix_rows.empty() ? sampler.mixed()
