@@ -112,7 +112,7 @@ void reorder(const memory::desc& from_md, const void* from, const memory::desc& 
   const memory source(from_md, engine(), const_cast<void*>(from)), target(to_md, engine(), to);
   Arguments arguments{{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, target}};
   scale.pass(arguments);
-  require_room();
+  require_room_once();
   dnnl::reorder(dnnl::reorder::primitive_desc(source, target, attr)).execute(stream(), arguments);
 }
 

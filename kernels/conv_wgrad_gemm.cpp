@@ -39,7 +39,7 @@ void conv_backward_weights_gemm(const Stream& stream, const ConvProblem& p, floa
                                 const float* small) {
   const int64_t P = p.N * p.OH * p.OW, taps = int64_t{p.KH} * p.KW;
   const size_t bytes = sizeof(float) * static_cast<size_t>(P * p.I);
-  onednn::require_room();
+  onednn::require_room_once();
   auto* pixels = static_cast<float*>(allocate(stream, bytes));
   const float gain = static_cast<float>(p.gain);
   dnnl_status_t status = dnnl_success;

@@ -30,7 +30,7 @@ void bf16_gemm(const GemmProblem& p, void* y, const void* a, const void* b) {
 }
 
 void f32_gemm(const GemmProblem& p, float* y, const float* a, const float* b) {
-  require_room();
+  require_room_once();
   for (int64_t n = 0; n < p.batch; ++n) {
     const auto status =
         dnnl_sgemm(p.trans_a ? 'T' : 'N', p.trans_b ? 'T' : 'N', p.M, p.N, p.K, static_cast<float>(p.alpha),

@@ -24,6 +24,9 @@ inline void require_room() {
   ::munmap(room, most);
 }
 
+// The same for calls that generate code the first time only: asking each time costs a step some percent.
+inline void require_room_once() { [[maybe_unused]] static const bool asked = (require_room(), true); }
+
 inline dnnl::engine& engine() {
   static dnnl::engine e(dnnl::engine::kind::cpu, 0);
   return e;
