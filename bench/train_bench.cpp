@@ -14,8 +14,10 @@
 #include "engine/adam.h"
 #include "engine/replay.h"
 #include "engine/threads.h"
+#include "io/files.h"
 #include "kernels/device_info.h"
 #include "kernels/memory.h"
+#include "kernels/planning.h"
 #include "kernels/provider_numerics.h"
 #include "kernels/timer.h"
 #include "models/freeze.h"
@@ -29,7 +31,7 @@ struct Options {
   int resolution = 32, channel_base = 16384, batch = 8, mapping_layers = 8, frozen_blocks = 0, frozen_layers = 0;
   int warm_up = 1, repeats = 5, cycles = 0, threads = 2;
   double seconds = 0;
-  std::string type = "f32", device = "cpu";
+  std::string type = "f32", device = "cpu", plan_for;
   bool json = false, cache_features = false;
 };
 
@@ -59,8 +61,18 @@ double time_ms(kernels::DeviceTimer& timer, const Device& device, F&& work) {
   return alone ? processor_ms() - begin : ms;
 }
 
+// Plans what a dry run has noted, for the GPU that a file describes.
+nlohmann::ordered_json plan_row(const Options& o) {
+  const auto begin = std::chrono::steady_clock::now();
+  const kernels::PlanCount count = kernels::plan_noted(read_text(o.plan_for), o.threads);
+  return {{"operations", count.operations},
+          {"planned", count.done},
+          {"without_plan", count.unplanned},
+          {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()}};
+}
+
 nlohmann::ordered_json measure(const Options& o) {
-  const Device device = Device::from_name(o.device);
+  const Device device = o.plan_for.empty() ? Device::from_name(o.device) : Device::dry();
   kernels::set_numerics(o.type == "bf16" ? DType::bf16 : DType::f32);
   const StyleGan2Options model{.height = o.resolution,
                                .channel_base = o.channel_base,
@@ -116,6 +128,10 @@ nlohmann::ordered_json measure(const Options& o) {
       {"Dmain", replayed(d_adam, [&](Rng& draws) { return d_main(g, d, latents(o.batch, draws), loss); }), 1},
       {"Dreg", replayed(d_adam, [&](Rng&) { return d_reg(d, {.images = reals}, loss); }), loss.d_reg_interval},
   };
+  if (!o.plan_for.empty()) {
+    for (Phase& p : phases) p.run();
+    return plan_row(o);
+  }
   kernels::DeviceTimer timer(device.stream());
   const auto begin = std::chrono::steady_clock::now();
   const auto used = [&](double share) {  // of the time allowed
@@ -202,6 +218,7 @@ int main(int argc, char** argv) {
   app.add_option("--seconds", o.seconds, "begin no further round after these [no limit]");
   app.add_option("--threads", o.threads)->capture_default_str();
   app.add_option("--device", o.device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str();
+  app.add_option("--plan-for", o.plan_for, "store plans for the GPU that this file describes; measures nothing");
   app.add_flag("--json", o.json, "one line of JSON instead of a table");
   CLI11_PARSE(app, argc, argv);
   try {

@@ -4,10 +4,13 @@
 
 #include "kernels/error.h"
 #include "kernels/memory.h"
+#include "kernels/planning.h"
 
 namespace firn {
 
 Device Device::cuda(int index) { return Device(kernels::cuda_stream(index), fmt::format("cuda:{}", index)); }
+
+Device Device::dry() { return Device(kernels::dry_stream(), "a dry run"); }
 
 Device Device::best() { return kernels::cuda_device_count() > 0 ? cuda(0) : cpu(); }
 

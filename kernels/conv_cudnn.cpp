@@ -1,11 +1,14 @@
-// A plan is made at the first call of a shape. Weights that must be rounded, scaled or turned are packed once and kept
-// until they change; while a stream is captured each call packs its own, because a graph that is replayed must see
-// the weights of that moment. Like all launches, calls come from one thread.
+// A plan is made, or restored, at the first call of a shape. Weights that must be rounded, scaled or turned are packed
+// once and kept until they change; while a stream is captured each call packs its own, because a graph that is replayed
+// must see the weights of that moment. Like all launches, calls come from one thread.
 #include "kernels/conv_cudnn.h"
 
+#include <algorithm>
+#include <bit>
 #include <deque>
 
 #include "kernels/cudnn_conv_graph.h"
+#include "kernels/cudnn_planner.h"
 #include "kernels/packed_weights.h"
 #include "kernels/provider_cuda.h"
 #include "kernels/provider_numerics.h"
@@ -15,9 +18,6 @@ namespace firn::kernels::cudnn {
 namespace {
 
 using Operands = std::vector<std::pair<Value, void*>>;
-
-// How many of cuDNN's proposals are tried. Those that are generated cost a compilation each.
-constexpr int kMostPrecompiled = 6, kMostCompiled = 2;
 
 cudnnHandle_t handle(const Stream& stream) {
   static std::map<int, cudnnHandle_t> handles;  // never destroyed: the driver may be gone before static objects
@@ -37,7 +37,16 @@ struct Known {
   ConvGraph graph;
   std::deque<Plan> plans;
   const Plan* plan = nullptr;
-  bool settled = false;
+  bool seen = false, settled = false;  // settled: a later call has nothing to decide
+};
+
+struct Call {
+  const Stream& stream;
+  std::string name;  // with the shape
+  DType type;
+  std::function<ConvGraph()> make;
+  std::function<Operands(const ConvGraph&)> bind;  // the operands of this call
+  std::function<void()> instead = {};              // does the same without a plan
 };
 
 std::string describe(const char* name, const ConvProblem& p, bool packed) {
@@ -46,58 +55,65 @@ std::string describe(const char* name, const ConvProblem& p, bool packed) {
                      p.type == DType::f32 && numerics().tf32 ? " tf32" : "");
 }
 
-std::vector<Config> proposals(const Stream& stream, const Graph& graph, DType type) {
-  // The kernels that keep f32 exact come late in cuDNN's list.
-  std::vector<Config> all = configs(graph, Target::device(handle(stream)), type == DType::f32 ? 16 : 8);
-  int precompiled = 0, compiled = 0;
-  std::erase_if(all, [&](const Config& c) {
-    if (!acceptable(c, type, numerics().tf32)) return true;
-    return c.compiled_at_run_time ? ++compiled > kMostCompiled : ++precompiled > kMostPrecompiled;
-  });
-  return all;
+Operation operation(const Call& c, const ConvGraph& graph) {
+  return {c.name, c.type, numerics().tf32, std::make_shared<const Graph>(graph.graph)};
 }
 
-// Sets the plan of `known`, or none: `instead`, if there is such a way, is better, or no plan is acceptable.
-void decide(const Stream& stream, const std::string& operation, DType type, const Operands& operands, Known& known,
-            const std::function<void()>& instead) {
-  const Timer stopwatch = timer(stream);
-  std::vector<Config> ways;
-  // Compiling is no work for a stream that is being captured.
-  if (!instead || stopwatch) ways = proposals(stream, known.graph.graph, type);
-  std::vector<std::optional<Plan>> plans(ways.size());
-  std::vector<Candidate> candidates;
-  for (size_t i = 0; i < ways.size(); ++i)
-    candidates.push_back({ways[i].name,
-                          [&, i] {
-                            try {
-                              if (!plans[i]) plans[i].emplace(ways[i], Target::device(handle(stream)));
-                            } catch (const DeviceError&) {
-                              return false;
-                            }
-                            return plans[i]->workspace() <= kWorkspaceBound;
-                          },
-                          [&, i] { execute(stream, *plans[i], operands); }});
-  if (instead) candidates.push_back({"two passes", [] { return true; }, instead});
-  const std::string key = fmt::format("{} | {} | cudnn {}", operation, device_name(stream), cudnnGetVersion());
-  const auto chosen = choose(choice_cache(), key, candidates, stopwatch);
+// Sets the plan of `known`, or none: what the caller does instead, if anything, is better, or no plan is acceptable.
+void decide(const Call& c, const Operands& operands, Known& known) {
+  known.seen = true;
+  const Timer stopwatch = timer(c.stream);
+  const std::string key = key_of(c.name, device_name(c.stream));
+  std::optional<Chosen> chosen;
+  for (const Proposals::From from : {Proposals::From::store, Proposals::From::library}) {
+    std::optional<Proposals> proposals;
+    std::vector<Candidate> candidates;
+    // Compiling is no work for a stream that is being captured.
+    if (!c.instead || stopwatch) {
+      proposals.emplace(operation(c, known.graph), Target::device(handle(c.stream)), key, from);
+      for (size_t i = 0; i < proposals->size(); ++i)
+        candidates.push_back({proposals->name(i), [&, i] { return proposals->prepare(i); },
+                              [&, i] { execute(c.stream, proposals->plan(i), operands); }});
+    }
+    if (c.instead) candidates.push_back({"two passes", [] { return true; }, c.instead});
+    chosen = choose(choice_cache(), key, candidates, stopwatch);
+    if (proposals) proposals->store(true);
+    const bool planned = chosen && proposals && chosen->index < proposals->size();
+    known.plan = planned ? &known.plans.emplace_back(proposals->take(chosen->index)) : nullptr;
+    if (chosen || !proposals || !proposals->stored() || proposals->size() == 0) break;  // else none could be restored
+  }
   known.settled = stopwatch && (!chosen || chosen->settled);
-  const bool planned = chosen && chosen->index < plans.size();
-  known.plan = planned ? &known.plans.emplace_back(std::move(*plans[chosen->index])) : nullptr;
 }
 
-// Runs the operation by a plan; false if it has none. make() gives its graph, bind(graph) the operands of this call.
-template <class Make, class Bind>
-bool run_planned(const Stream& stream, const std::string& operation, DType type, Make make, Bind bind,
-                 const std::function<void()>& instead = {}) {
+// The largest power of two that all these addresses are multiples of, up to the one that plans are usually made for.
+int64_t alignment_of(const Operands& operands) {
+  uintptr_t bits = kUsualAlignment;
+  for (const auto& [value, data] : operands) bits |= reinterpret_cast<uintptr_t>(data);
+  return int64_t{1} << std::countr_zero(bits);
+}
+
+// Runs the operation by a plan; false if it has none.
+bool run_planned(Call c) {
+  if (c.stream.dry) {
+    note(operation(c, c.make()));
+    if (c.instead) c.instead();
+    return true;
+  }
   static std::map<std::pair<int, std::string>, Known> all;
-  const auto [place, fresh] = all.try_emplace({current_device(), operation});
-  Known& known = place->second;
-  if (fresh) known.graph = make();
-  if (known.settled && !known.plan) return false;
-  const Operands operands = bind(known.graph);
-  if (!known.settled && (fresh || !is_capturing(stream))) decide(stream, operation, type, operands, known, instead);
-  if (!known.plan) return false;
-  execute(stream, *known.plan, operands);
+  const auto find = [&](int64_t alignment) {
+    if (alignment != kUsualAlignment) c.name += fmt::format(" aligned to {}", alignment);
+    const auto [place, fresh] = all.try_emplace({current_device(), c.name});
+    if (fresh) place->second.graph = c.make();
+    if (fresh) place->second.graph.graph.align(alignment);
+    return &place->second;
+  };
+  Known* known = find(kUsualAlignment);
+  if (known->settled && !known->plan) return false;
+  const Operands operands = c.bind(known->graph);
+  if (const int64_t alignment = alignment_of(operands); alignment != kUsualAlignment) known = find(alignment);
+  if (!known->settled && (!known->seen || !is_capturing(c.stream))) decide(c, operands, *known);
+  if (!known->plan) return false;
+  execute(c.stream, *known->plan, operands);
   return true;
 }
 
@@ -112,17 +128,18 @@ bool conv_with_weights(const Stream& stream, const ConvProblem& p, Pass pass, vo
                        WeightCache& cache) {
   const bool packed = needs_packing(p);
   const std::shared_ptr<void> ready = weights(stream, p, w, cache);
-  return run_planned(
-      stream, describe(pass == Pass::forward ? "conv_forward" : "conv_backward_data", p, packed), p.type,
-      [&] { return conv_graph(p, pass, packed); },
-      [&](const ConvGraph& g) {
-        return Operands{{g.big, big}, {g.small, small}, {g.weights, ready.get()}};
-      });
+  return run_planned({stream, describe(pass == Pass::forward ? "conv_forward" : "conv_backward_data", p, packed),
+                      p.type, [&] { return conv_graph(p, pass, packed); },
+                      [&](const ConvGraph& g) {
+                        return Operands{{g.big, big}, {g.small, small}, {g.weights, ready.get()}};
+                      }});
 }
 
 }  // namespace
 
 size_t version() { return cudnnGetVersion(); }
+
+std::string description(const Stream& stream) { return Target::description(handle(stream)); }
 
 bool conv_forward(const Stream& stream, const ConvProblem& p, void* small, const void* big, const void* w,
                   WeightCache& cache) {
@@ -138,10 +155,10 @@ bool conv_backward_weights(const Stream& stream, const ConvProblem& p, void* dw,
   const auto count = static_cast<size_t>(p.O * p.KH * p.KW * p.I);
   const auto planned = [&](const char* name, Pass pass, void* result) {
     return run_planned(
-        stream, describe(name, p, false), p.type, [&] { return conv_graph(p, pass, false); },
-        [&](const ConvGraph& g) {
-          return Operands{{g.big, const_cast<void*>(big)}, {g.small, const_cast<void*>(small)}, {g.weights, result}};
-        });
+        {stream, describe(name, p, false), p.type, [&] { return conv_graph(p, pass, false); },
+         [&](const ConvGraph& g) {
+           return Operands{{g.big, const_cast<void*>(big)}, {g.small, const_cast<void*>(small)}, {g.weights, result}};
+         }});
   };
   // dw is of the stored order: [O,KH,KW,I], or [I,KH,KW,O].
   const auto unpack = [&]<class T>(const T* from, double gain) {
@@ -173,18 +190,18 @@ void conv_bias_act(const Stream& stream, const ConvProblem& p, const ConvEpilogu
                                        : " noise",
                   e.b ? " b" : "", e.slope, e.gain, e.clamp, e.addend ? " and a sum" : "");
   std::shared_ptr<void> ready;
-  const bool fused = run_planned(
-      stream, operation, p.type, [&] { return conv_bias_act_graph(p, e); },
-      [&](const ConvGraph& g) {
-        ready = packed_weights(stream, p, w, cache);
-        Operands operands{{g.big, const_cast<void*>(big)}, {g.small, small}, {g.weights, ready.get()}};
-        for (const auto& [value, data] :
-             {std::pair(g.d, e.d), std::pair(g.noise, e.noise), std::pair(g.strength, e.strength), std::pair(g.b, e.b),
-              std::pair(g.addend, e.addend)})
-          if (value) operands.emplace_back(value, const_cast<void*>(data));
-        return operands;
-      },
-      in_two_passes);
+  const bool fused =
+      run_planned({stream, operation, p.type, [&] { return conv_bias_act_graph(p, e); },
+                   [&](const ConvGraph& g) {
+                     ready = packed_weights(stream, p, w, cache);
+                     Operands operands{{g.big, const_cast<void*>(big)}, {g.small, small}, {g.weights, ready.get()}};
+                     for (const auto& [value, data] :
+                          {std::pair(g.d, e.d), std::pair(g.noise, e.noise), std::pair(g.strength, e.strength),
+                           std::pair(g.b, e.b), std::pair(g.addend, e.addend)})
+                       if (value) operands.emplace_back(value, const_cast<void*>(data));
+                     return operands;
+                   },
+                   in_two_passes});
   if (!fused) in_two_passes();
 }
 

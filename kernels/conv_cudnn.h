@@ -7,6 +7,7 @@
 namespace firn::kernels::cudnn {
 
 size_t version();
+std::string description(const Stream&);  // of its GPU, for plans that are made without one
 
 // As in kernels/conv.h; false, and nothing done, where cuDNN has no acceptable plan.
 bool conv_forward(const Stream&, const ConvProblem&, void* small, const void* big, const void* w, WeightCache&);

@@ -71,9 +71,4 @@ ConvGraph conv_bias_act_graph(const ConvProblem& p, const ConvEpilogue& e) {
   return g;
 }
 
-bool acceptable(const Config& c, DType type, bool tf32) {
-  if (!c.deterministic || !c.full_precision_sums) return false;
-  return type == DType::bf16 || tf32 || (!c.tensor_cores && c.exact_inputs);
-}
-
 }  // namespace firn::kernels::cudnn

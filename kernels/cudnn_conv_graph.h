@@ -1,5 +1,5 @@
-// The graphs of a convolution and its adjoints, and which of cuDNN's ways to run them are acceptable. Nothing here
-// needs a GPU, so tests plan every shape for every architecture.
+// The graphs of a convolution and its adjoints. Nothing here needs a GPU, so tests plan every shape for every
+// architecture.
 #pragma once
 #include "kernels/conv.h"
 #include "kernels/cudnn_graph.h"
@@ -8,9 +8,6 @@ namespace firn::kernels::cudnn {
 
 // weights_rounded: the gradient in p.type, without gain, where no engine keeps it in f32.
 enum class Pass { forward, data, weights, weights_rounded };
-
-// A plan that wants more workspace than this is not used.
-constexpr size_t kWorkspaceBound = size_t{512} << 20;
 
 struct ConvGraph {
   Graph graph;
@@ -22,8 +19,5 @@ struct ConvGraph {
 ConvGraph conv_graph(const ConvProblem&, Pass, bool packed);
 // The epilogue's terms after the convolution, all in f32 inside the one kernel. Weights are packed.
 ConvGraph conv_bias_act_graph(const ConvProblem&, const ConvEpilogue&);
-
-// Deterministic; without tf32, f32 means f32.
-bool acceptable(const Config&, DType, bool tf32);
 
 }  // namespace firn::kernels::cudnn

@@ -89,6 +89,14 @@ T get(const Handle& d, cudnnBackendAttributeName_t name) {
   return value;
 }
 
+std::string get_text(const Handle& d, cudnnBackendAttributeName_t name) {
+  int64_t count = 0;
+  check(cudnnBackendGetAttribute(d.get(), name, CUDNN_TYPE_CHAR, 0, &count, nullptr));
+  std::string text(static_cast<size_t>(count), '\0');
+  check(cudnnBackendGetAttribute(d.get(), name, CUDNN_TYPE_CHAR, count, &count, text.data()));
+  return text.substr(0, text.find('\0'));
+}
+
 template <class T, size_t most>
 std::vector<T> get_notes(const Handle& d, cudnnBackendAttributeName_t name) {
   std::vector<T> values(most);
@@ -191,6 +199,12 @@ Target Target::described(const std::string& properties) {
   return t;
 }
 
+std::string Target::description(cudnnHandle_t handle) {
+  const Handle d = make(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
+  set(d, CUDNN_ATTR_DEVICEPROP_HANDLE, handle);
+  return get_text(finalise(d), CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION);
+}
+
 Value Graph::add_tensor(const Sizes& sizes, DType type, Place place) {
   tensors_.push_back({sizes, type, place});
   return static_cast<Value>(tensors_.size());
@@ -253,7 +267,7 @@ Handle Graph::finalised(const Target& target) const {
     set(d, CUDNN_ATTR_TENSOR_DATA_TYPE, data_type(t.type));
     set<int64_t>(d, CUDNN_ATTR_TENSOR_DIMENSIONS, dims);
     set<int64_t>(d, CUDNN_ATTR_TENSOR_STRIDES, strides);
-    set(d, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, int64_t{16});
+    set(d, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, t.place == Place::device ? alignment_ : kUsualAlignment);
     set(d, CUDNN_ATTR_TENSOR_IS_VIRTUAL, t.place == Place::kernel);
     set(d, CUDNN_ATTR_TENSOR_IS_BY_VALUE, t.place == Place::host);
     tensors.push_back(finalise(d));
@@ -318,14 +332,27 @@ std::vector<Config> configs(const Graph& graph, const Target& target, size_t mos
   return result;
 }
 
-Plan::Plan(const Config& config, const Target& target) : graph_(config.graph) {
-  const Handle d = make(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
-  set(d, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config.descriptor);
-  if (target.handle()) set(d, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, target.handle());
-  if (target.properties()) set(d, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, target.properties());
-  descriptor_ = keeping(finalise(d), {config.descriptor});
+Plan::Plan(const Config& config, const Target& target)
+    : descriptor_(make(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)), graph_(config.graph) {
+  set(descriptor_, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config.descriptor);
+  finalise_for(target);
+  descriptor_ = keeping(descriptor_, {config.descriptor});
+}
+
+Plan::Plan(const std::string& serialised, std::shared_ptr<const Graph> graph, const Target& target)
+    : descriptor_(make(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)), graph_(std::move(graph)) {
+  set<char>(descriptor_, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, serialised);
+  finalise_for(target);
+}
+
+void Plan::finalise_for(const Target& target) {
+  if (target.handle()) set(descriptor_, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, target.handle());
+  if (target.properties()) set(descriptor_, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, target.properties());
+  finalise(descriptor_);
   workspace_ = static_cast<size_t>(get<int64_t>(descriptor_, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE));
 }
+
+std::string Plan::serialised() const { return get_text(descriptor_, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION); }
 
 void Plan::execute(cudnnHandle_t handle, std::span<const std::pair<Value, void*>> operands, void* workspace) const {
   std::vector<int64_t> ids;

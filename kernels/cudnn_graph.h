@@ -30,6 +30,7 @@ class Target {
  public:
   static Target device(cudnnHandle_t handle);              // the GPU of this handle
   static Target described(const std::string& properties);  // JSON as cuDNN writes it; DeviceError if it is none
+  static std::string description(cudnnHandle_t handle);    // such JSON of the GPU of this handle
   cudnnHandle_t handle() const { return handle_; }
   const Handle& properties() const { return properties_; }
 
@@ -40,6 +41,8 @@ class Target {
 
 using Sizes = std::array<int64_t, 4>;  // [N,H,W,C]; 1 broadcasts. Weights: [O,KH,KW,I]
 using Value = int64_t;                 // a tensor of a graph
+
+constexpr int64_t kUsualAlignment = 16;  // bytes
 
 // Where a filter meets its input: `before` the first row and column, `after` the last.
 struct Window {
@@ -52,6 +55,7 @@ class Graph {
   Value input(const Sizes&, DType);
   Value constant(float);
   void output(Value, DType);
+  void align(int64_t bytes) { alignment_ = bytes; }  // addresses of inputs and outputs are multiples of it
 
   // y = alpha conv(x, w) and its two adjoints.
   Value conv_forward(const Window&, Value x, Value w, const Sizes& y, double alpha = 1);
@@ -88,6 +92,7 @@ class Graph {
   std::vector<TensorSpec> tensors_;
   std::vector<Operation> operations_;
   std::vector<std::pair<Value, float>> constants_;
+  int64_t alignment_ = kUsualAlignment;
 };
 
 // One way to run a graph, as cuDNN proposes it.
@@ -106,11 +111,16 @@ std::vector<Config> configs(const Graph&, const Target&, size_t most = 16);
 class Plan {
  public:
   Plan(const Config&, const Target&);  // DeviceError when the configuration cannot run there
+  // From what serialised() gave for an equal graph, GPU and library. DeviceError when the library refuses it; a text
+  // that was changed since may do worse.
+  Plan(const std::string& serialised, std::shared_ptr<const Graph>, const Target&);
+  std::string serialised() const;
   size_t workspace() const { return workspace_; }
   // Every input and output of the graph with its memory on the device.
   void execute(cudnnHandle_t, std::span<const std::pair<Value, void*>> operands, void* workspace) const;
 
  private:
+  void finalise_for(const Target&);
   Handle descriptor_;
   std::shared_ptr<const Graph> graph_;
   size_t workspace_ = 0;

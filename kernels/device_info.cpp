@@ -24,7 +24,7 @@ std::string processor() {
 
 DeviceInfo device_info([[maybe_unused]] const Stream& stream) {
 #ifdef FIRN_CUDA
-  if (stream.is_cuda) {
+  if (stream.on_gpu()) {
     const auto version = [](int v) { return fmt::format("{}.{}", v / 1000, v % 1000 / 10); };
     int device = 0, driver = 0, runtime = 0;
     cudaDeviceProp p;

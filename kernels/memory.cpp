@@ -58,7 +58,7 @@ void* allocate_now([[maybe_unused]] const Stream& stream, size_t bytes, Pool& p)
     p.use.peak = std::max(p.use.peak, p.use.live);
   };
 #ifdef FIRN_CUDA
-  if (stream.is_cuda) {
+  if (stream.on_gpu()) {
     void* block = nullptr;
     check(cudaMallocAsync(&block, bytes, static_cast<cudaStream_t>(stream.cuda)));
     count();
@@ -86,7 +86,7 @@ void release_now([[maybe_unused]] const Stream& stream, void* block, size_t byte
   const size_t size = size_class(bytes);
   p.use.live -= size;
 #ifdef FIRN_CUDA
-  if (stream.is_cuda) {
+  if (stream.on_gpu()) {
     // In destructors: an error here has nowhere to go.
     if (cudaFreeAsync(block, static_cast<cudaStream_t>(stream.cuda)) != cudaSuccess) cudaGetLastError();
     return;
@@ -172,7 +172,7 @@ void reset_peak() {
 
 void trim([[maybe_unused]] const Stream& stream) {
 #ifdef FIRN_CUDA
-  if (!stream.is_cuda) return;
+  if (!stream.on_gpu()) return;
   int device = 0;
   cudaMemPool_t memory;
   check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.cuda)));
@@ -184,7 +184,7 @@ void trim([[maybe_unused]] const Stream& stream) {
 
 size_t available_memory([[maybe_unused]] const Stream& stream) {
 #ifdef FIRN_CUDA
-  if (stream.is_cuda) {
+  if (stream.on_gpu()) {
     size_t free = 0, total = 0;
     trim(stream);
     check(cudaMemGetInfo(&free, &total));
@@ -204,7 +204,7 @@ size_t available_memory([[maybe_unused]] const Stream& stream) {
 
 void copy_to_host([[maybe_unused]] const Stream& stream, void* host, const void* device, size_t bytes) {
 #ifdef FIRN_CUDA
-  if (stream.is_cuda) {
+  if (stream.on_gpu()) {
     check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, static_cast<cudaStream_t>(stream.cuda)));
     check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.cuda)));
     return;
@@ -215,7 +215,7 @@ void copy_to_host([[maybe_unused]] const Stream& stream, void* host, const void*
 
 void copy_from_host([[maybe_unused]] const Stream& stream, void* device, const void* host, size_t bytes) {
 #ifdef FIRN_CUDA
-  if (stream.is_cuda) {
+  if (stream.on_gpu()) {
     check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, static_cast<cudaStream_t>(stream.cuda)));
     check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.cuda)));  // the host buffer may die after this call
     return;

@@ -59,6 +59,7 @@ Timer timer(const Stream& stream) {
 }
 
 size_t fastest(const Stream& stream, const std::string& what, const Ways& ways) {
+  if (stream.dry) return ways.trusted;
   static std::map<std::pair<int, std::string>, size_t> settled;
   const auto place = std::pair(current_device(), what);
   if (const auto known = settled.find(place); known != settled.end()) return known->second;

@@ -26,7 +26,8 @@ struct Ways {
 
 // The index of the way that is fastest on the current device for what `what` names, chosen as by choose(). Before any
 // is chosen for the first time it must agree with the trusted one; a warning on stderr names one that does not. Nothing
-// can be held against anything while the stream is captured: the first way is then taken as it is.
+// can be held against anything while the stream is captured: the first way is then taken as it is. On a dry stream it
+// is the trusted one.
 size_t fastest(const Stream&, const std::string& what, const Ways&);
 
 int current_device();

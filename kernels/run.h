@@ -12,6 +12,8 @@ namespace firn {
 struct Stream {
   bool is_cuda = false;
   void* cuda = nullptr;  // cudaStream_t
+  bool dry = false;      // of a GPU that need not be there: nothing runs, operations are noted (kernels/planning.h)
+  bool on_gpu() const { return is_cuda && !dry; }
 };
 
 // Counts launches by name while it lives (innermost scope wins). Tests assert on it.
@@ -49,6 +51,7 @@ void run_cuda(const Stream&, const K&);
 template <class K>
 void run(const Stream& stream, const K& kernel) {
   note_launch(K::name);
+  if (stream.dry) return;
   if constexpr (CudaOnly<K>) {
     if (!stream.is_cuda) throw_on_cpu(K::name);
   } else {

@@ -13,7 +13,7 @@ namespace firn::kernels {
 Staging::Staging(const Stream& stream, size_t bytes)
     : stream_(stream), bytes_(bytes), device_(allocate(stream, bytes)) {
 #ifdef FIRN_CUDA
-  if (!stream_.is_cuda) return;
+  if (!stream_.on_gpu()) return;
   for (Slot& slot : slots_) {
     check(cudaMallocHost(&slot.host, bytes));
     cudaEvent_t event;
@@ -39,7 +39,7 @@ Staging::~Staging() {
 const void* Staging::put(std::span<const std::byte> from) {
   if (from.size() > bytes_) throw ShapeError(fmt::format("staging: {} bytes into {}", from.size(), bytes_));
 #ifdef FIRN_CUDA
-  if (stream_.is_cuda) {
+  if (stream_.on_gpu()) {
     const Slot& slot = slots_[next_++ % kSlots];
     const auto event = static_cast<cudaEvent_t>(slot.copied);
     const auto stream = static_cast<cudaStream_t>(stream_.cuda);

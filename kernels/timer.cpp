@@ -14,7 +14,7 @@ cudaEvent_t event(void* e) { return static_cast<cudaEvent_t>(e); }
 
 DeviceTimer::DeviceTimer(const Stream& stream) : stream_(stream) {
 #ifdef FIRN_CUDA
-  if (!stream_.is_cuda) return;
+  if (!stream_.on_gpu()) return;
   for (void*& e : events_) {
     cudaEvent_t made;
     check(cudaEventCreate(&made));
@@ -32,21 +32,21 @@ DeviceTimer::~DeviceTimer() {
 
 void DeviceTimer::start() {
 #ifdef FIRN_CUDA
-  if (stream_.is_cuda) return check(cudaEventRecord(event(events_[0]), static_cast<cudaStream_t>(stream_.cuda)));
+  if (stream_.on_gpu()) return check(cudaEventRecord(event(events_[0]), static_cast<cudaStream_t>(stream_.cuda)));
 #endif
   begin_ = std::chrono::steady_clock::now();
 }
 
 void DeviceTimer::finish() {
 #ifdef FIRN_CUDA
-  if (stream_.is_cuda) return check(cudaEventRecord(event(events_[1]), static_cast<cudaStream_t>(stream_.cuda)));
+  if (stream_.on_gpu()) return check(cudaEventRecord(event(events_[1]), static_cast<cudaStream_t>(stream_.cuda)));
 #endif
   end_ = std::chrono::steady_clock::now();
 }
 
 double DeviceTimer::ms() {
 #ifdef FIRN_CUDA
-  if (stream_.is_cuda) {
+  if (stream_.on_gpu()) {
     check(cudaEventSynchronize(event(events_[1])));
     float ms = 0;
     check(cudaEventElapsedTime(&ms, event(events_[0]), event(events_[1])));

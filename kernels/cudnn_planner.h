@@ -1,0 +1,63 @@
+// Which of cuDNN's proposals for an operation are tried, and their plans: restored from the store, or made and stored.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/cudnn_graph.h"
+#include "kernels/plan_store.h"
+
+namespace firn::kernels::cudnn {
+
+// A plan that wants more workspace than this is not used.
+constexpr size_t kWorkspaceBound = size_t{512} << 20;
+
+struct Operation {
+  std::string name;  // with its shape: all that tells it from others
+  DType type;
+  bool tf32;
+  std::shared_ptr<const Graph> graph;
+};
+
+// What is remembered of an operation on a GPU is remembered by this.
+std::string key_of(const std::string& operation, const std::string& gpu);
+
+// Deterministic; without tf32, f32 means f32.
+bool acceptable(const Config&, DType, bool tf32);
+
+class Proposals {
+ public:
+  enum class From { store, library };
+  // Of the store, if it has those of this very GPU; else, or with From::library, those that cuDNN makes now.
+  Proposals(Operation, Target, std::string key, From = From::store);
+  size_t size() const { return all_.size(); }
+  const std::string& name(size_t i) const { return all_[i].name; }
+  bool prepare(size_t i);  // its plan; false when there is none that may be used
+  const Plan& plan(size_t i) const { return *all_[i].plan; }
+  Plan take(size_t i) { return std::move(*all_[i].plan); }
+  bool stored() const { return stored_; }
+  // Keeps the plans that were made, and if all were tried which they are: `own` says that the target is the GPU itself,
+  // not a description, which may lack what makes others the best.
+  void store(bool own) const;
+
+ private:
+  struct Proposal {
+    std::string name;
+    std::optional<Config> config;
+    std::optional<Plan> plan;
+    std::string made;  // the plan, if it was not stored
+    bool tried = false;
+  };
+  Operation operation_;
+  Target target_;
+  std::string key_;
+  StoredPlans known_;
+  bool stored_;
+  std::vector<Proposal> all_;
+};
+
+void note(Operation);  // for plan_noted (kernels/planning.h)
+void use_no_driver();  // from here on cuDNN finds a driver that loads code, where there is none; DeviceError
+
+}  // namespace firn::kernels::cudnn

@@ -1,0 +1,104 @@
+#include "kernels/plan_store.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <cstdlib>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+namespace firn::kernels {
+
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kFormat = "firn plans 1";
+constexpr size_t kMostBytes = 64 << 20;  // a compiled plan has about 0.2 MB
+constexpr int kFastest = 1;              // of gzip's levels
+
+using Gzip = std::unique_ptr<gzFile_s, decltype(&gzclose)>;
+
+// The whole of a gzip file, whose check sum is right; nullopt otherwise.
+std::optional<std::string> read(const fs::path& file) {
+  const Gzip in(gzopen(file.c_str(), "rb"), gzclose);
+  if (!in || gzdirect(in.get())) return {};
+  std::string text;
+  char part[1 << 16];
+  int bytes = 0;
+  while ((bytes = gzread(in.get(), part, sizeof part)) > 0) {
+    text.append(part, static_cast<size_t>(bytes));
+    if (text.size() > kMostBytes) return {};
+  }
+  if (bytes < 0 || !gzeof(in.get())) return {};
+  return text;
+}
+
+// Readers see the old file or the new one, never half of it.
+void write(const fs::path& file, const std::string& text) {
+  std::error_code failed;
+  fs::create_directories(file.parent_path(), failed);
+  fs::path temporary = file;
+  temporary += fmt::format(".{}.{}", getpid(), std::hash<std::thread::id>()(std::this_thread::get_id()));
+  gzFile out = gzopen(temporary.c_str(), fmt::format("wb{}", kFastest).c_str());
+  bool whole = out && gzwrite(out, text.data(), static_cast<unsigned>(text.size())) == static_cast<int>(text.size());
+  if (out) whole &= gzclose(out) == Z_OK;
+  if (whole) fs::rename(temporary, file, failed);
+  if (!whole || failed) fs::remove(temporary, failed);
+}
+
+}  // namespace
+
+fs::path PlanStore::file(const std::string& key) const {
+  uint64_t hash = 0xcbf29ce484222325;  // FNV-1a; the key itself stands in the file
+  for (const char c : key) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+  return folder_ / fmt::format("{:016x}.json.gz", hash);
+}
+
+bool PlanStore::has(const std::string& key) const {
+  std::error_code failed;
+  return !folder_.empty() && fs::is_regular_file(file(key), failed);
+}
+
+StoredPlans PlanStore::find(const std::string& key) const {
+  if (!has(key)) return {};
+  const auto text = read(file(key));
+  const json all = text ? json::parse(*text, nullptr, false) : json();
+  if (!all.is_object() || all.value("format", json()) != kFormat || all.value("key", json()) != key) return {};
+  StoredPlans found;
+  try {
+    all.at("plans").get_to(found.plans);
+    if (all.contains("proposals")) all.at("proposals").get_to(found.proposals.emplace());
+  } catch (const json::exception&) {
+    return {};
+  }
+  return found;
+}
+
+void PlanStore::add(const std::string& key, const StoredPlans& more) const {
+  if (folder_.empty()) return;
+  StoredPlans all = find(key);
+  if (more.proposals) all.proposals = more.proposals;
+  for (const auto& [name, plan] : more.plans) all.plans[name] = plan;
+  json text{{"format", kFormat}, {"key", key}, {"plans", all.plans}};
+  if (all.proposals) text["proposals"] = *all.proposals;
+  write(file(key), text.dump(-1, ' ', false, json::error_handler_t::replace));
+}
+
+fs::path cache_folder() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  if (cache && fs::path(cache).is_absolute()) return fs::path(cache) / "firn";
+  if (home && *home) return fs::path(home) / ".cache" / "firn";
+  return {};
+}
+
+const PlanStore& plan_store() {
+  static const PlanStore store(cache_folder().empty() ? fs::path() : cache_folder() / "plans");
+  return store;
+}
+
+}  // namespace firn::kernels
