@@ -77,6 +77,7 @@ void decide(const Call& c, const Operands& operands, Known& known) {
     }
     if (c.instead) candidates.push_back({"two passes", [] { return true; }, c.instead});
     chosen = choose(choice_cache(), key, candidates, stopwatch);
+    if (proposals && stopwatch && !proposals->stored()) proposals->prepare_all();
     if (proposals) proposals->store(true);
     const bool planned = chosen && proposals && chosen->index < proposals->size();
     known.plan = planned ? &known.plans.emplace_back(proposals->take(chosen->index)) : nullptr;

@@ -64,6 +64,12 @@ bool Proposals::prepare(size_t i) {
   return p.plan.has_value();
 }
 
+bool Proposals::prepare_all() {
+  bool any = false;
+  for (size_t i = 0; i < size(); ++i) any |= prepare(i);
+  return any;
+}
+
 void Proposals::store(bool own) const {
   if (stored_) return;
   StoredPlans found;

@@ -34,6 +34,7 @@ class Proposals {
   size_t size() const { return all_.size(); }
   const std::string& name(size_t i) const { return all_[i].name; }
   bool prepare(size_t i);  // its plan; false when there is none that may be used
+  bool prepare_all();      // whether any has one
   const Plan& plan(size_t i) const { return *all_[i].plan; }
   Plan take(size_t i) { return std::move(*all_[i].plan); }
   bool stored() const { return stored_; }

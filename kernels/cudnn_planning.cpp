@@ -30,10 +30,8 @@ Notes& notes() {
 
 void plan_one(const Operation& operation, const Target& target, const std::string& key, bool own, PlanCount& count) {
   Proposals proposals(operation, target, key);
-  bool any = false;
-  for (size_t i = 0; i < proposals.size(); ++i) any |= proposals.prepare(i);
+  count.unplanned += !proposals.prepare_all();
   proposals.store(own);
-  count.unplanned += !any;
 }
 
 PlanCount plan_all(const std::string& description, const std::string& gpu, bool own, int threads,

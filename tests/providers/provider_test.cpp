@@ -103,6 +103,24 @@ TEST_F(Providers, AShapeIsMeasuredOnce) {
   EXPECT_EQ(stand_in().executed.back(), exact) << "the stopwatch made the last one the fastest";
 }
 
+// A view may begin anywhere; what cuDNN is told of its address must be true.
+TEST_F(Providers, OperandsThatAreAlignedLessHavePlansOfTheirOwn) {
+  const kernels::ConvProblem p{
+      .N = 1, .H = 5, .W = 7, .I = 8, .OH = 5, .OW = 7, .O = 8, .KH = 1, .KW = 1, .stride = 1, .pad_y = 0, .pad_x = 0};
+  const Tensor x = filled({5 * 7 * 8 + 1}, DType::f32), w = filled({8, 1, 1, 8}, DType::f32);
+  const auto planned_at = [&](int64_t first) {
+    stand_in().planned.clear();
+    Tensor y = filled({1, 5, 7, 8}, DType::f32, 0);
+    kernels::conv_forward(x.stream(), p, y.mutable_data(), static_cast<const float*>(x.data()) + first, w.data(),
+                          w.weight_cache());
+    EXPECT_EQ(y.to_floats().at(0), 8 * 0.25f);
+    return stand_in().planned.size();
+  };
+  EXPECT_GT(planned_at(0), 0u);
+  EXPECT_GT(planned_at(1), 0u);
+  EXPECT_EQ(planned_at(0) + planned_at(1), 0u);
+}
+
 TEST_F(Providers, DeterministicTakesTheFirstWithoutMeasuring) {
   kernels::numerics().deterministic = true;
   convolved(8, filled({8, 3, 3, 8}, DType::f32), DType::bf16);

@@ -23,7 +23,9 @@ enum Engine : int64_t {
 
 struct StandIn {
   std::vector<int64_t> planned, executed;  // engines
+  int asked = 0, restored = 0;             // for proposals; plans from text
   std::vector<int> products;               // which of cuBLASLt's two proposals ran
+  bool restores = true;                    // whether plans come back from text
   bool fused = true;                       // whether graphs of more than one operation have engines
 };
 StandIn& stand_in();

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <deque>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "tests/providers/stand_in.h"
@@ -81,6 +83,20 @@ class Execution {
     const auto ids = pack.all<int64_t>(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
     const auto data = pack.all<void*>(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
     for (size_t i = 0; i < ids.size(); ++i) memory_[ids[i]] = data.at(i);
+  }
+
+  // Whether addresses are multiples of what was said of them.
+  bool is_aligned(const Descriptor& op) const {
+    for (const auto& [name, parts] : op.parts)
+      for (const Descriptor* d : parts) {
+        if (d->type != CUDNN_BACKEND_TENSOR_DESCRIPTOR) continue;
+        const auto at = memory_.find(d->one<int64_t>(CUDNN_ATTR_TENSOR_UNIQUE_ID));
+        const auto alignment = static_cast<uintptr_t>(d->one<int64_t>(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT));
+        if (at != memory_.end() && !d->one<bool>(CUDNN_ATTR_TENSOR_IS_BY_VALUE) &&
+            reinterpret_cast<uintptr_t>(at->second) % alignment)
+          return false;
+      }
+    return true;
   }
 
   void run(const Descriptor& op) {
@@ -214,6 +230,24 @@ bool has_engines(const Descriptor& graph) {
   return ops.size() > 1 && x.all<int64_t>(CUDNN_ATTR_TENSOR_DIMENSIONS)[1] % 2 == 0;
 }
 
+// A plan as text is its engine and its graph.
+nlohmann::json text_of(const Descriptor& d) {
+  nlohmann::json text{{"type", static_cast<int>(d.type)}, {"bytes", d.bytes}, {"parts", nlohmann::json::object()}};
+  for (const auto& [name, parts] : d.parts)
+    for (const Descriptor* part : parts) text["parts"][std::to_string(name)].push_back(text_of(*part));
+  return text;
+}
+Descriptor* from_text(const nlohmann::json& text) {
+  static std::deque<Descriptor> all;  // for good
+  Descriptor& d = all.emplace_back();
+  d.type = static_cast<cudnnBackendDescriptorType_t>(text.at("type").get<int>());
+  text.at("bytes").get_to(d.bytes);
+  d.final = true;
+  for (const auto& [name, parts] : text.at("parts").items())
+    for (const auto& part : parts) d.parts[std::stoi(name)].push_back(from_text(part));
+  return &d;
+}
+
 const Descriptor& engine_of(const Descriptor& config) { return config.part(CUDNN_ATTR_ENGINECFG_ENGINE); }
 int64_t index_of(const Descriptor& config) { return engine_of(config).one<int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX); }
 
@@ -290,8 +324,15 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t of) {
        !has_engines(d.part(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH))))
     return CUDNN_STATUS_NOT_SUPPORTED;
   if (d.type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR) {
+    if (const auto text = d.bytes.find(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION); text != d.bytes.end()) {
+      const auto plan = nlohmann::json::parse(text->second, nullptr, false);
+      if (plan.is_discarded() || !stand_in().restores) return CUDNN_STATUS_BAD_PARAM;
+      ++stand_in().restored;
+      d.parts[CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG] = {from_text(plan)};
+    } else {
+      stand_in().planned.push_back(index_of(d.part(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG)));
+    }
     const int64_t index = index_of(d.part(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG));
-    stand_in().planned.push_back(index);
     if (index == fails_to_plan) return CUDNN_STATUS_NOT_SUPPORTED;
     put<int64_t>(d, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
                  {index == too_much_workspace ? int64_t{1} << 30
@@ -303,7 +344,14 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t of) {
 cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t of, cudnnBackendAttributeName_t name,
                                        cudnnBackendAttributeType_t type, int64_t most, int64_t* count, void* values) {
   const Descriptor& d = *static_cast<Descriptor*>(of);
+  if (name == CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION) {
+    const std::string text = text_of(d.part(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG)).dump();
+    *count = static_cast<int64_t>(text.size());
+    std::memcpy(values, text.data(), std::min(text.size(), static_cast<size_t>(most)));
+    return CUDNN_STATUS_SUCCESS;
+  }
   if (name == CUDNN_ATTR_ENGINEHEUR_RESULTS) {
+    ++stand_in().asked;
     std::vector<Descriptor> configs;
     static std::map<int64_t, Descriptor> engines;
     for (const int64_t index : {changes_results, too_much_workspace, fails_to_plan, tensor_cores, exact}) {
@@ -329,7 +377,10 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t of, cu
   if (needs && !pack.one<void*>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE)) return CUDNN_STATUS_BAD_PARAM;
   stand_in().executed.push_back(index_of(config));
   Execution execution(pack);
-  for (const Descriptor* op : operations(config.part(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH))) execution.run(*op);
+  const auto& all = operations(config.part(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH));
+  if (!std::ranges::all_of(all, [&](const Descriptor* op) { return execution.is_aligned(*op); }))
+    return CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER;
+  for (const Descriptor* op : all) execution.run(*op);
   return CUDNN_STATUS_SUCCESS;
 }
 }

@@ -1,0 +1,87 @@
+// What later processes find: plans and choices that earlier ones stored.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+
+#include "engine/ops.h"
+#include "kernels/plan_store.h"
+#include "tests/providers/stand_in.h"
+
+namespace firn::providers {
+namespace {
+
+namespace fs = std::filesystem;
+
+// In a process of its own, whose result is that of `check`.
+bool in_a_process(const std::function<bool()>& check) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    stand_in() = {};
+    bool right = false;
+    try {
+      right = check();
+    } catch (const std::exception& e) {
+      std::fprintf(stderr, "%s\n", e.what());
+    }
+    ::_exit(right ? 0 : 1);
+  }
+  int status = 0;
+  return ::waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+// The three convolutions at a side that no other test has.
+void convolutions(int64_t side) {
+  const auto filled = [](Shape shape, DType type) { return Tensor::full(std::move(shape), 0.5, type, Device::cuda()); };
+  const Tensor x = filled({1, side, side, 8}, DType::bf16), gy = filled({1, side, side, 8}, DType::bf16);
+  const Tensor w = filled({8, 3, 3, 8}, DType::f32);
+  EXPECT_EQ(conv2d(x, w, {.pad = 1}).to_floats().at(0), 4 * 8 * 0.25f);
+  EXPECT_EQ(conv2d_input_grad(gy, w, x.shape(), {.pad = 1}).to_floats().at(0), 4 * 8 * 0.25f);
+  EXPECT_GT(conv2d_weight_grad(x, gy, w.shape(), {.pad = 1}).to_floats().at(0), 0);
+}
+
+struct Stored : testing::Test {
+  // Each test's kernels are planned, measured and stored by a first process.
+  static bool first(int64_t side) {
+    return in_a_process([&] {
+      convolutions(side);
+      return stand_in().asked > 0 && !stand_in().planned.empty() && !HasFailure();
+    });
+  }
+};
+
+TEST_F(Stored, ASecondProcessAsksForNothingAndPlansNothing) {
+  ASSERT_TRUE(first(21));
+  EXPECT_TRUE(in_a_process([] {
+    convolutions(21);
+    return stand_in().asked == 0 && stand_in().planned.empty() && stand_in().restored >= 3 && !HasFailure();
+  }));
+}
+
+TEST_F(Stored, DamagedFilesAreMadeAnew) {
+  ASSERT_TRUE(first(22));
+  for (const auto& file : fs::directory_iterator(kernels::cache_folder() / "plans")) {
+    std::error_code failed;
+    fs::resize_file(file.path(), fs::file_size(file.path()) / 2, failed);
+  }
+  EXPECT_TRUE(first(22));
+  EXPECT_TRUE(in_a_process([] {
+    convolutions(22);
+    return stand_in().asked == 0 && stand_in().planned.empty() && !HasFailure();
+  }));
+}
+
+TEST_F(Stored, PlansThatTheLibraryRefusesAreMadeAnew) {
+  ASSERT_TRUE(first(23));
+  EXPECT_TRUE(in_a_process([] {
+    stand_in().restores = false;
+    convolutions(23);
+    return stand_in().asked > 0 && !stand_in().planned.empty() && !HasFailure();
+  }));
+}
+
+}  // namespace
+}  // namespace firn::providers
