@@ -6,9 +6,36 @@
 
 namespace firn {
 
+// Whether it ends the process's use of the GPU: every later call returns it again.
+inline bool is_lasting(cudaError_t status) {
+  switch (status) {
+    case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure:
+      return true;
+    default:
+      return false;
+  }
+}
+
 inline void check(cudaError_t status, std::source_location at = std::source_location::current()) {
   if (status == cudaSuccess) return;
   cudaGetLastError();  // CUDA remembers it, and the next launch that is checked would be blamed for it
+  if (status == cudaErrorMemoryAllocation)
+    throw OutOfMemory(
+        "CUDA: out of memory; a smaller batch at once needs less (--batch-gpu of gan-train, --batch of "
+        "gan-sample)",
+        at);
+  if (is_lasting(status))
+    throw DeviceLost(std::string("CUDA: ") + cudaGetErrorString(status), "the program has to be started again", at);
   throw DeviceError(std::string("CUDA: ") + cudaGetErrorString(status), at);
 }
 

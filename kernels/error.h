@@ -27,6 +27,17 @@ struct DeviceError : Error {  // no such device, out of memory, a failed launch
   explicit DeviceError(const std::string& message, std::source_location at = std::source_location::current())
       : Error(message, at) {}
 };
+struct OutOfMemory : DeviceError {  // no fault: something smaller may work
+  explicit OutOfMemory(const std::string& message, std::source_location at = std::source_location::current())
+      : DeviceError(message, at) {}
+};
+struct DeviceLost : DeviceError {  // after a fault a process can do nothing more with the GPU
+  std::string fault;
+  bool named = false;  // the message says in what
+  DeviceLost(const std::string& what_happened, const std::string& what_to_do,
+             std::source_location at = std::source_location::current())
+      : DeviceError(what_happened + "; " + what_to_do, at), fault(what_happened) {}
+};
 struct IoError : Error {  // a file that is missing, broken, hostile or unwritable
   explicit IoError(const std::string& message, std::source_location at = std::source_location::current())
       : Error(message, at) {}

@@ -75,7 +75,7 @@ void* allocate_now([[maybe_unused]] const Stream& stream, size_t bytes, Pool& p)
   void* block = std::aligned_alloc(huge ? kHugePage : 64, huge ? (size + kHugePage - 1) / kHugePage * kHugePage : size);
   if (!block) {
     p.use.live -= size;
-    throw DeviceError(
+    throw OutOfMemory(
         fmt::format("out of memory: {} MiB more are needed, {} MiB are in use", bytes >> 20, p.use.live >> 20));
   }
   if (huge) madvise(block, size, MADV_HUGEPAGE);

@@ -66,6 +66,19 @@ fs::path cache_file() {
 
 }  // namespace
 
+namespace {
+ChoiceWatch* watch = nullptr;  // choices, like launches, come from the one thread that drives the engine
+}
+
+ChoiceWatch::ChoiceWatch(std::function<void(int)> each) : outer_(watch), each_(std::move(each)) { watch = this; }
+ChoiceWatch::~ChoiceWatch() { watch = outer_; }
+
+void note_choice() {
+  if (!watch) return;
+  ++watch->operations_;
+  if (watch->each_) watch->each_(watch->operations_);
+}
+
 std::optional<Choice> ChoiceCache::find(const std::string& key) {
   const std::lock_guard lock(mutex_);
   if (!std::exchange(loaded_, true) && !file_.empty()) choices_ = read_choices(file_);
@@ -89,6 +102,7 @@ ChoiceCache& choice_cache() {
 
 std::optional<Chosen> choose(ChoiceCache& cache, const std::string& key, std::span<const Candidate> candidates,
                              const Timer& timer) {
+  note_choice();
   const bool deterministic = numerics().deterministic;
   if (!deterministic)
     if (const auto remembered = cache.find(key))

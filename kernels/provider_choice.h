@@ -33,6 +33,23 @@ class ChoiceCache {
 // The cache of this user: $XDG_CACHE_HOME/firn/providers.json, or the same under ~/.cache.
 ChoiceCache& choice_cache();
 
+// While it lives, it is told of each operation that choose() plans; the innermost one hears.
+class ChoiceWatch {
+ public:
+  explicit ChoiceWatch(std::function<void(int)> each = {});  // called with the number of operations so far
+  ~ChoiceWatch();
+  ChoiceWatch(const ChoiceWatch&) = delete;
+  ChoiceWatch& operator=(const ChoiceWatch&) = delete;
+  int operations() const { return operations_; }
+
+ private:
+  friend void note_choice();
+  ChoiceWatch* outer_;
+  std::function<void(int)> each_;
+  int operations_ = 0;
+};
+void note_choice();
+
 struct Candidate {
   std::string name;
   std::function<bool()> prepare;  // makes what running needs; false: it cannot run here

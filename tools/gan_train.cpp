@@ -6,7 +6,9 @@
 #include "kernels/conv_wgrad_amx.h"
 #include "kernels/provider_numerics.h"
 #include "tools/common.h"
+#include "tools/progress.h"
 #include "tools/train_options.h"
+#include "training/rehearsal.h"
 #include "training/resume.h"
 #include "training/run_folder.h"
 #include "training/trainer.h"
@@ -76,6 +78,17 @@ std::string overview(const RealsPlan& plan, const StyleGan2Discriminator& d) {
   return text;
 }
 
+// Minutes, the first time: what a GPU's libraries compile is kept for the next start.
+void rehearse_aloud(const TrainOptions& o, const Device& device, const Dataset& data) {
+  tools::Line line;
+  line.show(fmt::format("planning for {}", device.name()));
+  const Rehearsal done = rehearse(o, device, data, [&](int operations, double seconds) {
+    if (line.terminal()) line.show(fmt::format("planning: {} operations, {}", operations, duration(seconds)));
+  });
+  line.say(done.complete ? fmt::format("planned {} operations in {:.1f} s", done.operations, done.seconds)
+                         : "planning goes on in the run: there is too little memory to rehearse it");
+}
+
 int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
   tools::check_contradictions(app, a);
   const DataMemory memory = tools::data_memory(a.data_memory);
@@ -139,6 +152,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
     return 0;
   }
 
+  if (device.is_cuda()) rehearse_aloud(options, device, *data);
   stop.note_first();  // before there is a run folder, nothing is lost
   const fs::path dir =
       in_place ? resumed.parent_path()

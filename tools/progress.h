@@ -14,40 +14,60 @@
 
 namespace firn::tools {
 
+// A line on stderr, which a terminal shows in place of the one before.
+class Line {
+ public:
+  Line() = default;
+  ~Line() { clear(); }
+  Line(const Line&) = delete;
+  Line& operator=(const Line&) = delete;
+  bool terminal() const { return terminal_; }
+
+  void show(const std::string& text) {
+    shown_ = terminal_;
+    put((terminal_ ? "\r\033[K" : "") + text + (terminal_ ? "" : "\n"));
+  }
+  void say(const std::string& text) {  // for good
+    clear();
+    put(text + "\n");
+  }
+  void clear() {
+    if (std::exchange(shown_, false)) put("\r\033[K");
+  }
+
+ private:
+  static void put(const std::string& text) {
+    std::fputs(text.c_str(), stderr);  // print() would throw where stderr is full
+    std::fflush(stderr);
+  }
+  const bool terminal_ = isatty(STDERR_FILENO) == 1;
+  bool shown_ = false;
+};
+
 class Progress {
  public:
   explicit Progress(int64_t total) : total_(total) {}
-  ~Progress() { clear(); }
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
 
   void step() {  // one more image; from any thread
     const std::lock_guard lock(mutex_);
     ++done_;
     const auto now = Clock::now();
-    if (done_ == total_ || now - last_ < (terminal_ ? std::chrono::milliseconds(200) : std::chrono::seconds(30)))
+    if (done_ == total_ || now - last_ < (line_.terminal() ? std::chrono::milliseconds(200) : std::chrono::seconds(30)))
       return;
     last_ = now;
-    shown_ = terminal_;
     const double speed = double(done_) / std::chrono::duration<double>(now - began_).count();
-    const std::string line =
-        fmt::format("{}{}/{} images  {:.1f} img/s  eta {}{}", terminal_ ? "\r\033[K" : "", done_, total_, speed,
-                    duration(double(total_ - done_) / speed), terminal_ ? "" : "\n");
-    std::fputs(line.c_str(), stderr);  // print() would throw where stderr is full
-    std::fflush(stderr);
+    line_.show(fmt::format("{}/{} images  {:.1f} img/s  eta {}", done_, total_, speed,
+                           duration(double(total_ - done_) / speed)));
   }
 
-  void clear() {
-    if (std::exchange(shown_, false)) std::fputs("\r\033[K", stderr);
-  }
+  void clear() { line_.clear(); }
 
  private:
   using Clock = std::chrono::steady_clock;
   std::mutex mutex_;
   const int64_t total_;
   int64_t done_ = 0;
-  const bool terminal_ = isatty(STDERR_FILENO) == 1;
-  bool shown_ = false;
+  Line line_;
   Clock::time_point began_ = Clock::now(), last_ = began_;
 };
 

@@ -1,6 +1,7 @@
 #include "training/reals.h"
 
 #include <algorithm>
+#include <random>
 
 #include "kernels/error.h"
 #include "kernels/memory.h"
@@ -60,6 +61,18 @@ Reals::Reals(const TrainOptions& options, const TrainState& state, std::shared_p
     loader_->seek(state.data);
   else
     order_.seek(state.data);
+}
+
+Reals::Reals(const TrainOptions& options, const TrainState& state)
+    : order_(options.batch, options.seed),
+      resident_labels_(size_t(options.batch), 0),
+      items_(options.batch, state.device()),
+      labels_(options.batch, options.model.c_dim, options.model.type, state.device()) {
+  resident_.emplace(batch_shape(options), options.batch, options.model.type, state.device());
+  std::vector<uint8_t> noise(size_t(images().count()));
+  std::ranges::generate(noise, [random = std::minstd_rand()]() mutable { return uint8_t(random()); });
+  resident_->store(0, noise);
+  if (options.cache_features) compute_features(state.d, options.batch, options.batch_gpu, {});
 }
 
 // The loader replaces broken images. Number n + i is number i mirrored, also where both are replaced.

@@ -35,6 +35,8 @@ class Reals {
   // Fills the memory that is planned, and takes up at state.data. The frozen tensors of D must be what they will be.
   Reals(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
         const RealsSettings& settings);
+  // One batch of noise, over and over, in place of a data set.
+  Reals(const TrainOptions& options, const TrainState& state);
 
   void next();
   // Of the batch; always the same tensors.
