@@ -89,6 +89,14 @@ T get(const Handle& d, cudnnBackendAttributeName_t name) {
   return value;
 }
 
+std::string get_text(const Handle& d, cudnnBackendAttributeName_t name) {
+  int64_t count = 0;
+  check(cudnnBackendGetAttribute(d.get(), name, CUDNN_TYPE_CHAR, 0, &count, nullptr));
+  std::string text(static_cast<size_t>(count), '\0');
+  check(cudnnBackendGetAttribute(d.get(), name, CUDNN_TYPE_CHAR, count, &count, text.data()));
+  return text.substr(0, text.find('\0'));
+}
+
 template <class T, size_t most>
 std::vector<T> get_notes(const Handle& d, cudnnBackendAttributeName_t name) {
   std::vector<T> values(most);
@@ -189,6 +197,12 @@ Target Target::described(const std::string& properties) {
   set<char>(d, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, properties);
   t.properties_ = finalise(d);
   return t;
+}
+
+std::string Target::description(cudnnHandle_t handle) {
+  const Handle d = make(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
+  set(d, CUDNN_ATTR_DEVICEPROP_HANDLE, handle);
+  return get_text(finalise(d), CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION);
 }
 
 Value Graph::add_tensor(const Sizes& sizes, DType type, Place place) {

@@ -30,6 +30,7 @@ class Target {
  public:
   static Target device(cudnnHandle_t handle);              // the GPU of this handle
   static Target described(const std::string& properties);  // JSON as cuDNN writes it; DeviceError if it is none
+  static std::string description(cudnnHandle_t handle);    // such JSON of the GPU of this handle
   cudnnHandle_t handle() const { return handle_; }
   const Handle& properties() const { return properties_; }
 
