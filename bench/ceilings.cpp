@@ -1,7 +1,9 @@
 // What a machine can do at most, in two numbers: bytes/s of a large copy (read and written) and FLOP/s of a large
 // square matrix product. The product is the engine's own, so the kernels that ran are named beside it: a reference
-// kernel there means that the second number is no ceiling.
+// kernel there means that the second number is no ceiling. Or what cuDNN plans for a GPU by, to plan on another
+// machine.
 //   ceilings --device cuda
+//   ceilings --device cuda --describe h100.json
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
@@ -11,10 +13,13 @@
 
 #include "engine/ops.h"
 #include "engine/threads.h"
+#include "io/files.h"
 #include "kernels/device_info.h"
+#include "kernels/error.h"
 #include "kernels/timer.h"
 #ifdef FIRN_CUDA
 #include "kernels/cuda_check.h"
+#include "kernels/cudnn_graph.h"
 #endif
 
 namespace {
@@ -43,12 +48,24 @@ double best_ms(const Device& device, int repeats, F&& once) {
   return best;
 }
 
+// JSON as cuDNN writes it (kernels/cudnn_graph.h).
+std::string description([[maybe_unused]] const Device& device) {
+#ifdef FIRN_CUDA
+  if (device.is_cuda()) {
+    cudnnHandle_t handle = nullptr;
+    check(cudnnCreate(&handle));
+    return kernels::cudnn::Target::description(handle);
+  }
+#endif
+  throw DeviceError("--describe: there is no GPU to describe; use --device cuda on a machine that has one");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   wait_politely(argv);
   CLI::App app("Bandwidth of a copy and speed of a matrix product, as one line of JSON.");
-  std::string device_name = "cpu", type_name = "bf16";
+  std::string device_name = "cpu", type_name = "bf16", describe;
   int64_t size = 8192, megabytes = 1024;
   int repeats = 10;
   app.add_option("--device", device_name, "auto, cpu, cuda or cuda:INDEX")->capture_default_str();
@@ -56,9 +73,14 @@ int main(int argc, char** argv) {
   app.add_option("--size", size, "rows and columns of both matrices")->check(CLI::Range(1, 65536));
   app.add_option("--megabytes", megabytes, "of the copy")->check(CLI::Range(1, 65536));
   app.add_option("--repeats", repeats)->check(CLI::Range(1, 1000))->capture_default_str();
+  app.add_option("--describe", describe, "measure nothing; write what cuDNN plans for this GPU by into this file");
   CLI11_PARSE(app, argc, argv);
   try {
     const Device device = Device::from_name(device_name);
+    if (!describe.empty()) {
+      write_text(describe, description(device) + "\n");
+      return 0;
+    }
     const DType type = type_name == "bf16" ? DType::bf16 : DType::f32;
     const auto info = kernels::device_info(device.stream());
     nlohmann::ordered_json row{

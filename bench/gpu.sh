@@ -1,54 +1,83 @@
 #!/usr/bin/env bash
-# Everything that is to be measured on a GPU, in one call of under ten minutes and into one JSON file; the tables are
-# printed at the end. A part that fails, is not installed or runs out of its time is recorded as such, and the next goes on.
-#   BIN=build-cuda/bin OUT=gpu.json bench/gpu.sh            programs that are built already; the result, or its folder
-#   PYTHON=/usr/bin/python3 bench/gpu.sh --device cpu --tiny   every part in small on the CPU: a test of this script
+# Everything that is to be tried and measured on a GPU, in parts: is it right, then how fast, then why. Each part has its
+# own time, and one that fails, hangs, is not installed or does not fit into the call is recorded as such: the next goes
+# on. All ends in one JSON file and tables (bench/gpu_report.py). docs/profiling.md: First hour on a new GPU.
+#   bench/gpu.sh                    from the first part on, for as long as a call may take
+#   bench/gpu.sh --resume           the parts that no call has come to yet; --from PART, --only REGEX: these, again if need be
+#   bench/gpu.sh --device cpu --tiny   every part in small on the CPU: a test of this script. --list: their names
+#   BIN=build-cuda/bin OUT=gpu.json WORK=build-gpu PYTHON=python3   programs; result, or its folder; what parts leave
 set -uo pipefail
 command_line="$0 $*"
 cd "$(dirname "$0")/.."
 
-device=cuda tiny= only=.
+device=cuda tiny= only= from= resume= list= deadline=585
 while (($#)); do
   case $1 in
-    --device) device=$2; shift 2 ;;
+    --device | --only | --from | --seconds)
+      [[ ${2:-} ]] || { echo "gpu.sh: $1 needs a value" >&2; exit 2; }
+      case $1 in --device) device=$2 ;; --only) only=$2 ;; --from) from=$2 ;; --seconds) deadline=$2 ;; esac
+      shift 2 ;;
     --tiny) tiny=1; shift ;;
-    --only) only=$2; shift 2 ;;  # parts whose names match this regular expression
-    *) echo "usage: bench/gpu.sh [--device cuda|cpu] [--tiny] [--only REGEX]" >&2; exit 2 ;;
+    --resume) resume=1; shift ;;
+    --list) list=1; shift ;;
+    *) echo "usage: bench/gpu.sh [--device cuda|cpu] [--tiny] [--seconds N] [--resume] [--from PART] [--only REGEX] [--list]" >&2
+      exit 2 ;;
   esac
 done
 python=${PYTHON:-python3}
 if [[ -z ${BIN:-} ]]; then
-  [[ $device == cuda ]] && BIN=build-cuda/bin || BIN=build/bin
+  if [[ -d bin ]]; then BIN=bin; elif [[ $device == cuda ]]; then BIN=build-cuda/bin; else BIN=build/bin; fi  # bin: a bundle
 fi
 out=${OUT:-bench/results/gpu.json}
 [[ -d $out ]] && out=$out/gpu.json
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-deadline=585
+keep=${WORK:-build-gpu}
+[[ $keep == /* ]] || keep=$PWD/$keep
+work=$keep/parts
 export XDG_CACHE_HOME=$work/cache  # which way runs is measured here and now, and goes into the result
+
+if [[ ! $list ]]; then
+  [[ $resume$only$from ]] || rm -rf "$work"
+  mkdir -p "$work/cache/firn" || exit 1
+  if [[ -d $BIN/../plans && ! -d $work/cache/firn/plans ]]; then cp -r "$BIN/../plans" "$work/cache/firn/plans"; fi
+fi
+declare -A status
+if [[ -f $work/parts.tsv ]]; then while IFS=$'\t' read -r name how _; do status[$name]=$how; done < "$work/parts.tsv"; fi
+left=() tried=0
+
+# Whether a part is to run in this call: named, or not tried yet.
+wanted() {
+  [[ $1 == "$from" ]] && from=
+  [[ ! $from && $1 =~ ${only:-.} ]] || return 1
+  [[ ! $resume || ${status[$1]:-no time left} == "no time left" ]]
+}
+
+any_wanted() { [[ ! $list ]] && (for name; do wanted "$name" && exit; done; exit 1); }
 
 # part NAME SECONDS COMMAND...: what it prints goes to NAME.out; one line of parts.tsv says how it went.
 part() {
-  local name=$1 budget=$2 limit status=passed start=$EPOCHREALTIME
+  local name=$1 budget=$2 how=passed start=$EPOCHREALTIME seconds
   shift 2
-  [[ $name =~ $only ]] || return 0
-  limit=$((deadline - SECONDS < budget ? deadline - SECONDS : budget))
+  if [[ $list ]]; then echo "$name"; return; fi
+  wanted "$name" || return 0
+  ((++tried))
   if ! command -v "$1" > /dev/null; then
-    status="not installed"
-  elif ((limit < 2)); then
-    status="no time left"
+    how="not installed"
+  elif ((deadline - SECONDS < budget)); then
+    how="no time left"
+    left+=("$name")
   else
-    timeout -k 2 "$limit" "$@" > "$work/$name.out" 2> "$work/$name.err" < /dev/null
+    timeout -k 2 "$budget" "$@" > "$work/$name.out" 2> "$work/$name.err" < /dev/null
     case $? in
       0) ;;
-      124 | 137) status="timed out" ;;
-      *) status=failed ;;
+      124 | 137) how="timed out" ;;
+      *) how=failed ;;
     esac
+    [[ $how == passed && $name =~ ^(tests|sanitizer)- ]] && grep -q 'PASSED  ] 0 tests' "$work/$name.out" && how="nothing ran"
   fi
-  local seconds
   seconds=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
-  printf '%s\t%s\t%s\t%s\t%s\n' "$name" "$status" "$seconds" "$budget" "$*" >> "$work/parts.tsv"
-  printf '%-28s %6s s of %3s  %s\n' "$name" "$seconds" "$budget" "$status" >&2
+  status[$name]=$how
+  printf '%s\t%s\t%s\t%s\t%s\n' "$name" "$how" "$seconds" "$budget" "$*" >> "$work/parts.tsv"
+  printf '%-28s %6s s of %3s  %s\n' "$name" "$seconds" "$budget" "$how" >&2
 }
 report() { "$python" bench/gpu_report.py "$@" --work "$work"; }
 
@@ -56,71 +85,141 @@ if [[ $tiny ]]; then
   type=f32 torch_type=fp32
   sizes=16/256/4 few=$sizes freeze_size=16/256/4 freeze=1
   step=(--mapping-layers 2 --warm-up 1 --repeats 1 --cycles 1 --threads 1)
+  once=(--mapping-layers 2 --warm-up 0 --repeats 1 --threads 1)
   torch=(--mapping-layers 2 --repeats 1 --threads 1 --format contiguous --fir depthwise)
   compare=(--resolution 16 --channel-base 128 --channel-max 16 --mapping-layers 2 --threads 1)
   ceiling=(--type f32 --size 256 --megabytes 16 --repeats 2)
-  layers=16/256/2
+  layers=16/256/2 styled=layer/b16.styled/forward/f32
   ops=('^layer/b8.*f32' '^conv2d_k3_4x4/.*f32' '^matmul_nt/.*f32' '^upfirdn2d_asymmetric_crop/.*f32' '^freeze/layer/b8.*f32' '^softplus/')
-  tests='Tape.*' sanitized='Tape.*'
 else
   type=bf16 torch_type=bf16
   sizes=64/16384/32,32/32768/64,64/16384/64,128/16384/32,256/16384/16,256/16384/64,256/32768/32
   few=256/16384/16,256/16384/64 freeze_size=256/16384/16 freeze=5
   step=(--warm-up 10 --repeats 30 --cycles 4 --seconds 5)
+  once=(--warm-up 0 --repeats 1)
   torch=(--warm-up 4 --repeats 20 --cycles 3 --seconds 8)
   compare=(--resolution 64 --channel-base 8192)
   ceiling=()
-  layers=256/16384/16
+  layers=256/16384/16 styled=layer/b64.styled/forward/bf16
   ops=('^layer/.*bf16' '^conv2d_' '^matmul_' '^upfirdn2d_' '^freeze/layer/.*bf16' '^(bias_act|synthesis_act|demodulation|minibatch|scale_|dot_|sum_|add_|mul_|permute)')
-  tests='*_cuda_*:Device*:Step/*:Replay*:*ModulatedConv*:*Upfirdn2d*' sanitized='Ops/DeviceOpTest.*conv2d_k3_*:Ops/DeviceOpTest.*upfirdn2d_blur_cuda*:Step/*'
 fi
-baseline=("$python" bench/pytorch_baseline.py --json --device "$device" "${torch[@]}")
+if [[ $list ]]; then
+  :
+elif [[ $device == cpu ]]; then  # what needs a GPU is stood in for: it says how it was called and runs its program
+  mkdir -p "$work/stand-ins"
+  for tool in nvidia-smi compute-sanitizer ncu; do
+    printf '#!/bin/sh\necho "stand-in for %s: $*"\nwhile [ $# -gt 0 ]; do case $1 in */*) [ -x "$1" ] && exec "$@" ;; esac; shift; done\n' \
+      $tool > "$work/stand-ins/$tool"
+    chmod +x "$work/stand-ins/$tool"
+  done
+  PATH=$work/stand-ins:$PATH
+elif ldd "$BIN"/* 2> /dev/null | grep -q 'not found'; then  # PyTorch's packages have CUDA's libraries too
+  found=$("$python" -c 'import nvidia, pathlib; print(*(d for p in nvidia.__path__ for d in pathlib.Path(p).glob("*/lib")), sep=":")' 2> /dev/null)
+  export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/cuda/lib64:$found
+fi
 
-# Seconds at most: 35 ceilings, 40 correctness, 84 steps, 42 freezing, 109 ops, 180 PyTorch, 60 tests and sanitizer, 36 ncu.
-[[ $device == cuda ]] && part smi 5 nvidia-smi
-part ceilings 12 "$BIN/ceilings" --device "$device" "${ceiling[@]}"
-[[ $device == cuda ]] && part torch-ceilings 18 "${baseline[@]}" --ceilings
+# What is there.
+part smi 10 nvidia-smi
+part version 20 "$BIN/gan-check" --version
+part libraries 20 bench/libraries "$BIN"
 
+# Is it right? A group of tests is a process, so that a hang or a device that is lost costs that group; sm_90a comes last.
+tests() { part "tests-$1" "$2" "$BIN/firn_tests" --gtest_filter="$3"; }
+tests updates 40 'Device/*:DeviceWeights.*:DeviceSums.*'
+for t in f32 bf16 f64; do tests "ops-$t" 60 "Ops/DeviceOpTest.*_cuda_$t"; done
+tests filters 30 'Upfirdn2d.*:*Upfirdn2dVectorsTest.*Gpu*'
+tests layers 40 'DeviceLayers.*'
+tests phases 60 'Step/*'
+tests modulated 40 'ModulatedConv.*:*/ModulatedConvTest.*-*sm90*'
+tests sm90-smallest 30 'Smallest/ModulatedConvTest.*sm90*'
+tests sm90 40 'Cases/ModulatedConvTest.*sm90*'
+part describe 30 "$BIN/ceilings" --device "$device" --describe "$work/device.json"
+[[ ! -f $work/device.json ]] || cp "$work/device.json" "${out%.json}.device.json"
+# A cache of its own: what is fastest there says nothing.
+sanitize() { XDG_CACHE_HOME=$work/slow part "sanitizer-$1" "$3" compute-sanitizer --tool "$2" --error-exitcode 9 "$BIN/firn_tests" --gtest_filter="$4"; }
+sanitize ops memcheck 60 'Ops/DeviceOpTest.*/conv2d_k3_cuda_*:*/upfirdn2d_blur_cuda_*:*/fromrgb_lrelu_cuda_*:Device/DeviceTest.Adam*'
+sanitize modulated memcheck 60 'Smallest/ModulatedConvTest.*'
+sanitize races racecheck 60 'Smallest/ModulatedConvTest.*/m64n64_each:*/m128n64_each*:*/up:*/down:Device/DeviceTest.Adam*'
+sanitize barriers synccheck 40 'Smallest/ModulatedConvTest.*'
+tests replay 60 'ReplayTest.*'
 # A leaky ReLU whose argument is within rounding of zero may fall on either side of it: hence more than f32's rounding.
-part check-f32 20 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:f32" --tolerance 0.02 --json
-part check-bf16 20 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:bf16" --tolerance 0.6 --json
+part check-f32 60 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:f32" --tolerance 0.02 --json
+part check-bf16 60 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:bf16" --tolerance 0.6 --json
 
-for size in ${sizes//,/ }; do
-  IFS=/ read -r resolution base batch <<< "$size"
-  part "step-${size//\//-}" 12 "$BIN/train_bench" --json --device "$device" --type $type --resolution "$resolution" \
-    --channel-base "$base" --batch "$batch" "${step[@]}"
-done
-IFS=/ read -r resolution base batch <<< "$freeze_size"
-for ((k = 0; k <= freeze; ++k)); do
-  part "freeze-$k" 7 "$BIN/train_bench" --json --device "$device" --type $type --resolution "$resolution" \
-    --channel-base "$base" --batch "$batch" "${step[@]}" --frozen-blocks $k
-done
-part "freeze-$freeze-cached" 7 "$BIN/train_bench" --json --device "$device" --type $type --resolution "$resolution" \
-  --channel-base "$base" --batch "$batch" "${step[@]}" --frozen-blocks $freeze --cache-features
-
-read -ra ceilings <<< "$(report ceilings)"
-groups=(layers conv matmul fir freeze rest) budgets=(35 20 12 10 20 12)
-for i in "${!groups[@]}"; do
-  part "ops-${groups[i]}" "${budgets[i]}" "$BIN/op_bench" --device "$device" "${ceilings[@]}" --layers $layers \
-    --benchmark_filter="${ops[i]}" --benchmark_min_time=0.02 --benchmark_out="$work/ops-${groups[i]}.json" --benchmark_out_format=json
-done
-
-part torch-improved 85 "${baseline[@]}" --dtype $torch_type --sizes $sizes --modulation improved
-part torch-default 20 "${baseline[@]}" --dtype $torch_type --sizes $few --modulation default
-part torch-freeze 20 "${baseline[@]}" --dtype $torch_type --sizes "$freeze_size" --modulation improved --freeze-sweep $freeze --seconds 3
-if [[ $device == cuda ]]; then
-  part torch-fp16 15 "${baseline[@]}" --dtype fp16 --sizes $few --modulation improved
-  part torch-compiled 40 "${baseline[@]}" --dtype bf16 --sizes $few --modulation improved --compile
+# How fast? First all is planned, so that the times after it are those of what runs.
+# Kernels of our own that are not right are left out.
+if [[ ${status[tests-modulated]:-} =~ failed|timed || ${status[tests-sm90-smallest]:-} =~ failed|timed || ${status[tests-sm90]:-} =~ failed|timed ]] &&
+   "$BIN/train_bench" --help | grep -q -e --no-own-kernels; then
+  step+=(--no-own-kernels) once+=(--no-own-kernels)
 fi
+bench() {  # bench NAME SECONDS RESOLUTION/CHANNEL_BASE/BATCH OPTIONS...
+  local name=$1 budget=$2 resolution base batch
+  IFS=/ read -r resolution base batch <<< "$3"
+  shift 3
+  part "$name" "$budget" "$BIN/train_bench" --json --device "$device" --type $type --resolution "$resolution" \
+    --channel-base "$base" --batch "$batch" "$@"
+}
+for size in ${sizes//,/ }; do bench "warm-up-${size//\//-}" 100 "$size" "${once[@]}"; done
+part ceilings 20 "$BIN/ceilings" --device "$device" "${ceiling[@]}"
+baseline=("$python" bench/pytorch_baseline.py --json --device "$device" "${torch[@]}")
+"$python" -c 'import sys, importlib.util as u; sys.exit(not u.find_spec("torch"))' 2> /dev/null || baseline[0]="$python with torch"
+part torch-ceilings 30 "${baseline[@]}" --ceilings
+for size in ${sizes//,/ }; do bench "step-${size//\//-}" 15 "$size" "${step[@]}"; done
+for ((k = 0; k <= freeze; ++k)); do bench "freeze-$k" 12 "$freeze_size" "${step[@]}" --frozen-blocks $k; done
+bench "freeze-$freeze-cached" 12 "$freeze_size" "${step[@]}" --frozen-blocks $freeze --cache-features
 
-part tests 30 "$BIN/firn_tests" --gtest_brief=1 --gtest_filter="$tests"
-part sanitizer 30 compute-sanitizer --tool memcheck --error-exitcode 9 "$BIN/firn_tests" --gtest_brief=1 --gtest_filter="$sanitized"
+op_bench=("$BIN/op_bench" --device "$device" --layers $layers)
+groups=(layers conv matmul fir freeze rest) budgets=(50 40 20 20 30 20) ceilings=()
+any_wanted "${groups[@]/#/ops-}" && read -ra ceilings <<< "$(report ceilings)"
+for i in "${!groups[@]}"; do
+  part "ops-${groups[i]}" "${budgets[i]}" "${op_bench[@]}" "${ceilings[@]}" --benchmark_filter="${ops[i]}" \
+    --benchmark_min_time=0.02 --benchmark_out="$work/ops-${groups[i]}.json" --benchmark_out_format=json
+done
 
+# PyTorch in each of its settings; the fastest of them is the peer.
+part torch-eager 85 "${baseline[@]}" --dtype $torch_type --sizes $sizes --modulation improved
+part torch-graphs 100 "${baseline[@]}" --dtype $torch_type --sizes $sizes --modulation improved --graphs
+part torch-compiled 90 "${baseline[@]}" --dtype $torch_type --sizes $few --modulation improved --compile
+part torch-compiled-graphs 90 "${baseline[@]}" --dtype $torch_type --sizes $few --modulation improved --compile --graphs
+part torch-default 30 "${baseline[@]}" --dtype $torch_type --sizes $few --modulation default
+part torch-fp16 30 "${baseline[@]}" --dtype fp16 --sizes $few --modulation improved
+part torch-freeze 60 "${baseline[@]}" --dtype $torch_type --sizes "$freeze_size" --modulation improved --freeze-sweep $freeze --seconds 5
+part torch-freeze-graphs 60 "${baseline[@]}" --dtype $torch_type --sizes "$freeze_size" --modulation improved --freeze-sweep $freeze --seconds 5 --graphs
+
+# Why? What decides the next step: the memories, the tensor pipe and the issue slots, of our kernels and of the worst ops.
+percent=avg.pct_of_peak_sustained
+metrics=gpu__time_duration.sum,sm__throughput.${percent}_elapsed,dram__throughput.${percent}_elapsed
+metrics+=,lts__throughput.${percent}_elapsed,lts__t_sector_hit_rate.pct,l1tex__throughput.${percent}_active
+metrics+=,l1tex__data_pipe_lsu_wavefronts_mem_shared.${percent}_elapsed,l1tex__data_bank_conflicts_pipe_lsu_mem_shared.sum
+metrics+=,sm__pipe_tensor_cycles_active.${percent}_active,sm__inst_executed_pipe_tensor_op_gmma.${percent}_active
+metrics+=,sm__inst_issued.${percent}_active,smsp__issue_active.${percent}_active,smsp__warps_eligible.avg.per_cycle_active
+metrics+=,sm__warps_active.${percent}_active,launch__registers_per_thread,launch__waves_per_multiprocessor
+profile() {  # profile NAME KERNELS FILTER LAUNCHES-BEFORE: by metrics; by sections where this version of ncu does not know one of them
+  local run=(ncu --clock-control none --kernel-name-base demangled --kernel-name "regex:$2" --csv)
+  local program=("${op_bench[@]}" --benchmark_filter="$3" --benchmark_min_time=0.001)
+  part "ncu-$1" 40 "${run[@]}" --launch-skip "$4" --launch-count 6 --metrics $metrics "${program[@]}"
+  if [[ $list || ${status[ncu-$1]:-} == failed ]]; then
+    part "ncu-$1-sections" 30 "${run[@]}" --launch-skip "$4" --launch-count 3 --section SpeedOfLight --section Occupancy "${program[@]}"
+  fi
+}
+profile wgmma ModulatedConvSm90 "^$styled" 1
+profile fir Upfirdn2d '^upfirdn2d_(blur|up2|down2)/forward' 1
+profile rgb Thin '^(matmul_batched_torgb|fromrgb_lrelu)/' 1
 i=0
-while read -r name; do
-  [[ $name ]] || continue  # no ops were measured
-  part "ncu-$((i += 1))" 12 ncu --clock-control none --launch-skip 4 --launch-count 8 --section SpeedOfLight --section Occupancy --csv \
-    "$BIN/op_bench" --device "$device" --layers $layers --benchmark_filter="^$name/" --benchmark_min_time=0.001
-done < <(report worst)
+if any_wanted ncu-worst-{1,2,3}; then
+  while read -r name; do
+    [[ ! $name ]] || profile "worst-$((i += 1))" . "^$name/" 12  # none: no ops were measured
+  done < <(report worst)
+fi
+[[ ! $list ]] || exit 0
+if [[ $only$from ]] && ((tried == 0)); then
+  echo "gpu.sh: no part is called ${only:-$from}; --list names them" >&2
+  exit 1
+fi
 
 report write --out "$out" --device "$device" --command "$command_line"
+if ((${#left[@]})); then
+  echo; echo "no time was left for: ${left[*]}"
+  options="--device $device${tiny:+ --tiny}"
+  printf 'bench/gpu.sh %s --resume runs them, or alone\nbench/gpu.sh %s --only %q\n' "$options" "$options" "^($(IFS='|'; echo "${left[*]}"))\$"
+fi

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""What bench/gpu.sh makes of its parts: ceilings for op_bench, the three worst kernels for ncu, one JSON, and tables.
+"""What bench/gpu.sh makes of its parts: ceilings for op_bench, the three worst ops for ncu, one JSON, and tables.
 
 Everything is read from the files of the parts in --work, so a part that is missing or half done leaves a gap, not an error.
 """
 import argparse
+import csv
 import datetime
 import json
 import pathlib
@@ -13,6 +14,11 @@ import subprocess
 
 PHASES = ("Gmain_ms", "Greg_ms", "Dmain_ms", "Dreg_ms")
 KEY = ("resolution", "channel_base", "batch")
+PEAK = ".avg.pct_of_peak_sustained_"
+PROFILE = tuple(m.replace("@", PEAK) for m in ("dram__throughput@elapsed", "lts__throughput@elapsed", "l1tex__throughput@active",
+                                              "l1tex__data_pipe_lsu_wavefronts_mem_shared@elapsed", "sm__pipe_tensor_cycles_active@active",
+                                              "sm__inst_issued@active", "sm__warps_active@active")) + ("launch__registers_per_thread",)
+SCALE_US = {"nsecond": 1e-3, "ns": 1e-3, "usecond": 1, "us": 1, "msecond": 1e3, "ms": 1e3, "second": 1e6}
 
 
 def lines_of_json(path):
@@ -26,16 +32,16 @@ def lines_of_json(path):
 
 
 def parts_of(work):
-    parts = []
+    parts = {}                                      # the last try of each counts
     for line in (work / "parts.tsv").read_text().splitlines() if (work / "parts.tsv").exists() else []:
         name, status, seconds, budget, command = line.split("\t")
         part = dict(name=name, status=status, seconds=float(seconds), budget_s=int(budget), command=command)
         for kind in ("err", "out"):
             file = work / f"{name}.{kind}"
-            if status not in ("passed", "not installed") and file.exists():
+            if status not in ("passed", "not installed", "no time left") and file.exists():
                 part[f"std{kind}_end"] = file.read_text(errors="replace")[-1500:]
-        parts.append(part)
-    return parts
+        parts[name] = part
+    return list(parts.values())
 
 
 def ops_of(work):
@@ -79,6 +85,28 @@ def warnings_of(work):
     return sorted({line for line in lines if line.startswith("warning:")})
 
 
+def profile_of(path):
+    """Nsight Compute's CSV, between lines of other text -> a row for each launch: kernel, and values by metric"""
+    lines = path.read_text(errors="replace").splitlines()
+    start = next((i for i, line in enumerate(lines) if line.startswith('"ID"')), len(lines))
+    launches = {}
+    for row in csv.DictReader(line for line in lines[start:] if line.startswith('"')):
+        launch = launches.setdefault(row["ID"], dict(kernel=row["Kernel Name"]))
+        if row.get("Metric Name"):
+            value = row["Metric Value"].replace(",", "")
+            launch[row["Metric Name"]] = float(value) if re.fullmatch(r"-?[0-9.]+(e[-+]?[0-9]+)?", value) else value
+            launch.setdefault("units", {})[row["Metric Name"]] = row["Metric Unit"]
+    return list(launches.values())
+
+
+def description_of(work):
+    """What cuDNN plans for this GPU by"""
+    try:
+        return json.loads((work / "device.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
 def output_of(*command):
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
@@ -96,14 +124,15 @@ def collect(work, device, command):
         device=own[0].get("device") if own else None, kind=device, date=datetime.datetime.now().isoformat(timespec="seconds"),
         command=command, commit=output_of("git", "rev-parse", "HEAD"),
         versions=dict(smi=output_of("nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader") if device == "cuda" else "",
+                      text=[f.read_text(errors="replace") for f in (work / f"{n}.out" for n in ("version", "libraries")) if f.exists()],
                       nvcc=output_of("nvcc", "--version").splitlines()[-1:], python=platform.python_version(),
                       cuda={k: own[0].get(k) for k in ("architecture", "driver", "runtime")} if own else {}),
-        parts=parts_of(work), ceilings=dict(used=ceilings_of(work), engine=own, torch=lines_of_json(work / "torch-ceilings.out")),
+        description=description_of(work), parts=parts_of(work), ceilings=dict(used=ceilings_of(work), engine=own, torch=lines_of_json(work / "torch-ceilings.out")),
         checks=[{k: v for k, v in r.items() if k != "rows"} | {"rows": sorted(r["rows"], key=lambda x: -(x["difference"] or 1e9))[:20]}
                 for r in named("check-*.out")],
         choices=choices_of(work), warnings=warnings_of(work), ops=ops_of(work),
         steps=sorted(named("step-*.out"), key=lambda s: [s[k] for k in KEY]), freeze=named("freeze-*.out"), torch=peers,
-        ncu={f.stem: f.read_text(errors="replace")[-20000:] for f in sorted(work.glob("ncu-*.out"))})
+        ncu={f.stem: profile_of(f) or f.read_text(errors="replace")[-2000:] for f in sorted(work.glob("ncu-*.out"))})
 
 
 def speed(row):
@@ -150,11 +179,20 @@ def print_tables(r):
     table("Steps", step_header, [step_row(s) for s in r["steps"]])
     for variant, rows in r["torch"].items():
         table(f"PyTorch, {variant}", step_header, [step_row(s) for s in rows if "error" not in s])
-    for name, rows in (("this engine", r["freeze"]), ("PyTorch", [s for s in r["torch"].get("freeze", []) if "error" not in s])):
+    sweeps = [[s for s in rows if "error" not in s] for variant, rows in r["torch"].items() if variant.startswith("freeze")]
+    fastest = min((s for s in sweeps if s), key=lambda s: s[0]["iteration_ms"], default=[])
+    for name, rows in (("this engine", r["freeze"]), ("PyTorch", fastest)):
         whole = next((s for s in rows if s["frozen_blocks"] == 0), {})
         table(f"Frozen blocks of D, {name}: times, and how many times faster than with none", ["blocks", "Dmain", "", "Dreg", "", "iteration", ""],
               [[f"{s['frozen_blocks']}{', cached' if s.get('cache_features') else ''}",
                 *(v for k in ("Dmain_ms", "Dreg_ms", "iteration_ms") for v in (s[k], ratio(whole.get(k), s[k])))] for s in rows])
+    table("PyTorch, what did not run", ["variant", "resolution/base/batch", "why"],
+          [[variant, "/".join(str(s[k]) for k in KEY), s["error"][:100]] for variant, rows in r["torch"].items() for s in rows if "error" in s])
+    table("Kernels under Nsight Compute, % of what the hardware can do",
+          ["kernel", "us", "DRAM", "L2", "L1", "shared", "tensor", "issue", "warps", "registers"],
+          [[re.sub(r".*?kernels::|\(.*", "", launch["kernel"])[:40], (launch.get("gpu__time_duration.sum") or 0) * SCALE_US.get(
+              launch["units"].get("gpu__time_duration.sum"), 1), *(launch.get(m) for m in PROFILE)]
+           for rows in r["ncu"].values() if isinstance(rows, list) for launch in rows if "gpu__time_duration.sum" in launch])
     comparisons = []
     for s in r["steps"]:
         peers = [(speed(t), variant) for variant, rows in r["torch"].items() for t in rows

@@ -61,8 +61,11 @@ class Trainer:
         fused = self.device.type == "cuda" and "fused" in inspect.signature(torch.optim.Adam).parameters
         for net, module, lr, interval in (("G", self.G, 0.0025, 4), ("D", self.D, 0.0025, 16)):
             k = interval / (interval + 1)
+            form = dict(fused=True) if fused else dict(foreach=True)
+            if getattr(args, "graphs", False):
+                form |= dict(capturable=True)
             self.opt[net] = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=lr * k,
-                                             betas=(0, 0.99 ** k), eps=1e-8, **(dict(fused=True) if fused else dict(foreach=True)))
+                                             betas=(0, 0.99 ** k), eps=1e-8, **form)
         self.reals = torch.rand(args.batch, 3, args.resolution, args.resolution, device=self.device).mul_(2).sub_(1).to(
             memory_format=self.memory_format)
         self.pl_mean = torch.zeros((), device=self.device)
@@ -70,6 +73,34 @@ class Trainer:
         # torch.compile has no second derivatives, so the lazy phases keep the plain modules.
         compiled = torch.compile if getattr(args, "compile", False) else lambda module: module
         self.fast_G, self.fast_D = compiled(self.G), compiled(self.D)
+        self.graphs = {}
+
+    def record(self, bf16):
+        """From now on each phase and the average is one CUDA graph, with its gradients in memory of its own."""
+        self.G.recorded = True
+        rounds, pool = 3, torch.cuda.graph_pool_handle()
+        works = {name: lambda name=name: self.step(name, bf16[name]) for name in PHASES} | dict(average=self.average)
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):                 # until all that is allocated or chosen once is there
+            for _ in range(rounds):
+                for work in works.values():
+                    work()
+        torch.cuda.current_stream().wait_stream(stream)
+        graphs = {}
+        for name, work in works.items():
+            for opt in self.opt.values():
+                opt.zero_grad(set_to_none=True)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=pool):
+                loss = work()
+            graphs[name] = graph, loss
+        self.graphs = graphs
+
+    def replayed(self, name):
+        graph, loss = self.graphs[name]
+        graph.replay()
+        return loss
 
     def fakes(self, ws):
         return self.fast_G(ws).contiguous(memory_format=self.memory_format)
@@ -84,7 +115,7 @@ class Trainer:
         g, = torch.autograd.grad((images * y).sum(), ws, create_graph=True)
         length = g.float().square().sum(2).mean(1).sqrt()
         mean = self.pl_mean.lerp(length.mean(), 0.01)
-        self.pl_mean = mean.detach()
+        self.pl_mean.copy_(mean.detach())
         return (length - mean).square().mean() * (2 * 4)
 
     def loss_Dmain(self):
@@ -99,6 +130,8 @@ class Trainer:
 
     def step(self, name, bf16):
         """One phase with its optimiser step -> its loss, on the device"""
+        if name in self.graphs:
+            return self.replayed(name)
         self.G.requires_grad_(name[0] == "G")
         if name[0] == "D":
             self.D.freeze(self.args.freeze_d)
@@ -123,6 +156,8 @@ class Trainer:
 
     @torch.no_grad()
     def average(self, beta=0.999):
+        if "average" in self.graphs:
+            return self.replayed("average")
         torch._foreach_mul_(self.ema, beta)
         torch._foreach_add_(self.ema, list(self.G.parameters()), alpha=1 - beta)
 
@@ -235,11 +270,12 @@ def prepare(args):
         keep_freed_memory()
 
 
-def ceilings():
-    """What the GPU reaches in PyTorch: an 8192^3 product in bf16, and a copy of 2 GB"""
-    a, b = (torch.randn(8192, 8192, device="cuda").bfloat16() for _ in range(2))
-    source = torch.zeros(2 ** 29, device="cuda")
-    target, timer = torch.empty_like(source), Timer(True)
+def ceilings(cuda):
+    """What PyTorch reaches: an 8192^3 product in bf16 and a copy of 2 GB on a GPU, small ones on the CPU"""
+    device, size = ("cuda", 8192) if cuda else ("cpu", 256)
+    a, b = (torch.randn(size, size, device=device).bfloat16() for _ in range(2))
+    source = torch.zeros(8 * size ** 2, device=device)
+    target, timer = torch.empty_like(source), Timer(cuda)
 
     def best(work):
         times = []
@@ -248,8 +284,8 @@ def ceilings():
             work()
             times.append(timer.stop())
         return min(times[2:])
-    return dict(device=device_name(True), torch=torch.__version__, matmul_tflops=2 * 8192 ** 3 / best(lambda: a @ b) / 1e9,
-                copy_gbs=2 * source.nbytes / best(lambda: target.copy_(source)) / 1e6)
+    return dict(device=device_name(cuda), torch=torch.__version__, matmul_tflops=2 * size ** 3 / best(lambda: a @ b) / 1e9,
+                copy_gbs=2 * source.numel() * 4 / best(lambda: target.copy_(source)) / 1e6)
 
 
 def measure(args, layout, form, trials):
@@ -259,6 +295,8 @@ def measure(args, layout, form, trials):
     trainer = Trainer(args, layout == "channels_last")
     errors = usable_phases(trainer) if args.dtype == "bf16" else {}
     bf16 = {name: args.dtype == "bf16" and name not in errors for name in PHASES}
+    if args.graphs:
+        trainer.record(bf16)
 
     def rounds(most, share):
         """Counts to `most`, at least once, while this share of the time allowed is not used up"""
@@ -286,7 +324,7 @@ def measure(args, layout, form, trials):
                iteration_ms=round(total, 2), images_per_s=round(args.batch / total * 1e3, 2))
     if cycles:
         row |= dict(cycle_ms=round(statistics.median(cycles), 2), cycle_images_per_s=round(args.batch / statistics.median(cycles) * 1e3, 2))
-    row |= dict(peak_mb=round(peak_mb(cuda)), modulation=args.modulation, compiled=args.compile, mapping_layers=args.mapping_layers,
+    row |= dict(peak_mb=round(peak_mb(cuda)), modulation=args.modulation, compiled=args.compile, graphs=args.graphs, mapping_layers=args.mapping_layers,
                 repeats=len(ema), memory_format=layout, fir=form, trials_ms=trials,
                 samples_ms={n: [round(x, 2) for x in t] for n, t in samples.items()}, bf16_failed=errors, torch=torch.__version__,
                 device=device_name(cuda))
@@ -302,7 +340,7 @@ def report(r):
     print("|" + "---|" * len(columns))
     print("| " + " | ".join(str(r[key]) for _, key in columns) + " |")
     print(f"torch {r['torch']} on {r['device']}, {r['memory_format']}, FIR {r['fir']}, modulation {r['modulation']}"
-          f"{', compiled' if r['compiled'] else ''}")
+          f"{', compiled' if r['compiled'] else ''}{', CUDA graphs' if r['graphs'] else ''}")
     if r.get("others_cores", 0) > 0.1:
         print(f"These times are not to be trusted: other processes kept {r['others_cores']} cores busy meanwhile")
     if r["type"] == "bf16":
@@ -323,6 +361,15 @@ def rows_of(args):
             yield row
 
 
+def unsupported(args):
+    """What of the arguments this PyTorch or this device has not; None if all is there"""
+    if args.device == "cpu" and (args.graphs or args.dtype == "fp16"):
+        return f"{'--graphs' if args.graphs else '--dtype fp16'} needs --device cuda"
+    if args.compile and not hasattr(torch, "compile"):
+        return f"--compile: PyTorch {torch.__version__} has none"
+    return None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -336,6 +383,7 @@ def main():
     parser.add_argument("--modulation", choices=("default", "improved"), default="default",
                         help="default: per-sample weights, as published; improved: rsqrt(s^2 @ sum_k w^2)")
     parser.add_argument("--compile", action="store_true", help="torch.compile for Gmain and Dmain; needs PyTorch 2")
+    parser.add_argument("--graphs", action="store_true", help="each phase as one CUDA graph")
     parser.add_argument("--freeze-d", type=int, default=0, metavar="N", help="freeze D's N highest-resolution blocks and fromRGB")
     parser.add_argument("--freeze-sweep", type=int, metavar="K", help="a row for each of 0 to K frozen blocks")
     parser.add_argument("--mapping-layers", type=int, default=8)
@@ -347,28 +395,24 @@ def main():
     parser.add_argument("--format", choices=("auto", "contiguous", "channels_last"), default="auto")
     parser.add_argument("--fir", choices=("auto", *FIRS), default="auto")
     parser.add_argument("--malloc", choices=("keep", "system"), default="keep", help="keep: do not return freed memory to the system")
-    parser.add_argument("--ceilings", action="store_true", help="only the speed of a product and of a copy on the GPU")
+    parser.add_argument("--ceilings", action="store_true", help="only the speed of a product and of a copy")
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each row instead of a table")
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("this PyTorch sees no GPU")
-    if args.dtype == "fp16" and args.device == "cpu":
-        parser.error("--dtype fp16 needs --device cuda")
-    if args.compile and not hasattr(torch, "compile"):
-        parser.error(f"--compile: PyTorch {torch.__version__} has none")
     prepare(args)
     if args.ceilings:
-        if args.device != "cuda":
-            parser.error("--ceilings needs --device cuda")
-        return print(json.dumps(ceilings()))
-    chosen = None
+        return print(json.dumps(ceilings(args.device == "cuda")))
+    missing, chosen = unsupported(args), None
     for row in rows_of(args):
         try:
+            if missing:
+                raise RuntimeError(f"unsupported: {missing}")
             chosen = chosen or trial(row)               # the first row's choice serves the others
             result = measure(row, *chosen)
         except RuntimeError as error:                   # out of memory, above all: the other rows may fit
             result = dict(resolution=row.resolution, channel_base=row.channel_base, batch=row.batch, type=row.dtype,
-                          frozen_blocks=row.freeze_d, compiled=row.compile, error=str(error).splitlines()[0])
+                          frozen_blocks=row.freeze_d, compiled=row.compile, graphs=row.graphs, error=str(error).splitlines()[0])
         if args.json:
             print(json.dumps(result), flush=True)
         elif "error" in result:

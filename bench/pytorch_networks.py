@@ -167,6 +167,10 @@ class Generator(nn.Module):
     def mapped(self, n, mixing=0.9):
         z = torch.randn(2, n, 512, device=self.const.device)
         ws = self.mapping(z[0], track=True)
+        if getattr(self, "recorded", False):            # a CUDA graph draws on the GPU, and does all that may be needed
+            count = torch.full((), ws.shape[1], device=z.device)
+            cutoff = torch.where(torch.rand((), device=z.device) < mixing, torch.randint(1, ws.shape[1], (), device=z.device), count)
+            return torch.where((torch.arange(ws.shape[1], device=z.device) < cutoff)[:, None], ws, self.mapping(z[1], track=False))
         if torch.rand(()).item() < mixing:
             cutoff = int(torch.randint(1, ws.shape[1], ()))
             ws = torch.cat([ws[:, :cutoff], self.mapping(z[1], track=False)[:, cutoff:]], 1)

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "kernels/team.h"
+#include "kernels/columns.h"
 
 namespace firn::kernels {
 
@@ -27,18 +27,26 @@ template <class T>
 template <class Team>
 FIRN_DEVICE void Adam<T>::operator()(Team t) const {
   const AdamTensor<T>& e = tensor_of(tensors, tensor_count, t.block());
+  if constexpr (Team::vector == 1 && sizeof(T) == 4) {
+    if (has_vectors(e.count, e.p, e.g, e.m, e.v, e.average, e.rounded)) return update<4>(t, e);
+  }
+  update<1>(t, e);
+}
+
+template <class T>
+template <int width, class Team>
+FIRN_DEVICE void Adam<T>::update(Team t, const AdamTensor<T>& e) const {
   const int64_t first = (t.block() - e.first_block) * chunk;
   const int n = int(e.count - first < chunk ? e.count - first : chunk);
   const T step = rates->lr / rates->correction1, root = T(1) / std::sqrt(rates->correction2);
   const T b1 = beta1, b2 = beta2, eps_ = eps;
   int64_t bad = 0;
   T *p = e.p + first, *m = e.m ? e.m + first : nullptr, *v = e.v + first;
-  const T* grad = e.g + first;
+  Kept<T, width, chunk> gradients(t, e.g + first, n);
   // Non-finite values are counted first: a block without any, the usual one, then needs no repair.
-  for (int i = t.rank(); i < n; i += t.size()) {
-    const T g = grad[i];
-    bad += !(std::fabs(g) <= T(3.4e38));
-  }
+  gradients.each([&](int, const auto& g) {
+    for (int k = 0; k < width; ++k) bad += !(std::fabs(g[k]) <= T(3.4e38));
+  });
   const bool clean = bad == 0;
   const auto repaired_gradient = [&](T g) {
     return clean ? g : g != g ? T(0) : g > T(3.4e38) ? T(1e5) : g < T(-3.4e38) ? T(-1e5) : g;
@@ -47,24 +55,38 @@ FIRN_DEVICE void Adam<T>::operator()(Team t) const {
   T* const average = decay == 1 || !e.average ? nullptr : e.average + first;
   bf16* const rounded = e.rounded ? e.rounded + first : nullptr;
   const float gain = e.gain;
-  const auto update = [&](auto momentum, auto averaged, auto copied) {
-    for (int i = t.rank(); i < n; i += t.size()) {
-      const T g = repaired_gradient(grad[i]);
-      const T vi = b2 * v[i] + (1 - b2) * g * g;
-      v[i] = vi;
-      T mi = g;
-      if (momentum) m[i] = mi = b1 * m[i] + (1 - b1) * g;
-      const T pi = p[i] - step * mi / (std::sqrt(vi) * root + eps_);
-      p[i] = pi;
-      if (averaged) average[i] = pi + decay * (average[i] - pi);
-      if (copied) rounded[i] = bf16(gain * float(pi));
-    }
+  const auto update_all = [&](auto momentum, auto averaged, auto copied) {
+    gradients.each([&](int i, const auto& g) {
+      const auto& old_p = read<width>(p + i);
+      const auto& old_v = read<width>(v + i);
+      T new_p[width], new_m[width], new_v[width];
+      [[maybe_unused]] T new_average[width];
+      for (int k = 0; k < width; ++k) {
+        new_m[k] = repaired_gradient(g[k]);
+        new_v[k] = b2 * old_v[k] + (1 - b2) * new_m[k] * new_m[k];
+      }
+      if constexpr (momentum) {
+        const auto& old_m = read<width>(m + i);
+        for (int k = 0; k < width; ++k) new_m[k] = b1 * old_m[k] + (1 - b1) * new_m[k];
+      }
+      for (int k = 0; k < width; ++k) new_p[k] = old_p[k] - step * new_m[k] / (std::sqrt(new_v[k]) * root + eps_);
+      if constexpr (averaged) {
+        const auto& old = read<width>(average + i);
+        for (int k = 0; k < width; ++k) new_average[k] = new_p[k] + decay * (old[k] - new_p[k]);
+      }
+      // Stores last: a load behind one would wait for it.
+      write<width>(v + i, [&](int k) { return new_v[k]; });
+      if constexpr (momentum) write<width>(m + i, [&](int k) { return new_m[k]; });
+      write<width>(p + i, [&](int k) { return new_p[k]; });
+      if constexpr (averaged) write<width>(average + i, [&](int k) { return new_average[k]; });
+      if constexpr (copied) write<width>(rounded + i, [&](int k) { return bf16(gain * float(new_p[k])); });
+    });
   };
   const auto yes = std::true_type{};
   const auto no = std::false_type{};
   // What is not wanted is not read either: beta1 = 0 needs no first moment.
   const auto copies = [&](auto momentum, auto averaged) {
-    rounded ? update(momentum, averaged, yes) : update(momentum, averaged, no);
+    rounded ? update_all(momentum, averaged, yes) : update_all(momentum, averaged, no);
   };
   const auto averages = [&](auto momentum) { average ? copies(momentum, yes) : copies(momentum, no); };
   b1 == 0 ? averages(no) : averages(yes);

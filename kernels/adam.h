@@ -40,10 +40,12 @@ struct Adam {
   const AdamRates<T>* rates;
   int64_t* repaired;  // one count a block, added to
   T beta1, beta2, eps;
-  static constexpr int64_t chunk = 32768;
+  static constexpr int chunk = 2048;  // 8 numbers a thread of a GPU, which keeps their gradients
   FIRN_DEVICE int64_t blocks() const { return block_count; }
   template <class Team>
   FIRN_DEVICE void operator()(Team t) const;
+  template <int width, class Team>
+  FIRN_DEVICE void update(Team t, const AdamTensor<T>& e) const;
 };
 
 template <class T>

@@ -10,7 +10,7 @@ constexpr int kVector = 8;
 #ifdef __CUDACC__
 
 template <class T, int width>
-struct alignas(width == kVector ? 16 : alignof(T)) Vector {
+struct alignas(width * sizeof(T) < 16 ? width * sizeof(T) : 16) Vector {
   T v[width];
   __device__ const T& operator[](int i) const { return v[i]; }
 };
@@ -43,6 +43,26 @@ __device__ void for_span(const CudaTeam& t, int64_t first, int64_t last, bool ve
     body(first + i, std::integral_constant<int, kVector>{});
   for (int i = whole + t.rank(); i < n; i += t.size()) body(first + i, std::integral_constant<int, 1>{});
 }
+
+// Numbers that a block reads twice: the second time each thread has its own in registers, `width` neighbours at once.
+template <class T, int width, int most>
+class Kept {
+ public:
+  __device__ Kept(const CudaTeam& t, const T* from, int count) : rank_(t.rank()), count_(count) {
+    each([&](int i, auto& v) { v = read<width>(from + i); });
+  }
+  // body(i, v) for each `width` numbers v of this thread, that begin at the i-th.
+  template <class Body>
+  __device__ void each(Body body) {
+#pragma unroll
+    for (int k = 0; k < most / (kTeamThreads * width); ++k)
+      if (const int i = (k * kTeamThreads + rank_) * width; i < count_) body(i, v_[k]);
+  }
+
+ private:
+  int rank_, count_;
+  Vector<T, width> v_[most / (kTeamThreads * width)];
+};
 
 template <class Team>
 class Columns {
@@ -126,6 +146,21 @@ template <class Team, class Body>
 void for_span(const Team&, int64_t first, int64_t last, bool, Body body) {
   for (int64_t i = first; i < last; ++i) body(i, std::integral_constant<int, 1>{});
 }
+
+template <class T, int width, int most>
+class Kept {
+ public:
+  template <class Team>
+  Kept(const Team&, const T* from, int count) : from_(from), count_(count) {}
+  template <class Body>
+  void each(Body body) {
+    for (int i = 0; i < count_; i += width) body(i, from_ + i);
+  }
+
+ private:
+  const T* from_;
+  int count_;
+};
 
 template <class Team>
 class Columns {

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "engine/adam.h"
+#include "kernels/adam.h"
 #include "kernels/error.h"
 #include "kernels/memory.h"
 #include "kernels/packed_weights.h"
@@ -82,7 +83,7 @@ TEST_P(DeviceTest, AdamRepairsAndUpdatesAsOnCpu) {
                 Parameters parameters;
                 std::vector<Tensor> gradients;
                 Rng rng{.seed = 1};
-                for (int64_t n : {5, 3000}) {
+                for (int64_t n : {5, 2500, 5000}) {  // 2500: no whole vectors; 5000: several blocks
                   std::vector<double> w = randn({n}, rng, DType::f64, Device::cpu()).to_doubles(), g = w;
                   g[1] = NAN;
                   g[2] = INFINITY;
@@ -92,8 +93,49 @@ TEST_P(DeviceTest, AdamRepairsAndUpdatesAsOnCpu) {
                 Adam adam(parameters, {.lr = 0.1, .beta1 = beta1});
                 adam.step(gradients);
                 adam.step(gradients);
-                EXPECT_EQ(adam.repaired(), 8);
+                EXPECT_EQ(adam.repaired(), 12);
                 return concat(adam.parameters(), 0);
+              }),
+              GetParam() == DType::f64 ? 1e-12 : 1e-5);
+}
+
+TEST_P(DeviceTest, AdamTakesTensorsThatBeginAnywhere) {
+  for (const int64_t shift : {0, 1, 4})
+    EXPECT_LT(difference([&](const Device& device) {
+                return dispatch_acc(GetParam(), [&](auto tag) {
+                  using T = decltype(tag);
+                  const int64_t n = 2400;
+                  Rng rng{.seed = 2};
+                  const auto drawn = [&] {
+                    const Tensor t = randn({n + shift}, rng, DType::f64, Device::cpu());
+                    return Tensor::from(t.to_doubles(), {n + shift}, GetParam(), device);
+                  };
+                  Tensor p = drawn(), average = drawn(), g = drawn(), m = drawn(), v = square(p);
+                  Tensor rounded = Tensor::zeros({n + shift}, DType::bf16, device);
+                  const Tensor rates = Tensor::from(std::vector<double>{0.1, 0.5, 0.5, 0.75}, {4}, GetParam(), device);
+                  Tensor repaired = Tensor::zeros({2}, DType::f64, device);
+                  kernels::Adam<T> kernel{.tensor_count = 1,
+                                          .block_count = 2,
+                                          .rates = static_cast<const kernels::AdamRates<T>*>(rates.data()),
+                                          .repaired = static_cast<int64_t*>(repaired.mutable_data()),
+                                          .beta1 = T(0.5),
+                                          .beta2 = T(0.75),
+                                          .eps = T(1e-8)};
+                  kernel.tensors[0] = {.p = p.mutable_as<T>() + shift,
+                                       .g = g.as<T>() + shift,
+                                       .m = m.mutable_as<T>() + shift,
+                                       .v = v.mutable_as<T>() + shift,
+                                       .average = average.mutable_as<T>() + shift,
+                                       .rounded = rounded.mutable_as<bf16>() + shift,
+                                       .gain = 0.5f,
+                                       .count = n};
+                  run(device.stream(), kernel);
+                  EXPECT_EQ(repaired.to_doubles(), (std::vector<double>{0, 0}));
+                  const std::vector<float> copy = rounded.to_floats(), exact = p.to_floats();
+                  for (auto i = static_cast<size_t>(shift); i < copy.size(); ++i)
+                    EXPECT_EQ(copy[i], float(bf16(0.5f * exact[i]))) << i;
+                  return concat({p, m, v, average}, 0);
+                });
               }),
               GetParam() == DType::f64 ? 1e-12 : 1e-5);
 }

@@ -1,0 +1,16 @@
+# What bench/bundle packs: the programs, all the libraries they need but glibc and CUDA's own, and what measures them.
+set(bundled gan-train gan-sample gan-data gan-check gan-plan train_bench op_bench ceilings firn_tests)
+set(programs "")
+foreach(program ${bundled})
+  if(TARGET ${program})
+    list(APPEND programs ${program})
+    set_target_properties(${program} PROPERTIES INSTALL_RPATH "$ORIGIN/../lib")
+    target_link_options(${program} PRIVATE -Wl,--disable-new-dtags)  # the path is for what the libraries need, too
+  endif()
+endforeach()
+add_custom_target(bundled DEPENDS ${programs})
+install(TARGETS ${programs} RUNTIME_DEPENDENCY_SET libraries RUNTIME DESTINATION bin COMPONENT bundle)
+install(RUNTIME_DEPENDENCY_SET libraries COMPONENT bundle DESTINATION lib PRE_EXCLUDE_REGEXES
+        "^lib(cud|cublas|nvrtc|nvJitLink)" "^ld-linux" "^lib(c|m|dl|rt|pthread|resolv)\\.so")
+file(GLOB scripts CONFIGURE_DEPENDS bench/*.py)
+install(PROGRAMS bench/gpu.sh bench/libraries ${scripts} DESTINATION bench COMPONENT bundle)
