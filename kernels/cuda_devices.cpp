@@ -26,10 +26,11 @@ Devices devices() {
   const bool known = cudaDriverGetVersion(&driver) == cudaSuccess && cudaRuntimeGetVersion(&runtime) == cudaSuccess;
   // Without any driver, too, it is "insufficient", and has no version.
   if (status == cudaErrorNoDevice || (status == cudaErrorInsufficientDriver && known && driver == 0)) return found;
-  found.why_none = status == cudaErrorInsufficientDriver && known
-                       ? fmt::format("the GPU's driver is of CUDA {}.{} and this build needs one of {}.0 or later; update it",
-                                     driver / 1000, driver % 1000 / 10, runtime / 1000)
-                       : fmt::format("the GPU cannot be used: CUDA: {}", cudaGetErrorString(status));
+  found.why_none =
+      status == cudaErrorInsufficientDriver && known
+          ? fmt::format("the GPU's driver is of CUDA {}.{} and this build needs one of {}.0 or later; update it",
+                        driver / 1000, driver % 1000 / 10, runtime / 1000)
+          : fmt::format("the GPU cannot be used: CUDA: {}", cudaGetErrorString(status));
   return found;
 }
 
@@ -42,7 +43,7 @@ Stream cuda_stream(int device_index) {
   const auto [count, why_none] = devices();
   if (device_index >= count)
     throw DeviceError(
-        count              ? fmt::format("there is no GPU {}: this machine has {}; use --device cpu", device_index, count)
+        count ? fmt::format("there is no GPU {}: this machine has {}; use --device cpu", device_index, count)
         : why_none.empty() ? std::string("this machine has no usable GPU; use --device cpu")
                            : fmt::format("{}, or use --device cpu", why_none));
   static std::vector<cudaStream_t> streams(static_cast<size_t>(count));
