@@ -16,10 +16,10 @@
 #include "io/files.h"
 #include "kernels/device_info.h"
 #include "kernels/error.h"
+#include "kernels/planning.h"
 #include "kernels/timer.h"
 #ifdef FIRN_CUDA
 #include "kernels/cuda_check.h"
-#include "kernels/cudnn_graph.h"
 #endif
 
 namespace {
@@ -48,16 +48,10 @@ double best_ms(const Device& device, int repeats, F&& once) {
   return best;
 }
 
-// JSON as cuDNN writes it (kernels/cudnn_graph.h).
-std::string description([[maybe_unused]] const Device& device) {
-#ifdef FIRN_CUDA
-  if (device.is_cuda()) {
-    cudnnHandle_t handle = nullptr;
-    check(cudnnCreate(&handle));
-    return kernels::cudnn::Target::description(handle);
-  }
-#endif
-  throw DeviceError("--describe: there is no GPU to describe; use --device cuda on a machine that has one");
+std::string description(const Device& device) {
+  if (!device.is_cuda())
+    throw DeviceError("--describe: there is no GPU to describe; use --device cuda on a machine that has one");
+  return kernels::describe_gpu(device.stream());
 }
 
 }  // namespace

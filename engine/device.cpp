@@ -1,6 +1,7 @@
 #include "engine/device.h"
 
 #include <charconv>
+#include <cstdio>
 
 #include "kernels/error.h"
 #include "kernels/memory.h"
@@ -12,7 +13,13 @@ Device Device::cuda(int index) { return Device(kernels::cuda_stream(index), fmt:
 
 Device Device::dry() { return Device(kernels::dry_stream(), "a dry run"); }
 
-Device Device::best() { return kernels::cuda_device_count() > 0 ? cuda(0) : cpu(); }
+Device Device::best() {
+  if (kernels::cuda_device_count() > 0) return cuda(0);
+  static std::string said;  // once
+  if (const std::string why = kernels::why_no_gpu(); !why.empty() && why != said)
+    std::fputs(fmt::format("warning: {}; until then the CPU does the work\n", said = why).c_str(), stderr);
+  return cpu();
+}
 
 Device Device::from_name(std::string_view name) {
   if (name == "cpu") return cpu();

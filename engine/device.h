@@ -11,7 +11,7 @@ class Device {
  public:
   static Device cpu() { return Device({}, "cpu"); }
   static Device cuda(int index = 0);               // DeviceError when there is no such GPU
-  static Device best();                            // a GPU if there is one
+  static Device best();                            // a GPU if there is one; says so if it cannot be used
   static Device from_name(std::string_view name);  // "cpu", "cuda", "cuda:1", "auto"; ConfigError otherwise
   static Device dry();                             // a GPU on which nothing runs (kernels/planning.h)
 

@@ -1,6 +1,9 @@
 #include "engine/replay.h"
 
+#include <cstdio>
+
 #include "kernels/control.h"
+#include "kernels/error.h"
 #include "kernels/memory.h"
 #include "kernels/packed_weights.h"
 
@@ -12,7 +15,9 @@ Replay::Replay(const Device& device, std::shared_ptr<Arena> arena)
 void Replay::run(Rng& rng, const std::function<void(Rng&)>& body) {
   kernels::set_values<uint64_t>(device_.stream(), origin_.data, std::span(&rng.offset, 1));
   Rng counted{rng.seed, rng.offset, static_cast<const uint64_t*>(origin_.data), rng.offset};
-  if (!device_.is_cuda() || runs_ == 0) {
+  if (device_.is_cuda() && runs_ > 1 && !refused_ && (!graph_ || block_.lock() != arena_->block))
+    try_record(counted, body);
+  if (!device_.is_cuda() || runs_ == 0 || refused_) {
     body(counted);
     draws_ = counted.offset - rng.offset;
   } else if (runs_ == 1) {
@@ -22,7 +27,6 @@ void Replay::run(Rng& rng, const std::function<void(Rng&)>& body) {
     scope.drop();
     plan_ = recording.plan();
   } else {
-    if (!graph_ || block_.lock() != arena_->block) record(counted, body);
     refresh_rounded_weights();
     graph_->launch();
     forget_weight_caches();  // the replay wrote what no host counter saw
@@ -39,6 +43,17 @@ void Replay::refresh_rounded_weights() const {
     if (copy.data && copy.version != storage->version)
       kernels::refresh(storage->device.stream(), copy, storage->data, int64_t(storage->bytes / sizeof(float)),
                        storage->version);
+  }
+}
+
+void Replay::try_record(Rng rng, const std::function<void(Rng&)>& body) {
+  try {
+    record(rng, body);
+  } catch (const kernels::GraphError& e) {
+    refused_ = true;
+    forget_weight_caches();  // what was to be written into them was not
+    std::fputs(fmt::format("warning: {}; a phase of training runs without one, which is slower\n", e.what()).c_str(),
+               stderr);
   }
 }
 

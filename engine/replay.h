@@ -24,18 +24,21 @@ class Replay {
   // `body` is no longer called. All random numbers come from the Rng that it is given, which continues `rng`.
   // What else changes from run to run, body reads from device memory, and what it makes, it writes into tensors that
   // were there before. DeviceError when it does not. Weights that convolutions read may also change between runs.
+  // Where CUDA makes no graph of it, a line on stderr says so, and body is called each time.
   void run(Rng& rng, const std::function<void(Rng&)>& body);
 
   bool recorded() const { return graph_ != nullptr; }
 
  private:
   void refresh_rounded_weights() const;
+  void try_record(Rng rng, const std::function<void(Rng&)>& body);
   void record(Rng& rng, const std::function<void(Rng&)>& body);
 
   Device device_;
   std::shared_ptr<Arena> arena_;
   Storage origin_;  // the number of the first draw
   int runs_ = 0;
+  bool refused_ = false;  // by CUDA
   kernels::ArenaPlan plan_;
   std::weak_ptr<kernels::ArenaBlock> block_;  // where graph_ works, if it is still there
   std::unique_ptr<kernels::Graph> graph_;

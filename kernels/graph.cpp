@@ -20,11 +20,12 @@ void Graph::abandon() {
 
 void Graph::end() {
   cudaGraph_t graph = nullptr;
-  check(cudaStreamEndCapture(stream_of(stream_), &graph));
   cudaGraphExec_t executable = nullptr;
-  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
-  cudaGraphDestroy(graph);
-  check(status);
+  cudaError_t status = cudaStreamEndCapture(stream_of(stream_), &graph);
+  if (status == cudaSuccess) status = cudaGraphInstantiate(&executable, graph, 0);
+  if (graph) cudaGraphDestroy(graph);
+  cudaGetLastError();
+  if (status != cudaSuccess) throw GraphError(fmt::format("CUDA makes no graph: {}", cudaGetErrorString(status)));
   executable_ = executable;
 }
 

@@ -102,6 +102,7 @@ void release_now([[maybe_unused]] const Stream& stream, void* block, size_t byte
 }  // namespace
 
 void* allocate(const Stream& stream, size_t bytes) {
+  if (bytes == 0) return nullptr;
   Pool& p = pool();
   std::lock_guard lock(p.mutex);
   if (ArenaPlayback* a = p.playback; a && same(stream, a->block_.stream())) {
@@ -203,6 +204,7 @@ size_t available_memory([[maybe_unused]] const Stream& stream) {
 }
 
 void copy_to_host([[maybe_unused]] const Stream& stream, void* host, const void* device, size_t bytes) {
+  if (bytes == 0) return;
 #ifdef FIRN_CUDA
   if (stream.on_gpu()) {
     check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, static_cast<cudaStream_t>(stream.cuda)));
@@ -214,6 +216,7 @@ void copy_to_host([[maybe_unused]] const Stream& stream, void* host, const void*
 }
 
 void copy_from_host([[maybe_unused]] const Stream& stream, void* device, const void* host, size_t bytes) {
+  if (bytes == 0) return;
 #ifdef FIRN_CUDA
   if (stream.on_gpu()) {
     check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, static_cast<cudaStream_t>(stream.cuda)));
@@ -222,39 +225,6 @@ void copy_from_host([[maybe_unused]] const Stream& stream, void* device, const v
   }
 #endif
   std::memcpy(device, host, bytes);
-}
-
-int cuda_device_count() {
-#ifdef FIRN_CUDA
-  int count = 0;
-  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
-#else
-  return 0;
-#endif
-}
-
-Stream cuda_stream([[maybe_unused]] int device_index) {
-#ifdef FIRN_CUDA
-  const int count = cuda_device_count();
-  if (device_index >= count)
-    throw DeviceError(
-        count ? fmt::format("there is no GPU {}: this machine has {}; use --device cpu", device_index, count)
-              : std::string("this machine has no usable GPU; use --device cpu"));
-  static std::vector<cudaStream_t> streams(static_cast<size_t>(count));
-  auto& stream = streams[static_cast<size_t>(device_index)];
-  check(cudaSetDevice(device_index));
-  if (!stream) {
-    check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-    // Freed memory stays ours: by default the driver takes it back whenever someone waits.
-    cudaMemPool_t memory;
-    check(cudaDeviceGetDefaultMemPool(&memory, device_index));
-    uint64_t keep = UINT64_MAX;
-    check(cudaMemPoolSetAttribute(memory, cudaMemPoolAttrReleaseThreshold, &keep));
-  }
-  return {true, stream};
-#else
-  throw DeviceError("this build has no CUDA; use --device cpu");
-#endif
 }
 
 }  // namespace firn::kernels

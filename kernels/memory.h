@@ -2,21 +2,22 @@
 // freed touches no new page.
 #pragma once
 #include <cstddef>
+#include <string>
 
 #include "kernels/run.h"
 
 namespace firn::kernels {
 
-void* allocate(const Stream&, size_t bytes);  // 64-byte aligned, not cleared; DeviceError when there is none
+// 64-byte aligned, not cleared; null for no bytes. DeviceError when there is none.
+void* allocate(const Stream&, size_t bytes);
 void release(const Stream&, void*, size_t bytes);
 
 void trim(const Stream&);  // gives what is free back to the GPU's driver, for one large block; waits
 
-// Memory for the length of one call, in the order of the stream; null for no bytes.
+// Memory for the length of one call, in the order of the stream.
 class Scratch {
  public:
-  Scratch(const Stream& stream, size_t bytes)
-      : stream_(stream), bytes_(bytes), data_(bytes ? allocate(stream, bytes) : nullptr) {}
+  Scratch(const Stream& stream, size_t bytes) : stream_(stream), bytes_(bytes), data_(allocate(stream, bytes)) {}
   ~Scratch() { release(stream_, data_, bytes_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
@@ -39,7 +40,8 @@ size_t available_memory(const Stream&);  // bytes that the device, or the machin
 void copy_to_host(const Stream&, void* host, const void* device, size_t bytes);
 void copy_from_host(const Stream&, void* device, const void* host, size_t bytes);
 
-int cuda_device_count();               // 0 without CUDA or without a GPU
+int cuda_device_count();               // 0 without CUDA or without a GPU that it can use
+std::string why_no_gpu();              // then: why none is used that may be there; empty where there is none
 Stream cuda_stream(int device_index);  // the stream of a device; DeviceError where there is none
 
 }  // namespace firn::kernels

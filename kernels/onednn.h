@@ -44,11 +44,8 @@ inline dnnl::memory::data_type data_type(DType t) {
 // Host memory for one call, from the pool that tensors use.
 class Buffer {
  public:
-  explicit Buffer(const dnnl::memory::desc& md)
-      : bytes_(md.get_size()), data_(bytes_ ? allocate({}, bytes_) : nullptr) {}
-  ~Buffer() {
-    if (data_) release({}, data_, bytes_);
-  }
+  explicit Buffer(const dnnl::memory::desc& md) : bytes_(md.get_size()), data_(allocate({}, bytes_)) {}
+  ~Buffer() { release({}, data_, bytes_); }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   void* data() const { return data_; }

@@ -1,5 +1,6 @@
 #include "kernels/staging.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/error.h"
@@ -15,7 +16,7 @@ Staging::Staging(const Stream& stream, size_t bytes)
 #ifdef FIRN_CUDA
   if (!stream_.on_gpu()) return;
   for (Slot& slot : slots_) {
-    check(cudaMallocHost(&slot.host, bytes));
+    check(cudaMallocHost(&slot.host, std::max<size_t>(bytes, 1)));
     cudaEvent_t event;
     check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
     slot.copied = event;

@@ -6,6 +6,7 @@
 #ifdef __CUDACC__
 
 #include "kernels/cuda_check.h"
+#include "kernels/launch_limits.h"
 
 namespace firn {
 
@@ -43,13 +44,14 @@ __global__ void __launch_bounds__(K::threads, K::blocks_at_once) tile_kernel(con
 
 template <class K>
 void run_cuda(const Stream& s, const K& k) {
-  const unsigned blocks = static_cast<unsigned>(k.blocks());
+  static_assert(sizeof(K) <= kMostParameterBytes);
+  const unsigned blocks = grid_of(K::name, k.blocks());
   if (blocks == 0) return;
   const cudaStream_t stream = static_cast<cudaStream_t>(s.cuda);
   if constexpr (CudaOnly<K>) {
-    const int bytes = static_cast<int>(k.shared_bytes());
-    check(cudaFuncSetAttribute(tile_kernel<K>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-    tile_kernel<<<blocks, K::threads, bytes, stream>>>(k);
+    const int64_t bytes = k.shared_bytes();
+    allow_shared_memory(reinterpret_cast<const void*>(tile_kernel<K>), K::name, bytes);
+    tile_kernel<<<blocks, K::threads, static_cast<size_t>(bytes), stream>>>(k);
   } else {
     team_kernel<<<blocks, kTeamThreads, 0, stream>>>(k);
   }

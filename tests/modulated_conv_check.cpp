@@ -73,6 +73,8 @@ std::vector<bf16> plain_conv(const ModulatedConvProblem& p, const std::vector<bf
   return y.host;
 }
 
+double sum_error(int64_t terms) { return 0x1p-23 * static_cast<double>(4 + terms / 16); }
+
 double modulated_conv_error(const ModulatedConvCase& c) {
   const ModulatedConvProblem& p = c.p;
   const Stream stream = kernels::cuda_stream(0);
@@ -161,10 +163,9 @@ double modulated_conv_error(const ModulatedConvCase& c) {
         double e = p.gain * (t > 0 ? t : p.slope * t);
         if (p.clamp >= 0) e = std::clamp(e, -double(p.clamp), double(p.clamp));
         const double sum = c.addend ? e + at(addend, (n * P + q) * p.O + o) : e;
-        // y is rounded once, to 8 bits, and again with an addend; the sum loses less than 2^-20 of the sum of its
-        // terms' sizes in float (the order is the hardware's; it adds 16 terms at a time).
-        const double allowed =
-            0x1p-8 * (std::abs(e) + (c.addend ? std::abs(sum) : 0)) + p.gain * (0x1p-20 * (std::abs(dn) * size + 1));
+        // y is rounded once, to 8 bits, and again with an addend.
+        const double allowed = 0x1p-8 * (std::abs(e) + (c.addend ? std::abs(sum) : 0)) +
+                               p.gain * sum_error(taps * p.I) * (std::abs(dn) * size + 1);
         const double error = std::abs(sum - at(y, int64_t(kMargin) + (n * P + q) * p.O + o)) / allowed;
         if (!(error <= worst)) worst = error;  // a NaN counts
       }

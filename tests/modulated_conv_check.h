@@ -26,6 +26,10 @@ std::vector<ModulatedConvCase> modulated_conv_cases();
 // One for each kernel, as small as one can be that uses all of it.
 std::vector<ModulatedConvCase> smallest_modulated_conv_cases();
 
+// What tensor cores may lose of a sum of so many products, in parts of the sum of their sizes: each step of 16 cuts off
+// up to 2^-23 of what there is, and a float's epilogue rounds a few times.
+double sum_error(int64_t terms);
+
 // y of a plain convolution on the first GPU: x [N,H,W,I], w [O,K,K,I].
 std::vector<bf16> plain_conv(const kernels::ModulatedConvProblem&, const std::vector<bf16>& x,
                              const std::vector<bf16>& w);

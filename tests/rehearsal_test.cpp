@@ -23,9 +23,8 @@ void expect_unchanged(TrainOptions o) {
   TinyRun plain(o, scratch / "plain"), rehearsed(o, scratch / "rehearsed");
   plain.iterate(4);
   const size_t live = kernels::memory_use().live;
-  int told = 0;
-  const Rehearsal done =
-      rehearse(o, Device::cpu(), *rehearsed.data, [&](int operations, double) { told = operations; });
+  int64_t told = 0;
+  const Rehearsal done = rehearse(o, Device::cpu(), *rehearsed.data, [&](const Rehearsal& r) { told = r.operations; });
   EXPECT_TRUE(done.complete);
   EXPECT_EQ(done.operations, told);
   EXPECT_EQ(kernels::memory_use().live, live);

@@ -79,7 +79,8 @@ TEST_P(DevicePhaseTest, Bf16IsAsNearToF32AsOnCpu) {
   };
   for (size_t t = 0; t < here.size(); ++t) {
     const double size = distance(exact[t], std::vector<double>(exact[t].size()));
-    EXPECT_LE(distance(there[t], exact[t]), 2 * distance(here[t], exact[t]) + 0.01 * size) << "tensor " << t;
+    // A layer's scaled input is rounded there too, and its sums are cut off.
+    EXPECT_LE(distance(there[t], exact[t]), 2.5 * distance(here[t], exact[t]) + 0.01 * size) << "tensor " << t;
   }
 }
 

@@ -4,6 +4,7 @@
 #include "engine/threads.h"
 #include "io/files.h"
 #include "kernels/conv_wgrad_amx.h"
+#include "kernels/plan_store.h"
 #include "kernels/provider_numerics.h"
 #include "tools/common.h"
 #include "tools/progress.h"
@@ -78,22 +79,41 @@ std::string overview(const RealsPlan& plan, const StyleGan2Discriminator& d) {
   return text;
 }
 
+std::string to_string(const Rehearsal& r) {
+  return r.operations == 0 && r.to_plan > 0
+             ? fmt::format("planning: {} of {} operations, {}", r.planned, r.to_plan, duration(r.seconds))
+             : fmt::format("measuring: {} operations, {}", r.operations, duration(r.seconds));
+}
+
 // Minutes, the first time: what a GPU's libraries compile is kept for the next start.
 void rehearse_aloud(const TrainOptions& o, const Device& device, const Dataset& data) {
   tools::Line line;
   line.show(fmt::format("planning for {}", device.name()));
-  const Rehearsal done = rehearse(o, device, data, [&](int operations, double seconds) {
-    if (line.terminal()) line.show(fmt::format("planning: {} operations, {}", operations, duration(seconds)));
+  const Rehearsal done = rehearse(o, device, data, [&](const Rehearsal& r) {
+    if (line.terminal()) line.show(to_string(r));
   });
-  line.say(done.complete ? fmt::format("planned {} operations in {:.1f} s", done.operations, done.seconds)
+  if (!done.warning.empty()) line.say(fmt::format("warning: nothing was planned ahead: {}", done.warning));
+  line.say(done.complete ? fmt::format("planned {} and measured {} operations in {:.1f} s", done.planned,
+                                       done.operations, done.seconds)
                          : "planning goes on in the run: there is too little memory to rehearse it");
+}
+
+int plan_aloud(const fs::path& gpu, const TrainOptions& o, const Dataset& data) {
+  tools::Line line;
+  line.show(fmt::format("planning for the GPU that {} describes", gpu.string()));
+  const Rehearsal done = plan_for(read_text(gpu), o, data, [&](const Rehearsal& r) {
+    if (line.terminal()) line.show(to_string(r));
+  });
+  line.say(fmt::format("planned {} operations in {:.1f} s; the plans are in {}", done.planned, done.seconds,
+                       (kernels::cache_folder() / "plans").string()));
+  return 0;
 }
 
 int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
   tools::check_contradictions(app, a);
   const DataMemory memory = tools::data_memory(a.data_memory);
   if (a.threads > 0) set_threads(a.threads);
-  const Device device = Device::from_name(a.device);
+  const Device device = a.plan_for.empty() ? Device::from_name(a.device) : Device::dry();
 
   const bool in_place = a.resume == "latest";
   std::optional<SafetensorsFile> source;
@@ -101,7 +121,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
   fs::path resumed;
   if (!a.resume.empty()) {
     resumed = in_place ? latest_snapshot(a.outdir) : snapshot_file(a.resume);
-    if (in_place && !a.dry_run) lock.emplace(resumed.parent_path());
+    if (in_place && !a.dry_run && a.plan_for.empty()) lock.emplace(resumed.parent_path());
     source = read_safetensors(resumed);
   } else if (!a.init.empty()) {
     source = read_safetensors(snapshot_file(a.init));
@@ -126,6 +146,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
   kernels::set_numerics(options.model.activation_type, options.tf32, options.deterministic);
 
   if (!resumed.empty()) check_networks(options.model, *source);  // before memory is spent on what the file only claims
+  if (!a.plan_for.empty()) return plan_aloud(a.plan_for, options, *data);
   TrainState state(options, device);
   const RealsPlan reals = plan_reals(options, state.d, *data, memory);
   std::string preamble = overview(options, state, *data, device) + overview(reals, state.d);

@@ -38,6 +38,7 @@ void add_options(CLI::App& app, TrainArguments& a) {
       ->check(whole(1, 1000000000));
   run.add("--grid", a.grid, "COLUMNSxROWS of the sample sheets [by size and device]");
   run.flag("-n,--dry-run", a.dry_run, "say what would be done, and stop");
+  run.add("--plan-for", a.plan_for, "plan for the GPU that this file describes (docs/profiling.md), and stop");
   Group data(app, "Data");
   data.add("--data", a.data, "a folder or a zip; see gan-data");
   data.flag("--cond", a.cond, "conditional: train on the labels of the data");

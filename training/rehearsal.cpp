@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <chrono>
 
+#include "engine/threads.h"
 #include "kernels/error.h"
 #include "kernels/memory.h"
+#include "kernels/planning.h"
 #include "kernels/provider_choice.h"
 #include "training/iteration.h"
 #include "training/sampling.h"
@@ -21,7 +23,7 @@ void run_phases(TrainOptions o, const Device& device, const Dataset& data) {
   Reals reals(o, state);
   {
     Iteration iteration(o, state, data, reals);
-    for (int i = 0; i < kRecorded; ++i) iteration.run();
+    for (int i = 0; i < (device.stream().dry ? 1 : kRecorded); ++i) iteration.run();
     state.count_repaired();  // waits for the device
   }
   // A sheet: full batches and what is left of one.
@@ -35,26 +37,65 @@ void run_phases(TrainOptions o, const Device& device, const Dataset& data) {
       [](const Tensor& images) { images.to_floats(); });
 }
 
+// The rehearsal under way, with the time since it began.
+class Account {
+ public:
+  explicit Account(const std::function<void(const Rehearsal&)>& progress) : progress_(progress) {}
+  Rehearsal so_far() {
+    state.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+    return state;
+  }
+  void tell() {
+    if (progress_) progress_(so_far());
+  }
+  // Where: a GPU's stream, or its description.
+  template <class Where>
+  void plan(const Where& where, const TrainOptions& options, const Dataset& data) {
+    run_phases(options, Device::dry(), data);
+    const auto note = [&](const kernels::PlanCount& count) {
+      state.to_plan = count.missing;
+      state.planned = count.done;
+      tell();
+    };
+    note(kernels::plan_noted(where, threads(), note));
+  }
+  Rehearsal state;
+
+ private:
+  const std::function<void(const Rehearsal&)>& progress_;
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
 }  // namespace
 
 Rehearsal rehearse(const TrainOptions& options, const Device& device, const Dataset& data,
-                   const std::function<void(int, double)>& progress) {
-  const auto begin = std::chrono::steady_clock::now();
-  const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(); };
+                   const std::function<void(const Rehearsal&)>& progress) {
+  Account account(progress);
+  try {
+    if (device.is_cuda()) account.plan(device.stream(), options, data);
+  } catch (const DeviceError& e) {
+    account.state.warning = e.what();
+  }
   const kernels::ChoiceWatch watch([&](int operations) {
-    if (progress) progress(operations, seconds());
+    account.state.operations = operations;
+    account.tell();
   });
-  Rehearsal result;
   try {
     run_phases(options, device, data);
   } catch (const OutOfMemory&) {
-    result.complete = false;
+    account.state.complete = false;
   }
   kernels::trim(device.stream());
   kernels::reset_peak();
-  result.operations = watch.operations();
-  result.seconds = seconds();
-  return result;
+  account.state.operations = watch.operations();
+  return account.so_far();
+}
+
+Rehearsal plan_for(const std::string& gpu_description, const TrainOptions& options, const Dataset& data,
+                   const std::function<void(const Rehearsal&)>& progress) {
+  Account account(progress);
+  account.plan(gpu_description, options, data);
+  return account.so_far();
 }
 
 }  // namespace firn

@@ -68,8 +68,7 @@ void Bulk::init(Warp& w, uint64_t address, uint32_t count, int lane) {
   barriers_[address] = {.count = count, .missing = count, .group = groups_++, .by = w.actor(lane).thread};
 }
 
-void Bulk::fence(uint32_t thread) {
-  checker_.fence_proxy(thread);
+void Bulk::make_known(uint32_t thread) {
   for (auto& [address, barrier] : barriers_) barrier.known |= barrier.by == thread;
 }
 
@@ -182,13 +181,17 @@ Step barrier(Form& form) {
   };
 }
 
+// One is for new barriers alone, the other for all that a thread has written.
 Step fence(Form& form) {
-  if (form.take("mbarrier_init")) {
-    if (!form.take("release") || !form.take("cluster")) form.unknown();
-  } else if (!form.take("proxy") || !form.take("async")) {
+  const bool barriers = form.take("mbarrier_init");
+  if (barriers ? !form.take("release") || !form.take("cluster") : !form.take("proxy") || !form.take("async"))
     form.unknown();
-  }
-  return [](Warp& w, uint32_t lanes) { for_lanes(lanes, [&](int i) { w.bulk().fence(w.actor(i).thread); }); };
+  return [barriers](Warp& w, uint32_t lanes) {
+    for_lanes(lanes, [&](int i) {
+      w.bulk().make_known(w.actor(i).thread);
+      if (!barriers) w.fence_proxy(i);
+    });
+  };
 }
 
 }  // namespace

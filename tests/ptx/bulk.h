@@ -30,7 +30,7 @@ class Bulk {
   uint64_t progress() const { return progress_; }
 
   void init(Warp&, uint64_t address, uint32_t count, int lane);
-  void fence(uint32_t thread);  // makes what a thread has initialised known to copies
+  void make_known(uint32_t thread);  // the barriers that a thread has initialised, to copies
   void arrive(Warp&, uint64_t address, uint32_t bytes, int lane);
   bool over(Warp&, uint64_t address, uint32_t parity, int lane);  // whether the phase of this parity is
   void copy(Warp&, uint64_t to, const TensorMapFields&, const std::vector<int32_t>& first, uint64_t barrier, int lane);

@@ -30,6 +30,8 @@ class Block {
     barriers = 0;
     checker.begin_block(dynamic_shared() + launch.dynamic_shared);
     bulk.begin(warps_.size());
+    warpgroups.assign((warps_.size() + 3) / 4, {});
+    free_registers = 0;
     for (Warp& w : warps_) w.begin(entry.first);
     uint64_t before;
     do {
@@ -37,7 +39,7 @@ class Block {
       for (Warp& w : warps_) w.run();
       pass_barriers();
     } while (progress + bulk.progress() != before);
-    for (Warp& w : warps_) w.end(warps_[static_cast<size_t>(&w - warps_.data()) / 4 * 4]);
+    for (Warp& w : warps_) w.end();
     bulk.end();
   }
 
@@ -55,6 +57,15 @@ class Block {
   uint32_t barriers = 0;
   uint64_t progress = 0;  // counts what may end somebody's waiting
   Bulk bulk;
+
+  // What the four have done together: instructions and their operands, and how far each has come.
+  struct Warpgroup {
+    std::vector<std::pair<int, uint64_t>> steps;
+    std::array<size_t, 4> come = {};
+  };
+  std::vector<Warpgroup> warpgroups;
+  bool is_whole(size_t warpgroup) const { return warps_.size() >= 4 * warpgroup + 4; }
+  uint64_t free_registers = 0;  // that no warp holds, of those that the block was given
 
  private:
   void pass_barriers() {
@@ -149,20 +160,23 @@ void Warp::begin(int pc) {
   uses_.clear();
   watches_ = false;
   groups_.assign(1, {});
-  products_ = 0;
   knows_.clear();
+  meets_ = asks_ = false;
+  held_ = block_.entry.thread_registers();
 }
 
-void Warp::end(const Warp& first_of_group) {
+void Warp::end() {
   for (int lane = 0; lane < 32; ++lane) {
     if (state_[lane] != State::done) {
       current_ = pc_[lane];
-      report("deadlock: what is waited for never comes", lane);
+      report(meets_  ? "warpgroup: its warps part ways"
+             : asks_ ? "setmaxnreg: the block has fewer registers than its warps ask for"
+                     : "deadlock: what is waited for never comes",
+             lane);
     }
     if (!copies_[lane].waiting.empty()) report("cp.async: the thread leaves before it has arrived", lane);
   }
   if (groups_.size() > 1 || !groups_.front().empty()) report("wgmma: a warp leaves before wait_group", 0);
-  if (products_ != first_of_group.products_) report("wgmma: the warps of a warpgroup do not multiply together", 0);
 }
 
 uint64_t Warp::special(int reg, int lane) const {
@@ -198,6 +212,8 @@ void Warp::report(const std::string& what, int lane) const { block_.checker.repo
 
 Bulk& Warp::bulk() { return block_.bulk; }
 
+void Warp::fence_proxy(int lane) { block_.checker.fence_proxy(actor(lane).thread); }
+
 void Warp::release(Knowledge& to) const {
   const size_t warp = first_thread_ / 32;
   merge(to, knows_);
@@ -207,6 +223,34 @@ void Warp::release(Knowledge& to) const {
 
 void Warp::acquire(const Knowledge& from) { merge(knows_, from); }
 
+bool Warp::meet(uint64_t with) {
+  const size_t warp = first_thread_ / 32;
+  Block::Warpgroup& group = block_.warpgroups[warp / 4];
+  size_t& mine = group.come[warp % 4];
+  if (!block_.is_whole(warp / 4)) return report("warpgroup: the block has no four warps for it", 0), true;
+  if (!meets_) {
+    const std::pair step(current_, with);
+    if (mine == group.steps.size()) group.steps.push_back(step);
+    if (group.steps[mine] != step) report("warpgroup: its warps part ways", 0);
+    ++mine;
+    ++block_.progress;
+  }
+  meets_ = std::ranges::any_of(group.come, [&](size_t other) { return other < mine; });
+  if (meets_) stay();
+  return !meets_;
+}
+
+void Warp::set_registers(uint64_t count, bool more) {
+  if (!asks_ && !meet(count)) return;
+  if (block_.entry.most_threads == 0) report("setmaxnreg: a kernel without launch bounds", 0);
+  if (more ? count < held_ : count > held_) report("setmaxnreg: it has more already, or fewer", 0);
+  asks_ = count > held_ + block_.free_registers / 32;
+  if (asks_) return stay();
+  block_.free_registers += (held_ - count) * 32;
+  held_ = count;
+  ++block_.progress;
+}
+
 void Warp::fence_products() {
   uses_.resize(registers_.size() / 32);
   for (uint8_t& use : uses_) use &= static_cast<uint8_t>(~kWritten);
@@ -214,7 +258,6 @@ void Warp::fence_products() {
 }
 
 void Warp::begin_product(const Product& product) {
-  ++products_;
   uses_.resize(registers_.size() / 32, kWritten);
   bool fenced = true;
   const auto mark = [&](const std::vector<int>& registers, Use use) {
@@ -369,7 +412,9 @@ void Warp::step(int pc, uint32_t lanes) {
             in.member_mask < 0 ? all_ : read<uint32_t>(in.operands[static_cast<size_t>(in.member_mask)], first) & all_;
         if (active != members) report("warp: lanes of the mask are elsewhere, or were not named", first);
         if (in.mnemonic == "bar.warp.sync" && members == all_) ++barriers_;
+        stays_ = false;
         in.step(*this, active & members);
+        if (stays_) return;
       }
       advance(lanes);
       return;

@@ -76,9 +76,16 @@ class Warp {
   Bulk& bulk();
   Actor actor(int lane) const;
   int place() const;
+  void fence_proxy(int lane);  // what the thread has written, asynchronous instructions may read from now on
   void release(Knowledge& to) const;
   void acquire(const Knowledge& from);
   void yield() { yields_ = true; }  // before this warp looks again, others run
+
+  // For what the four warps of a warpgroup do together (".aligned"): false while one of them has not come to the same
+  // instruction with the same `with`. The step is then done again.
+  bool meet(uint64_t with);
+  // setmaxnreg: how many registers each thread has from now on; what a warp gives up, others of its block may take.
+  void set_registers(uint64_t count, bool more);
 
   // Asynchronous products read and write registers and shared memory from their start to the wait for their group.
   // Results are computed at the start; nobody may touch what would tell the difference.
@@ -119,11 +126,12 @@ class Warp {
   void begin_product(const Product&);
 
   void begin(int pc);
-  void end(const Warp& first_of_group);
+  void end();
   void run();  // until every lane is done or waits for the block
   void step(int pc, uint32_t lanes);
   void call(const Instruction& in, uint32_t lanes, int pc);
   void leave(uint32_t lanes);
+  void stay() { stays_ = yields_ = true; }
 
   Block& block_;
   uint32_t first_thread_, all_;
@@ -137,9 +145,10 @@ class Warp {
   std::vector<uint8_t> uses_;                                // of each register
   bool watches_ = false, in_product_ = false;                // watches_: what others do with them
   std::deque<std::vector<Product>> groups_;                  // the last is open
-  size_t products_ = 0;
   Knowledge knows_;
-  bool yields_ = false;
+  bool yields_ = false, stays_ = false;  // stays_: at this instruction
+  bool meets_ = false, asks_ = false;    // waits for its warpgroup, for registers
+  uint64_t held_ = 0;                    // registers of each thread
   uint32_t barriers_ = 0;
   int current_ = 0;
 };

@@ -4,6 +4,7 @@
 //   B [16,8]:  b0 = (2t.., g), b1 = (2t + 8.., g), two neighbours in a column
 //   C [16,8]:  c0, c1 = (g, 2t), (g, 2t + 1), c2, c3 = (g + 8, 2t), (g + 8, 2t + 1)
 #include "tests/ptx/form.h"
+#include "tests/ptx/sums.h"
 
 namespace firn::ptx {
 namespace {
@@ -20,7 +21,7 @@ const std::vector<Operand>& fragment(const Form& form, size_t i, size_t register
   return list;
 }
 
-// d = a b + c. The hardware's order of the 16 products is its own; here the sum is rounded once.
+// d = a b + c.
 Step multiply_matrices(Form& form) {
   whole_warp(form);
   for (const char* part : {"m16n8k16", "row", "col"})
@@ -29,28 +30,25 @@ Step multiply_matrices(Form& form) {
     if (form.take_type() != type) form.unknown();
   return [d = fragment(form, 0, 4), a = fragment(form, 1, 4), b = fragment(form, 2, 2), c = fragment(form, 3, 4)](
              Warp& w, uint32_t lanes) {
-    float left[16][16], right[8][16];  // right: column by column
+    Factor left[16][16], right[8][16];  // right: column by column
     for_lanes(lanes, [&](int i) {
       const int g = i / 4, t = i % 4;
       for (int r = 0; r < 4; ++r) {
         const auto v = w.read<Bf16x2>(a[static_cast<size_t>(r)], i);
-        float* at = &left[g + r % 2 * 8][2 * t + r / 2 * 8];
-        at[0] = float(v.low), at[1] = float(v.high);
+        Factor* at = &left[g + r % 2 * 8][2 * t + r / 2 * 8];
+        at[0] = v.low, at[1] = v.high;
       }
       for (int r = 0; r < 2; ++r) {
         const auto v = w.read<Bf16x2>(b[static_cast<size_t>(r)], i);
-        float* at = &right[g][2 * t + r * 8];
-        at[0] = float(v.low), at[1] = float(v.high);
+        Factor* at = &right[g][2 * t + r * 8];
+        at[0] = v.low, at[1] = v.high;
       }
     });
     for_lanes(lanes, [&](int i) {
       float result[4];
-      for (int r = 0; r < 4; ++r) {
-        const float *x = left[i / 4 + r / 2 * 8], *y = right[i % 4 * 2 + r % 2];
-        double sum = w.read<float>(c[static_cast<size_t>(r)], i);
-        for (int k = 0; k < 16; ++k) sum += double(x[k]) * y[k];
-        result[r] = static_cast<float>(sum);
-      }
+      for (int r = 0; r < 4; ++r)
+        result[r] = add_products<kMma>(w.read<float>(c[static_cast<size_t>(r)], i), left[i / 4 + r / 2 * 8],
+                                       right[i % 4 * 2 + r % 2]);
       for (size_t r = 0; r < 4; ++r) w.write(d[r], i, result[r]);
     });
   };

@@ -47,12 +47,17 @@ struct Function {
   std::string name;
   int first = 0, last = 0;  // instructions
   std::vector<int> parameter_offsets, parameter_bytes;
-  int launch_bytes = 0;  // of an entry's parameters
-  uint64_t shared_bytes = 0;
+  int launch_bytes = 0;                                    // of an entry's parameters
+  uint64_t shared_bytes = 0, packed_shared_bytes = 0;      // with gaps that make overruns visible; as nvcc has them
   std::vector<std::pair<uint64_t, uint64_t>> shared_gaps;  // [begin, end) that belong to no variable
   int registers = 0;                                       // its own are the last of so many
   bool is_entry = false;
+  uint64_t most_threads = 0, blocks_at_once = 1;  // its launch bounds; 0: it has none
+  // The most that the assembler may give a thread, in the units in which they are given: without bounds 255.
+  uint64_t thread_registers() const;
 };
+
+inline constexpr uint64_t kRegisterFile = 65536;  // of a multiprocessor
 
 struct Variable {
   Space space = Space::global;

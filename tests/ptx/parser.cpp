@@ -182,7 +182,9 @@ class Parser {
 
   // ".visible .entry name(params) .maxntid 256", ".func (result) name (params)"
   void begin_function(std::string_view header) {
-    function_ = {.shared_bytes = shared_.shared_bytes, .shared_gaps = shared_.shared_gaps};
+    function_ = {.shared_bytes = shared_.shared_bytes,
+                 .packed_shared_bytes = shared_.packed_shared_bytes,
+                 .shared_gaps = shared_.shared_gaps};
     function_.is_entry = header.find(".entry") != header.npos;
     function_.first = static_cast<int>(module_->code.size());
     std::string_view rest = trim(header.substr(header.find(function_.is_entry ? ".entry" : ".func") + 6));
@@ -192,6 +194,16 @@ class Parser {
       results = fields(rest.substr(1, rest.find(')') - 1));
       rest = trim(rest.substr(rest.find(')') + 1));
     }
+    const auto count_behind = [&](std::string_view word, uint64_t otherwise) {  // ".maxntid 16, 16, 1"
+      const auto at = header.find(word);
+      if (at == header.npos) return otherwise;
+      const std::string_view tail = header.substr(at + word.size());
+      uint64_t count = 1;
+      for (const auto field : fields(tail.substr(0, tail.find('.')))) count *= integer(field);
+      return count;
+    };
+    function_.most_threads = count_behind(".maxntid", 0);
+    function_.blocks_at_once = count_behind(".minnctapersm", 1);
     const auto open = rest.find('(');
     function_.name = trim(rest.substr(0, std::min(open, rest.find_first_of(" \t"))));
     scopes_ = {{}, {}};
@@ -268,6 +280,7 @@ class Parser {
           Function& owner = in_function_ ? function_ : shared_;  // a block has the module's and its kernel's own
           owner.shared_bytes = align_up(owner.shared_bytes, d.alignment);
           at = address(owner.shared_bytes);
+          owner.packed_shared_bytes = align_up(owner.packed_shared_bytes, d.alignment) + size;
           owner.shared_bytes += size;
           owner.shared_gaps.emplace_back(owner.shared_bytes, owner.shared_bytes + kSharedGap);
           owner.shared_bytes += kSharedGap;
@@ -414,6 +427,11 @@ class Parser {
 };
 
 }  // namespace
+
+uint64_t Function::thread_registers() const {
+  const uint64_t threads = (most_threads + 31) / 32 * 32 * blocks_at_once;
+  return threads == 0 ? 256 : std::min<uint64_t>(256, kRegisterFile / threads / 8 * 8);
+}
 
 std::unique_ptr<Module> parse(std::string_view text) { return Parser(text).run(); }
 

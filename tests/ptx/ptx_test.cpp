@@ -65,6 +65,7 @@ enum class Fate { never_ran, caught, survived };
 Fate fate_of(ptx::Instruction& in, const ptx::Instruction& mutant, const Use& use) {
   const ptx::Instruction whole = in;
   bool ran = false;
+  ptx::finish();  // of others, before the change and with it
   in = mutant;
   in.step = [&ran, step = mutant.step](ptx::Warp& w, uint32_t lanes) {
     ran = true;
@@ -75,6 +76,7 @@ Fate fate_of(ptx::Instruction& in, const ptx::Instruction& mutant, const Use& us
     error = use.error();
   } catch (const Error&) {
   }
+  ptx::finish();
   in = whole;
   ptx::take_findings();
   return !ran ? Fate::never_ran : error <= 1 ? Fate::survived : Fate::caught;
@@ -119,6 +121,40 @@ TEST(Ptx, EveryAsynchronousStepIsNeeded) {
               return false;
             }),
             200);
+}
+
+// What the warps of a warpgroup do together, one of them leaves out: one of each kind in each kernel.
+TEST(Ptx, AWarpThatPartsFromItsWarpgroupIsCaught) {
+  std::set<std::string> tried;
+  int caught = 0;
+  for_instructions([&](const std::string& kernel, const Use& use, ptx::Instruction& in) {
+    const bool together = in.mnemonic.starts_with("wgmma.") || in.mnemonic.starts_with("setmaxnreg.");
+    if (!together || !tried.insert(kernel + in.mnemonic).second) return;
+    ptx::Instruction without = in;
+    without.step = [step = in.step](ptx::Warp& w, uint32_t lanes) {
+      if (w.actor(0).thread / 32 % 4 != 3) step(w, lanes);
+    };
+    const Fate fate = fate_of(in, without, use);
+    EXPECT_EQ(fate, Fate::caught) << kernel << ": " << in.mnemonic;
+    caught += fate == Fate::caught;
+  });
+  EXPECT_EQ(caught, 9 * 6);
+}
+
+// Registers that a warpgroup does not give up, or that the other would need: the block has no more than it started
+// with.
+TEST(Ptx, RegistersHandedOnAreThere) {
+  int caught = 0;
+  for_instructions([&](const std::string& kernel, const Use& use, ptx::Instruction& in) {
+    if (!in.mnemonic.starts_with("setmaxnreg.")) return;
+    ptx::Instruction more = in;
+    more.operands[0].value += 8;
+    ptx::bind(more);
+    const Fate fate = fate_of(in, more, use);
+    EXPECT_EQ(fate, Fate::caught) << kernel << ": " << in.mnemonic;
+    caught += fate == Fate::caught;
+  });
+  EXPECT_EQ(caught, 9 * 2);
 }
 
 // Tiles that lie one off in a dimension.

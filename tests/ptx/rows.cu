@@ -95,31 +95,40 @@ __global__ void voting(uint32_t* y) {
   y[0] = odd, y[1] = most, y[2] = all + 2 * each, y[3] = any + 2 * none;
 }
 
+__global__ void __launch_bounds__(64) in_bounds() {
+  __shared__ volatile int static_bytes[256];
+  static_bytes[threadIdx.x] = 0;
+}
+__global__ void without_bounds() {}
+
 }  // namespace
+
+const void* kernel_of_64_threads() { return reinterpret_cast<const void*>(in_bounds); }
+const void* kernel_of_any_threads() { return reinterpret_cast<const void*>(without_bounds); }
 
 cudaError_t product_of_rows(float* c, const uint16_t* a, const uint16_t* b_transposed) {
   row_product<<<1, 32>>>(c, a, b_transposed);
-  return cudaGetLastError();
+  return ended();
 }
 cudaError_t product_of_columns(float* c, const uint16_t* a, const uint16_t* b) {
   column_product<<<1, 32>>>(c, a, b);
-  return cudaGetLastError();
+  return ended();
 }
 cudaError_t pairs(uint32_t* y, const uint32_t* a, const uint32_t* b, const uint32_t* c, int count) {
   pair_arithmetic<<<1, 32>>>(y, a, b, c, count);
-  return cudaGetLastError();
+  return ended();
 }
 cudaError_t short_copies(uint8_t* y, const uint8_t* x, int taken4, int taken8, int taken16) {
   short_copy<<<1, 1>>>(y, x, taken4, taken8, taken16);
-  return cudaGetLastError();
+  return ended();
 }
 cudaError_t copies(uint32_t* y, uint32_t* x, Without without) {
   neighbour_copies<<<1, 64>>>(y, x, without);
-  return cudaGetLastError();
+  return ended();
 }
 cudaError_t votes(uint32_t* y) {
   voting<<<1, 32>>>(y);
-  return cudaGetLastError();
+  return ended();
 }
 
 }  // namespace firn::ptx

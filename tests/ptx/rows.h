@@ -1,4 +1,4 @@
-// Kernels of one block that show what single instructions do; each gives the error of its launch.
+// Kernels of one block that show what single instructions do; each waits for its end, and gives its error.
 #pragma once
 #include <cuda_runtime_api.h>
 
@@ -7,6 +7,17 @@
 #include "kernels/tensor_map.h"
 
 namespace firn::ptx {
+
+inline cudaError_t ended() {
+  cudaError_t status = cudaGetLastError();
+  if (status == cudaSuccess) status = cudaStreamSynchronize(nullptr);
+  cudaGetLastError();
+  return status;
+}
+
+// Kernels that do nothing: one with launch bounds and 1024 bytes of static shared memory, one without.
+const void* kernel_of_64_threads();
+const void* kernel_of_any_threads();
 
 // c = a b by copies, ldmatrix and one mma; a, b bf16, c [16,8]. One launch for each way to fetch a [16,16] and b: rows
 // of four matrices and b^T [8,16], or matrices one by one and b [16,8] transposed by the load.
@@ -32,8 +43,9 @@ cudaError_t votes(uint32_t* y);
 cudaError_t copied_box(uint16_t* y, const kernels::TensorMap&, const int (&first)[4]);
 
 // d [64,N] = a [64,64] b^T, b [N,64], both by tensor map; N 64, 128 or 256. `announced` are the bytes that the barrier
-// is told of. Threads may write to b: before the products, with a fence or without, or before they are done.
-enum class Writes { never, before, before_fence, within };
+// is told of. Threads may write to b: before the products, with a fence, one for barriers or none, or before they are
+// done.
+enum class Writes { never, before, before_fence, before_barrier_fence, within };
 cudaError_t product_of_warpgroup(float* d, const kernels::TensorMap& a, const kernels::TensorMap& b, int N,
                                  int announced, Writes);
 

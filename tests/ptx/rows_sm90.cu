@@ -38,7 +38,8 @@ __global__ void __launch_bounds__(128, 1) product(float* d, const __grid_constan
   wgmma::await(barrier, 0);
   volatile unsigned char& mine = memory[64 * 128 + threadIdx.x];
   const unsigned char byte = mine;
-  if (writes == Writes::before || writes == Writes::before_fence) mine = byte;
+  if (writes != Writes::never && writes != Writes::within) mine = byte;
+  if (writes == Writes::before_barrier_fence) wgmma::fence_barriers();
   if (writes == Writes::before_fence) asm volatile("fence.proxy.async;" ::: "memory");
   __syncthreads();
   uint32_t u[4][4];
@@ -60,14 +61,14 @@ __global__ void __launch_bounds__(128, 1) product(float* d, const __grid_constan
 template <int N>
 cudaError_t launch(float* d, const TensorMap& a, const TensorMap& b, int announced, Writes writes) {
   product<N><<<1, 128, (64 + N) * 128 + 8>>>(d, a, b, announced, writes);
-  return cudaGetLastError();
+  return ended();
 }
 
 }  // namespace
 
 cudaError_t copied_box(uint16_t* y, const TensorMap& map, const int (&first)[4]) {
   box_copy<<<1, 64>>>(y, map, {first[0], first[1], first[2], first[3]});
-  return cudaGetLastError();
+  return ended();
 }
 cudaError_t product_of_warpgroup(float* d, const TensorMap& a, const TensorMap& b, int N, int announced,
                                  Writes writes) {

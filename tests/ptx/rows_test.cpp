@@ -11,9 +11,11 @@
 #include "kernels/cuda_check.h"
 #include "kernels/memory.h"
 #include "kernels/types.h"
+#include "tests/modulated_conv_check.h"
 #include "tests/ptx/executor.h"
 #include "tests/ptx/rows.h"
 #include "tests/ptx/runtime.h"
+#include "tests/ptx/sums.h"
 
 namespace firn::ptx {
 namespace {
@@ -53,7 +55,8 @@ std::vector<uint16_t> random_bf16(size_t count, unsigned seed) {
 }
 float value(uint16_t bits) { return float(std::bit_cast<bf16>(bits)); }
 
-// Products of bf16 are exact in float, and the sum is rounded once.
+// Products of bf16 are exact in float. Nine numbers at a time lose what is below 2^-24 of the largest, and their sum
+// what is below a float's last bit.
 TEST(PtxRows, ProductOf16x8x16) {
   const auto a = random_bf16(256, 1), b = random_bf16(128, 2);
   std::vector<uint16_t> transposed(128);
@@ -67,9 +70,13 @@ TEST(PtxRows, ProductOf16x8x16) {
     const auto result = c.host();
     for (size_t m = 0; m < 16; ++m)
       for (size_t n = 0; n < 8; ++n) {
-        double sum = 0;
-        for (size_t k = 0; k < 16; ++k) sum += double(value(a[m * 16 + k])) * value(b[k * 8 + n]);
-        EXPECT_EQ(result[m * 8 + n], float(sum)) << m << ' ' << n;
+        double sum = 0, sizes = 0;
+        for (size_t k = 0; k < 16; ++k) {
+          const double product = double(value(a[m * 16 + k])) * value(b[k * 8 + n]);
+          sum += product;
+          sizes += std::abs(product);
+        }
+        EXPECT_NEAR(result[m * 8 + n], sum, (2 * 9 * 0x1p-24 + 0x1p-23) * sizes) << m << ' ' << n;
       }
   }
 }
@@ -262,6 +269,51 @@ TEST(PtxRows, TensorMapsThatTheDriverRefuses) {
   EXPECT_THROW(kernels::tensor_map(data, {64, 0}, {64, 64}), DeviceError);
 }
 
+// c + sum of a[k] b[k] as one instruction adds it, with all products alike.
+template <Unit unit>
+float sum_of_equal(float c, float a, float b) {
+  std::array<Factor, 16> x, y;
+  x.fill(bf16(a)), y.fill(bf16(b));
+  return add_products<unit>(c, x.data(), y.data());
+}
+
+TEST(PtxRows, TensorCoresCutOffWhatDoesNotLineUp) {
+  EXPECT_EQ(sum_of_equal<kMma>(1, 0x1p-12f, 0x1p-12f), 1 + 0x1p-20f) << "2^-24 of the largest is kept";
+  EXPECT_EQ(sum_of_equal<kMma>(1, 0x1p-12f, 0x1p-13f), 1) << "and half of it not, though there are sixteen";
+  EXPECT_EQ(sum_of_equal<kWgmma>(1, 0x1p-12f, 0x1p-13f), 1 + 0x1p-21f);
+  EXPECT_EQ(sum_of_equal<kWgmma>(1, 0x1p-13f, 0x1p-13f), 1);
+  EXPECT_EQ(sum_of_equal<kMma>(-1, -0x1p-12f, 0x1p-13f), -1) << "towards zero";
+  EXPECT_EQ(sum_of_equal<kMma>(0, 3, -5), -240);
+  EXPECT_EQ(sum_of_equal<kMma>(0x1p24f - 16, 1, 1), 0x1p24f) << "integers stay exact";
+  EXPECT_EQ(sum_of_equal<kMma>(0, 0, 1), 0);
+  EXPECT_TRUE(std::isnan(sum_of_equal<kWgmma>(0, INFINITY, 0)));
+  EXPECT_EQ(sum_of_equal<kWgmma>(1, INFINITY, -1), -INFINITY);
+}
+
+// The longest sum of a layer, 512 channels of 3x3, of one sign: every step cuts off. What tests allow must allow this.
+TEST(PtxRows, LongSumsLoseUpToAHundredThousandth) {
+  std::mt19937 random(9);
+  std::uniform_real_distribution<float> uniform(0, 1);
+  const auto lost = [&]<Unit unit>(std::integral_constant<Unit, unit>) {
+    float sum = 0;
+    double exact = 0;
+    for (int step = 0; step < 4608 / 16; ++step) {
+      std::array<Factor, 16> x, y;
+      for (size_t k = 0; k < 16; ++k) {
+        x[k] = bf16(uniform(random)), y[k] = bf16(uniform(random));
+        exact += double(x[k].value) * y[k].value;
+      }
+      sum = add_products<unit>(sum, x.data(), y.data());
+    }
+    return (exact - sum) / exact;
+  };
+  for (const double part : {lost(std::integral_constant<Unit, kMma>()), lost(std::integral_constant<Unit, kWgmma>())}) {
+    EXPECT_GT(part, 2e-6);
+    EXPECT_LT(part, 2 * tests::sum_error(4608));
+    EXPECT_GT(tests::sum_error(4608), 1e-5);
+  }
+}
+
 // Small integers: exact in every order.
 struct WarpgroupOperands {
   explicit WarpgroupOperands(int N) : a(64 * 64), b(size_t(N) * 64) {
@@ -331,7 +383,8 @@ TEST(PtxRows, WhatAWarpgroupMustNotLeaveOut) {
   };
   EXPECT_TRUE(finds("deadlock", Writes::never, 16));
   EXPECT_TRUE(finds("mbarrier: more bytes come than were announced", Writes::never, -16));
-  EXPECT_TRUE(finds("no fence.proxy.async between a write and an asynchronous read", Writes::before));
+  for (const Writes writes : {Writes::before, Writes::before_barrier_fence})
+    EXPECT_TRUE(finds("no fence.proxy.async between a write and an asynchronous read", writes));
   EXPECT_EQ(warpgroup_findings(64, Writes::before_fence), "");
   EXPECT_TRUE(finds("write to what a wgmma still reads", Writes::within));
 }

@@ -4,6 +4,7 @@
 //   bits 0-13 start / 16, 16-29 leading offset / 16 (not used with a swizzle), 32-45 stride / 16: from eight columns to
 //   the next eight, 49-51 base offset, 62-63 swizzle, 1 is 128 bytes
 #include "tests/ptx/form.h"
+#include "tests/ptx/sums.h"
 
 namespace firn::ptx {
 namespace {
@@ -26,30 +27,28 @@ std::vector<Piece> columns_of(uint64_t descriptor, int N, Warp& w) {
   return pieces;
 }
 
-// d = a b + d, or a b. The sum is rounded once, as in matrix.cpp.
+// d = a b + d, or a b.
 void multiply(Warp& w, uint32_t lanes, const std::vector<Operand>& d, const std::vector<Operand>& a,
               const std::vector<Piece>& columns, bool accumulate) {
-  std::vector<std::array<float, 16>> right(columns.size() / 2);
+  std::vector<std::array<Factor, 16>> right(columns.size() / 2);
   for (size_t i = 0; i < columns.size(); ++i) {
     uint16_t bits[8] = {};
     if (const std::byte* p = w.memory(Space::shared, columns[i].first, 16, Access::read, 0)) std::memcpy(bits, p, 16);
-    for (size_t k = 0; k < 8; ++k) right[i / 2][i % 2 * 8 + k] = float(std::bit_cast<bf16>(bits[k]));
+    for (size_t k = 0; k < 8; ++k) right[i / 2][i % 2 * 8 + k] = std::bit_cast<bf16>(bits[k]);
   }
-  float left[16][16];
+  Factor left[16][16];
   for_lanes(lanes, [&](int i) {
     for (size_t r = 0; r < 4; ++r) {
       const auto v = w.read<Bf16x2>(a[r], i);
-      float* at = &left[static_cast<size_t>(i) / 4 + r % 2 * 8][static_cast<size_t>(i) % 4 * 2 + r / 2 * 8];
-      at[0] = float(v.low), at[1] = float(v.high);
+      Factor* at = &left[static_cast<size_t>(i) / 4 + r % 2 * 8][static_cast<size_t>(i) % 4 * 2 + r / 2 * 8];
+      at[0] = v.low, at[1] = v.high;
     }
   });
   for_lanes(lanes, [&](int i) {
     for (size_t r = 0; r < d.size(); ++r) {
-      const float* x = left[static_cast<size_t>(i) / 4 + r / 2 % 2 * 8];
-      const auto& y = right[r / 4 * 8 + static_cast<size_t>(i) % 4 * 2 + r % 2];
-      double sum = accumulate ? w.read<float>(d[r], i) : 0.0f;
-      for (size_t k = 0; k < 16; ++k) sum += double(x[k]) * y[k];
-      w.write(d[r], i, static_cast<float>(sum));
+      const Factor* x = left[static_cast<size_t>(i) / 4 + r / 2 % 2 * 8];
+      const Factor* y = right[r / 4 * 8 + static_cast<size_t>(i) % 4 * 2 + r % 2].data();
+      w.write(d[r], i, add_products<kWgmma>(accumulate ? w.read<float>(d[r], i) : 0.0f, x, y));
     }
   });
 }
@@ -64,6 +63,7 @@ Step product(Form& form) {
   for (const auto& [i, value] : {std::pair{4, 1}, {5, 1}, {6, 0}})  // signs of a and b, b transposed
     if (form.operand(static_cast<size_t>(i)).value != static_cast<uint64_t>(value)) form.unknown();
   return [=, b = form.operand(2), accumulate = form.operand(3)](Warp& w, uint32_t lanes) {
+    if (!w.meet(w.read<uint64_t>(b, 0) ^ uint64_t{w.read<bool>(accumulate, 0)})) return;
     Warp::Product product{{}, {}, columns_of(w.read<uint64_t>(b, 0), N, w)};
     for (const Operand& o : d) product.sums.push_back(o.reg);
     for (const Operand& o : a) product.left.push_back(o.reg);
@@ -77,18 +77,23 @@ Step warpgroup(Form& form) {
   if (what < 0 || !form.take("sync") || !form.take("aligned")) form.unknown();
   form.instruction.flow = Instruction::Flow::warp_wide;
   if (what == 3) return product(form);
-  if (what == 0) return [](Warp& w, uint32_t) { w.fence_products(); };
-  if (what == 1) return [](Warp& w, uint32_t) { w.commit_products(); };
-  return [newer = form.operand(0).value](Warp& w, uint32_t) { w.await_products(newer); };
+  const auto together = [](auto step) {
+    return [step](Warp& w, uint32_t) {
+      if (w.meet(0)) step(w);
+    };
+  };
+  if (what == 0) return together([](Warp& w) { w.fence_products(); });
+  if (what == 1) return together([](Warp& w) { w.commit_products(); });
+  return together([newer = form.operand(0).value](Warp& w) { w.await_products(newer); });
 }
 
-// How many registers a thread has is the assembler's affair.
 Step set_registers(Form& form) {
-  if ((!form.take("inc") && !form.take("dec")) || !form.take("sync") || !form.take("aligned")) form.unknown();
+  const bool more = form.take("inc");
+  if ((!more && !form.take("dec")) || !form.take("sync") || !form.take("aligned")) form.unknown();
   const uint64_t count = form.operand(0).value;
   if (form.take_type() != "u32" || count < 24 || count > 256 || count % 8) form.unknown();
   form.instruction.flow = Instruction::Flow::warp_wide;
-  return [](Warp&, uint32_t) {};
+  return [=](Warp& w, uint32_t) { w.set_registers(count, more); };
 }
 
 }  // namespace
