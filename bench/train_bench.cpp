@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "engine/adam.h"
 #include "engine/replay.h"
@@ -61,18 +62,8 @@ double time_ms(kernels::DeviceTimer& timer, const Device& device, F&& work) {
   return alone ? processor_ms() - begin : ms;
 }
 
-// Plans what a dry run has noted, for the GPU that a file describes.
-nlohmann::ordered_json plan_row(const Options& o) {
-  const auto begin = std::chrono::steady_clock::now();
-  const kernels::PlanCount count = kernels::plan_noted(read_text(o.plan_for), o.threads);
-  return {{"operations", count.operations},
-          {"planned", count.done},
-          {"without_plan", count.unplanned},
-          {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()}};
-}
-
-nlohmann::ordered_json measure(const Options& o) {
-  const Device device = o.plan_for.empty() ? Device::from_name(o.device) : Device::dry();
+// Runs the phases, and tells how long they took; on a dry device, where each is only noted, nothing.
+nlohmann::ordered_json measure(const Options& o, const Device& device) {
   kernels::set_numerics(o.type == "bf16" ? DType::bf16 : DType::f32);
   const StyleGan2Options model{.height = o.resolution,
                                .channel_base = o.channel_base,
@@ -128,9 +119,9 @@ nlohmann::ordered_json measure(const Options& o) {
       {"Dmain", replayed(d_adam, [&](Rng& draws) { return d_main(g, d, latents(o.batch, draws), loss); }), 1},
       {"Dreg", replayed(d_adam, [&](Rng&) { return d_reg(d, {.images = reals}, loss); }), loss.d_reg_interval},
   };
-  if (!o.plan_for.empty()) {
+  if (device.stream().dry) {
     for (Phase& p : phases) p.run();
-    return plan_row(o);
+    return {};
   }
   kernels::DeviceTimer timer(device.stream());
   const auto begin = std::chrono::steady_clock::now();
@@ -185,6 +176,28 @@ nlohmann::ordered_json measure(const Options& o) {
   return row;
 }
 
+// Plans the phases for the GPU of this stream, or for one that a text describes.
+template <class Where>
+nlohmann::ordered_json plan(const Options& o, const Where& gpu) {
+  const auto begin = std::chrono::steady_clock::now();
+  measure(o, Device::dry());
+  const auto count = kernels::plan_noted(gpu, static_cast<int>(std::thread::hardware_concurrency()));
+  return {{"operations", count.operations},
+          {"planned", count.done},
+          {"without_plan", count.unplanned},
+          {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()}};
+}
+
+nlohmann::ordered_json planned_and_measured(const Options& o) {
+  if (!o.plan_for.empty()) return plan(o, read_text(o.plan_for));
+  const Device device = Device::from_name(o.device);
+  nlohmann::ordered_json planned;
+  if (device.is_cuda()) planned = plan(o, device.stream());
+  nlohmann::ordered_json row = measure(o, device);
+  if (!planned.empty()) row["planning_s"] = planned["seconds"];
+  return row;
+}
+
 void print(const nlohmann::ordered_json& row) {
   for (const auto& [key, value] : row.items()) fmt::print("| {} ", key);
   fmt::print("|\n");
@@ -223,7 +236,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   try {
     set_threads(o.threads);
-    const auto row = measure(o);
+    const auto row = planned_and_measured(o);
     if (o.json)
       fmt::print("{}\n", row.dump());
     else

@@ -39,7 +39,8 @@ PlanCount plan_all(const std::string& description, const std::string& gpu, bool 
   const std::vector<Operation> operations = std::exchange(notes(), {}).operations;
   std::vector<std::pair<const Operation*, std::string>> missing;
   for (const Operation& o : operations)
-    if (std::string key = key_of(o.name, gpu); !plan_store().has(key)) missing.emplace_back(&o, std::move(key));
+    if (std::string key = key_of(o.name, gpu); own ? !plan_store().has_proposals(key) : !plan_store().has_plans(key))
+      missing.emplace_back(&o, std::move(key));
   PlanCount count{.operations = int64_t(operations.size()), .missing = int64_t(missing.size())};
   const Target target = Target::described(description);
   std::atomic<size_t> next{0};

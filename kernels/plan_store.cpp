@@ -52,30 +52,36 @@ void write(const fs::path& file, const std::string& text) {
 
 }  // namespace
 
-fs::path PlanStore::file(const std::string& key) const {
+fs::path PlanStore::file(const std::string& key, bool with_proposals) const {
   uint64_t hash = 0xcbf29ce484222325;  // FNV-1a; the key itself stands in the file
   for (const char c : key) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-  return folder_ / fmt::format("{:016x}.json.gz", hash);
+  return folder_ / fmt::format("{:016x}{}.json.gz", hash, with_proposals ? "" : ".ahead");
 }
 
-bool PlanStore::has(const std::string& key) const {
+bool PlanStore::has_proposals(const std::string& key) const {
   std::error_code failed;
-  return !folder_.empty() && fs::is_regular_file(file(key), failed);
+  return !folder_.empty() && fs::is_regular_file(file(key, true), failed);
+}
+
+bool PlanStore::has_plans(const std::string& key) const {
+  std::error_code failed;
+  return has_proposals(key) || (!folder_.empty() && fs::is_regular_file(file(key, false), failed));
 }
 
 StoredPlans PlanStore::find(const std::string& key) const {
-  if (!has(key)) return {};
-  const auto text = read(file(key));
-  const json all = text ? json::parse(*text, nullptr, false) : json();
-  if (!all.is_object() || all.value("format", json()) != kFormat || all.value("key", json()) != key) return {};
-  StoredPlans found;
-  try {
-    all.at("plans").get_to(found.plans);
-    if (all.contains("proposals")) all.at("proposals").get_to(found.proposals.emplace());
-  } catch (const json::exception&) {
-    return {};
+  for (const bool with_proposals : {true, false}) {
+    const auto text = folder_.empty() ? std::nullopt : read(file(key, with_proposals));
+    const json all = text ? json::parse(*text, nullptr, false) : json();
+    if (!all.is_object() || all.value("format", json()) != kFormat || all.value("key", json()) != key) continue;
+    try {
+      StoredPlans found;
+      all.at("plans").get_to(found.plans);
+      if (with_proposals) all.at("proposals").get_to(found.proposals.emplace());
+      return found;
+    } catch (const json::exception&) {
+    }
   }
-  return found;
+  return {};
 }
 
 void PlanStore::add(const std::string& key, const StoredPlans& more) const {
@@ -85,7 +91,7 @@ void PlanStore::add(const std::string& key, const StoredPlans& more) const {
   for (const auto& [name, plan] : more.plans) all.plans[name] = plan;
   json text{{"format", kFormat}, {"key", key}, {"plans", all.plans}};
   if (all.proposals) text["proposals"] = *all.proposals;
-  write(file(key), text.dump(-1, ' ', false, json::error_handler_t::replace));
+  write(file(key, all.proposals.has_value()), text.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
 fs::path cache_folder() {

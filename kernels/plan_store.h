@@ -24,7 +24,7 @@ class PlanStore {
   void add(const std::string& key, const StoredPlans&) const;  // to what is there; from any thread
 
  private:
-  std::filesystem::path file(const std::string& key) const;
+  std::filesystem::path file(const std::string& key, bool with_proposals) const;
   std::filesystem::path folder_;
 };
 

@@ -106,7 +106,7 @@ TEST(Store, WhatIsNotedIsPlannedOnceForTheGpuThatIsDescribed) {
     EXPECT_EQ(told, count.missing);
     EXPECT_EQ(count.unplanned, 0);
   }
-  EXPECT_TRUE(plan_store().has(key_of("noted data", "NVIDIA H100 80GB HBM3 sm_90")));
+  EXPECT_TRUE(plan_store().has_plans(key_of("noted data", "NVIDIA H100 80GB HBM3 sm_90")));
   EXPECT_EQ(kernels::plan_noted(description(), 2).operations, 0) << "it was planned";
 }
 
