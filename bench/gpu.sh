@@ -103,9 +103,7 @@ else
   layers=256/16384/16 styled=layer/b64.styled/forward/bf16
   ops=('^layer/.*bf16' '^conv2d_' '^matmul_' '^upfirdn2d_' '^freeze/layer/.*bf16' '^(bias_act|synthesis_act|demodulation|minibatch|scale_|dot_|sum_|add_|mul_|permute)')
 fi
-if [[ $list ]]; then
-  :
-elif [[ $device == cpu ]]; then  # what needs a GPU is stood in for: it says how it was called and runs its program
+if [[ $device == cpu && ! $list ]]; then  # what needs a GPU is stood in for: it says how it was called and runs its program
   mkdir -p "$work/stand-ins"
   for tool in nvidia-smi compute-sanitizer ncu; do
     printf '#!/bin/sh\necho "stand-in for %s: $*"\nwhile [ $# -gt 0 ]; do case $1 in */*) [ -x "$1" ] && exec "$@" ;; esac; shift; done\n' \
@@ -113,9 +111,10 @@ elif [[ $device == cpu ]]; then  # what needs a GPU is stood in for: it says how
     chmod +x "$work/stand-ins/$tool"
   done
   PATH=$work/stand-ins:$PATH
-elif ldd "$BIN"/* 2> /dev/null | grep -q 'not found'; then  # PyTorch's packages have CUDA's libraries too
+fi
+if ldd "$BIN"/* 2> /dev/null | grep -q 'not found'; then  # PyTorch's packages have CUDA's libraries too
   found=$("$python" -c 'import nvidia, pathlib; print(*(d for p in nvidia.__path__ for d in pathlib.Path(p).glob("*/lib")), sep=":")' 2> /dev/null)
-  export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/cuda/lib64:$found
+  export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/cuda/lib64${found:+:$found}
 fi
 
 # What is there.
