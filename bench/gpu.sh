@@ -62,9 +62,10 @@ part() {
   ((++tried))
   if ! command -v "$1" > /dev/null; then
     how="not installed"
-  elif ((deadline - SECONDS < budget)); then
+  elif ((${#left[@]} || deadline - SECONDS < budget)); then  # what comes later builds on what comes first
     how="no time left"
     left+=("$name")
+    [[ ${status[$name]:-$how} == "$how" ]] || return 0  # an earlier call's result stands
   else
     timeout -k 2 "$budget" "$@" > "$work/$name.out" 2> "$work/$name.err" < /dev/null
     case $? in
@@ -103,9 +104,7 @@ else
   layers=256/16384/16 styled=layer/b64.styled/forward/bf16
   ops=('^layer/.*bf16' '^conv2d_' '^matmul_' '^upfirdn2d_' '^freeze/layer/.*bf16' '^(bias_act|synthesis_act|demodulation|minibatch|scale_|dot_|sum_|add_|mul_|permute)')
 fi
-if [[ $list ]]; then
-  :
-elif [[ $device == cpu ]]; then  # what needs a GPU is stood in for: it says how it was called and runs its program
+if [[ $device == cpu && ! $list ]]; then  # what needs a GPU is stood in for: it says how it was called and runs its program
   mkdir -p "$work/stand-ins"
   for tool in nvidia-smi compute-sanitizer ncu; do
     printf '#!/bin/sh\necho "stand-in for %s: $*"\nwhile [ $# -gt 0 ]; do case $1 in */*) [ -x "$1" ] && exec "$@" ;; esac; shift; done\n' \
@@ -113,9 +112,10 @@ elif [[ $device == cpu ]]; then  # what needs a GPU is stood in for: it says how
     chmod +x "$work/stand-ins/$tool"
   done
   PATH=$work/stand-ins:$PATH
-elif ldd "$BIN"/* 2> /dev/null | grep -q 'not found'; then  # PyTorch's packages have CUDA's libraries too
+fi
+if ldd "$BIN"/* 2> /dev/null | grep -q 'not found'; then  # PyTorch's packages have CUDA's libraries too
   found=$("$python" -c 'import nvidia, pathlib; print(*(d for p in nvidia.__path__ for d in pathlib.Path(p).glob("*/lib")), sep=":")' 2> /dev/null)
-  export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/cuda/lib64:$found
+  export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/usr/local/cuda/lib64${found:+:$found}
 fi
 
 # What is there.
@@ -142,22 +142,22 @@ sanitize modulated memcheck 60 'Smallest/ModulatedConvTest.*'
 sanitize races racecheck 60 'Smallest/ModulatedConvTest.*/m64n64_each:*/m128n64_each*:*/up:*/down:Device/DeviceTest.Adam*'
 sanitize barriers synccheck 40 'Smallest/ModulatedConvTest.*'
 tests replay 60 'ReplayTest.*'
+# Kernels of our own that are not right are left out of what follows.
+wrong=
+[[ ${status[tests-modulated]:-} =~ failed|timed ]] && wrong+=,modulated_conv,modulated_conv_up,conv_down
+[[ ${status[tests-sm90-smallest]:-}${status[tests-sm90]:-} =~ failed|timed ]] && wrong+=,modulated_conv_sm90
+own=(${wrong:+--no-own-kernels="${wrong#,}"})
 # A leaky ReLU whose argument is within rounding of zero may fall on either side of it: hence more than f32's rounding.
-part check-f32 60 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:f32" --tolerance 0.02 --json
-part check-bf16 60 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:bf16" --tolerance 0.6 --json
+part check-f32 60 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:f32" --tolerance 0.02 --json "${own[@]}"
+part check-bf16 60 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:bf16" --tolerance 0.6 --json "${own[@]}"
 
 # How fast? First all is planned, so that the times after it are those of what runs.
-# Kernels of our own that are not right are left out.
-if [[ ${status[tests-modulated]:-} =~ failed|timed || ${status[tests-sm90-smallest]:-} =~ failed|timed || ${status[tests-sm90]:-} =~ failed|timed ]] &&
-   "$BIN/train_bench" --help | grep -q -e --no-own-kernels; then
-  step+=(--no-own-kernels) once+=(--no-own-kernels)
-fi
 bench() {  # bench NAME SECONDS RESOLUTION/CHANNEL_BASE/BATCH OPTIONS...
   local name=$1 budget=$2 resolution base batch
   IFS=/ read -r resolution base batch <<< "$3"
   shift 3
   part "$name" "$budget" "$BIN/train_bench" --json --device "$device" --type $type --resolution "$resolution" \
-    --channel-base "$base" --batch "$batch" "$@"
+    --channel-base "$base" --batch "$batch" "${own[@]}" "$@"
 }
 for size in ${sizes//,/ }; do bench "warm-up-${size//\//-}" 100 "$size" "${once[@]}"; done
 part ceilings 20 "$BIN/ceilings" --device "$device" "${ceiling[@]}"
@@ -168,7 +168,7 @@ for size in ${sizes//,/ }; do bench "step-${size//\//-}" 15 "$size" "${step[@]}"
 for ((k = 0; k <= freeze; ++k)); do bench "freeze-$k" 12 "$freeze_size" "${step[@]}" --frozen-blocks $k; done
 bench "freeze-$freeze-cached" 12 "$freeze_size" "${step[@]}" --frozen-blocks $freeze --cache-features
 
-op_bench=("$BIN/op_bench" --device "$device" --layers $layers)
+op_bench=("$BIN/op_bench" --device "$device" --layers $layers "${own[@]}")
 groups=(layers conv matmul fir freeze rest) budgets=(50 40 20 20 30 20) ceilings=()
 any_wanted "${groups[@]/#/ops-}" && read -ra ceilings <<< "$(report ceilings)"
 for i in "${!groups[@]}"; do
@@ -179,8 +179,8 @@ done
 # PyTorch in each of its settings; the fastest of them is the peer.
 part torch-eager 85 "${baseline[@]}" --dtype $torch_type --sizes $sizes --modulation improved
 part torch-graphs 100 "${baseline[@]}" --dtype $torch_type --sizes $sizes --modulation improved --graphs
-part torch-compiled 90 "${baseline[@]}" --dtype $torch_type --sizes $few --modulation improved --compile
-part torch-compiled-graphs 90 "${baseline[@]}" --dtype $torch_type --sizes $few --modulation improved --compile --graphs
+part torch-compiled 150 "${baseline[@]}" --dtype $torch_type --sizes $few --modulation improved --compile
+part torch-compiled-graphs 100 "${baseline[@]}" --dtype $torch_type --sizes $few --modulation improved --compile --graphs
 part torch-default 30 "${baseline[@]}" --dtype $torch_type --sizes $few --modulation default
 part torch-fp16 30 "${baseline[@]}" --dtype fp16 --sizes $few --modulation improved
 part torch-freeze 60 "${baseline[@]}" --dtype $torch_type --sizes "$freeze_size" --modulation improved --freeze-sweep $freeze --seconds 5

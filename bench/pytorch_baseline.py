@@ -65,13 +65,13 @@ class Trainer:
             if getattr(args, "graphs", False):
                 form |= dict(capturable=True)
             self.opt[net] = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=lr * k,
-                                             betas=(0, 0.99 ** k), eps=1e-8, **form)
+                                             betas=(0.0, 0.99 ** k), eps=1e-8, **form)
         self.reals = torch.rand(args.batch, 3, args.resolution, args.resolution, device=self.device).mul_(2).sub_(1).to(
             memory_format=self.memory_format)
         self.pl_mean = torch.zeros((), device=self.device)
         self.timer = Timer(self.device.type == "cuda")
         # torch.compile has no second derivatives, so the lazy phases keep the plain modules.
-        compiled = torch.compile if getattr(args, "compile", False) else lambda module: module
+        compiled = (lambda module: torch.compile(module, dynamic=False)) if getattr(args, "compile", False) else lambda module: module
         self.fast_G, self.fast_D = compiled(self.G), compiled(self.D)
         self.graphs = {}
 

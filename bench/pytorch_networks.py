@@ -35,9 +35,17 @@ def enter(x, resolution, args):
 # The FIR [1,3,3,1] x [1,3,3,1] / 64 in four forms
 
 @functools.lru_cache(None)
-def fir_kernel(channels, gain, dtype, device):
+def fir_taps_of(channels, gain, dtype, device):
     taps = torch.tensor([1., 3., 3., 1.], device=device)
     return (torch.outer(taps, taps) * (gain / 64)).to(dtype).expand(channels, 1, 4, 4).contiguous()
+
+
+def fir_kernel(channels, gain, dtype, device):
+    return fir_taps_of(channels, gain, dtype, device)
+
+
+if hasattr(torch, "compiler"):      # else a compiled network would make it anew each time
+    fir_kernel = torch.compiler.assume_constant_result(fir_kernel)
 
 
 def fir_depthwise(x, pad, gain=1, stride=1):
