@@ -39,6 +39,7 @@ Staging::~Staging() {
 
 const void* Staging::put(std::span<const std::byte> from) {
   if (from.size() > bytes_) throw ShapeError(fmt::format("staging: {} bytes into {}", from.size(), bytes_));
+  if (from.empty()) return device_;
 #ifdef FIRN_CUDA
   if (stream_.on_gpu()) {
     const Slot& slot = slots_[next_++ % kSlots];

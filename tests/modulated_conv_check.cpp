@@ -203,6 +203,7 @@ std::vector<ModulatedConvCase> modulated_conv_cases() {
       {.name = "one_pixel", .p = with([](auto& p) { p.N = 3, p.H = p.W = 1, p.noise_images = 3; })},
       {.name = "small_images", .p = with([](auto& p) { p.N = 9, p.H = p.W = 4, p.noise_images = 9; })},
       {.name = "recorded", .p = with([](auto& p) { p.K = 1; }), .recorded = true},
+      {.name = "longest_sums", .p = with([](auto& p) { p.N = 1, p.H = p.W = 4, p.I = 512, p.noise_images = 1; })},
       {.name = "one_row", .p = with([](auto& p) { p.N = 1, p.H = 1, p.W = 70, p.noise_images = 1; })},
   };
   for (const auto& [name, tile] : {std::pair{"m128n64", ConvTile::m128n64}, {"m128n128", ConvTile::m128n128}}) {

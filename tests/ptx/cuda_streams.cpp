@@ -113,8 +113,9 @@ cudaError_t cudaMallocHost(void** p, size_t bytes) {
   if (unless_captured() != cudaSuccess) return runtime().error;
   if (bytes == 0) return fail(cudaErrorInvalidValue);
   *p = std::malloc(bytes);
+  if (!*p) return fail(cudaErrorMemoryAllocation);
   runtime().page_locked[static_cast<std::byte*>(*p)] = {bytes, 0};
-  return *p ? cudaSuccess : fail(cudaErrorMemoryAllocation);
+  return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* p) {
   if (unless_captured() != cudaSuccess) return runtime().error;
@@ -150,12 +151,14 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
     return cudaSuccess;
   }});
 }
-// What is not page-locked is read before the call returns, or written.
+// What is not page-locked is read before the call returns, or written; a graph would do so when it is launched.
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
   if (bytes == 0) return cudaSuccess;
   PageLocked* const host = kind == cudaMemcpyHostToDevice   ? page_locked_at(from)
                            : kind == cudaMemcpyDeviceToHost ? page_locked_at(to)
                                                             : nullptr;
+  const bool paged = kind != cudaMemcpyDeviceToDevice && !host;
+  if (paged && unless_captured() != cudaSuccess) return runtime().error;
   const auto copy = [=](const void* source) {
     if (kind != cudaMemcpyDeviceToHost) runtime().checker.host_access(to, bytes, Access::write);
     if (kind != cudaMemcpyHostToDevice) runtime().checker.host_access(from, bytes, Access::read);
@@ -163,13 +166,13 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
     return cudaSuccess;
   };
   Work work{[=] { return copy(from); }};
-  if (kind == cudaMemcpyHostToDevice && !host && !runtime().capture) {
+  if (kind == cudaMemcpyHostToDevice && paged) {
     const auto* first = static_cast<const std::byte*>(from);
     work.run = [copy, staged = std::vector<std::byte>(first, first + bytes)] { return copy(staged.data()); };
   }
-  if (const cudaError_t status = submit(std::move(work)); status != cudaSuccess || runtime().capture) return status;
+  if (const cudaError_t status = submit(std::move(work)); status != cudaSuccess) return status;
   if (host) host->used = runtime().queue.added();
-  return kind == cudaMemcpyDeviceToHost && !host ? cudaStreamSynchronize(nullptr) : cudaSuccess;
+  return kind == cudaMemcpyDeviceToHost && paged ? cudaStreamSynchronize(nullptr) : cudaSuccess;
 }
 
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {

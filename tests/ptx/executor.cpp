@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/error.h"
+#include "tests/ptx/block.h"
 
 namespace firn::ptx {
 
@@ -14,132 +15,6 @@ void merge(Knowledge& to, const Knowledge& from) {
 }
 
 }  // namespace
-
-class Block {
- public:
-  Block(const Module& module, const Function& entry, const Launch& launch, Checker& checker)
-      : module(module), launch(launch), checker(checker), entry(entry), bulk(checker) {
-    const uint64_t threads = launch.block.count();
-    for (uint64_t first = 0; first < threads; first += 32)
-      warps_.emplace_back(*this, static_cast<uint32_t>(first),
-                          static_cast<uint32_t>(std::min<uint64_t>(32, threads - first)));
-  }
-
-  void run(Dim3 at) {
-    index = at;
-    barriers = 0;
-    checker.begin_block(dynamic_shared() + launch.dynamic_shared);
-    bulk.begin(warps_.size());
-    warpgroups.assign((warps_.size() + 3) / 4, {});
-    free_registers = 0;
-    for (Warp& w : warps_) w.begin(entry.first);
-    uint64_t before;
-    do {
-      before = progress + bulk.progress();
-      for (Warp& w : warps_) w.run();
-      pass_barriers();
-    } while (progress + bulk.progress() != before);
-    for (Warp& w : warps_) w.end();
-    bulk.end();
-  }
-
-  // Where the launch's own shared memory begins.
-  uint64_t dynamic_shared() const {
-    const uint64_t to = module.dynamic_alignment;
-    return (entry.shared_bytes + to - 1) / to * to;
-  }
-
-  const Module& module;
-  const Launch& launch;
-  Checker& checker;
-  const Function& entry;
-  Dim3 index;
-  uint32_t barriers = 0;
-  uint64_t progress = 0;  // counts what may end somebody's waiting
-  Bulk bulk;
-
-  // What the four have done together: instructions and their operands, and how far each has come.
-  struct Warpgroup {
-    std::vector<std::pair<int, uint64_t>> steps;
-    std::array<size_t, 4> come = {};
-  };
-  std::vector<Warpgroup> warpgroups;
-  bool is_whole(size_t warpgroup) const { return warps_.size() >= 4 * warpgroup + 4; }
-  uint64_t free_registers = 0;  // that no warp holds, of those that the block was given
-
- private:
-  void pass_barriers() {
-    bool all = true;
-    for (const Warp& w : warps_)
-      for (int lane = 0; lane < 32; ++lane) all &= w.state_[lane] == Warp::State::done || waits_at(w, lane, 0);
-    if (all) pass_all();
-    for (uint64_t id = 1; id < 16; ++id) pass_some(id);
-  }
-
-  const Instruction& instruction_of(const Warp& w, int lane) const {
-    return module.code[static_cast<size_t>(w.pc_[lane])];
-  }
-  bool waits_at(const Warp& w, int lane, uint64_t id) const {
-    return w.state_[lane] == Warp::State::at_block_barrier && instruction_of(w, lane).operands[0].value == id;
-  }
-  void go_on(Warp& w, int lane) {
-    w.state_[lane] = Warp::State::running;
-    ++w.pc_[lane];
-    ++progress;
-  }
-
-  // A barrier of some threads, whose number they give: what each of their warps knows, all know then.
-  void pass_some(uint64_t id) {
-    std::vector<Warp*> warps;
-    uint64_t here = 0, wanted = 0;
-    for (Warp& w : warps_)
-      for (int lane = 0; lane < 32; ++lane) {
-        if (!waits_at(w, lane, id)) continue;
-        if (warps.empty() || warps.back() != &w) warps.push_back(&w);
-        wanted = w.read<uint32_t>(instruction_of(w, lane).operands[1], lane);
-        ++here;
-      }
-    if (here == 0 || here < wanted) return;
-    if (here > wanted) warps.front()->report("barrier: more threads come than it is for", 0);
-    Knowledge shared;
-    for (Warp* w : warps) {
-      ++w->barriers_;
-      w->release(shared);
-    }
-    for (Warp* w : warps) {
-      w->acquire(shared);
-      for (int lane = 0; lane < 32; ++lane)
-        if (waits_at(*w, lane, id)) go_on(*w, lane);
-    }
-  }
-
-  // Lets everybody on when all wait.
-  void pass_all() {
-    int at = -1;
-    bool left = false, apart = false;
-    Warp* waiting = nullptr;
-    for (Warp& w : warps_)
-      for (int lane = 0; lane < 32; ++lane) {
-        if (!(w.all_ >> lane & 1)) continue;
-        left |= w.state_[lane] == Warp::State::done;
-        if (w.state_[lane] != Warp::State::at_block_barrier) continue;
-        apart |= at >= 0 && at != w.pc_[lane];
-        at = w.pc_[lane];
-        waiting = &w;
-      }
-    if (!waiting) return;
-    waiting->current_ = at;
-    const int lane = std::countr_zero(waiting->all_);
-    if (left) waiting->report("barrier: threads that have left never come", lane);
-    if (apart) waiting->report("barrier: the threads of a block wait at different ones", lane);
-    ++barriers;
-    for (Warp& w : warps_)
-      for (int i = 0; i < 32; ++i)
-        if (w.state_[i] == Warp::State::at_block_barrier) go_on(w, i);
-  }
-
-  std::vector<Warp> warps_;
-};
 
 Warp::Warp(Block& block, uint32_t first_thread, uint32_t lanes)
     : block_(block), first_thread_(first_thread), all_(lanes == 32 ? ~0u : (1u << lanes) - 1) {}
@@ -222,71 +97,6 @@ void Warp::release(Knowledge& to) const {
 }
 
 void Warp::acquire(const Knowledge& from) { merge(knows_, from); }
-
-bool Warp::meet(uint64_t with) {
-  const size_t warp = first_thread_ / 32;
-  Block::Warpgroup& group = block_.warpgroups[warp / 4];
-  size_t& mine = group.come[warp % 4];
-  if (!block_.is_whole(warp / 4)) return report("warpgroup: the block has no four warps for it", 0), true;
-  if (!meets_) {
-    const std::pair step(current_, with);
-    if (mine == group.steps.size()) group.steps.push_back(step);
-    if (group.steps[mine] != step) report("warpgroup: its warps part ways", 0);
-    ++mine;
-    ++block_.progress;
-  }
-  meets_ = std::ranges::any_of(group.come, [&](size_t other) { return other < mine; });
-  if (meets_) stay();
-  return !meets_;
-}
-
-void Warp::set_registers(uint64_t count, bool more) {
-  if (!asks_ && !meet(count)) return;
-  if (block_.entry.most_threads == 0) report("setmaxnreg: a kernel without launch bounds", 0);
-  if (more ? count < held_ : count > held_) report("setmaxnreg: it has more already, or fewer", 0);
-  asks_ = count > held_ + block_.free_registers / 32;
-  if (asks_) return stay();
-  block_.free_registers += (held_ - count) * 32;
-  held_ = count;
-  ++block_.progress;
-}
-
-void Warp::fence_products() {
-  uses_.resize(registers_.size() / 32);
-  for (uint8_t& use : uses_) use &= static_cast<uint8_t>(~kWritten);
-  watches_ = true;
-}
-
-void Warp::begin_product(const Product& product) {
-  uses_.resize(registers_.size() / 32, kWritten);
-  bool fenced = true;
-  const auto mark = [&](const std::vector<int>& registers, Use use) {
-    for (const int r : registers) {
-      fenced &= !(uses_[static_cast<size_t>(r)] & kWritten);
-      uses_[static_cast<size_t>(r)] |= use;
-    }
-  };
-  mark(product.sums, kSum);
-  mark(product.left, kLeft);
-  if (!fenced) report("wgmma: no wgmma.fence between a register's write and its use", 0);
-  for (const auto& [address, bytes] : product.right) block_.checker.lend(address, bytes, 1);
-}
-
-void Warp::await_products(size_t newer) {
-  while (groups_.size() - 1 > newer) {
-    for (const Product& p : groups_.front()) {
-      for (const auto* registers : {&p.sums, &p.left})
-        for (const int r : *registers) uses_[static_cast<size_t>(r)] &= kWritten;
-      for (const auto& [address, bytes] : p.right) block_.checker.lend(address, bytes, -1);
-    }
-    groups_.pop_front();
-  }
-  for (const auto& group : groups_)
-    for (const Product& p : group) {
-      for (const int r : p.sums) uses_[static_cast<size_t>(r)] |= kSum;
-      for (const int r : p.left) uses_[static_cast<size_t>(r)] |= kLeft;
-    }
-}
 
 std::byte* Warp::memory(Space space, const Operand& o, size_t bytes, Access access, int lane) {
   uint64_t address = read<uint64_t>(o, lane);

@@ -11,6 +11,7 @@
 #include "kernels/cuda_check.h"
 #include "kernels/memory.h"
 #include "kernels/types.h"
+#include "tests/io_support.h"
 #include "tests/modulated_conv_check.h"
 #include "tests/ptx/executor.h"
 #include "tests/ptx/rows.h"
@@ -178,6 +179,35 @@ TEST(PtxRows, UnknownFormsAreErrors) {
         "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%f1,%f1,%f1,%f1}, %f1, %f1, %f1, 1, 1, 0, 0;"})
     EXPECT_THROW(parse(std::string(".entry f()\n{\n.reg .b32 %f<9>;\n") + line + "\nret;\n}\n"), Error) << line;
   EXPECT_NO_THROW(parse(".entry f()\n{\nbar.sync 0;\nret;\n}\n"));
+}
+
+// What the checker says of a block of so many threads.
+std::string findings_of(const std::string& bounds, const std::string& body, uint32_t threads) {
+  const auto module = parse(".entry f()\n" + bounds + "\n{\n" + body + "\nret;\n}\n");
+  Checker checker;
+  execute(*module, module->functions.at("f"), {{}, {threads}, 0, {}}, checker);
+  std::string all;
+  for (const std::string& f : checker.take_findings()) all += f + '\n';
+  return all;
+}
+
+TEST(PtxRows, RegistersComeFromTheBlock) {
+  const std::string more = "setmaxnreg.inc.sync.aligned.u32 ", fewer = "setmaxnreg.dec.sync.aligned.u32 ";
+  const std::string bounds = ".maxntid 384, 1, 1\n.minnctapersm 1";  // 168 a thread
+  EXPECT_EQ(findings_of(bounds, fewer + "24;\n" + more + "168;", 384), "");
+  EXPECT_EQ(findings_of(bounds, more + "168;\n" + fewer + "168;", 384), "");
+  EXPECT_MENTIONS(findings_of(bounds, more + "176;", 384), "fewer registers than its warps ask for");
+  EXPECT_MENTIONS(findings_of(bounds, fewer + "24;\n" + more + "176;", 384), "fewer registers than its warps ask for");
+  EXPECT_MENTIONS(findings_of(bounds, more + "160;", 384), "it has more already, or fewer");
+  EXPECT_MENTIONS(findings_of(bounds, fewer + "176;", 384), "it has more already, or fewer");
+  EXPECT_MENTIONS(findings_of("", fewer + "24;", 128), "a kernel without launch bounds");
+  EXPECT_MENTIONS(findings_of(bounds, fewer + "24;", 64), "the block has no four warps for it");
+  EXPECT_MENTIONS(findings_of(bounds,
+                              ".reg .pred %p<2>;\n.reg .b32 %r<2>;\nmov.u32 %r1, %tid.x;\nsetp.lt.u32 %p1, %r1, 32;\n"
+                              "@%p1 bra $L;\n" +
+                                  fewer + "24;\n$L:",
+                              128),
+                  "warpgroup: its warps part ways");
 }
 
 TEST(PtxRows, CopiesFillUpWithZeros) {
@@ -377,6 +407,16 @@ TEST(PtxRows, WhatAWarpgroupMustNotLeaveOut) {
       const std::string found = warpgroup_findings(64);
       std::swap(*in, without);
       EXPECT_NE(found.find(finding), found.npos) << "without " << mnemonic << ": " << found;
+      if (!in->mnemonic.starts_with("wgmma.fence")) continue;
+      const auto product = std::find_if(in, begin + kernel.function->last,
+                                        [](const Instruction& i) { return i.mnemonic.starts_with("wgmma.mma"); });
+      Instruction apart = *product;
+      apart.step = [step = product->step, other = std::next(product)->step](Warp& w, uint32_t lanes) {
+        (w.actor(0).thread / 32 == 3 ? other : step)(w, lanes);
+      };
+      std::swap(*product, apart);
+      EXPECT_MENTIONS(warpgroup_findings(64), "warpgroup: its warps part ways");
+      std::swap(*product, apart);
     }
   const auto finds = [](const char* finding, Writes writes, int more_bytes = 0) {
     return warpgroup_findings(64, writes, more_bytes).find(finding) != std::string::npos;

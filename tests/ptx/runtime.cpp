@@ -114,9 +114,6 @@ std::vector<std::string> texts(const std::string& architecture) {
 const std::set<std::string>& executed() { return runtime().executed; }
 void on_launch(std::function<void(const Kernel&)> f) { runtime().on_launch = std::move(f); }
 cudaError_t finish() { return runtime().queue.finish(); }
-void enqueue(std::function<void()> work) {
-  submit({[work = std::move(work)] { return work(), cudaSuccess; }});
-}
 Events& events() { return runtime().events; }
 Driver& driver() { return runtime().driver; }
 std::vector<std::string> take_findings() { return std::exchange(runtime().findings, {}); }

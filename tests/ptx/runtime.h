@@ -28,8 +28,6 @@ const std::set<std::string>& executed();
 void on_launch(std::function<void(const Kernel&)> f);
 // Does what is queued, as a wait for the stream does; its failure.
 cudaError_t finish();
-// Queues what a stand-in for a library does on the stream.
-void enqueue(std::function<void()> work);
 
 // What code sees that measures or that must not while a stream is captured: every wait for an event makes the next
 // measurement shorter, and `capturing` is what a stream says of itself even when it is not.

@@ -204,6 +204,8 @@ TEST_F(PtxRuntime, WhatIsNotAllowedWhileCapturedSpoilsTheCapture) {
       {"cudaFreeHost", [&] { return cudaFreeHost(locked); }},
       {"cudaStreamSynchronize", [&] { return cudaStreamSynchronize(stream()); }},
       {"cudaEventSynchronize", [&] { return cudaEventSynchronize(event); }},
+      {"cudaMemcpyAsync of the host's own memory",
+       [&] { return cudaMemcpyAsync(&p, &locked, 4, cudaMemcpyDeviceToHost, stream()); }},
       {"cudaMemPoolTrimTo", [&] { return cudaMemPoolTrimTo(nullptr, 0); }}};
   for (const auto& [name, call] : calls) {
     cudaGraph_t graph;

@@ -63,7 +63,7 @@ Step product(Form& form) {
   for (const auto& [i, value] : {std::pair{4, 1}, {5, 1}, {6, 0}})  // signs of a and b, b transposed
     if (form.operand(static_cast<size_t>(i)).value != static_cast<uint64_t>(value)) form.unknown();
   return [=, b = form.operand(2), accumulate = form.operand(3)](Warp& w, uint32_t lanes) {
-    if (!w.meet(w.read<uint64_t>(b, 0) ^ uint64_t{w.read<bool>(accumulate, 0)})) return;
+    if (!w.meet(w.read<uint64_t>(b, 0) ^ uint64_t{w.read<bool>(accumulate, 0)} << 63)) return;
     Warp::Product product{{}, {}, columns_of(w.read<uint64_t>(b, 0), N, w)};
     for (const Operand& o : d) product.sums.push_back(o.reg);
     for (const Operand& o : a) product.left.push_back(o.reg);

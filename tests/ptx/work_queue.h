@@ -36,7 +36,6 @@ class WorkQueue {
  private:
   std::deque<Work> waiting_;
   uint64_t added_ = 0;
-  bool running_ = false;
 };
 
 }  // namespace firn::ptx
