@@ -19,6 +19,7 @@
 #include "kernels/provider_numerics.h"
 #include "kernels/timer.h"
 #include "models/freeze.h"
+#include "tools/own_kernels.h"
 #include "training/phases.h"
 
 namespace {
@@ -202,6 +203,7 @@ int main(int argc, char** argv) {
   app.add_option("--seconds", o.seconds, "begin no further round after these [no limit]");
   app.add_option("--threads", o.threads)->capture_default_str();
   app.add_option("--device", o.device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str();
+  tools::add_no_own_kernels(app);
   app.add_flag("--json", o.json, "one line of JSON instead of a table");
   CLI11_PARSE(app, argc, argv);
   try {

@@ -1,10 +1,15 @@
 #include "kernels/gemm_cublaslt_problem.h"
 
+#include "kernels/cuda_check.h"
+
 namespace firn {
 
 void check(cublasStatus_t status, std::source_location at) {
-  if (status != CUBLAS_STATUS_SUCCESS)
-    throw DeviceError(fmt::format("cuBLASLt: {}", cublasLtGetStatusString(status)), at);
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  check_alive(at);
+  const std::string message = fmt::format("cuBLASLt: {}", cublasLtGetStatusString(status));
+  if (status == CUBLAS_STATUS_ALLOC_FAILED) throw OutOfMemory(message, at);
+  throw DeviceError(message, at);
 }
 
 }  // namespace firn

@@ -328,6 +328,10 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t of, cu
   const bool needs = plan.one<int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE) > 0;
   if (needs && !pack.one<void*>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE)) return CUDNN_STATUS_BAD_PARAM;
   stand_in().executed.push_back(index_of(config));
+  if (index_of(config) == stand_in().faulty) {
+    stand_in().lost = cudaErrorIllegalAddress;
+    return stand_in().says_so ? CUDNN_STATUS_EXECUTION_FAILED : CUDNN_STATUS_SUCCESS;
+  }
   Execution execution(pack);
   for (const Descriptor* op : operations(config.part(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH))) execution.run(*op);
   return CUDNN_STATUS_SUCCESS;
