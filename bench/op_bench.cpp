@@ -15,6 +15,7 @@
 #include "kernels/provider_numerics.h"
 #include "kernels/timer.h"
 #include "tests/op_cases.h"
+#include "tools/own_kernels.h"
 
 namespace {
 
@@ -155,6 +156,7 @@ int main(int argc, char** argv) {
   app.add_option("--ceiling-tflops", settings.tflops, "bench/ceilings measures it");
   app.add_option("--ceiling-gbs", settings.gbs, "likewise, GB/s");
   app.add_option("--layers", layers, "adds layer/...: the layers of a StyleGAN2, RESOLUTION/CHANNEL_BASE/BATCH");
+  firn::tools::add_no_own_kernels(app);
   app.allow_extras();
   CLI11_PARSE(app, argc, argv);
   std::vector<std::string> rest = app.remaining();

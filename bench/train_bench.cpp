@@ -22,6 +22,7 @@
 #include "kernels/provider_numerics.h"
 #include "kernels/timer.h"
 #include "models/freeze.h"
+#include "tools/own_kernels.h"
 #include "training/phases.h"
 
 namespace {
@@ -232,6 +233,7 @@ int main(int argc, char** argv) {
   app.add_option("--threads", o.threads)->capture_default_str();
   app.add_option("--device", o.device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str();
   app.add_option("--plan-for", o.plan_for, "store plans for the GPU that this file describes; measures nothing");
+  tools::add_no_own_kernels(app);
   app.add_flag("--json", o.json, "one line of JSON instead of a table");
   CLI11_PARSE(app, argc, argv);
   try {

@@ -39,4 +39,9 @@ inline void check(cudaError_t status, std::source_location at = std::source_loca
   throw DeviceError(std::string("CUDA: ") + cudaGetErrorString(status), at);
 }
 
+// Where a library reports a failure: a GPU that is lost is the reason.
+inline void check_alive(std::source_location at) {
+  if (const cudaError_t status = cudaGetLastError(); is_lasting(status)) check(status, at);
+}
+
 }  // namespace firn

@@ -3,10 +3,13 @@
 
 #include <algorithm>
 
+#include "kernels/cuda_check.h"
+
 namespace firn {
 
 void check(cudnnStatus_t status, std::source_location at) {
   if (status == CUDNN_STATUS_SUCCESS) return;
+  check_alive(at);
   char details[512] = {};
   cudnnGetLastErrorString(details, sizeof details);
   std::string text = details;

@@ -1,6 +1,7 @@
 // cuBLASLt thinks in columns: row-major y = a b is, read that way, y' = b' a'. So b goes first, and nothing is moved.
 #include "kernels/gemm_cublaslt.h"
 
+#include <bit>
 #include <cstring>
 #include <vector>
 
@@ -25,7 +26,7 @@ struct Known {
   Problem problem;
   std::optional<cublasLtMatmulHeuristicResult_t> plan;
   bool settled = false;
-  explicit Known(const GemmProblem& p) : problem(p, numerics().tf32) {}
+  Known(const GemmProblem& p, uint32_t alignment) : problem(p, numerics().tf32, alignment) {}
 };
 
 // The algorithm's own words, so that a choice read from a file is exactly one of today's proposals.
@@ -35,10 +36,18 @@ std::string name_of_algorithm(const cublasLtMatmulAlgo_t& algorithm) {
   return name;
 }
 
-std::string describe(const GemmProblem& p) {
-  return fmt::format("gemm {} -> {} batch {} {}x{}x{}{}{}{}{}{}", name_of(p.type), name_of(p.y_type), p.batch, p.M, p.N,
-                     p.K, p.trans_a ? " trans_a" : "", p.trans_b ? " trans_b" : "", p.share_a ? " share_a" : "",
-                     p.share_b ? " share_b" : "", p.type == DType::f32 && numerics().tf32 ? " tf32" : "");
+// What all of these are multiples of: an operand may be a part of a tensor.
+uint32_t common_alignment(std::initializer_list<const void*> operands) {
+  uintptr_t bits = kMostAlignment;
+  for (const void* p : operands) bits |= reinterpret_cast<uintptr_t>(p);
+  return uint32_t{1} << std::countr_zero(bits);
+}
+
+std::string describe(const GemmProblem& p, uint32_t alignment) {
+  return fmt::format("gemm {} -> {} batch {} {}x{}x{}{}{}{}{}{}{}", name_of(p.type), name_of(p.y_type), p.batch, p.M,
+                     p.N, p.K, p.trans_a ? " trans_a" : "", p.trans_b ? " trans_b" : "", p.share_a ? " share_a" : "",
+                     p.share_b ? " share_b" : "", p.type == DType::f32 && numerics().tf32 ? " tf32" : "",
+                     alignment < kMostAlignment ? fmt::format(" aligned to {}", alignment) : "");
 }
 
 void execute(const Stream& stream, const Problem& problem, const cublasLtMatmulHeuristicResult_t& plan, double alpha,
@@ -67,8 +76,9 @@ std::vector<cublasLtMatmulHeuristicResult_t> proposals(const Problem& problem) {
 bool gemm(const Stream& stream, const GemmProblem& p, void* y, const void* a, const void* b) {
   if (stream.dry) return true;  // without a GPU it proposes nothing
   static std::map<std::pair<int, std::string>, Known> all;
-  const std::string operation = describe(p);
-  const auto [place, fresh] = all.try_emplace({current_device(), operation}, p);
+  const uint32_t alignment = common_alignment({y, a, b});
+  const std::string operation = describe(p, alignment);
+  const auto [place, fresh] = all.try_emplace({current_device(), operation}, p, alignment);
   Known& known = place->second;
   if (!known.settled && (fresh || !is_capturing(stream))) {
     const auto found = proposals(known.problem);

@@ -1,10 +1,15 @@
 #include "kernels/gemm_cublaslt_problem.h"
 
+#include "kernels/cuda_check.h"
+
 namespace firn {
 
 void check(cublasStatus_t status, std::source_location at) {
-  if (status != CUBLAS_STATUS_SUCCESS)
-    throw DeviceError(fmt::format("cuBLASLt: {}", cublasLtGetStatusString(status)), at);
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  check_alive(at);
+  const std::string message = fmt::format("cuBLASLt: {}", cublasLtGetStatusString(status));
+  if (status == CUBLAS_STATUS_ALLOC_FAILED) throw OutOfMemory(message, at);
+  throw DeviceError(message, at);
 }
 
 }  // namespace firn
@@ -31,7 +36,7 @@ std::shared_ptr<cublasLtMatrixLayoutOpaque_t> layout(DType type, int64_t rows, i
 
 }  // namespace
 
-Problem::Problem(const GemmProblem& p, bool tf32) {
+Problem::Problem(const GemmProblem& p, bool tf32, uint32_t alignment) {
   const bool rounds = p.type == DType::f32 && tf32;
   cublasLtMatmulDesc_t product = nullptr;
   check(cublasLtMatmulDescCreate(&product, rounds ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F));
@@ -53,6 +58,9 @@ Problem::Problem(const GemmProblem& p, bool tf32) {
   check(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most, sizeof most));
   check(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions,
                                              sizeof reductions));
+  for (const auto operand : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+                             CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
+    check(cublasLtMatmulPreferenceSetAttribute(preference, operand, &alignment, sizeof alignment));
 }
 
 }  // namespace firn::kernels::cublaslt

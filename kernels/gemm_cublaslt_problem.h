@@ -18,9 +18,13 @@ namespace firn::kernels::cublaslt {
 // An algorithm that wants more workspace than this is not used.
 constexpr size_t kWorkspaceBound = size_t{64} << 20;
 
+// An algorithm may count on this much at most.
+constexpr uint32_t kMostAlignment = 256;
+
 class Problem {
  public:
-  Problem(const GemmProblem&, bool tf32);  // f32 or bf16
+  // f32 or bf16; all operands begin at multiples of `alignment` bytes.
+  Problem(const GemmProblem&, bool tf32, uint32_t alignment = kMostAlignment);
   cublasLtMatmulDesc_t product() const { return product_.get(); }
   cublasLtMatrixLayout_t a() const { return a_.get(); }
   cublasLtMatrixLayout_t b() const { return b_.get(); }

@@ -36,7 +36,7 @@ __device__ void ModulatedConvSm90<outputs, scales>::operator()(unsigned char* sh
       int kx = 0, ky = 0, channel = 0, stage = 0, use = 0;
       for (int k = 0; k < steps; ++k) {
         const uint32_t to = memory + stage * stage_bytes, barrier = full + stage * 8;
-        wgmma::await(empty + stage * 8, (use + 1) % 2);
+        wgmma::await(empty + stage * 8, (use + 1) % 2, {name, "empty", stage});
         wgmma::arrive_expecting(barrier, stage_bytes);
         wgmma::copy_box(to, &x, barrier, channel, x0 + kx - K / 2, y0 + ky - K / 2, n0);
         wgmma::copy_box(to + pixels * row_bytes, &w, barrier, (ky * K + kx) * I + channel, o0);
@@ -100,7 +100,7 @@ __device__ void ModulatedConvSm90<outputs, scales>::operator()(unsigned char* sh
       wgmma::commit();
       if (++stage == stages) stage = 0, ++use;
       if (!last) {
-        wgmma::await(full + stage * 8, use % 2);
+        wgmma::await(full + stage * 8, use % 2, {name, "full", stage});
         load(next, stage);
       }
       wgmma::wait<0>();
@@ -108,7 +108,7 @@ __device__ void ModulatedConvSm90<outputs, scales>::operator()(unsigned char* sh
       if (lane == 0) wgmma::arrive(done);
     };
     uint32_t even[channels / 16][4], odd[channels / 16][4];
-    wgmma::await(full, 0);
+    wgmma::await(full, 0, {name, "full", 0});
     load(even, 0);
     for (int k = 0; k < steps; k += 2) {
       step(even, odd, k + 1 == steps);

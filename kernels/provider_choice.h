@@ -14,7 +14,8 @@ namespace firn::kernels {
 struct Choice {
   std::string name;
   double microseconds = 0;
-  std::map<std::string, double> measured = {};  // of every way, by name
+  std::map<std::string, double> measured = {};     // of every way, by name
+  std::map<std::string, std::string> failed = {};  // ways after which the device was lost, and with which driver
 };
 
 class ChoiceCache {
@@ -54,10 +55,17 @@ struct Candidate {
   std::string name;
   std::function<bool()> prepare;  // makes what running needs; false: it cannot run here
   std::function<void()> run;      // enqueues the operation; running it again changes nothing
+  std::string ours = {};     // launch name and version of our kernel, which is left out everywhere if it fails once
+  bool last_resort = false;  // never left out, whatever it did
 };
 
-// Microseconds of one run. An empty timer: nothing may be measured now (a stream is being captured).
-using Timer = std::function<double(const std::function<void()>&)>;
+// How candidates are tried. Without `microseconds` nothing may be measured now (a stream is being captured).
+struct Timer {
+  std::function<void(const std::function<void()>&)> once;            // runs it for the first time, and waits for it
+  std::function<double(const std::function<void()>&)> microseconds;  // of one of its later runs
+  std::string driver;                                                // a new one gives another chance to what failed
+  explicit operator bool() const { return bool(microseconds); }
+};
 
 struct Chosen {
   size_t index;
@@ -65,7 +73,12 @@ struct Chosen {
 };
 
 // The remembered candidate, else the fastest, else the first that can be prepared; nullopt when none can, the last
-// DeviceError when all that can fail as they run. With numerics().deterministic, the first at once.
+// DeviceError when all that can fail as they run. With numerics().deterministic, the first at once. Each is run by
+// itself first. The one in which the device is lost is named by the DeviceLost that is thrown, and left out from then
+// on. What is chosen while memory is short is not remembered.
 std::optional<Chosen> choose(ChoiceCache&, const std::string& key, std::span<const Candidate>, const Timer&);
+
+// Calls f, which runs nothing but this candidate; so it names and remembers what loses the device.
+void run_named(ChoiceCache&, const std::string& key, const Candidate&, const Timer&, const std::function<void()>& f);
 
 }  // namespace firn::kernels

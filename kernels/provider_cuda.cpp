@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <fstream>
 
 #include "kernels/agreement.h"
 #include "kernels/conv_cudnn.h"
@@ -16,15 +17,32 @@ namespace firn::kernels {
 
 namespace {
 
+void wait(const Stream& stream) { check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.cuda))); }
+
+// Runs it and waits, so that a fault is its own.
+void run_alone(const Stream& stream, const std::function<void()>& run) {
+  const LaunchCounter apart;  // tests that count launches do not see rehearsals
+  try {
+    run();
+  } catch (const DeviceLost&) {
+    throw;
+  } catch (const DeviceError&) {
+    wait(stream);  // a library's error may stand for a lost device
+    throw;
+  }
+  wait(stream);
+}
+
 // The least of a few groups: what disturbs a group only makes it slower.
 double microseconds(const Stream& stream, const std::function<void()>& run) {
   constexpr int kGroups = 3, kRuns = 3;
-  const LaunchCounter apart;  // tests that count launches do not see rehearsals
+  const LaunchCounter apart;
   DeviceTimer stopwatch(stream);
-  run();
   // A graph will launch it without the host, so the host must be ahead here: the GPU is kept busy meanwhile.
   constexpr size_t kBusy = size_t{32} << 20;
-  static void* const busy = allocate(stream, kBusy);  // one for all, kept
+  static std::map<int, void*> kept;
+  void*& busy = kept[current_device()];
+  if (!busy) busy = allocate(stream, kBusy);
   double least = INFINITY;
   for (int g = 0; g < kGroups; ++g) {
     for (int i = 0; i < 8; ++i) check(cudaMemsetAsync(busy, 0, kBusy, static_cast<cudaStream_t>(stream.cuda)));
@@ -35,14 +53,13 @@ double microseconds(const Stream& stream, const std::function<void()>& run) {
   return least;
 }
 
-bool agrees(const Stream& stream, const Candidate& way, const Ways& ways) {
-  const LaunchCounter apart;
-  const std::shared_ptr<const void> expected = ways.expected();
+bool agrees(const Stream& stream, const Candidate& way, const Ways& ways, const void* expected) {
   // NaN where nothing is written.
   check(cudaMemsetAsync(ways.y, 0xff, sizeof(bf16) * static_cast<size_t>(ways.count),
                         static_cast<cudaStream_t>(stream.cuda)));
-  way.run();
-  return agree(stream, ways.y, static_cast<const bf16*>(expected.get()), ways.count);
+  run_alone(stream, way.run);
+  const LaunchCounter apart;
+  return agree(stream, ways.y, static_cast<const bf16*>(expected), ways.count);
 }
 
 }  // namespace
@@ -54,8 +71,12 @@ bool is_capturing(const Stream& stream) {
 }
 
 Timer timer(const Stream& stream) {
-  if (is_capturing(stream)) return {};
-  return [stream](const std::function<void()>& run) { return microseconds(stream, run); };
+  Timer result{.driver = driver_version(stream)};
+  if (is_capturing(stream)) return result;
+  wait(stream);  // a fault of what came before is not that of what is tried
+  result.once = [stream](const std::function<void()>& run) { run_alone(stream, run); };
+  result.microseconds = [stream](const std::function<void()>& run) { return microseconds(stream, run); };
+  return result;
 }
 
 size_t fastest(const Stream& stream, const std::string& what, const Ways& ways) {
@@ -67,14 +88,25 @@ size_t fastest(const Stream& stream, const std::string& what, const Ways& ways) 
   const Timer stopwatch = timer(stream);
   const auto remembered = numerics().deterministic ? std::nullopt : choice_cache().find(key);
   std::vector<Candidate> candidates(ways.all.begin(), ways.all.end());
+  candidates[ways.trusted].last_resort = true;
+  const auto expected = [&] {
+    std::shared_ptr<const void> y;
+    run_named(choice_cache(), key, candidates[ways.trusted], stopwatch,
+              [&] { run_alone(stream, [&] { y = ways.expected(); }); });
+    return y;
+  };
   for (size_t i = 0; i < candidates.size(); ++i)
     candidates[i].prepare = [&, i] {
       const Candidate& way = ways.all[i];
       const bool known_to_agree = i == ways.trusted || (remembered && remembered->name == way.name);
       try {
         if (!way.prepare()) return false;
-        if (!stopwatch || known_to_agree || agrees(stream, way, ways)) return true;
-      } catch (const DeviceError&) {  // what cannot run here, or not in the memory that there is
+        if (!stopwatch || known_to_agree || agrees(stream, way, ways, expected().get())) return true;
+      } catch (const DeviceLost&) {
+        throw;
+      } catch (const OutOfMemory&) {
+        throw;
+      } catch (const DeviceError&) {  // what cannot run here
         return false;
       }
       std::fputs(  // print() would throw where stderr is full
@@ -92,6 +124,14 @@ int current_device() {
   int device = 0;
   check(cudaGetDevice(&device));
   return device;
+}
+
+std::string driver_version(const Stream& stream) {
+  static std::string version;
+  if (!version.empty()) return version;
+  std::string module;
+  std::getline(std::ifstream("/sys/module/nvidia/version"), module);  // finer than what CUDA tells
+  return version = "CUDA " + device_info(stream).driver + (module.empty() ? "" : ", ") + module;
 }
 
 std::string device_name(const Stream& stream) {

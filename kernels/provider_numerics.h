@@ -1,5 +1,8 @@
 // What libraries may do with our numbers. Read at each call, so a tool sets it once, before the first op.
 #pragma once
+#include <set>
+#include <string>
+
 #include "kernels/types.h"
 
 namespace firn::kernels {
@@ -11,9 +14,11 @@ constexpr bool kCudaBuild = false;
 #endif
 
 struct Numerics {
-  bool libraries = true;       // cuDNN and cuBLASLt on CUDA; false: the reference kernels for everything
-  bool tf32 = false;           // f32 products may round their operands to 10 bits, on tensor cores
-  bool deterministic = false;  // take each library's first proposal: what runs depends on no timing and no cache file
+  bool libraries = true;          // cuDNN and cuBLASLt on CUDA; false: the reference kernels for everything
+  std::set<std::string> without;  // our kernels that are left out where a library can do their work, by launch name
+  bool tf32 = false;              // f32 products may round their operands to 10 bits, on tensor cores
+  // Take each library's first proposal: what runs depends on no timing, and on no cache file but for what lost the GPU.
+  bool deterministic = false;
 };
 
 // Every algorithm that is ever chosen repeats its results bit by bit; only the choice itself may differ between
@@ -22,6 +27,11 @@ inline Numerics& numerics() {
   static Numerics n;
   return n;
 }
+
+// The kernels that `without` may name.
+const std::set<std::string>& own_kernels();
+// "all", or some of them with commas between; ConfigError lists them where there is no such kernel.
+std::set<std::string> own_kernels(const std::string& names);
 
 // Where activations are bf16, what stays f32 needs no more than TF32 either.
 inline void set_numerics(DType activations, bool tf32 = false, bool deterministic = false) {

@@ -3,6 +3,8 @@
 // bulk.cpp draw the layouts. The architecture's own forms: nothing here assembles for another.
 #pragma once
 #ifdef __CUDACC__
+#include <cstdio>
+
 #include "kernels/mma.h"
 
 namespace firn::wgmma {
@@ -21,15 +23,35 @@ __device__ inline void arrive(uint32_t barrier) {
 __device__ inline void arrive_expecting(uint32_t barrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
 }
+// What a wait that does not end says of itself: a kernel, a ring of barriers and the place in it.
+struct Waiting {
+  const char *kernel = "a kernel", *ring = "barrier";
+  int place = 0;
+};
+#ifdef FIRN_BOUNDED_WAITS
+constexpr bool kBoundedWaits = true;
+#else
+constexpr bool kBoundedWaits = false;
+#endif
+constexpr long long kMostCycles = 20'000'000'000;  // some ten seconds, in which any launch is over
+
 // Waits for the end of a phase, which is named by its parity: phases 0, 2, 4... are even. The one before the first
-// counts as odd and over.
-__device__ inline void await(uint32_t barrier, uint32_t parity) {
+// counts as odd and over. With bounded waits, one too long is reported and ends the launch with an error; the call that
+// reports it keeps ptxas from overlapping products.
+__device__ inline void await(uint32_t barrier, uint32_t parity, Waiting what = {}) {
   uint32_t over;
+  const long long begin = kBoundedWaits ? clock64() : 0;
   do {
     asm volatile("{\n.reg .pred p;\nmbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\nselp.u32 %0, 1, 0, p;\n}"
                  : "=r"(over)
                  : "r"(barrier), "r"(parity)
                  : "memory");
+    if constexpr (kBoundedWaits)
+      if (!over && threadIdx.x % 32 == 0 && clock64() - begin > kMostCycles) {  // a warp says it once
+        printf("%s: thread %d of block %d waits in vain for \"%s %d\", parity %d\n", what.kernel, int(threadIdx.x),
+               int(blockIdx.x), what.ring, what.place, int(parity));
+        __trap();
+      }
   } while (!over);
 }
 

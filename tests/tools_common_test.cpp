@@ -35,6 +35,22 @@ TEST(Tools, NoOptionSwallowsTheNextOne) {
   EXPECT_EQ(tool("gan-sample", "--snapshot /no/such --title=--grid --grid x.png").code, 1);
 }
 
+TEST(Tools, LeaveOurKernelsOutByNameOrAll) {
+  for (const auto& [name, arguments] : {std::pair{"gan-train", "--outdir x --data y"},
+                                        {"gan-sample", "--snapshot x --grid x.png"},
+                                        {"gan-check", "--snapshot x --phase Gmain --inputs x --out x"},
+                                        {"gan-check", "compare --snapshot x"}}) {
+    const Ran wrong = tool(name, fmt::format("{} --no-own-kernels conv_down,cnov_up", arguments));
+    EXPECT_EQ(wrong.code, 2) << wrong.output;
+    EXPECT_EQ(wrong.lines(), 1) << wrong.output;
+    EXPECT_MENTIONS(wrong.output,
+                    "cnov_up: there are conv_down, modulated_conv, modulated_conv_sm90, modulated_conv_up");
+    for (const char* right : {"--no-own-kernels", "--no-own-kernels=conv_down,modulated_conv"})
+      EXPECT_EQ(tool(name, fmt::format("{} {} --device cpu", arguments, right)).output,
+                tool(name, fmt::format("{} --device cpu", arguments)).output);
+  }
+}
+
 // The exit code of a command whose output nobody takes.
 int code_of(const std::string& name, const std::string& arguments) {
   const std::string command = fmt::format("'{}' {}", tool_path(name), arguments);

@@ -4,6 +4,7 @@
 #include "engine/threads.h"
 #include "tools/check_compare.h"
 #include "tools/check_phase.h"
+#include "tools/own_kernels.h"
 #include "training/run_folder.h"
 
 using namespace firn;
@@ -34,6 +35,7 @@ void add_options(CLI::App& app, Arguments& a) {
   app.add_option("--type", a.type, "f32, f64 or bf16")->capture_default_str();
   app.add_option("--device", a.device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str();
   app.add_option("--threads", a.threads, "CPU threads [all]");
+  tools::add_no_own_kernels(app);
   app.footer(notes);
 }
 
@@ -79,6 +81,7 @@ int main(int argc, char** argv) {
     CLI::App* sub =
         app.add_subcommand("compare", "Runs phases on two devices or in two types and says how they differ.");
     tools::add_options(*sub, compare_arguments);
+    tools::add_no_own_kernels(*sub);
     bool proceed;
     const int code = tools::parse(app, argc, argv, proceed);
     if (!proceed) return code;

@@ -7,6 +7,7 @@
 #include "kernels/provider_numerics.h"
 #include "tools/common.h"
 #include "tools/numbers.h"
+#include "tools/own_kernels.h"
 #include "tools/progress.h"
 #include "training/feed.h"
 #include "training/run_folder.h"
@@ -67,6 +68,7 @@ void add_options(CLI::App& app, Arguments& a) {
       ->capture_default_str()
       ->check(tools::whole(1, 65536));
   machine.add("--threads", a.threads, "CPU threads [all]")->check(tools::whole(0, 1024));
+  tools::add_no_own_kernels(app)->group("Machine");
   app.footer(examples);
 }
 

@@ -6,6 +6,7 @@
 #include "kernels/conv_wgrad_amx.h"
 #include "tools/common.h"
 #include "tools/numbers.h"
+#include "tools/own_kernels.h"
 
 namespace fs = std::filesystem;
 
@@ -99,6 +100,7 @@ void add_options(CLI::App& app, TrainArguments& a) {
   machine.flag("--bf16", a.bf16, "--precision bf16");
   machine.flag("--deterministic", a.deterministic,
                "repeat a run bit for bit on a GPU too: no choice depends on measured time");
+  add_no_own_kernels(app)->group("Machine");
   app.footer(examples);
 }
 
@@ -165,7 +167,7 @@ DataMemory data_memory(const std::string& name) {
 
 void check_contradictions(const CLI::App& app, const TrainArguments& a) {
   for (const CLI::Option* o : app.get_options())  // an empty variable of a script, most likely
-    if (std::ranges::count(o->results(), std::string{}) > 0)
+    if (o->get_items_expected_min() > 0 && std::ranges::count(o->results(), std::string{}) > 0)
       throw ConfigError(fmt::format("{} has an empty value", o->get_name()));
   if (!a.resume.empty() && !a.init.empty())
     throw ConfigError("--resume goes on with a run, --init starts another from its weights; give one of them");

@@ -1,6 +1,7 @@
 #include <cublasLt.h>
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "tests/providers/stand_in.h"
@@ -62,15 +63,24 @@ cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
   *handle = reinterpret_cast<cublasLtHandle_t>(&only);
   return CUBLAS_STATUS_SUCCESS;
 }
-// Two algorithms; the first needs a workspace.
+// Two algorithms; the first needs a workspace. Both count on the alignment that is promised.
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t,
                                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
-                                              cublasLtMatmulPreference_t, int,
+                                              cublasLtMatmulPreference_t preference, int,
                                               cublasLtMatmulHeuristicResult_t results[], int* count) {
   *count = 2;
+  uint32_t alignment = 256;
+  for (const auto operand : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+                             CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
+    uint32_t promised = 0;
+    size_t written = 0;
+    cublasLtMatmulPreferenceGetAttribute(preference, operand, &promised, sizeof promised, &written);
+    alignment = std::min(alignment, promised);
+  }
   for (int i = 0; i < 2; ++i) {
     results[i] = {};
     results[i].algo.data[0] = static_cast<uint64_t>(i);
+    results[i].algo.data[1] = alignment;
     results[i].workspaceSize = i == 0 ? 1024 : 0;
   }
   return CUBLAS_STATUS_SUCCESS;
@@ -81,6 +91,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
                               cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t* algorithm, void* workspace,
                               size_t, cudaStream_t) {
   if (algorithm->data[0] == 0 && !workspace) return CUBLAS_STATUS_INVALID_VALUE;
+  for (const void* operand : {a, b, static_cast<const void*>(d)})
+    if (reinterpret_cast<uintptr_t>(operand) % algorithm->data[1]) return CUBLAS_STATUS_INVALID_VALUE;
   stand_in().products.push_back(static_cast<int>(algorithm->data[0]));
   Matrix first(a_layout, a), second(b_layout, b), y(d_layout, d);
   first.load();

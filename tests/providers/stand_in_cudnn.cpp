@@ -376,6 +376,10 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t of, cu
   const bool needs = plan.one<int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE) > 0;
   if (needs && !pack.one<void*>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE)) return CUDNN_STATUS_BAD_PARAM;
   stand_in().executed.push_back(index_of(config));
+  if (index_of(config) == stand_in().faulty) {
+    stand_in().lost = cudaErrorIllegalAddress;
+    return stand_in().says_so ? CUDNN_STATUS_EXECUTION_FAILED : CUDNN_STATUS_SUCCESS;
+  }
   Execution execution(pack);
   const auto& all = operations(config.part(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH));
   if (!std::ranges::all_of(all, [&](const Descriptor* op) { return execution.is_aligned(*op); }))
