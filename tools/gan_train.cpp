@@ -173,7 +173,8 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
     return 0;
   }
 
-  if (device.is_cuda()) rehearse_aloud(options, device, *data);
+  const bool trains = double(state.counters.images) < options.kimg * 1000;
+  if (device.is_cuda() && trains) rehearse_aloud(options, device, *data);
   stop.note_first();  // before there is a run folder, nothing is lost
   const fs::path dir =
       in_place ? resumed.parent_path()

@@ -1,4 +1,4 @@
-// Stands in for libcudart: what nvcc compiled runs on the interpreter, on the host's memory, one launch after another.
+// Stands in for libcudart: what nvcc compiled runs on the interpreter, on the host's memory, as late as CUDA allows.
 #pragma once
 #include <cuda_runtime_api.h>
 
