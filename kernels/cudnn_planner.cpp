@@ -1,6 +1,7 @@
 #include "kernels/cudnn_planner.h"
 
 #include <algorithm>
+#include <mutex>
 
 namespace firn::kernels::cudnn {
 
@@ -20,7 +21,36 @@ std::vector<Config> proposed(const Operation& o, const Target& target) {
   return all;
 }
 
+// What restore_ahead() has done, by key.
+struct Ready {
+  StoredPlans stored;
+  std::string name;
+  std::optional<Plan> plan;
+};
+std::mutex ready_mutex;
+std::map<std::string, Ready>& ready() {
+  static auto* const all = new std::map<std::string, Ready>;  // the driver may be gone before static objects
+  return *all;
+}
+
 }  // namespace
+
+void restore_ahead(const Operation& operation, const Target& target, const std::string& key,
+                   const std::optional<std::string>& name) {
+  Ready r{.stored = plan_store().find(key)};
+  if (name)
+    r.name = *name;
+  else if (r.stored.proposals && !r.stored.proposals->empty())
+    r.name = r.stored.proposals->front();
+  if (const auto text = r.stored.plans.find(r.name); text != r.stored.plans.end()) {
+    try {
+      r.plan.emplace(text->second, operation.graph, target);
+    } catch (const DeviceError&) {  // made anew when it is asked for
+    }
+  }
+  const std::lock_guard lock(ready_mutex);
+  ready().insert_or_assign(key, std::move(r));
+}
 
 std::string key_of(const std::string& operation, const std::string& gpu) {
   return fmt::format("{} | {} | cudnn {}", operation, gpu, cudnnGetVersion());
@@ -33,7 +63,12 @@ bool acceptable(const Config& c, DType type, bool tf32) {
 
 Proposals::Proposals(Operation operation, Target target, std::string key, From from)
     : operation_(std::move(operation)), target_(std::move(target)), key_(std::move(key)) {
-  if (from == From::store) known_ = plan_store().find(key_);
+  std::optional<Ready> restored;
+  if (from == From::store) {
+    const std::lock_guard lock(ready_mutex);
+    if (auto found = ready().extract(key_)) restored = std::move(found.mapped());
+  }
+  if (from == From::store) known_ = restored ? std::move(restored->stored) : plan_store().find(key_);
   stored_ = known_.proposals.has_value();
   if (stored_)
     for (const std::string& name : *known_.proposals) all_.push_back({.name = name});
@@ -42,12 +77,15 @@ Proposals::Proposals(Operation operation, Target target, std::string key, From f
       std::string name = c.name;
       all_.push_back({.name = std::move(name), .config = std::move(c)});
     }
+  if (restored && restored->plan)
+    for (Proposal& p : all_)
+      if (p.name == restored->name) p.plan = std::move(restored->plan);
 }
 
 bool Proposals::prepare(size_t i) {
   Proposal& p = all_[i];
   if (std::exchange(p.tried, true)) return p.plan.has_value();
-  if (const auto made = known_.plans.find(p.name); made != known_.plans.end()) {
+  if (const auto made = known_.plans.find(p.name); !p.plan && made != known_.plans.end()) {
     try {
       p.plan.emplace(made->second, operation_.graph, target_);
     } catch (const DeviceError&) {  // of another driver, say

@@ -58,6 +58,10 @@ class Proposals {
   std::vector<Proposal> all_;
 };
 
+// Reads what is stored and restores the plan of this name, or the first; whoever asks next for Proposals of this key
+// finds it done. From any thread.
+void restore_ahead(const Operation&, const Target&, const std::string& key, const std::optional<std::string>& name);
+
 void note(Operation);  // for plan_noted (kernels/planning.h)
 void use_no_driver();  // from here on cuDNN finds a driver that loads code, where there is none; DeviceError
 

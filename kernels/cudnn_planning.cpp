@@ -1,17 +1,20 @@
 // kernels/planning.h for cuDNN.
 #include <dlfcn.h>
 
+#include <array>
 #include <atomic>
 #include <filesystem>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <span>
 #include <thread>
 
 #include "kernels/conv_cudnn.h"
 #include "kernels/cudnn_planner.h"
 #include "kernels/planning.h"
 #include "kernels/provider_cuda.h"
+#include "kernels/provider_numerics.h"
 
 namespace firn::kernels {
 
@@ -28,48 +31,69 @@ Notes& notes() {
   return n;
 }
 
-void plan_one(const Operation& operation, const Target& target, const std::string& key, bool own, PlanCount& count) {
-  Proposals proposals(operation, target, key);
-  count.unplanned += !proposals.prepare_all();
-  proposals.store(own);
+// Calls work(i, thread) for i below n, on at most `threads` threads; what it throws is thrown here.
+template <class Work>
+void in_parallel(size_t n, int threads, const Work& work) {
+  std::atomic<size_t> next{0};
+  std::mutex mutex;
+  std::exception_ptr failure;
+  const auto run = [&](size_t thread) {
+    try {
+      for (size_t i = next++; i < n; i = next++) work(i, thread);
+    } catch (...) {
+      next = n;
+      const std::lock_guard lock(mutex);
+      failure = std::current_exception();
+    }
+  };
+  std::vector<std::thread> others;
+  for (size_t t = 1; t < std::min(n, static_cast<size_t>(threads)); ++t) others.emplace_back(run, t);
+  run(0);
+  for (std::thread& t : others) t.join();
+  if (failure) std::rethrow_exception(failure);
 }
 
-PlanCount plan_all(const std::string& description, const std::string& gpu, bool own, int threads,
-                   const std::function<void(const PlanCount&)>& progress) {
-  const std::vector<Operation> operations = std::exchange(notes(), {}).operations;
+// With `own` the target is the GPU itself.
+PlanCount plan_missing(std::span<const Operation> operations, const std::function<Target()>& target,
+                       const std::string& gpu, bool own, int threads,
+                       const std::function<void(const PlanCount&)>& progress) {
   std::vector<std::pair<const Operation*, std::string>> missing;
   for (const Operation& o : operations)
     if (std::string key = key_of(o.name, gpu); own ? !plan_store().has_proposals(key) : !plan_store().has_plans(key))
       missing.emplace_back(&o, std::move(key));
   PlanCount count{.operations = int64_t(operations.size()), .missing = int64_t(missing.size())};
-  const Target target = Target::described(description);
-  std::atomic<size_t> next{0};
+  if (missing.empty()) return count;
+  const Target one = target();
   std::mutex mutex;
-  std::exception_ptr failure;
-  const auto work = [&] {
-    for (size_t i = next++; i < missing.size(); i = next++) {
-      PlanCount mine;
-      try {
-        plan_one(*missing[i].first, target, missing[i].second, own, mine);
-      } catch (...) {
-        const std::lock_guard lock(mutex);
-        failure = std::current_exception();
-        next = missing.size();
-        return;
-      }
-      const std::lock_guard lock(mutex);
-      ++count.done;
-      count.unplanned += mine.unplanned;
-      if (progress) progress(count);
-    }
-  };
-  std::vector<std::thread> others;
-  for (int t = 1; t < std::min<int64_t>(threads, count.missing); ++t) others.emplace_back(work);
-  work();
-  for (std::thread& t : others) t.join();
-  if (failure) std::rethrow_exception(failure);
+  in_parallel(missing.size(), threads, [&](size_t i, size_t) {
+    Proposals proposals(*missing[i].first, one, missing[i].second);
+    const bool any = proposals.prepare_all();
+    proposals.store(own);
+    const std::lock_guard lock(mutex);
+    ++count.done;
+    count.unplanned += !any;
+    if (progress) progress(count);
+  });
   return count;
 }
+
+// What was chosen before. A handle serves one thread at a time; plans may refer to theirs, so they stay.
+void restore_chosen(std::span<const Operation> operations, const std::string& gpu, int threads) {
+  static std::map<int, std::array<cudnnHandle_t, 4>> handles;
+  const int device = current_device();
+  auto& mine = handles[device];
+  in_parallel(operations.size(), std::min(threads, static_cast<int>(mine.size())), [&](size_t i, size_t thread) {
+    const std::string key = key_of(operations[i].name, gpu);
+    const auto choice = numerics().deterministic ? std::nullopt : choice_cache().find(key);
+    if (!choice && !numerics().deterministic) return;
+    use_device(device);
+    if (!mine[thread]) check(cudnnCreate(&mine[thread]));
+    restore_ahead(operations[i], Target::device(mine[thread]), key,
+                  choice ? std::optional(choice->name) : std::nullopt);
+  });
+}
+
+std::vector<Operation> take_noted() { return std::exchange(notes(), {}).operations; }
 
 }  // namespace
 
@@ -89,8 +113,12 @@ void note(Operation o) {
 std::string describe_gpu(const Stream& gpu) { return cudnn::description(gpu); }
 
 PlanCount plan_noted(const Stream& gpu, int threads, const std::function<void(const PlanCount&)>& progress) {
-  if (cudnn::notes().operations.empty()) return {};
-  return cudnn::plan_all(describe_gpu(gpu), device_name(gpu), true, threads, progress);
+  const auto operations = cudnn::take_noted();
+  const auto target = [&] { return cudnn::Target::described(describe_gpu(gpu)); };
+  const std::string name = device_name(gpu);
+  const PlanCount count = cudnn::plan_missing(operations, target, name, true, threads, progress);
+  cudnn::restore_chosen(operations, name, threads);
+  return count;
 }
 
 PlanCount plan_noted(const std::string& description, int threads,
@@ -101,8 +129,10 @@ PlanCount plan_noted(const std::string& description, int threads,
   if (!name.is_string() || !version.is_number_integer())
     throw DeviceError("this describes no GPU: expected cuDNN's JSON, with deviceName and deviceVer");
   cudnn::use_no_driver();
-  return cudnn::plan_all(description, fmt::format("{} sm_{}", name.get<std::string>(), version.get<int>() / 10), false,
-                         threads, progress);
+  const cudnn::Target target = cudnn::Target::described(description);
+  return cudnn::plan_missing(
+      cudnn::take_noted(), [&] { return target; },
+      fmt::format("{} sm_{}", name.get<std::string>(), version.get<int>() / 10), false, threads, progress);
 }
 
 }  // namespace firn::kernels

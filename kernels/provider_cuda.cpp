@@ -126,6 +126,8 @@ int current_device() {
   return device;
 }
 
+void use_device(int device) { check(cudaSetDevice(device)); }
+
 std::string driver_version(const Stream& stream) {
   static std::string version;
   if (!version.empty()) return version;

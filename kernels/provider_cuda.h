@@ -31,6 +31,7 @@ struct Ways {
 size_t fastest(const Stream&, const std::string& what, const Ways&);
 
 int current_device();
+void use_device(int);  // by this thread
 std::string driver_version(const Stream&);
 std::string device_name(const Stream&);  // "NVIDIA H100 80GB HBM3 sm_90"
 

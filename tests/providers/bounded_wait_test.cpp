@@ -22,7 +22,7 @@ TEST(BoundedWaits, NameKernelAndBarrierAndTrap) {
   EXPECT_MENTIONS(bounded.str(), "vprintf");
   for (const char* name : {"modulated_conv_sm90", "full", "empty", "waits in vain for"})
     EXPECT_MENTIONS(bounded.str(), spelled(name));
-  for (const std::string& text : ptx::texts()) {
+  for (const std::string& text : ptx::texts("sm_90a")) {
     EXPECT_EQ(text.find("trap;"), text.npos);
     EXPECT_EQ(text.find("vprintf"), text.npos);
   }

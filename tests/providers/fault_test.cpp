@@ -172,8 +172,11 @@ TEST_F(Faults, RehearsalPlansAllThatTrainingRuns) {
   o.model.channel_max = 2;  // shapes that no other test has
   const Dataset data(o.data);
   TinyRun run(o, scratch / "run", {}, Device::cuda());
-  int told = 0;
-  const Rehearsal done = rehearse(o, Device::cuda(), data, [&](int operations, double) { told = operations; });
+  int64_t told = 0;
+  const Rehearsal done = rehearse(o, Device::cuda(), data, [&](const Rehearsal& r) { told = r.operations; });
+  EXPECT_EQ(done.warning, "");
+  EXPECT_GT(done.to_plan, 5);
+  EXPECT_EQ(done.planned, done.to_plan);
   EXPECT_GT(done.operations, 10);
   EXPECT_EQ(told, done.operations);
   const kernels::ChoiceWatch watch;

@@ -8,8 +8,8 @@
 #include <deque>
 #include <vector>
 
-#include "kernels/cuda_check.h"
 #include "kernels/types.h"
+#include "tests/ptx/runtime_state.h"
 
 namespace firn::providers {
 
@@ -37,29 +37,17 @@ struct StandIn {
 };
 StandIn& stand_in();
 
-// Device memory through copies, which the interpreter's checker sees. What is captured computes once, from what is
-// there at that time, and a replay copies the result: enough to go on.
-inline bool is_capturing() {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  check(cudaStreamIsCapturing(nullptr, &status));
-  return status != cudaStreamCaptureStatusNone;
-}
+// Device memory as what is queued finds it; the interpreter's checker sees it.
 template <class T>
 std::vector<double> from_device(const void* from, size_t count) {
-  std::vector<T> values(count);
-  if (is_capturing())
-    std::memcpy(values.data(), from, count * sizeof(T));
-  else
-    check(cudaMemcpyAsync(values.data(), from, count * sizeof(T), cudaMemcpyDeviceToHost, nullptr));
-  return {values.begin(), values.end()};
+  ptx::runtime().checker.host_access(from, count * sizeof(T), ptx::Access::read);
+  const T* const values = static_cast<const T*>(from);
+  return {values, values + count};
 }
 template <class T>
 void to_device(void* to, const std::vector<double>& from) {
-  static std::deque<std::vector<T>> captured;
-  std::vector<T> now;
-  std::vector<T>& values = is_capturing() ? captured.emplace_back() : now;
-  for (const double v : from) values.push_back(T(static_cast<float>(v)));
-  check(cudaMemcpyAsync(to, values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice, nullptr));
+  ptx::runtime().checker.host_access(to, from.size() * sizeof(T), ptx::Access::write);
+  for (size_t i = 0; i < from.size(); ++i) static_cast<T*>(to)[i] = T(static_cast<float>(from[i]));
 }
 
 }  // namespace firn::providers

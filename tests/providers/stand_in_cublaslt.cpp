@@ -94,21 +94,26 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
   for (const void* operand : {a, b, static_cast<const void*>(d)})
     if (reinterpret_cast<uintptr_t>(operand) % algorithm->data[1]) return CUBLAS_STATUS_INVALID_VALUE;
   stand_in().products.push_back(static_cast<int>(algorithm->data[0]));
-  Matrix first(a_layout, a), second(b_layout, b), y(d_layout, d);
-  first.load();
-  second.load();
   const bool t1 = transposed(product, CUBLASLT_MATMUL_DESC_TRANSA),
              t2 = transposed(product, CUBLASLT_MATMUL_DESC_TRANSB);
-  const int64_t inner = t1 ? first.rows : first.columns;
-  for (int64_t n = 0; n < get<int32_t>(d_layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT); ++n)
-    for (int64_t r = 0; r < y.rows; ++r)
-      for (int64_t c = 0; c < y.columns; ++c) {
-        double sum = 0;
-        for (int64_t k = 0; k < inner; ++k)
-          sum += (t1 ? first(n, k, r) : first(n, r, k)) * (t2 ? second(n, c, k) : second(n, k, c));
-        y(n, r, c) = *static_cast<const float*>(alpha) * sum;
-      }
-  y.store();
+  firn::ptx::submit({[=, scale = *static_cast<const float*>(alpha),
+                      batch = get<int32_t>(d_layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT), left = Matrix(a_layout, a),
+                      right = Matrix(b_layout, b), result = Matrix(d_layout, d)] {
+    Matrix first = left, second = right, y = result;
+    first.load();
+    second.load();
+    const int64_t inner = t1 ? first.rows : first.columns;
+    for (int64_t n = 0; n < batch; ++n)
+      for (int64_t r = 0; r < y.rows; ++r)
+        for (int64_t c = 0; c < y.columns; ++c) {
+          double sum = 0;
+          for (int64_t k = 0; k < inner; ++k)
+            sum += (t1 ? first(n, k, r) : first(n, r, k)) * (t2 ? second(n, c, k) : second(n, k, c));
+          y(n, r, c) = scale * sum;
+        }
+    y.store();
+    return cudaSuccess;
+  }});
   return CUBLAS_STATUS_SUCCESS;
 }
 }

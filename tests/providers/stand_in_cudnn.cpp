@@ -5,6 +5,7 @@
 #include <cstring>
 #include <deque>
 #include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -277,10 +278,17 @@ cudnnStatus_t give(const std::vector<Descriptor>& values, int64_t most, int64_t*
   return CUDNN_STATUS_SUCCESS;
 }
 
+// Plans are made on several threads.
+std::mutex& mutex() {
+  static std::mutex m;
+  return m;
+}
+
 }  // namespace
 }  // namespace firn::providers
 
 using namespace firn::providers;
+namespace ptx = firn::ptx;
 
 extern "C" {
 size_t cudnnGetVersion() { return 91900; }
@@ -317,6 +325,7 @@ cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t to, cudnnBackend
   return CUDNN_STATUS_SUCCESS;
 }
 cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t of) {
+  const std::lock_guard lock(mutex());
   Descriptor& d = *static_cast<Descriptor*>(of);
   d.final = true;
   if (d.type == CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR &&
@@ -343,13 +352,16 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t of) {
 }
 cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t of, cudnnBackendAttributeName_t name,
                                        cudnnBackendAttributeType_t type, int64_t most, int64_t* count, void* values) {
+  const std::lock_guard lock(mutex());
   const Descriptor& d = *static_cast<Descriptor*>(of);
-  if (name == CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION) {
-    const std::string text = text_of(d.part(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG)).dump();
+  const auto give_text = [&](const std::string& text) {
     *count = static_cast<int64_t>(text.size());
     std::memcpy(values, text.data(), std::min(text.size(), static_cast<size_t>(most)));
     return CUDNN_STATUS_SUCCESS;
-  }
+  };
+  if (name == CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION) return give_text("{}");
+  if (name == CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION)
+    return give_text(text_of(d.part(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG)).dump());
   if (name == CUDNN_ATTR_ENGINEHEUR_RESULTS) {
     ++stand_in().asked;
     std::vector<Descriptor> configs;
@@ -380,11 +392,15 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t of, cu
     stand_in().lost = cudaErrorIllegalAddress;
     return stand_in().says_so ? CUDNN_STATUS_EXECUTION_FAILED : CUDNN_STATUS_SUCCESS;
   }
-  Execution execution(pack);
   const auto& all = operations(config.part(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH));
-  if (!std::ranges::all_of(all, [&](const Descriptor* op) { return execution.is_aligned(*op); }))
+  const auto execution = std::make_shared<Execution>(pack);
+  if (!std::ranges::all_of(all, [&](const Descriptor* op) { return execution->is_aligned(*op); }))
     return CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER;
-  for (const Descriptor* op : all) execution.run(*op);
+  ptx::submit({[&all, pack = *execution] {  // each time a graph is launched, too
+    Execution now = pack;
+    for (const Descriptor* op : all) now.run(*op);
+    return cudaSuccess;
+  }});
   return CUDNN_STATUS_SUCCESS;
 }
 }

@@ -9,6 +9,7 @@
 
 #include "engine/ops.h"
 #include "kernels/plan_store.h"
+#include "kernels/planning.h"
 #include "tests/providers/stand_in.h"
 
 namespace firn::providers {
@@ -34,13 +35,16 @@ bool in_a_process(const std::function<bool()>& check) {
 }
 
 // The three convolutions at a side that no other test has.
-void convolutions(int64_t side) {
-  const auto filled = [](Shape shape, DType type) { return Tensor::full(std::move(shape), 0.5, type, Device::cuda()); };
+void convolutions(int64_t side, const Device& device = Device::cuda()) {
+  const auto filled = [&](Shape shape, DType type) { return Tensor::full(std::move(shape), 0.5, type, device); };
   const Tensor x = filled({1, side, side, 8}, DType::bf16), gy = filled({1, side, side, 8}, DType::bf16);
   const Tensor w = filled({8, 3, 3, 8}, DType::f32);
-  EXPECT_EQ(conv2d(x, w, {.pad = 1}).to_floats().at(0), 4 * 8 * 0.25f);
-  EXPECT_EQ(conv2d_input_grad(gy, w, x.shape(), {.pad = 1}).to_floats().at(0), 4 * 8 * 0.25f);
-  EXPECT_GT(conv2d_weight_grad(x, gy, w.shape(), {.pad = 1}).to_floats().at(0), 0);
+  const Tensor y = conv2d(x, w, {.pad = 1}), gx = conv2d_input_grad(gy, w, x.shape(), {.pad = 1});
+  const Tensor gw = conv2d_weight_grad(x, gy, w.shape(), {.pad = 1});
+  if (device.stream().dry) return;
+  EXPECT_EQ(y.to_floats().at(0), 4 * 8 * 0.25f);
+  EXPECT_EQ(gx.to_floats().at(0), 4 * 8 * 0.25f);
+  EXPECT_GT(gw.to_floats().at(0), 0);
 }
 
 struct Stored : testing::Test {
@@ -80,6 +84,31 @@ TEST_F(Stored, PlansThatTheLibraryRefusesAreMadeAnew) {
     stand_in().restores = false;
     convolutions(23);
     return stand_in().asked > 0 && !stand_in().planned.empty() && !HasFailure();
+  }));
+}
+
+// One thread: the stand-in is not made for more.
+TEST_F(Stored, WhatADryRunNotesIsPlannedAndRestoredBeforeItIsAskedFor) {
+  const auto plan = [] {
+    convolutions(24, Device::dry());
+    return kernels::plan_noted(Device::cuda().stream(), 1);
+  };
+  EXPECT_TRUE(in_a_process([&] {
+    const kernels::PlanCount count = plan();
+    EXPECT_EQ(count.operations, 3);
+    EXPECT_EQ(count.missing, 3);
+    EXPECT_EQ(count.done, 3);
+    EXPECT_TRUE(stand_in().executed.empty()) << "nothing runs on a dry stream";
+    const int asked = stand_in().asked;
+    const size_t planned = stand_in().planned.size();
+    convolutions(24);
+    return stand_in().asked == asked && stand_in().planned.size() == planned && !HasFailure();
+  }));
+  EXPECT_TRUE(in_a_process([&] {
+    EXPECT_EQ(plan().missing, 0);
+    EXPECT_EQ(stand_in().restored, 3);
+    convolutions(24);
+    return stand_in().restored == 3 && stand_in().asked == 0 && stand_in().planned.empty() && !HasFailure();
   }));
 }
 
