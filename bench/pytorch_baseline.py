@@ -292,6 +292,8 @@ def measure(args, layout, form, trials):
     cuda, started = args.device == "cuda", time.perf_counter()
     networks.fir = FIRS[form]
     reset_peak(cuda)
+    if args.compile:
+        torch._dynamo.reset()                       # it gives up on code that it has compiled for many sizes
     trainer = Trainer(args, layout == "channels_last")
     errors = usable_phases(trainer) if args.dtype == "bf16" else {}
     bf16 = {name: args.dtype == "bf16" and name not in errors for name in PHASES}

@@ -182,7 +182,7 @@ class Generator(nn.Module):
         if torch.rand(()).item() < mixing:
             cutoff = int(torch.randint(1, ws.shape[1], ()))
             ws = torch.cat([ws[:, :cutoff], self.mapping(z[1], track=False)[:, cutoff:]], 1)
-        return ws
+        return ws.contiguous()                          # in one layout, else a compiled network is compiled anew
 
     def forward(self, ws):
         x, image = self.const.expand(len(ws), -1, -1, -1), None

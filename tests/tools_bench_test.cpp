@@ -35,7 +35,8 @@ class GpuScript : public testing::Test {
 };
 
 TEST_F(GpuScript, RecordsEveryPartAlsoThoseThatFail) {
-  const Ran ran = script("--only '^(version|libraries|describe|sanitizer-races|step|freeze|ops-rest|ncu-(fir|worst-1))'");
+  const Ran ran =
+      script("--only '^(version|libraries|describe|sanitizer-races|step|freeze|ops-rest|ncu-(fir|worst-1))'");
   ASSERT_EQ(ran.code, 0) << ran.output;
   auto how = status();
   for (const char* part : {"version", "libraries", "step-16-256-4", "ops-rest", "ncu-fir", "ncu-worst-1"})
