@@ -75,7 +75,9 @@ void decide(const Call& c, const Operands& operands, Known& known) {
         candidates.push_back({proposals->name(i), [&, i] { return proposals->prepare(i); },
                               [&, i] { execute(c.stream, proposals->plan(i), operands); }});
     }
-    if (c.instead) candidates.push_back({"two passes", [] { return true; }, c.instead});
+    if (c.instead)
+      candidates.push_back(
+          {.name = "two passes", .prepare = [] { return true; }, .run = c.instead, .last_resort = true});
     chosen = choose(choice_cache(), key, candidates, stopwatch);
     if (proposals && stopwatch && !proposals->stored()) proposals->prepare_all();
     if (proposals) proposals->store(true);

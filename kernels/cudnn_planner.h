@@ -62,7 +62,8 @@ class Proposals {
 // finds it done. From any thread.
 void restore_ahead(const Operation&, const Target&, const std::string& key, const std::optional<std::string>& name);
 
-void note(Operation);  // for plan_noted (kernels/planning.h)
+void note(Operation);                 // for plan_noted (kernels/planning.h)
+std::vector<Operation> take_noted();  // each once, in their order
 void use_no_driver();  // from here on cuDNN finds a driver that loads code, where there is none; DeviceError
 
 }  // namespace firn::kernels::cudnn

@@ -93,8 +93,6 @@ void restore_chosen(std::span<const Operation> operations, const std::string& gp
   });
 }
 
-std::vector<Operation> take_noted() { return std::exchange(notes(), {}).operations; }
-
 }  // namespace
 
 void use_no_driver() {
@@ -103,6 +101,8 @@ void use_no_driver() {
   if (!dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL))
     throw DeviceError(fmt::format("what is needed to plan without a GPU is not beside this program: {}", dlerror()));
 }
+
+std::vector<Operation> take_noted() { return std::exchange(notes(), {}).operations; }
 
 void note(Operation o) {
   if (notes().names.insert(o.name).second) notes().operations.push_back(std::move(o));

@@ -116,6 +116,7 @@ void styled_conv(const Stream& stream, const ConvProblem& p, const ConvEpilogue&
     conv_bias_act(stream, p, e, to, s ? scaled.data() : x, w, cache);
   };
   const std::optional<ModulatedConvProblem> ours = for_our_kernel(p, e);
+  if (!ours || stream.dry) return in_steps(y);
   enum Way { one, sm90, steps };
   const auto possible = [&](Way way) {
     if (way == one) return may_use(kOne);
@@ -123,7 +124,7 @@ void styled_conv(const Stream& stream, const ConvProblem& p, const ConvEpilogue&
   };
   // What is likely faster comes first: it runs where nothing may be measured. Libraries do plain convolutions well.
   std::vector<Way> order = s ? std::vector{one, sm90, steps} : std::vector{steps, one, sm90};
-  std::erase_if(order, [&](Way way) { return !ours || !possible(way); });
+  std::erase_if(order, [&](Way way) { return !possible(way); });
   if (order.size() < 2) return in_steps(y);
   const std::shared_ptr<void> packed = packed_weights(stream, p, w, cache);
   const ModulatedConvOperands a = operands(e, y, x, s, packed.get());

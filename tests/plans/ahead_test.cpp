@@ -1,7 +1,9 @@
 // gan-train plans for a GPU that is only described.
 #include <gtest/gtest.h>
 
+#include "kernels/cudnn_planner.h"
 #include "tests/tools_support.h"
+#include "training/phases.h"
 
 namespace firn {
 namespace {
@@ -10,10 +12,10 @@ struct Ahead : testing::Test {
   Scratch scratch;
   std::filesystem::path data = write_images(scratch / "data", 4);
   Ran plan_for(const std::string& description) const {
-    return shell(fmt::format("XDG_CACHE_HOME='{}' '{}' --plan-for '{}' --outdir '{}' --data '{}' --precision fp32 "
-                             "--batch 4 --channel-base 64",
-                             (scratch / "cache").string(), tool_path("gan-train"), description,
-                             (scratch / "runs").string(), data.string()));
+    return shell(fmt::format(
+        "XDG_CACHE_HOME='{}' '{}' --plan-for '{}' --outdir '{}' --data '{}' --precision fp32 "
+        "--batch 4 --channel-base 64",
+        (scratch / "cache").string(), tool_path("gan-train"), description, (scratch / "runs").string(), data.string()));
   }
 };
 
@@ -24,6 +26,34 @@ TEST_F(Ahead, ARunIsPlannedOnceAndLeavesNoFolder) {
   const Ran second = plan_for(std::string(FIRN_DEVICES) + "/sm_90.json");
   EXPECT_NE(second.output.find("planned 0 operations"), std::string::npos) << second.output;
   EXPECT_FALSE(std::filesystem::exists(scratch / "runs"));
+}
+
+// There is no driver here: a call that wants one would throw.
+TEST(DryRun, NotesEveryConvolutionAndNeedsNoGpu) {
+  const Device dry = Device::dry();
+  const StyleGan2Options options{.height = 32, .channel_base = 1024, .channel_max = 64, .activation_type = DType::bf16};
+  StyleGan2Generator g(options, dry);
+  StyleGan2Discriminator d(options, dry);
+  Rng rng{.seed = 1};
+  const auto latents = [&] {
+    return PhaseInputs{.z = randn({4, 512}, rng, DType::f32, dry),
+                       .images = randn({4, 32, 32, 3}, rng, DType::f32, dry),
+                       .pl_noise = randn({4, 32, 32, 3}, rng, DType::f32, dry),
+                       .rng = &rng};
+  };
+  const LossOptions loss;
+  Tensor pl_mean = Tensor::zeros({1}, DType::f32, dry);
+  const LaunchCounter counter;
+  g_main(g, d, latents(), loss);
+  g_reg(g, pl_mean, latents(), loss);
+  d_main(g, d, latents(), loss);
+  d_reg(d, latents(), loss);
+  std::map<std::string, int> kinds;
+  for (const auto& o : kernels::cudnn::take_noted()) ++kinds[o.name.substr(0, o.name.find(' '))];
+  for (const char* kind : {"conv_forward", "conv_backward_data", "conv_backward_weights", "conv_bias_act"})
+    EXPECT_GT(kinds[kind], 3) << kind;
+  EXPECT_GT(counter["conv_forward"], 0);
+  EXPECT_TRUE(kernels::cudnn::take_noted().empty());
 }
 
 TEST_F(Ahead, ADescriptionThatIsNoneIsOneLineOfError) {
