@@ -18,14 +18,15 @@ TEST(RehearsalOnAGpu, ChangesNoBitOfTrainingAndGivesItsMemoryBack) {
   o.model.channel_max = 4;
   o.grid_columns = o.grid_rows = 1;
   o.deterministic = true;
-  kernels::set_numerics(DType::f32, false, true);
+  const kernels::Numerics before = kernels::numerics();  // without libraries on the interpreter
+  kernels::numerics().deterministic = true;
   TinyRun plain(o, scratch / "plain", {}, Device::cuda()), rehearsed(o, scratch / "rehearsed", {}, Device::cuda());
   plain.iterate(1);
   const size_t live = kernels::memory_use().live;
   EXPECT_TRUE(rehearse(o, Device::cuda(), *rehearsed.data).complete);
   EXPECT_EQ(kernels::memory_use().live, live);
   rehearsed.iterate(1);
-  kernels::numerics() = {};
+  kernels::numerics() = before;
   for (const auto& [a, b] : {std::pair{&plain.state.ema.parameters(), &rehearsed.state.ema.parameters()},
                              {&plain.state.d.parameters(), &rehearsed.state.d.parameters()}})
     for (size_t i = 0; i < a->size(); ++i)
