@@ -108,8 +108,8 @@ bool Proposals::prepare_all() {
   return any;
 }
 
-void Proposals::store(bool own) const {
-  if (stored_) return;
+bool Proposals::store(bool own) const {
+  if (stored_) return true;
   StoredPlans found;
   for (const Proposal& p : all_)
     if (!p.made.empty()) found.plans[p.name] = p.made;
@@ -118,7 +118,7 @@ void Proposals::store(bool own) const {
     for (const Proposal& p : all_)
       if (p.plan) found.proposals->push_back(p.name);
   }
-  if (!found.plans.empty() || found.proposals) plan_store().add(key_, found);
+  return (found.plans.empty() && !found.proposals) || plan_store().add(key_, found);
 }
 
 }  // namespace firn::kernels::cudnn

@@ -39,8 +39,8 @@ class Proposals {
   Plan take(size_t i) { return std::move(*all_[i].plan); }
   bool stored() const { return stored_; }
   // Keeps the plans that were made, and if all were tried which they are: `own` says that the target is the GPU itself,
-  // not a description, which may lack what makes others the best.
-  void store(bool own) const;
+  // not a description, which may lack what makes others the best. False where they could not be written.
+  bool store(bool own) const;
 
  private:
   struct Proposal {

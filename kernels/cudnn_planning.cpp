@@ -68,7 +68,9 @@ PlanCount plan_missing(std::span<const Operation> operations, const std::functio
   in_parallel(missing.size(), threads, [&](size_t i, size_t) {
     Proposals proposals(*missing[i].first, one, missing[i].second);
     const bool any = proposals.prepare_all();
-    proposals.store(own);
+    if (!proposals.store(own) && !own)
+      throw IoError(fmt::format("plans cannot be written to {}; XDG_CACHE_HOME names another place",
+                                (cache_folder() / "plans").string()));
     const std::lock_guard lock(mutex);
     ++count.done;
     count.unplanned += !any;
@@ -126,10 +128,19 @@ PlanCount plan_noted(const std::string& description, int threads,
   const nlohmann::json d = nlohmann::json::parse(description, nullptr, false);
   const auto name = d.is_object() ? d.value("deviceName", nlohmann::json()) : nlohmann::json();
   const auto version = d.is_object() ? d.value("deviceVer", nlohmann::json()) : nlohmann::json();
-  if (!name.is_string() || !version.is_number_integer())
+  // cuDNN copies the name to where 256 bytes are, whatever its length.
+  if (!name.is_string() || name.get_ref<const std::string&>().size() > 255 || !version.is_number_integer())
     throw DeviceError("this describes no GPU: expected cuDNN's JSON, with deviceName and deviceVer");
+  if (cache_folder().empty())
+    throw IoError("there is no place for the plans: neither HOME nor XDG_CACHE_HOME names a folder");
   cudnn::use_no_driver();
-  const cudnn::Target target = cudnn::Target::described(description);
+  const cudnn::Target target = [&] {
+    try {
+      return cudnn::Target::described(description);
+    } catch (const DeviceError& e) {
+      throw DeviceError(fmt::format("this describes no GPU that cuDNN knows: {}", e.what()));
+    }
+  }();
   return cudnn::plan_missing(
       cudnn::take_noted(), [&] { return target; },
       fmt::format("{} sm_{}", name.get<std::string>(), version.get<int>() / 10), false, threads, progress);

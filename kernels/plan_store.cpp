@@ -37,8 +37,8 @@ std::optional<std::string> read(const fs::path& file) {
   return text;
 }
 
-// Readers see the old file or the new one, never half of it.
-void write(const fs::path& file, const std::string& text) {
+// Readers see the old file or the new one, never half of it. False where it cannot be written.
+bool write(const fs::path& file, const std::string& text) {
   std::error_code failed;
   fs::create_directories(file.parent_path(), failed);
   fs::path temporary = file;
@@ -47,7 +47,9 @@ void write(const fs::path& file, const std::string& text) {
   bool whole = out && gzwrite(out, text.data(), static_cast<unsigned>(text.size())) == static_cast<int>(text.size());
   if (out) whole &= gzclose(out) == Z_OK;
   if (whole) fs::rename(temporary, file, failed);
-  if (!whole || failed) fs::remove(temporary, failed);
+  if (whole && !failed) return true;
+  fs::remove(temporary, failed);
+  return false;
 }
 
 }  // namespace
@@ -64,8 +66,8 @@ bool PlanStore::has_proposals(const std::string& key) const {
 }
 
 bool PlanStore::has_plans(const std::string& key) const {
-  std::error_code failed;
-  return has_proposals(key) || (!folder_.empty() && fs::is_regular_file(file(key, false), failed));
+  const StoredPlans found = find(key);
+  return found.proposals || !found.plans.empty();
 }
 
 StoredPlans PlanStore::find(const std::string& key) const {
@@ -84,14 +86,14 @@ StoredPlans PlanStore::find(const std::string& key) const {
   return {};
 }
 
-void PlanStore::add(const std::string& key, const StoredPlans& more) const {
-  if (folder_.empty()) return;
+bool PlanStore::add(const std::string& key, const StoredPlans& more) const {
+  if (folder_.empty()) return false;
   StoredPlans all = find(key);
   if (more.proposals) all.proposals = more.proposals;
   for (const auto& [name, plan] : more.plans) all.plans[name] = plan;
   json text{{"format", kFormat}, {"key", key}, {"plans", all.plans}};
   if (all.proposals) text["proposals"] = *all.proposals;
-  write(file(key, all.proposals.has_value()), text.dump(-1, ' ', false, json::error_handler_t::replace));
+  return write(file(key, all.proposals.has_value()), text.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
 fs::path cache_folder() {

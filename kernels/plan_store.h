@@ -19,11 +19,10 @@ struct StoredPlans {
 class PlanStore {
  public:
   explicit PlanStore(std::filesystem::path folder) : folder_(std::move(folder)) {}  // an empty path: nothing is kept
-  // Without a look into files: whether there are plans, and whether there are proposals.
   bool has_plans(const std::string& key) const;
-  bool has_proposals(const std::string& key) const;
+  bool has_proposals(const std::string& key) const;  // without a look into the file
   StoredPlans find(const std::string& key) const;
-  void add(const std::string& key, const StoredPlans&) const;  // to what is there; from any thread
+  bool add(const std::string& key, const StoredPlans&) const;  // to what is there; from any thread; false: not written
 
  private:
   std::filesystem::path file(const std::string& key, bool with_proposals) const;

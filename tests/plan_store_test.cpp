@@ -87,7 +87,7 @@ TEST_F(PlanStoreTest, AForeignFileIsNone) {
 TEST_F(PlanStoreTest, WhereNothingCanBeKeptNothingIs) {
   std::ofstream(scratch / "file") << "in the way";
   for (const PlanStore& none : {PlanStore(""), PlanStore(scratch / "file")}) {
-    none.add(key, {.plans = {{"engine1", plan}}});
+    EXPECT_FALSE(none.add(key, {.plans = {{"engine1", plan}}}));
     EXPECT_FALSE(none.has_plans(key));
     EXPECT_TRUE(none.find(key).plans.empty());
   }

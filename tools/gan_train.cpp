@@ -101,9 +101,16 @@ void rehearse_aloud(const TrainOptions& o, const Device& device, const Dataset& 
 int plan_aloud(const fs::path& gpu, const TrainOptions& o, const Dataset& data) {
   tools::Line line;
   line.show(fmt::format("planning for the GPU that {} describes", gpu.string()));
-  const Rehearsal done = plan_for(read_text(gpu), o, data, [&](const Rehearsal& r) {
-    if (line.terminal()) line.show(to_string(r));
-  });
+  const std::string description = read_text(gpu);
+  const Rehearsal done = [&] {
+    try {
+      return plan_for(description, o, data, [&](const Rehearsal& r) {
+        if (line.terminal()) line.show(to_string(r));
+      });
+    } catch (const DeviceError& e) {
+      throw DeviceError(fmt::format("--plan-for {}: {}", gpu.string(), e.what()));
+    }
+  }();
   line.say(fmt::format("planned {} operations in {:.1f} s; the plans are in {}", done.planned, done.seconds,
                        (kernels::cache_folder() / "plans").string()));
   return 0;

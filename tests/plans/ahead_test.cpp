@@ -58,11 +58,32 @@ TEST(DryRun, NotesEveryConvolutionAndNeedsNoGpu) {
 
 TEST_F(Ahead, ADescriptionThatIsNoneIsOneLineOfError) {
   std::ofstream(scratch / "none.json") << "{}";
-  for (const char* name : {"none.json", "missing.json"}) {
+  std::ofstream(scratch / "little.json") << R"({"deviceName": "little", "deviceVer": 900})";
+  std::ofstream(scratch / "long.json") << fmt::format(R"({{"deviceName": "{:x<5000}", "deviceVer": 900}})", "");
+  for (const char* name : {"none.json", "little.json", "long.json", "missing.json"}) {
     const Ran ran = plan_for((scratch / name).string());
     EXPECT_EQ(ran.code, 1) << ran.output;
     EXPECT_NE(ran.output.find("gan-train: "), std::string::npos) << ran.output;
+    EXPECT_NE(ran.output.find(name, ran.output.find("gan-train: ")), std::string::npos) << ran.output;
   }
+}
+
+TEST_F(Ahead, WherePlansCannotBeKeptIsAnError) {
+  std::ofstream(scratch / "cache") << "in the way";
+  const Ran ran = plan_for(std::string(FIRN_DEVICES) + "/sm_90.json");
+  EXPECT_EQ(ran.code, 1) << ran.output;
+  EXPECT_NE(ran.output.find("plans cannot be written to " + (scratch / "cache").string()), std::string::npos)
+      << ran.output;
+}
+
+TEST_F(Ahead, DamagedPlansAreMadeAnew) {
+  const std::string gpu = std::string(FIRN_DEVICES) + "/sm_90.json";
+  plan_for(gpu);
+  for (const auto& entry : std::filesystem::directory_iterator(scratch / "cache" / "firn" / "plans"))
+    std::ofstream(entry.path()) << "not gzip";
+  const Ran again = plan_for(gpu), last = plan_for(gpu);
+  EXPECT_EQ(again.output.find("planned 0 operations"), std::string::npos) << again.output;
+  EXPECT_NE(last.output.find("planned 0 operations"), std::string::npos) << last.output;
 }
 
 }  // namespace
