@@ -186,6 +186,7 @@ nlohmann::ordered_json plan(const Options& o, const Where& gpu) {
   return {{"operations", count.operations},
           {"planned", count.done},
           {"without_plan", count.unplanned},
+          {"restoring_s", count.restoring_s},
           {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()}};
 }
 

@@ -1,8 +1,10 @@
 // kernels/planning.h for cuDNN.
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -95,6 +97,14 @@ void restore_chosen(std::span<const Operation> operations, const std::string& gp
   });
 }
 
+void restore_longest(std::span<const Operation> operations, const Target& target, const std::string& gpu, int threads) {
+  in_parallel(operations.size(), threads, [&](size_t i, size_t) {
+    const StoredPlans stored = plan_store().find(key_of(operations[i].name, gpu));
+    const auto longest = std::ranges::max_element(stored.plans, {}, [](const auto& p) { return p.second.size(); });
+    if (longest != stored.plans.end()) Plan(longest->second, operations[i].graph, target);
+  });
+}
+
 }  // namespace
 
 void use_no_driver() {
@@ -141,9 +151,14 @@ PlanCount plan_noted(const std::string& description, int threads,
       throw DeviceError(fmt::format("this describes no GPU that cuDNN knows: {}", e.what()));
     }
   }();
-  return cudnn::plan_missing(
-      cudnn::take_noted(), [&] { return target; },
-      fmt::format("{} sm_{}", name.get<std::string>(), version.get<int>() / 10), false, threads, progress);
+  const std::string gpu = fmt::format("{} sm_{}", name.get<std::string>(), version.get<int>() / 10);
+  const auto operations = cudnn::take_noted();
+  PlanCount count = cudnn::plan_missing(
+      operations, [&] { return target; }, gpu, false, threads, progress);
+  const auto begin = std::chrono::steady_clock::now();
+  cudnn::restore_longest(operations, target, gpu, threads);
+  count.restoring_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return count;
 }
 
 }  // namespace firn::kernels

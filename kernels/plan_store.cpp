@@ -5,7 +5,6 @@
 #include <zlib.h>
 
 #include <cstdlib>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -20,21 +19,18 @@ constexpr const char* kFormat = "firn plans 1";
 constexpr size_t kMostBytes = 64 << 20;  // a compiled plan has about 0.2 MB
 constexpr int kFastest = 1;              // of gzip's levels
 
-using Gzip = std::unique_ptr<gzFile_s, decltype(&gzclose)>;
-
 // The whole of a gzip file, whose check sum is right; nullopt otherwise.
 std::optional<std::string> read(const fs::path& file) {
-  const Gzip in(gzopen(file.c_str(), "rb"), gzclose);
-  if (!in || gzdirect(in.get())) return {};
+  const gzFile in = gzopen(file.c_str(), "rb");
+  if (!in) return {};
+  const bool compressed = !gzdirect(in);
   std::string text;
   char part[1 << 16];
   int bytes = 0;
-  while ((bytes = gzread(in.get(), part, sizeof part)) > 0) {
+  while (text.size() <= kMostBytes && (bytes = gzread(in, part, sizeof part)) > 0)
     text.append(part, static_cast<size_t>(bytes));
-    if (text.size() > kMostBytes) return {};
-  }
-  if (bytes < 0 || !gzeof(in.get())) return {};
-  return text;
+  const bool to_the_end = gzclose(in) == Z_OK && bytes == 0;  // a file that is cut off is an error when it is closed
+  return compressed && to_the_end ? std::optional(std::move(text)) : std::nullopt;
 }
 
 // Readers see the old file or the new one, never half of it. False where it cannot be written.

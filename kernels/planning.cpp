@@ -1,16 +1,17 @@
 // Without CUDA there is nothing to plan for.
 #include "kernels/planning.h"
 #ifndef FIRN_CUDA
+#include "kernels/error.h"
 
 namespace firn::kernels {
 
-PlanCount plan_noted(const Stream&, int, const std::function<void(const PlanCount&)>&) {
-  throw_without_cuda("planning");
-}
-PlanCount plan_noted(const std::string&, int, const std::function<void(const PlanCount&)>&) {
-  throw_without_cuda("planning");
-}
-std::string describe_gpu(const Stream&) { throw_without_cuda("describing a GPU"); }
+namespace {
+[[noreturn]] void fail() { throw DeviceError("to plan for a GPU takes a build with CUDA: -DFIRN_CUDA=ON"); }
+}  // namespace
+
+PlanCount plan_noted(const Stream&, int, const std::function<void(const PlanCount&)>&) { fail(); }
+PlanCount plan_noted(const std::string&, int, const std::function<void(const PlanCount&)>&) { fail(); }
+std::string describe_gpu(const Stream&) { fail(); }
 
 }  // namespace firn::kernels
 

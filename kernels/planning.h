@@ -16,12 +16,14 @@ struct PlanCount {
   int64_t missing = 0;     // of these, without stored plans before
   int64_t done = 0;        // of the missing ones
   int64_t unplanned = 0;   // of those done, for which there is no plan
+  double restoring_s = 0;  // to restore one plan of each operation, as a later start does
 };
 
 // Plans what was noted since the last call and has no stored plans. `progress` is called after each operation, by one
 // thread at a time. DeviceError without CUDA, or when the description is none.
 PlanCount plan_noted(const Stream& gpu, int threads, const std::function<void(const PlanCount&)>& progress = {});
-// For a GPU that `description` describes, JSON as describe_gpu gives it. No GPU and no driver are needed.
+// For a GPU that `description` describes, JSON as describe_gpu gives it. No GPU and no driver are needed. Of each
+// operation's plans the longest is restored, to see that it can be.
 PlanCount plan_noted(const std::string& description, int threads,
                      const std::function<void(const PlanCount&)>& progress = {});
 
