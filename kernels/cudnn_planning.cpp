@@ -101,7 +101,13 @@ void restore_longest(std::span<const Operation> operations, const Target& target
   in_parallel(operations.size(), threads, [&](size_t i, size_t) {
     const StoredPlans stored = plan_store().find(key_of(operations[i].name, gpu));
     const auto longest = std::ranges::max_element(stored.plans, {}, [](const auto& p) { return p.second.size(); });
-    if (longest != stored.plans.end()) Plan(longest->second, operations[i].graph, target);
+    if (longest == stored.plans.end()) return;
+    try {
+      Plan(longest->second, operations[i].graph, target);
+    } catch (const DeviceError& e) {
+      throw DeviceError(fmt::format("a stored plan of {} is none any more; delete {} and plan again: {}",
+                                    operations[i].name, (cache_folder() / "plans").string(), e.what()));
+    }
   });
 }
 
