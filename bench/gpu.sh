@@ -24,6 +24,8 @@ while (($#)); do
       exit 2 ;;
   esac
 done
+[[ $device =~ ^(cuda|cpu)$ ]] || { echo "gpu.sh: --device $device: there are cuda and cpu" >&2; exit 2; }
+[[ $deadline =~ ^[1-9][0-9]*$ ]] || { echo "gpu.sh: --seconds $deadline: a whole number is expected" >&2; exit 2; }
 python=${PYTHON:-python3}
 if [[ -z ${BIN:-} ]]; then
   if [[ -d bin ]]; then BIN=bin; elif [[ $device == cuda ]]; then BIN=build-cuda/bin; else BIN=build/bin; fi  # bin: a bundle
@@ -217,9 +219,10 @@ if [[ $only$from ]] && ((tried == 0)); then
   exit 1
 fi
 
-report write --out "$out" --device "$device" --command "$command_line"
+report write --out "$out" --device "$device" --command "$command_line" || written=no
 if ((${#left[@]})); then
   echo; echo "no time was left for: ${left[*]}"
   options="--device $device${tiny:+ --tiny}"
   printf 'bench/gpu.sh %s --resume runs them, or alone\nbench/gpu.sh %s --only %q\n' "$options" "$options" "^($(IFS='|'; echo "${left[*]}"))\$"
 fi
+[[ ! ${written:-} ]] || { echo "gpu.sh: there is no $out: bench/gpu_report.py failed; what the parts said is in $work" >&2; exit 1; }

@@ -60,6 +60,25 @@ TEST_F(GpuScript, GoesOnWithoutAnyProgram) {
   for (const auto& [name, how] : status()) EXPECT_EQ(how, "not installed") << name;
 }
 
+TEST_F(GpuScript, IsNoSuccessWithoutAResult) {
+  std::ofstream(scratch_ / "python") << "#!/bin/sh\nexit 1\n";
+  fs::permissions(scratch_ / "python", fs::perms::owner_all);
+  const Ran ran = shell(fmt::format("PYTHON='{}' OUT='{}' WORK='{}' '{}' --device cpu --tiny --only '^smi$'",
+                                    (scratch_ / "python").string(), out().string(), (scratch_ / "work").string(),
+                                    bench_path("gpu.sh")));
+  EXPECT_EQ(ran.code, 1) << ran.output;
+  EXPECT_MENTIONS(ran.output, "what the parts said is in");
+}
+
+TEST_F(GpuScript, RefusesWhatIsNoDeviceAndNoTime) {
+  for (const char* options : {"--device gpu", "--seconds soon", "--seconds 0", "--seconds"}) {
+    const Ran ran = script(options);
+    EXPECT_EQ(ran.code, 2) << ran.output;
+    EXPECT_MENTIONS(ran.output, "gpu.sh: ");
+  }
+  EXPECT_FALSE(fs::exists(scratch_ / "work"));
+}
+
 TEST_F(GpuScript, AsksWhetherItIsRightBeforeHowFastAndWhy) {
   const std::string names = script("--list").output;
   size_t before = 0;
