@@ -68,7 +68,11 @@ int main(int argc, char** argv) {
   app.add_option("--megabytes", megabytes, "of the copy")->check(CLI::Range(1, 65536));
   app.add_option("--repeats", repeats)->check(CLI::Range(1, 1000))->capture_default_str();
   app.add_option("--describe", describe, "measure nothing; write what cuDNN plans for this GPU by into this file");
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) ? 2 : 0;
+  }
   try {
     const Device device = Device::from_name(device_name);
     if (!describe.empty()) {

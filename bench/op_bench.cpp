@@ -158,7 +158,11 @@ int main(int argc, char** argv) {
   app.add_option("--layers", layers, "adds layer/...: the layers of a StyleGAN2, RESOLUTION/CHANNEL_BASE/BATCH");
   firn::tools::add_no_own_kernels(app);
   app.allow_extras();
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) ? 2 : 0;
+  }
   std::vector<std::string> rest = app.remaining();
   rest.insert(rest.begin(), argv[0]);
   std::vector<char*> arguments;

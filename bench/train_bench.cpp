@@ -236,7 +236,11 @@ int main(int argc, char** argv) {
   app.add_option("--plan-for", o.plan_for, "store plans for the GPU that this file describes; measures nothing");
   tools::add_no_own_kernels(app);
   app.add_flag("--json", o.json, "one line of JSON instead of a table");
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) ? 2 : 0;
+  }
   try {
     set_threads(o.threads);
     const auto row = planned_and_measured(o);

@@ -126,6 +126,14 @@ TEST_F(GpuScript, ReadsWhatTheProfilerSays) {
   EXPECT_MENTIONS(ran.output, "ModulatedConvSm90<2>>  1.25     -  61.5");
 }
 
+TEST_F(GpuScript, WrongOptionsOfItsProgramsAreWrongUsage) {
+  for (const char* command : {"ceilings --describe", "train_bench --no-own-kernels nothing", "op_bench --layers"}) {
+    const Ran ran = shell(std::string(FIRN_BINARY_DIR) + "/" + command);
+    EXPECT_EQ(ran.code, 2) << ran.output;
+  }
+  EXPECT_EQ(shell(tool_path("train_bench") + " --help").code, 0);
+}
+
 TEST_F(GpuScript, AGpuIsNeededToDescribeIt) {
   const Ran ran = tool("ceilings", fmt::format("--describe '{}'", out().string()));
   EXPECT_EQ(ran.code, 1);
