@@ -220,7 +220,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Speed of a StyleGAN2 training iteration"};
   app.add_option("--resolution", o.resolution)->capture_default_str();
   app.add_option("--channel-base", o.channel_base)->capture_default_str();
-  app.add_option("--batch", o.batch)->capture_default_str();
+  app.add_option("--batch", o.batch)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--type", o.type, "f32 or bf16")->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
   app.add_option("--frozen-blocks", o.frozen_blocks, "D's highest-resolution blocks")->capture_default_str();
   app.add_option("--frozen-layers", o.frozen_layers, "D's first layers, counted as stylegan2-ada-pytorch does")
@@ -231,7 +231,7 @@ int main(int argc, char** argv) {
   app.add_option("--repeats", o.repeats)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--cycles", o.cycles, "runs of 16 iterations to time as a whole")->capture_default_str();
   app.add_option("--seconds", o.seconds, "begin no further round after these [no limit]");
-  app.add_option("--threads", o.threads)->capture_default_str();
+  app.add_option("--threads", o.threads)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--device", o.device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str();
   app.add_option("--plan-for", o.plan_for, "store plans for the GPU that this file describes; measures nothing");
   tools::add_no_own_kernels(app);

@@ -127,7 +127,8 @@ TEST_F(GpuScript, ReadsWhatTheProfilerSays) {
 }
 
 TEST_F(GpuScript, WrongOptionsOfItsProgramsAreWrongUsage) {
-  for (const char* command : {"ceilings --describe", "train_bench --no-own-kernels nothing", "op_bench --layers"}) {
+  for (const char* command :
+       {"ceilings --describe", "train_bench --no-own-kernels nothing", "train_bench --batch -3", "op_bench --layers"}) {
     const Ran ran = shell(std::string(FIRN_BINARY_DIR) + "/" + command);
     EXPECT_EQ(ran.code, 2) << ran.output;
   }
