@@ -14,7 +14,11 @@ void check(cudnnStatus_t status, std::source_location at) {
   cudnnGetLastErrorString(details, sizeof details);
   std::string text = details;
   std::replace(text.begin(), text.end(), '\n', ' ');
-  throw DeviceError(fmt::format("cuDNN: {}{}{}", cudnnGetErrorString(status), text.empty() ? "" : ": ", text), at);
+  const std::string message = fmt::format("cuDNN: {}{}{}", cudnnGetErrorString(status), text.empty() ? "" : ": ", text);
+  if (status == CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED ||
+      status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED)
+    throw OutOfMemory(message, at);
+  throw DeviceError(message, at);
 }
 
 }  // namespace firn
@@ -329,6 +333,10 @@ std::vector<Config> configs(const Graph& graph, const Target& target, size_t mos
         if (std::ranges::find(result, config.name, &Config::name) == result.end()) result.push_back(std::move(config));
       }
     }
+  } catch (const DeviceLost&) {
+    throw;
+  } catch (const OutOfMemory&) {
+    throw;
   } catch (const DeviceError&) {
     // A graph that cuDNN does not understand has no configuration.
   }
