@@ -63,12 +63,13 @@ Operation operation(const Call& c, const ConvGraph& graph) {
 void decide(const Call& c, const Operands& operands, Known& known) {
   known.seen = true;
   const Timer stopwatch = timer(c.stream);
-  const std::string key = key_of(c.name, device_name(c.stream));
+  const Operation asked = operation(c, known.graph);
+  const std::string key = key_of(asked, device_name(c.stream));
   std::optional<Proposals> proposals;
   std::vector<Candidate> candidates;
   // Compiling is no work for a stream that is being captured.
   if (!c.instead || stopwatch) {
-    proposals.emplace(operation(c, known.graph), Target::device(handle(c.stream)), key);
+    proposals.emplace(asked, Target::device(handle(c.stream)), key);
     for (size_t i = 0; i < proposals->size(); ++i)
       candidates.push_back({proposals->name(i), [&, i] { return proposals->prepare(i); },
                             [&, i] { execute(c.stream, proposals->plan(i), operands); }});

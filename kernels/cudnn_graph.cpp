@@ -264,6 +264,21 @@ Value Graph::leaky_relu(Value x, double slope) {
   return v;
 }
 
+std::string Graph::text() const {
+  std::string all = fmt::format("{};", alignment_);
+  const auto put = [&](auto... numbers) { ((all += fmt::format("{} ", numbers)), ...); };
+  for (const TensorSpec& t : tensors_) {
+    for (const int64_t size : t.sizes) put(size);
+    put(static_cast<int>(t.type), static_cast<int>(t.place));
+  }
+  for (const Operation& o : operations_) {
+    put(static_cast<int>(o.kind), o.x, o.w, o.y, o.alpha, static_cast<int>(o.mode), o.slope);
+    for (const auto& sizes : {o.window.stride, o.window.before, o.window.after}) put(sizes[0], sizes[1]);
+  }
+  for (const auto& [value, number] : constants_) put(value, number);
+  return all;
+}
+
 Handle Graph::finalised(const Target& target) const {
   std::vector<Handle> tensors;
   for (const TensorSpec& t : tensors_) {

@@ -52,8 +52,8 @@ void restore_ahead(const Operation& operation, const Target& target, const std::
   ready().insert_or_assign(key, std::move(r));
 }
 
-std::string key_of(const std::string& operation, const std::string& gpu) {
-  return fmt::format("{} | {} | cudnn {}", operation, gpu, cudnnGetVersion());
+std::string key_of(const Operation& o, const std::string& gpu) {
+  return fmt::format("{} | {} | cudnn {} | graph {:016x}", o.name, gpu, cudnnGetVersion(), hash_of(o.graph->text()));
 }
 
 bool acceptable(const Config& c, DType type, bool tf32) {

@@ -20,8 +20,9 @@ struct Operation {
   std::shared_ptr<const Graph> graph;
 };
 
-// What is remembered of an operation on a GPU is remembered by this.
-std::string key_of(const std::string& operation, const std::string& gpu);
+// What is remembered of an operation on a GPU is remembered by this. What the name means may change, so the graph is in
+// it, too.
+std::string key_of(const Operation&, const std::string& gpu);
 
 // Deterministic; without tf32, f32 means f32.
 bool acceptable(const Config&, DType, bool tf32);

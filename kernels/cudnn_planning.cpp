@@ -82,7 +82,7 @@ PlanCount plan_missing(std::span<const Operation> operations, const std::functio
                        const std::function<void(const PlanCount&)>& progress) {
   std::vector<std::pair<const Operation*, std::string>> missing;
   for (const Operation& o : operations)
-    if (std::string key = key_of(o.name, gpu); own ? !plan_store().has_proposals(key) : !plan_store().has_plans(key))
+    if (std::string key = key_of(o, gpu); own ? !plan_store().has_proposals(key) : !plan_store().has_plans(key))
       missing.emplace_back(&o, std::move(key));
   PlanCount count{.operations = int64_t(operations.size()), .missing = int64_t(missing.size())};
   std::mutex mutex;
@@ -102,7 +102,7 @@ PlanCount plan_missing(std::span<const Operation> operations, const std::functio
 void restore_chosen(std::span<const Operation> operations, const Workers& workers, const std::string& gpu,
                     int threads) {
   in_parallel(operations.size(), threads, [&](size_t i, size_t thread) {
-    const std::string key = key_of(operations[i].name, gpu);
+    const std::string key = key_of(operations[i], gpu);
     const auto choice = numerics().deterministic ? std::nullopt : choice_cache().find(key);
     if (!choice && !numerics().deterministic) return;
     restore_ahead(operations[i], workers.target(thread), key, choice ? std::optional(choice->name) : std::nullopt);
