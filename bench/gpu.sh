@@ -126,12 +126,13 @@ part version 20 "$BIN/gan-check" --version
 part libraries 20 bench/libraries "$BIN"
 
 # Is it right? A group of tests is a process, so that a hang or a device that is lost costs that group; sm_90a comes last.
+# Times are for a first process, which plans.
 tests() { part "tests-$1" "$2" "$BIN/firn_tests" --gtest_filter="$3"; }
-tests updates 40 'Device/*:DeviceWeights.*:DeviceSums.*'
-for t in f32 bf16 f64; do tests "ops-$t" 60 "Ops/DeviceOpTest.*_cuda_$t"; done
+tests updates 60 'Device/*:DeviceWeights.*:DeviceSums.*'
+for t in f32 bf16 f64; do tests "ops-$t" 150 "Ops/DeviceOpTest.*_cuda_$t"; done
 tests filters 30 'Upfirdn2d.*:*Upfirdn2dVectorsTest.*Gpu*'
-tests layers 40 'DeviceLayers.*'
-tests phases 60 'Step/*'
+tests layers 90 'DeviceLayers.*'
+tests phases 120 'Step/*'
 tests modulated 40 'ModulatedConv.*:*/ModulatedConvTest.*-*sm90*'
 tests sm90-smallest 30 'Smallest/ModulatedConvTest.*sm90*'
 tests sm90 40 'Cases/ModulatedConvTest.*sm90*'
@@ -143,15 +144,15 @@ sanitize ops memcheck 60 'Ops/DeviceOpTest.*/conv2d_k3_cuda_*:*/upfirdn2d_blur_c
 sanitize modulated memcheck 60 'Smallest/ModulatedConvTest.*'
 sanitize races racecheck 60 'Smallest/ModulatedConvTest.*/m64n64_each:*/m128n64_each*:*/up:*/down:Device/DeviceTest.Adam*'
 sanitize barriers synccheck 40 'Smallest/ModulatedConvTest.*'
-tests replay 60 'ReplayTest.*'
+tests replay 90 'ReplayTest.*'
 # Kernels of our own that are not right are left out of what follows.
 wrong=
 [[ ${status[tests-modulated]:-} =~ failed|timed ]] && wrong+=,modulated_conv,modulated_conv_up,conv_down
 [[ ${status[tests-sm90-smallest]:-}${status[tests-sm90]:-} =~ failed|timed ]] && wrong+=,modulated_conv_sm90
 own=(${wrong:+--no-own-kernels="${wrong#,}"})
 # A leaky ReLU whose argument is within rounding of zero may fall on either side of it: hence more than f32's rounding.
-part check-f32 60 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:f32" --tolerance 0.02 --json "${own[@]}"
-part check-bf16 60 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:bf16" --tolerance 0.6 --json "${own[@]}"
+part check-f32 120 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:f32" --tolerance 0.02 --json "${own[@]}"
+part check-bf16 120 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:bf16" --tolerance 0.6 --json "${own[@]}"
 
 # How fast? First all is planned, so that the times after it are those of what runs.
 bench() {  # bench NAME SECONDS RESOLUTION/CHANNEL_BASE/BATCH OPTIONS...

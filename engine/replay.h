@@ -28,6 +28,7 @@ class Replay {
   void run(Rng& rng, const std::function<void(Rng&)>& body);
 
   bool recorded() const { return graph_ != nullptr; }
+  bool settled() const { return graph_ || refused_; }  // its next run is like those after it
 
  private:
   void refresh_rounded_weights() const;

@@ -63,28 +63,24 @@ Operation operation(const Call& c, const ConvGraph& graph) {
 void decide(const Call& c, const Operands& operands, Known& known) {
   known.seen = true;
   const Timer stopwatch = timer(c.stream);
-  const std::string key = key_of(c.name, device_name(c.stream));
-  std::optional<Chosen> chosen;
-  for (const Proposals::From from : {Proposals::From::store, Proposals::From::library}) {
-    std::optional<Proposals> proposals;
-    std::vector<Candidate> candidates;
-    // Compiling is no work for a stream that is being captured.
-    if (!c.instead || stopwatch) {
-      proposals.emplace(operation(c, known.graph), Target::device(handle(c.stream)), key, from);
-      for (size_t i = 0; i < proposals->size(); ++i)
-        candidates.push_back({proposals->name(i), [&, i] { return proposals->prepare(i); },
-                              [&, i] { execute(c.stream, proposals->plan(i), operands); }});
-    }
-    if (c.instead)
-      candidates.push_back(
-          {.name = "two passes", .prepare = [] { return true; }, .run = c.instead, .last_resort = true});
-    chosen = choose(choice_cache(), key, candidates, stopwatch);
-    if (proposals && stopwatch && !proposals->stored()) proposals->prepare_all();
-    if (proposals) proposals->store(true);
-    const bool planned = chosen && proposals && chosen->index < proposals->size();
-    known.plan = planned ? &known.plans.emplace_back(proposals->take(chosen->index)) : nullptr;
-    if (chosen || !proposals || !proposals->stored() || proposals->size() == 0) break;  // else none could be restored
+  const Operation asked = operation(c, known.graph);
+  const std::string key = key_of(asked, device_name(c.stream));
+  std::optional<Proposals> proposals;
+  std::vector<Candidate> candidates;
+  // Compiling is no work for a stream that is being captured.
+  if (!c.instead || stopwatch) {
+    proposals.emplace(asked, Target::device(handle(c.stream)), key);
+    for (size_t i = 0; i < proposals->size(); ++i)
+      candidates.push_back({proposals->name(i), [&, i] { return proposals->prepare(i); },
+                            [&, i] { execute(c.stream, proposals->plan(i), operands); }});
   }
+  if (c.instead)
+    candidates.push_back({.name = "two passes", .prepare = [] { return true; }, .run = c.instead, .last_resort = true});
+  const std::optional<Chosen> chosen = choose(choice_cache(), key, candidates, stopwatch);
+  if (proposals && stopwatch && !proposals->stored()) proposals->prepare_all();
+  if (proposals) proposals->store(true);
+  const bool planned = chosen && proposals && chosen->index < proposals->size();
+  known.plan = planned ? &known.plans.emplace_back(proposals->take(chosen->index)) : nullptr;
   known.settled = stopwatch && (!chosen || chosen->settled);
 }
 

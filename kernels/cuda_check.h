@@ -20,9 +20,10 @@ inline bool is_lasting(cudaError_t status) {
     case cudaErrorInvalidAddressSpace:
     case cudaErrorInvalidPc:
     case cudaErrorLaunchFailure:
+    case cudaErrorExternalDevice:
       return true;
-    default:
-      return false;
+    default:  // cudaErrorContained and cudaErrorTensorMemoryLeak, which older toolkits do not name
+      return static_cast<int>(status) == 226 || static_cast<int>(status) == 721;
   }
 }
 

@@ -14,7 +14,11 @@ void check(cudnnStatus_t status, std::source_location at) {
   cudnnGetLastErrorString(details, sizeof details);
   std::string text = details;
   std::replace(text.begin(), text.end(), '\n', ' ');
-  throw DeviceError(fmt::format("cuDNN: {}{}{}", cudnnGetErrorString(status), text.empty() ? "" : ": ", text), at);
+  const std::string message = fmt::format("cuDNN: {}{}{}", cudnnGetErrorString(status), text.empty() ? "" : ": ", text);
+  if (status == CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED ||
+      status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED)
+    throw OutOfMemory(message, at);
+  throw DeviceError(message, at);
 }
 
 }  // namespace firn
@@ -260,6 +264,21 @@ Value Graph::leaky_relu(Value x, double slope) {
   return v;
 }
 
+std::string Graph::text() const {
+  std::string all = fmt::format("{};", alignment_);
+  const auto put = [&](auto... numbers) { ((all += fmt::format("{} ", numbers)), ...); };
+  for (const TensorSpec& t : tensors_) {
+    for (const int64_t size : t.sizes) put(size);
+    put(static_cast<int>(t.type), static_cast<int>(t.place));
+  }
+  for (const Operation& o : operations_) {
+    put(static_cast<int>(o.kind), o.x, o.w, o.y, o.alpha, static_cast<int>(o.mode), o.slope);
+    for (const auto& sizes : {o.window.stride, o.window.before, o.window.after}) put(sizes[0], sizes[1]);
+  }
+  for (const auto& [value, number] : constants_) put(value, number);
+  return all;
+}
+
 Handle Graph::finalised(const Target& target) const {
   std::vector<Handle> tensors;
   for (const TensorSpec& t : tensors_) {
@@ -329,6 +348,10 @@ std::vector<Config> configs(const Graph& graph, const Target& target, size_t mos
         if (std::ranges::find(result, config.name, &Config::name) == result.end()) result.push_back(std::move(config));
       }
     }
+  } catch (const DeviceLost&) {
+    throw;
+  } catch (const OutOfMemory&) {
+    throw;
   } catch (const DeviceError&) {
     // A graph that cuDNN does not understand has no configuration.
   }

@@ -69,6 +69,7 @@ class Graph {
   Value leaky_relu(Value x, double slope);
 
   Handle finalised(const Target&) const;
+  std::string text() const;  // all that a plan of it depends on
   const std::vector<std::pair<Value, float>>& constants() const { return constants_; }
 
  private:

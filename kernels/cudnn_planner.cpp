@@ -52,8 +52,8 @@ void restore_ahead(const Operation& operation, const Target& target, const std::
   ready().insert_or_assign(key, std::move(r));
 }
 
-std::string key_of(const std::string& operation, const std::string& gpu) {
-  return fmt::format("{} | {} | cudnn {}", operation, gpu, cudnnGetVersion());
+std::string key_of(const Operation& o, const std::string& gpu) {
+  return fmt::format("{} | {} | cudnn {} | graph {:016x}", o.name, gpu, cudnnGetVersion(), hash_of(o.graph->text()));
 }
 
 bool acceptable(const Config& c, DType type, bool tf32) {
@@ -61,14 +61,14 @@ bool acceptable(const Config& c, DType type, bool tf32) {
   return type == DType::bf16 || tf32 || (!c.tensor_cores && c.exact_inputs);
 }
 
-Proposals::Proposals(Operation operation, Target target, std::string key, From from)
+Proposals::Proposals(Operation operation, Target target, std::string key)
     : operation_(std::move(operation)), target_(std::move(target)), key_(std::move(key)) {
   std::optional<Ready> restored;
-  if (from == From::store) {
+  {
     const std::lock_guard lock(ready_mutex);
     if (auto found = ready().extract(key_)) restored = std::move(found.mapped());
   }
-  if (from == From::store) known_ = restored ? std::move(restored->stored) : plan_store().find(key_);
+  known_ = restored ? std::move(restored->stored) : plan_store().find(key_);
   stored_ = known_.proposals.has_value();
   if (stored_)
     for (const std::string& name : *known_.proposals) all_.push_back({.name = name});
@@ -82,19 +82,33 @@ Proposals::Proposals(Operation operation, Target target, std::string key, From f
       if (p.name == restored->name) p.plan = std::move(restored->plan);
 }
 
+void Proposals::ask() {
+  if (std::exchange(asked_, true)) return;
+  for (Config& c : proposed(operation_, target_))
+    if (const auto p = std::ranges::find(all_, c.name, &Proposal::name); p != all_.end()) p->config = std::move(c);
+}
+
 bool Proposals::prepare(size_t i) {
   Proposal& p = all_[i];
   if (std::exchange(p.tried, true)) return p.plan.has_value();
   if (const auto made = known_.plans.find(p.name); !p.plan && made != known_.plans.end()) {
     try {
       p.plan.emplace(made->second, operation_.graph, target_);
+    } catch (const DeviceLost&) {
+      throw;
     } catch (const DeviceError&) {  // of another driver, say
     }
   }
+  if (!p.plan && stored_) ask();
   if (!p.plan && p.config) {
     try {
       p.plan.emplace(*p.config, target_);
       p.made = p.plan->serialised();
+    } catch (const DeviceLost&) {
+      throw;
+    } catch (const OutOfMemory&) {
+      p.tried = false;  // it may be there another time
+      throw;
     } catch (const DeviceError&) {  // not here; or not to be stored
     }
   }
@@ -104,16 +118,18 @@ bool Proposals::prepare(size_t i) {
 
 bool Proposals::prepare_all() {
   bool any = false;
-  for (size_t i = 0; i < size(); ++i) any |= prepare(i);
+  for (size_t i = 0; i < size(); ++i) try {
+      any |= prepare(i);
+    } catch (const OutOfMemory&) {
+    }
   return any;
 }
 
 bool Proposals::store(bool own) const {
-  if (stored_) return true;
   StoredPlans found;
   for (const Proposal& p : all_)
     if (!p.made.empty()) found.plans[p.name] = p.made;
-  if (own && std::ranges::all_of(all_, &Proposal::tried)) {
+  if (!stored_ && own && std::ranges::all_of(all_, &Proposal::tried)) {
     found.proposals.emplace();
     for (const Proposal& p : all_)
       if (p.plan) found.proposals->push_back(p.name);

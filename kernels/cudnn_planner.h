@@ -20,26 +20,27 @@ struct Operation {
   std::shared_ptr<const Graph> graph;
 };
 
-// What is remembered of an operation on a GPU is remembered by this.
-std::string key_of(const std::string& operation, const std::string& gpu);
+// What is remembered of an operation on a GPU is remembered by this. What the name means may change, so the graph is in
+// it, too.
+std::string key_of(const Operation&, const std::string& gpu);
 
 // Deterministic; without tf32, f32 means f32.
 bool acceptable(const Config&, DType, bool tf32);
 
 class Proposals {
  public:
-  enum class From { store, library };
-  // Of the store, if it has those of this very GPU; else, or with From::library, those that cuDNN makes now.
-  Proposals(Operation, Target, std::string key, From = From::store);
+  // Of the store, if it has those of this very GPU; else those that cuDNN makes now.
+  Proposals(Operation, Target, std::string key);
   size_t size() const { return all_.size(); }
   const std::string& name(size_t i) const { return all_[i].name; }
-  bool prepare(size_t i);  // its plan; false when there is none that may be used
-  bool prepare_all();      // whether any has one
+  // Its plan; false when there is none that may be used. One that cannot be restored is made anew.
+  bool prepare(size_t i);
+  bool prepare_all();  // whether any has one; what memory is too short for has none
   const Plan& plan(size_t i) const { return *all_[i].plan; }
   Plan take(size_t i) { return std::move(*all_[i].plan); }
   bool stored() const { return stored_; }
-  // Keeps the plans that were made, and if all were tried which they are: `own` says that the target is the GPU itself,
-  // not a description, which may lack what makes others the best. False where they could not be written.
+  // Keeps the plans that were made and, if all were tried, which they are: `own` says that the target is the GPU
+  // itself, not a description, which may lack what makes others the best. False where they could not be written.
   bool store(bool own) const;
 
  private:
@@ -50,11 +51,12 @@ class Proposals {
     std::string made;  // the plan, if it was not stored
     bool tried = false;
   };
+  void ask();  // for the configurations of what is stored
   Operation operation_;
   Target target_;
   std::string key_;
   StoredPlans known_;
-  bool stored_;
+  bool stored_, asked_ = false;
   std::vector<Proposal> all_;
 };
 

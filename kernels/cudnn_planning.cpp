@@ -2,9 +2,9 @@
 #include <dlfcn.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <filesystem>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -23,6 +23,8 @@ namespace firn::kernels {
 namespace cudnn {
 
 namespace {
+
+constexpr int kMostRestoring = 4;  // threads: a handle for each takes longer than plans
 
 struct Notes {
   std::set<std::string> names;
@@ -48,27 +50,46 @@ void in_parallel(size_t n, int threads, const Work& work) {
       failure = std::current_exception();
     }
   };
-  std::vector<std::thread> others;
+  std::vector<std::jthread> others;  // joined, too, when one more cannot be started
   for (size_t t = 1; t < std::min(n, static_cast<size_t>(threads)); ++t) others.emplace_back(run, t);
   run(0);
-  for (std::thread& t : others) t.join();
+  others.clear();
   if (failure) std::rethrow_exception(failure);
 }
 
-// With `own` the target is the GPU itself.
-PlanCount plan_missing(std::span<const Operation> operations, const std::function<Target()>& target,
+// The current device for threads that plan, which must each make it theirs. A handle serves one thread at a time; plans
+// may refer to theirs, so they stay.
+class Workers {
+ public:
+  explicit Workers(int threads) : device_(current_device()) {
+    static std::map<int, std::deque<cudnnHandle_t>> all;
+    handles_ = &all[device_];
+    if (handles_->size() < static_cast<size_t>(threads)) handles_->resize(static_cast<size_t>(threads));
+  }
+  Target target(size_t thread) const {  // of this thread
+    use_device(device_);
+    cudnnHandle_t& handle = (*handles_)[thread];
+    if (!handle) check(cudnnCreate(&handle));
+    return Target::device(handle);
+  }
+
+ private:
+  int device_;
+  std::deque<cudnnHandle_t>* handles_;
+};
+
+// With `own` the target, of a thread, is the GPU itself.
+PlanCount plan_missing(std::span<const Operation> operations, const std::function<Target(size_t thread)>& target,
                        const std::string& gpu, bool own, int threads,
                        const std::function<void(const PlanCount&)>& progress) {
   std::vector<std::pair<const Operation*, std::string>> missing;
   for (const Operation& o : operations)
-    if (std::string key = key_of(o.name, gpu); own ? !plan_store().has_proposals(key) : !plan_store().has_plans(key))
+    if (std::string key = key_of(o, gpu); own ? !plan_store().has_proposals(key) : !plan_store().has_plans(key))
       missing.emplace_back(&o, std::move(key));
   PlanCount count{.operations = int64_t(operations.size()), .missing = int64_t(missing.size())};
-  if (missing.empty()) return count;
-  const Target one = target();
   std::mutex mutex;
-  in_parallel(missing.size(), threads, [&](size_t i, size_t) {
-    Proposals proposals(*missing[i].first, one, missing[i].second);
+  in_parallel(missing.size(), threads, [&](size_t i, size_t thread) {
+    Proposals proposals(*missing[i].first, target(thread), missing[i].second);
     const bool any = proposals.prepare_all();
     if (!proposals.store(own) && !own)
       throw IoError(fmt::format("plans cannot be written to {}; XDG_CACHE_HOME names another place",
@@ -81,25 +102,20 @@ PlanCount plan_missing(std::span<const Operation> operations, const std::functio
   return count;
 }
 
-// What was chosen before. A handle serves one thread at a time; plans may refer to theirs, so they stay.
-void restore_chosen(std::span<const Operation> operations, const std::string& gpu, int threads) {
-  static std::map<int, std::array<cudnnHandle_t, 4>> handles;
-  const int device = current_device();
-  auto& mine = handles[device];
-  in_parallel(operations.size(), std::min(threads, static_cast<int>(mine.size())), [&](size_t i, size_t thread) {
-    const std::string key = key_of(operations[i].name, gpu);
+// What was chosen before.
+void restore_chosen(std::span<const Operation> operations, const Workers& workers, const std::string& gpu,
+                    int threads) {
+  in_parallel(operations.size(), threads, [&](size_t i, size_t thread) {
+    const std::string key = key_of(operations[i], gpu);
     const auto choice = numerics().deterministic ? std::nullopt : choice_cache().find(key);
     if (!choice && !numerics().deterministic) return;
-    use_device(device);
-    if (!mine[thread]) check(cudnnCreate(&mine[thread]));
-    restore_ahead(operations[i], Target::device(mine[thread]), key,
-                  choice ? std::optional(choice->name) : std::nullopt);
+    restore_ahead(operations[i], workers.target(thread), key, choice ? std::optional(choice->name) : std::nullopt);
   });
 }
 
 void restore_longest(std::span<const Operation> operations, const Target& target, const std::string& gpu, int threads) {
   in_parallel(operations.size(), threads, [&](size_t i, size_t) {
-    const StoredPlans stored = plan_store().find(key_of(operations[i].name, gpu));
+    const StoredPlans stored = plan_store().find(key_of(operations[i], gpu));
     const auto longest = std::ranges::max_element(stored.plans, {}, [](const auto& p) { return p.second.size(); });
     if (longest == stored.plans.end()) return;
     try {
@@ -132,10 +148,11 @@ std::string describe_gpu(const Stream& gpu) { return cudnn::description(gpu); }
 
 PlanCount plan_noted(const Stream& gpu, int threads, const std::function<void(const PlanCount&)>& progress) {
   const auto operations = cudnn::take_noted();
-  const auto target = [&] { return cudnn::Target::described(describe_gpu(gpu)); };
   const std::string name = device_name(gpu);
+  const cudnn::Workers workers(threads);
+  const auto target = [&](size_t thread) { return workers.target(thread); };
   const PlanCount count = cudnn::plan_missing(operations, target, name, true, threads, progress);
-  cudnn::restore_chosen(operations, name, threads);
+  cudnn::restore_chosen(operations, workers, name, std::min(threads, cudnn::kMostRestoring));
   return count;
 }
 
@@ -160,7 +177,7 @@ PlanCount plan_noted(const std::string& description, int threads,
   const std::string gpu = fmt::format("{} sm_{}", name.get<std::string>(), version.get<int>() / 10);
   const auto operations = cudnn::take_noted();
   PlanCount count = cudnn::plan_missing(
-      operations, [&] { return target; }, gpu, false, threads, progress);
+      operations, [&](size_t) { return target; }, gpu, false, threads, progress);
   const auto begin = std::chrono::steady_clock::now();
   cudnn::restore_longest(operations, target, gpu, threads);
   count.restoring_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

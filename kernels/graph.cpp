@@ -25,6 +25,7 @@ void Graph::end() {
   if (status == cudaSuccess) status = cudaGraphInstantiate(&executable, graph, 0);
   if (graph) cudaGraphDestroy(graph);
   cudaGetLastError();
+  if (is_lasting(status)) check(status);
   if (status != cudaSuccess) throw GraphError(fmt::format("CUDA makes no graph: {}", cudaGetErrorString(status)));
   executable_ = executable;
 }

@@ -51,9 +51,8 @@ bool write(const fs::path& file, const std::string& text) {
 }  // namespace
 
 fs::path PlanStore::file(const std::string& key, bool with_proposals) const {
-  uint64_t hash = 0xcbf29ce484222325;  // FNV-1a; the key itself stands in the file
-  for (const char c : key) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-  return folder_ / fmt::format("{:016x}{}.json.gz", hash, with_proposals ? "" : ".ahead");
+  // The key itself stands in the file.
+  return folder_ / fmt::format("{:016x}{}.json.gz", hash_of(key), with_proposals ? "" : ".ahead");
 }
 
 bool PlanStore::has_proposals(const std::string& key) const {
@@ -90,6 +89,12 @@ bool PlanStore::add(const std::string& key, const StoredPlans& more) const {
   json text{{"format", kFormat}, {"key", key}, {"plans", all.plans}};
   if (all.proposals) text["proposals"] = *all.proposals;
   return write(file(key, all.proposals.has_value()), text.dump(-1, ' ', false, json::error_handler_t::replace));
+}
+
+uint64_t hash_of(std::string_view text) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+  return hash;
 }
 
 fs::path cache_folder() {

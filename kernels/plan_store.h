@@ -2,10 +2,12 @@
 // operation of one shape, GPU and library version. It is a cache: a damaged, foreign or unwritable file is as good as
 // none.
 #pragma once
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace firn::kernels {
@@ -28,6 +30,8 @@ class PlanStore {
   std::filesystem::path file(const std::string& key, bool with_proposals) const;
   std::filesystem::path folder_;
 };
+
+uint64_t hash_of(std::string_view);  // FNV-1a
 
 // What is remembered for this user: $XDG_CACHE_HOME/firn, or ~/.cache/firn; empty where neither is known.
 std::filesystem::path cache_folder();

@@ -3,11 +3,11 @@
 #include <unistd.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.h"
+#include "kernels/plan_store.h"
 #include "kernels/provider_numerics.h"
 
 namespace firn::kernels {
@@ -61,19 +61,9 @@ void write_choices(const fs::path& file, const std::map<std::string, Choice>& ch
   if (!out || failed) fs::remove(temporary, failed);
 }
 
-fs::path cache_file() {
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  const char* home = std::getenv("HOME");
-  if (cache && fs::path(cache).is_absolute()) return fs::path(cache) / "firn" / "providers.json";
-  if (home && *home) return fs::path(home) / ".cache" / "firn" / "providers.json";
-  return {};
-}
+ChoiceWatch* watch = nullptr;  // choices, like launches, come from the one thread that drives the engine
 
 }  // namespace
-
-namespace {
-ChoiceWatch* watch = nullptr;  // choices, like launches, come from the one thread that drives the engine
-}
 
 ChoiceWatch::ChoiceWatch(std::function<void(int)> each) : outer_(watch), each_(std::move(each)) { watch = this; }
 ChoiceWatch::~ChoiceWatch() { watch = outer_; }
@@ -104,7 +94,7 @@ void ChoiceCache::remember(const std::string& key, const Choice& choice) {
 }
 
 ChoiceCache& choice_cache() {
-  static ChoiceCache cache(cache_file());
+  static ChoiceCache cache(cache_folder().empty() ? fs::path() : cache_folder() / "providers.json");
   return cache;
 }
 

@@ -31,7 +31,7 @@ class ChoiceCache {
   std::map<std::string, Choice> choices_;
 };
 
-// The cache of this user: $XDG_CACHE_HOME/firn/providers.json, or the same under ~/.cache.
+// The cache of this user: providers.json in cache_folder().
 ChoiceCache& choice_cache();
 
 // While it lives, it is told of each operation that choose() plans; the innermost one hears.

@@ -11,7 +11,8 @@
 namespace firn::tools {
 
 struct TrainArguments {
-  std::string outdir, run_name, data, resume, init, classes, resolution, g_arch, d_arch, grid, precision, folder, plan_for;
+  std::string outdir, run_name, data, resume, init, classes, resolution, g_arch, d_arch, grid, precision, folder,
+      plan_for;
   std::string cfg = "auto", device = "auto", data_memory = "auto", background = "white";
   std::optional<double> tick;
   std::optional<int> snap, keep, abort_after;

@@ -89,7 +89,7 @@ PhaseInputs Iteration::latents(const Phase& phase, Rng& rng) const {
 void Iteration::step(Phase& phase, Adam& adam, double average_decay, const std::function<PhaseResult(Rng&)>& loss) {
   const Range range(phase.name);
   phase.collect();
-  const bool typical = !state_.device().is_cuda() || phase.replay.recorded();  // not choosing, planning, recording
+  const bool typical = !state_.device().is_cuda() || phase.replay.settled();  // not choosing, planning, recording
   phase.timer->start();
   const StyleGan2Options& m = options_.model;
   Rng& rng = state_.rng;

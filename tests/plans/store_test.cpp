@@ -54,7 +54,7 @@ class Store : public testing::TestWithParam<Pass> {};
 TEST_P(Store, PlansComeBackWithTheirWorkspaceAndOrder) {
   const Target target = Target::described(description());
   const Operation o = operation("D b32.conv0", GetParam(), "comes back");
-  const std::string key = key_of(fmt::format("{} {}", o.name, static_cast<int>(GetParam())), "a GPU");
+  const std::string key = key_of(o, "a GPU");
   Proposals made(o, target, key);
   EXPECT_FALSE(made.stored());
   const auto names = prepared(made);
@@ -73,11 +73,18 @@ TEST_P(Store, PlansComeBackWithTheirWorkspaceAndOrder) {
 INSTANTIATE_TEST_SUITE_P(Cudnn, Store, testing::Values(Pass::forward, Pass::weights),
                          [](const auto& info) { return info.param == Pass::forward ? "Precompiled" : "Compiled"; });
 
+TEST(Store, PlansOfAnotherGraphAreOthersWhateverItsName) {
+  EXPECT_EQ(key_of(operation("D b32.conv0", Pass::data, "one"), "a GPU"),
+            key_of(operation("D b32.conv0", Pass::data, "one"), "a GPU"));
+  EXPECT_NE(key_of(operation("D b32.conv0", Pass::data, "one"), "a GPU"),
+            key_of(operation("D b32.conv1", Pass::data, "one"), "a GPU"));
+}
+
 // What a description promises is not the last word on which proposals a GPU has: only their code is taken over.
 TEST(Store, APlanAheadSavesCompilingAndNotAsking) {
   const Target target = Target::described(description());
   const Operation o = operation("D b32.conv0", Pass::weights, "ahead");
-  const std::string key = key_of(o.name, "a GPU");
+  const std::string key = key_of(o, "a GPU");
   Proposals ahead(o, target, key);
   const auto names = prepared(ahead);
   ahead.store(false);
@@ -106,7 +113,8 @@ TEST(Store, WhatIsNotedIsPlannedOnceForTheGpuThatIsDescribed) {
     EXPECT_EQ(told, count.missing);
     EXPECT_EQ(count.unplanned, 0);
   }
-  EXPECT_TRUE(plan_store().has_plans(key_of("noted data", "NVIDIA H100 80GB HBM3 sm_90")));
+  EXPECT_TRUE(plan_store().has_plans(
+      key_of(operation("D b32.conv1", Pass::data, "noted data"), "NVIDIA H100 80GB HBM3 sm_90")));
   EXPECT_EQ(kernels::plan_noted(description(), 2).operations, 0) << "it was planned";
 }
 

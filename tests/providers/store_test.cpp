@@ -8,8 +8,10 @@
 #include <functional>
 
 #include "engine/ops.h"
+#include "kernels/conv_cudnn.h"
 #include "kernels/plan_store.h"
 #include "kernels/planning.h"
+#include "kernels/provider_numerics.h"
 #include "tests/providers/stand_in.h"
 
 namespace firn::providers {
@@ -85,6 +87,35 @@ TEST_F(Stored, PlansThatTheLibraryRefusesAreMadeAnew) {
     convolutions(23);
     return stand_in().asked > 0 && !stand_in().planned.empty() && !HasFailure();
   }));
+}
+
+// No plan comes back, and the first proposal is made anew all the same; two passes would be another result.
+TEST_F(Stored, WhatIsDeterministicDependsOnNoStore) {
+  const auto engines = [](bool restores) {
+    return in_a_process([=] {
+      kernels::numerics().deterministic = true;
+      stand_in().restores = restores;
+      const kernels::ConvProblem p{.N = 1,
+                                   .H = 25,
+                                   .W = 25,
+                                   .I = 8,
+                                   .OH = 25,
+                                   .OW = 25,
+                                   .O = 8,
+                                   .KH = 1,
+                                   .KW = 1,
+                                   .stride = 1,
+                                   .type = DType::bf16};
+      const Tensor x = Tensor::full({1, 25, 25, 8}, 0.5, DType::bf16, Device::cuda());
+      const Tensor w = Tensor::full({8, 1, 1, 8}, 0.5, DType::f32, Device::cuda());
+      Tensor y = x.like();
+      kernels::conv_bias_act(x.stream(), p, {.slope = 0.5}, y.mutable_data(), x.data(), w.data(), w.weight_cache());
+      return stand_in().executed == std::vector<int64_t>{tensor_cores, tensor_cores};  // tried, and run
+    });
+  };
+  EXPECT_TRUE(engines(true));
+  EXPECT_TRUE(engines(false));
+  EXPECT_TRUE(engines(true));
 }
 
 // One thread: the stand-in is not made for more.

@@ -243,6 +243,7 @@ TEST_F(PtxRuntime, TrainingGoesOnWithoutAGraph) {
         last();
       });
     }
+    EXPECT_TRUE(replay.settled());
     return std::tuple(y.to_floats(), rng.offset, replay.recorded(), testing::internal::GetCapturedStderr());
   };
   const auto [y, offset, recorded, nothing] = trained([] {});
