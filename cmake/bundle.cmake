@@ -12,5 +12,8 @@ add_custom_target(bundled DEPENDS ${programs})
 install(TARGETS ${programs} RUNTIME_DEPENDENCY_SET libraries RUNTIME DESTINATION bin COMPONENT bundle)
 install(RUNTIME_DEPENDENCY_SET libraries COMPONENT bundle DESTINATION lib PRE_EXCLUDE_REGEXES
         "^lib(cud|cublas|nvrtc|nvJitLink)" "^ld-linux" "^lib(c|m|dl|rt|pthread|resolv)\\.so")
+if(TARGET firn_no_driver)
+  install(TARGETS firn_no_driver LIBRARY DESTINATION bin COMPONENT bundle)  # found beside the programs
+endif()
 file(GLOB scripts CONFIGURE_DEPENDS bench/*.py)
 install(PROGRAMS bench/gpu.sh bench/libraries ${scripts} DESTINATION bench COMPONENT bundle)
