@@ -46,11 +46,11 @@ declare -A status
 if [[ -f $work/parts.tsv ]]; then while IFS=$'\t' read -r name how _; do status[$name]=$how; done < "$work/parts.tsv"; fi
 left=() tried=0
 
-# Whether a part is to run in this call: named, or not tried yet.
+# Whether a part is to run in this call: named, or not tried yet, or not there before.
 wanted() {
   [[ $1 == "$from" ]] && from=
   [[ ! $from && $1 =~ ${only:-.} ]] || return 1
-  [[ ! $resume || ${status[$1]:-no time left} == "no time left" ]]
+  [[ ! $resume || ${status[$1]:-no time left} =~ ^(no time left|not installed)$ ]]
 }
 
 any_wanted() { [[ ! $list ]] && (for name; do wanted "$name" && exit; done; exit 1); }
