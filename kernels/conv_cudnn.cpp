@@ -3,8 +3,6 @@
 // must see the weights of that moment. Like all launches, calls come from one thread.
 #include "kernels/conv_cudnn.h"
 
-#include <algorithm>
-#include <bit>
 #include <deque>
 
 #include "kernels/cudnn_conv_graph.h"
@@ -84,13 +82,6 @@ void decide(const Call& c, const Operands& operands, Known& known) {
   known.settled = stopwatch && (!chosen || chosen->settled);
 }
 
-// The largest power of two that all these addresses are multiples of, up to the one that plans are usually made for.
-int64_t alignment_of(const Operands& operands) {
-  uintptr_t bits = kUsualAlignment;
-  for (const auto& [value, data] : operands) bits |= reinterpret_cast<uintptr_t>(data);
-  return int64_t{1} << std::countr_zero(bits);
-}
-
 // Runs the operation by a plan; false if it has none.
 bool run_planned(Call c) {
   if (c.stream.dry) {
@@ -109,7 +100,9 @@ bool run_planned(Call c) {
   Known* known = find(kUsualAlignment);
   if (known->settled && !known->plan) return false;
   const Operands operands = c.bind(known->graph);
-  if (const int64_t alignment = alignment_of(operands); alignment != kUsualAlignment) known = find(alignment);
+  if (const int64_t alignment = common_alignment(kUsualAlignment, operands, &Operands::value_type::second);
+      alignment != kUsualAlignment)
+    known = find(alignment);
   if (!known->settled && (!known->seen || !is_capturing(c.stream))) decide(c, operands, *known);
   if (!known->plan) return false;
   execute(c.stream, *known->plan, operands);

@@ -1,7 +1,7 @@
 // cuBLASLt thinks in columns: row-major y = a b is, read that way, y' = b' a'. So b goes first, and nothing is moved.
 #include "kernels/gemm_cublaslt.h"
 
-#include <bit>
+#include <array>
 #include <cstring>
 #include <vector>
 
@@ -34,13 +34,6 @@ std::string name_of_algorithm(const cublasLtMatmulAlgo_t& algorithm) {
   std::string name;
   for (const uint64_t word : algorithm.data) name += fmt::format("{:x}.", word);
   return name;
-}
-
-// What all of these are multiples of: an operand may be a part of a tensor.
-uint32_t common_alignment(std::initializer_list<const void*> operands) {
-  uintptr_t bits = kMostAlignment;
-  for (const void* p : operands) bits |= reinterpret_cast<uintptr_t>(p);
-  return uint32_t{1} << std::countr_zero(bits);
 }
 
 std::string describe(const GemmProblem& p, uint32_t alignment) {
@@ -76,7 +69,7 @@ std::vector<cublasLtMatmulHeuristicResult_t> proposals(const Problem& problem) {
 bool gemm(const Stream& stream, const GemmProblem& p, void* y, const void* a, const void* b) {
   if (stream.dry) return true;  // without a GPU it proposes nothing
   static std::map<std::pair<int, std::string>, Known> all;
-  const uint32_t alignment = common_alignment({y, a, b});
+  const auto alignment = static_cast<uint32_t>(common_alignment(kMostAlignment, std::array<const void*, 3>{y, a, b}));
   const std::string operation = describe(p, alignment);
   const auto [place, fresh] = all.try_emplace({current_device(), operation}, p, alignment);
   Known& known = place->second;

@@ -1,5 +1,6 @@
 // What the providers on CUDA share: what a stream is doing, a stopwatch, a choice among kernels, the name of the GPU.
 #pragma once
+#include <bit>
 #include <functional>
 #include <memory>
 #include <span>
@@ -29,6 +30,15 @@ struct Ways {
 // can be held against anything while the stream is captured: the first way is then taken as it is. On a dry stream it
 // is the trusted one.
 size_t fastest(const Stream&, const std::string& what, const Ways&);
+
+// The largest power of two, up to `most`, that the addresses of all these operands are multiples of: an operand may be
+// a part of a tensor.
+template <class Operands, class Address = std::identity>
+int64_t common_alignment(int64_t most, const Operands& operands, Address address = {}) {
+  auto bits = static_cast<uintptr_t>(most);
+  for (const auto& o : operands) bits |= reinterpret_cast<uintptr_t>(std::invoke(address, o));
+  return int64_t{1} << std::countr_zero(bits);
+}
 
 int current_device();
 void use_device(int);  // by this thread

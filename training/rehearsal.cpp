@@ -73,6 +73,8 @@ Rehearsal rehearse(const TrainOptions& options, const Device& device, const Data
   Account account(progress);
   try {
     if (device.is_cuda()) account.plan(device.stream(), options, data);
+  } catch (const DeviceLost&) {
+    throw;
   } catch (const DeviceError& e) {
     account.state.warning = e.what();
   }
