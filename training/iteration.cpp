@@ -91,6 +91,13 @@ void Iteration::step(Phase& phase, Adam& adam, double average_decay, const std::
   phase.collect();
   const bool typical = !state_.device().is_cuda() || phase.replay.settled();  // not choosing, planning, recording
   phase.timer->start();
+  adam.advance(average_decay);
+  phase.replay.run(state_.rng, [&](Rng& draws) { adam.apply(loss(draws).gradients); });
+  phase.timer->finish();
+  phase.timing.pending = typical;
+}
+
+void Iteration::draw_inputs(Phase& phase) {
   const StyleGan2Options& m = options_.model;
   Rng& rng = state_.rng;
   if (m.c_dim > 0) {
@@ -100,14 +107,11 @@ void Iteration::step(Phase& phase, Adam& adam, double average_decay, const std::
   }
   const int64_t cutoff = rng.uniform() < options_.loss.style_mixing ? rng.integer(1, m.num_ws()) : m.num_ws();
   state_.g.set_mixing(phase.mixing, static_cast<int>(cutoff));
-  adam.advance(average_decay);
-  phase.replay.run(rng, [&](Rng& draws) { adam.apply(loss(draws).gradients); });
-  phase.timer->finish();
-  phase.timing.pending = typical;
 }
 
 void Iteration::g_main_step(double average_decay) {
   Phase& phase = phases_[0];
+  draw_inputs(phase);
   step(phase, state_.g_adam, average_decay, [&](Rng& rng) {
     PhaseResult r = accumulate(latents(phase, rng), options_.batch_gpu,
                                [&](const PhaseInputs& in) { return g_main(state_.g, state_.d, in, options_.loss); });
@@ -118,6 +122,7 @@ void Iteration::g_main_step(double average_decay) {
 
 void Iteration::g_reg_step(double average_decay) {
   Phase& phase = phases_[1];
+  draw_inputs(phase);
   step(phase, state_.g_adam, average_decay, [&](Rng& rng) {
     PhaseInputs whole = latents(phase, rng);
     Shape images = reals_.images().shape();
@@ -135,6 +140,7 @@ void Iteration::g_reg_step(double average_decay) {
 
 void Iteration::d_main_step() {
   Phase& phase = phases_[2];
+  draw_inputs(phase);
   step(phase, state_.d_adam, 1, [&](Rng& rng) {
     PhaseInputs whole = latents(phase, rng);
     whole.images = reals_.images();

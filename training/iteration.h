@@ -47,7 +47,8 @@ class Iteration {
 
   Phase make_phase(const char* name, int n, const std::shared_ptr<Arena>& arena) const;
   PhaseInputs latents(const Phase& phase, Rng& rng) const;
-  // Draws labels and style mixing for `phase`, then runs it: `loss` and the step of `adam` that follows are replayed.
+  void draw_inputs(Phase& phase);  // labels and style mixing, for a phase that generates
+  // Runs `phase`: `loss` and the step of `adam` that follows are replayed.
   void step(Phase& phase, Adam& adam, double average_decay, const std::function<PhaseResult(Rng&)>& loss);
   void g_main_step(double average_decay);
   void g_reg_step(double average_decay);
