@@ -11,11 +11,11 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "engine/ops.h"
 #include "engine/threads.h"
 #include "io/files.h"
 #include "kernels/device_info.h"
-#include "kernels/error.h"
 #include "kernels/planning.h"
 #include "kernels/timer.h"
 #ifdef FIRN_CUDA

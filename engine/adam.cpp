@@ -4,9 +4,9 @@
 #include <cstring>
 #include <numeric>
 
+#include "base/error.h"
 #include "kernels/adam.h"
 #include "kernels/control.h"
-#include "kernels/error.h"
 #include "kernels/memory.h"
 
 namespace firn {

@@ -3,7 +3,7 @@
 #include <charconv>
 #include <cstdio>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/memory.h"
 #include "kernels/planning.h"
 

@@ -2,8 +2,8 @@
 
 #include <cstdio>
 
+#include "base/error.h"
 #include "kernels/control.h"
-#include "kernels/error.h"
 #include "kernels/memory.h"
 #include "kernels/packed_weights.h"
 

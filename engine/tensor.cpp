@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "engine/tape.h"
 #include "kernels/elementwise.h"
-#include "kernels/error.h"
 #include "kernels/memory.h"
 
 namespace firn {

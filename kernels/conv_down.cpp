@@ -1,6 +1,6 @@
 #include "kernels/conv_down.h"
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace firn::kernels {
 

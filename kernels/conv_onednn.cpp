@@ -7,7 +7,7 @@
 #include <optional>
 #include <tuple>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/onednn.h"
 
 namespace firn::kernels::onednn {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "kernels/elementwise.h"
-#include "kernels/error.h"
 #include "kernels/memory.h"
 #include "kernels/onednn.h"
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <cuda_runtime_api.h>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace firn {
 

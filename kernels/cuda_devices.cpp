@@ -1,7 +1,7 @@
 // Which GPUs there are, and the stream of each.
 #include <vector>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/memory.h"
 
 #ifdef FIRN_CUDA

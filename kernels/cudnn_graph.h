@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/types.h"
 
 namespace firn {

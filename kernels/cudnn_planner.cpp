@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <mutex>
 
+#include "base/hash.h"
+
 namespace firn::kernels::cudnn {
 
 namespace {

@@ -4,7 +4,7 @@
 
 #include <fstream>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #ifdef FIRN_CUDA
 #include "kernels/cuda_check.h"
 #endif

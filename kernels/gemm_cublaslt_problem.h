@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/gemm.h"
 
 namespace firn {

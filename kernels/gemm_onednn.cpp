@@ -1,6 +1,6 @@
 #include "kernels/gemm_onednn.h"
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/onednn.h"
 
 namespace firn::kernels::onednn {

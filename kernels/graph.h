@@ -1,7 +1,7 @@
 // A CUDA graph: launches and copies of one stream, recorded once, replayed by one call. Nothing is allocated, waited
 // for or read on the host while one is recorded; what is tried is a DeviceError.
 #pragma once
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/run.h"
 
 namespace firn::kernels {

@@ -11,8 +11,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/error.h"
 #include "kernels/arena.h"
-#include "kernels/error.h"
 #ifdef FIRN_CUDA
 #include "kernels/cuda_check.h"
 #endif

@@ -1,7 +1,7 @@
 // Which tile computes a modulated convolution.
 #include "kernels/modulated_conv.h"
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace firn::kernels {
 

@@ -3,7 +3,7 @@
 
 #include <tuple>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 #ifdef FIRN_CUDA
 #include "kernels/cuda_check.h"

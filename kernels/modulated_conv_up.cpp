@@ -1,6 +1,6 @@
 #include "kernels/modulated_conv_up.h"
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace firn::kernels {
 

@@ -1,6 +1,6 @@
 #include "kernels/packed_weights.h"
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/memory.h"
 
 namespace firn::kernels {

@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/hash.h"
+
 namespace firn::kernels {
 
 namespace {
@@ -89,12 +91,6 @@ bool PlanStore::add(const std::string& key, const StoredPlans& more) const {
   json text{{"format", kFormat}, {"key", key}, {"plans", all.plans}};
   if (all.proposals) text["proposals"] = *all.proposals;
   return write(file(key, all.proposals.has_value()), text.dump(-1, ' ', false, json::error_handler_t::replace));
-}
-
-uint64_t hash_of(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-  return hash;
 }
 
 fs::path cache_folder() {

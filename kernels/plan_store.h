@@ -31,8 +31,6 @@ class PlanStore {
   std::filesystem::path folder_;
 };
 
-uint64_t hash_of(std::string_view);  // FNV-1a
-
 // What is remembered for this user: $XDG_CACHE_HOME/firn, or ~/.cache/firn; empty where neither is known.
 std::filesystem::path cache_folder();
 

@@ -1,7 +1,7 @@
 // Without CUDA there is nothing to plan for.
 #include "kernels/planning.h"
 #ifndef FIRN_CUDA
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace firn::kernels {
 

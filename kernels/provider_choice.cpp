@@ -6,7 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/plan_store.h"
 #include "kernels/provider_numerics.h"
 

@@ -5,11 +5,11 @@
 #include <cstdio>
 #include <fstream>
 
+#include "base/error.h"
 #include "kernels/agreement.h"
 #include "kernels/conv_cudnn.h"
 #include "kernels/cuda_check.h"
 #include "kernels/device_info.h"
-#include "kernels/error.h"
 #include "kernels/provider_numerics.h"
 #include "kernels/timer.h"
 

@@ -2,8 +2,8 @@
 
 #include <sstream>
 
+#include "base/error.h"
 #include "kernels/conv_down.h"
-#include "kernels/error.h"
 #include "kernels/modulated_conv_sm90.h"
 #include "kernels/modulated_conv_up.h"
 

@@ -1,6 +1,6 @@
 #include "kernels/run.h"
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace firn {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/memory.h"
 #ifdef FIRN_CUDA
 #include "kernels/cuda_check.h"

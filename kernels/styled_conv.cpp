@@ -8,8 +8,8 @@
 #include <optional>
 #include <vector>
 
+#include "base/error.h"
 #include "kernels/conv_down.h"
-#include "kernels/error.h"
 #include "kernels/modulated_conv_sm90.h"
 #include "kernels/packed_weights.h"
 #include "kernels/provider_cuda.h"

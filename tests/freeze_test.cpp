@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <functional>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/memory.h"
 #include "tests/stylegan2_support.h"
 #include "training/phases.h"

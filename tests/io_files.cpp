@@ -4,6 +4,7 @@
 #include <csignal>
 #include <ostream>
 
+#include "base/text.h"
 #include "tests/io_support.h"
 
 namespace firn {

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "io/files.h"
 #include "io/images.h"
-#include "kernels/error.h"
 
 namespace firn {
 

@@ -7,8 +7,8 @@
 #include <random>
 #include <tuple>
 
+#include "base/error.h"
 #include "kernels/conv_down.h"
-#include "kernels/error.h"
 #include "kernels/graph.h"
 #include "kernels/memory.h"
 #include "kernels/modulated_conv_sm90.h"

@@ -4,8 +4,8 @@
 
 #include <random>
 
+#include "base/error.h"
 #include "kernels/conv_down.h"
-#include "kernels/error.h"
 #include "kernels/memory.h"
 #include "kernels/modulated_conv_sm90.h"
 #include "tests/modulated_conv_check.h"

@@ -6,9 +6,9 @@
 #include <cmath>
 #include <optional>
 
+#include "base/error.h"
 #include "engine/adam.h"
 #include "kernels/adam.h"
-#include "kernels/error.h"
 #include "kernels/memory.h"
 #include "kernels/packed_weights.h"
 #include "tests/op_check.h"

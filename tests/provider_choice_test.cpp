@@ -5,7 +5,7 @@
 
 #include <fstream>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/provider_numerics.h"
 #include "tests/io_support.h"
 

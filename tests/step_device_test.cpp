@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/memory.h"
 #include "tests/op_check.h"
 #include "training/phases.h"

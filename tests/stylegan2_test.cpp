@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "models/weights.h"
 #include "tests/stylegan2_support.h"
 #include "training/phases.h"

@@ -1,8 +1,8 @@
 // The tape's promises: what it visits, what it keeps, what it refuses.
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "engine/ops.h"
-#include "kernels/error.h"
 #include "kernels/memory.h"
 
 namespace firn {

@@ -3,8 +3,8 @@
 
 #include <cmath>
 
+#include "base/error.h"
 #include "engine/ops.h"
-#include "kernels/error.h"
 #include "kernels/memory.h"
 #include "kernels/upfirdn2d.h"
 

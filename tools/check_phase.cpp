@@ -1,7 +1,7 @@
 #include "tools/check_phase.h"
 
+#include "base/error.h"
 #include "engine/threads.h"
-#include "kernels/error.h"
 #include "kernels/provider_numerics.h"
 #include "training/iteration.h"
 

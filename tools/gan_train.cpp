@@ -1,6 +1,7 @@
 // gan-train: trains StyleGAN2 from nothing, from another run's weights (--init), or onwards from a snapshot (--resume).
 #include <unistd.h>
 
+#include "base/text.h"
 #include "engine/threads.h"
 #include "io/files.h"
 #include "kernels/conv_wgrad_amx.h"

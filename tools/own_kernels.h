@@ -2,7 +2,7 @@
 #pragma once
 #include <CLI/CLI.hpp>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/provider_numerics.h"
 
 namespace firn::tools {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "io/files.h"
+#include "base/text.h"
 #include "kernels/conv_wgrad_amx.h"
 #include "tools/common.h"
 #include "tools/numbers.h"

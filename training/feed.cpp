@@ -1,7 +1,7 @@
 #include "training/feed.h"
 
+#include "base/error.h"
 #include "kernels/control.h"
-#include "kernels/error.h"
 #include "kernels/memory.h"
 
 namespace firn {

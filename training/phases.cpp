@@ -2,8 +2,8 @@
 
 #include <cmath>
 
+#include "base/error.h"
 #include "kernels/control.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace {

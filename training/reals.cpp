@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <random>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/memory.h"
 
 namespace firn {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/error.h"
 #include "engine/threads.h"
-#include "kernels/error.h"
 #include "kernels/memory.h"
 #include "kernels/planning.h"
 #include "kernels/provider_choice.h"

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "base/error.h"
 #include "kernels/control.h"
-#include "kernels/error.h"
 
 namespace firn {
 

@@ -6,8 +6,9 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "io/files.h"
-#include "kernels/error.h"
 #include "kernels/memory.h"
 #include "training/run_folder.h"
 #include "training/snapshot.h"

@@ -3,9 +3,9 @@
 // included, or ops where those are to be differentiated.
 #include "kernels/bias_act.h"
 
+#include "base/error.h"
 #include "engine/ops.h"
 #include "engine/ops/recorded.h"
-#include "kernels/error.h"
 
 namespace firn {
 

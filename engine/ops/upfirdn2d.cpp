@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "engine/ops.h"
 #include "engine/ops/recorded.h"
-#include "kernels/error.h"
 
 namespace firn {
 

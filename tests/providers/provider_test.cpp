@@ -7,10 +7,10 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/error.h"
 #include "engine/ops.h"
 #include "kernels/conv_cudnn.h"
 #include "kernels/elementwise.h"
-#include "kernels/error.h"
 #include "kernels/provider_cuda.h"
 #include "kernels/provider_numerics.h"
 #include "tests/op_check.h"

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/provider_numerics.h"
 #include "tests/modulated_conv_check.h"
 #include "tests/op_check.h"

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/launch_limits.h"
 #include "tests/ptx/executor.h"
 #include "tests/ptx/runtime_state.h"
