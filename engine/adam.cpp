@@ -5,9 +5,9 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "kernels/adam.h"
-#include "kernels/control.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
+#include "kernels/ops/adam.h"
+#include "kernels/ops/control.h"
 
 namespace firn {
 

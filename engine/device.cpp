@@ -4,8 +4,8 @@
 #include <cstdio>
 
 #include "base/error.h"
-#include "kernels/memory.h"
-#include "kernels/planning.h"
+#include "kernels/conv/planning.h"
+#include "kernels/device/memory.h"
 
 namespace firn {
 

@@ -3,9 +3,9 @@
 #include <cstdio>
 
 #include "base/error.h"
-#include "kernels/control.h"
-#include "kernels/memory.h"
-#include "kernels/packed_weights.h"
+#include "kernels/conv/packed_weights.h"
+#include "kernels/device/memory.h"
+#include "kernels/ops/control.h"
 
 namespace firn {
 

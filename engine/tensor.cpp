@@ -4,8 +4,8 @@
 
 #include "base/error.h"
 #include "engine/tape.h"
-#include "kernels/elementwise.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
+#include "kernels/ops/elementwise.h"
 
 namespace firn {
 

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "engine/range.h"
-#include "kernels/control.h"
+#include "kernels/ops/control.h"
 #include "models/layers.h"
 
 namespace firn {

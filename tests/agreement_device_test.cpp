@@ -1,5 +1,5 @@
 // Whether results are held to be the same, on every device of this build.
-#include "kernels/agreement.h"
+#include "kernels/choice/agreement.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "engine/tensor.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 
 namespace firn {
 namespace {

@@ -5,8 +5,8 @@
 
 #include "engine/device.h"
 #include "io_support.h"
-#include "kernels/arena.h"
-#include "kernels/memory.h"
+#include "kernels/device/arena.h"
+#include "kernels/device/memory.h"
 
 namespace firn {
 namespace {

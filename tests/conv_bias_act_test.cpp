@@ -3,9 +3,9 @@
 
 #include "engine/ops.h"
 #include "engine/random.h"
-#include "kernels/conv.h"
-#include "kernels/memory.h"
-#include "kernels/provider_numerics.h"
+#include "kernels/choice/provider_numerics.h"
+#include "kernels/conv/conv.h"
+#include "kernels/device/memory.h"
 
 namespace firn {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "engine/random.h"
 #include "io_support.h"
-#include "kernels/control.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
+#include "kernels/ops/control.h"
 #include "training/feed.h"
 #include "training/stats.h"
 

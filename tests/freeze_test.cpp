@@ -7,7 +7,7 @@
 #include <functional>
 
 #include "base/error.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 #include "tests/stylegan2_support.h"
 #include "training/phases.h"
 

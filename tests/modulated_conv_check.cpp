@@ -8,10 +8,10 @@
 #include <tuple>
 
 #include "base/error.h"
-#include "kernels/conv_down.h"
-#include "kernels/graph.h"
-#include "kernels/memory.h"
-#include "kernels/modulated_conv_sm90.h"
+#include "kernels/device/graph.h"
+#include "kernels/device/memory.h"
+#include "kernels/styled/conv_down.h"
+#include "kernels/styled/modulated_conv_sm90.h"
 
 namespace firn::tests {
 

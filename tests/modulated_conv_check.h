@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/modulated_conv.h"
+#include "kernels/styled/modulated_conv.h"
 
 namespace firn::tests {
 

@@ -5,9 +5,9 @@
 #include <random>
 
 #include "base/error.h"
-#include "kernels/conv_down.h"
-#include "kernels/memory.h"
-#include "kernels/modulated_conv_sm90.h"
+#include "kernels/device/memory.h"
+#include "kernels/styled/conv_down.h"
+#include "kernels/styled/modulated_conv_sm90.h"
 #include "tests/modulated_conv_check.h"
 
 namespace firn::tests {

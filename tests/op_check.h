@@ -2,7 +2,7 @@
 #pragma once
 #include <utility>
 
-#include "kernels/provider_numerics.h"
+#include "kernels/choice/provider_numerics.h"
 #include "tests/op_cases.h"
 
 namespace firn::tests {

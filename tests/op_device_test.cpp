@@ -8,9 +8,9 @@
 
 #include "base/error.h"
 #include "engine/adam.h"
-#include "kernels/adam.h"
-#include "kernels/memory.h"
-#include "kernels/packed_weights.h"
+#include "kernels/conv/packed_weights.h"
+#include "kernels/device/memory.h"
+#include "kernels/ops/adam.h"
 #include "tests/op_check.h"
 
 namespace firn::tests {

@@ -1,5 +1,5 @@
 // Stored plans come back as they were, or not at all.
-#include "kernels/plan_store.h"
+#include "kernels/choice/plan_store.h"
 
 #include <gtest/gtest.h>
 

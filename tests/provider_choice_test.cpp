@@ -1,12 +1,12 @@
 // Which way of running an operation is chosen, with a stopwatch that the tests set.
-#include "kernels/provider_choice.h"
+#include "kernels/choice/provider_choice.h"
 
 #include <gtest/gtest.h>
 
 #include <fstream>
 
 #include "base/error.h"
-#include "kernels/provider_numerics.h"
+#include "kernels/choice/provider_numerics.h"
 #include "tests/io_support.h"
 
 namespace firn::kernels {

@@ -2,8 +2,8 @@
 #ifdef FIRN_CUDA
 #include <gtest/gtest.h>
 
-#include "kernels/memory.h"
-#include "kernels/provider_numerics.h"
+#include "kernels/choice/provider_numerics.h"
+#include "kernels/device/memory.h"
 #include "training/rehearsal.h"
 #include "training_support.h"
 

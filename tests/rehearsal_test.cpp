@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/memory.h"
-#include "kernels/provider_choice.h"
+#include "kernels/choice/provider_choice.h"
+#include "kernels/device/memory.h"
 #include "training_support.h"
 
 namespace firn {

@@ -7,8 +7,8 @@
 
 #include "engine/ops.h"
 #include "engine/replay.h"
-#include "kernels/control.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
+#include "kernels/ops/control.h"
 #include "training_support.h"
 
 namespace firn {

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 #include "tests/op_check.h"
 #include "training/phases.h"
 

@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 #include "engine/ops.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 
 namespace firn {
 namespace {

@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "engine/ops.h"
-#include "kernels/memory.h"
-#include "kernels/upfirdn2d.h"
+#include "kernels/device/memory.h"
+#include "kernels/ops/upfirdn2d.h"
 
 namespace firn {
 namespace {

@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "engine/threads.h"
-#include "kernels/provider_numerics.h"
+#include "kernels/choice/provider_numerics.h"
 #include "training/iteration.h"
 
 namespace firn::tools {

@@ -3,7 +3,8 @@
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
-#include "kernels/provider_numerics.h"
+#include "kernels/choice/provider_numerics.h"
+#include "kernels/styled/own_kernels.h"
 
 namespace firn::tools {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "kernels/conv_wgrad_amx.h"
+#include "kernels/conv/conv_wgrad_amx.h"
 #include "tools/common.h"
 #include "tools/numbers.h"
 #include "tools/own_kernels.h"

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "kernels/control.h"
+#include "kernels/ops/control.h"
 
 namespace firn {
 namespace {

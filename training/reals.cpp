@@ -4,7 +4,7 @@
 #include <random>
 
 #include "base/error.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 
 namespace firn {
 namespace {

@@ -5,9 +5,9 @@
 
 #include "base/error.h"
 #include "engine/threads.h"
-#include "kernels/memory.h"
-#include "kernels/planning.h"
-#include "kernels/provider_choice.h"
+#include "kernels/choice/provider_choice.h"
+#include "kernels/conv/planning.h"
+#include "kernels/device/memory.h"
 #include "training/iteration.h"
 #include "training/sampling.h"
 

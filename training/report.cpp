@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 
 namespace firn {
 

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "base/error.h"
-#include "kernels/control.h"
+#include "kernels/ops/control.h"
 
 namespace firn {
 

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "io/files.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 #include "training/run_folder.h"
 #include "training/snapshot.h"
 

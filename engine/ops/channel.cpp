@@ -2,8 +2,8 @@
 #include "base/error.h"
 #include "engine/ops.h"
 #include "engine/ops/recorded.h"
-#include "kernels/memory.h"
-#include "kernels/reduce.h"
+#include "kernels/device/memory.h"
+#include "kernels/ops/reduce.h"
 
 namespace firn {
 

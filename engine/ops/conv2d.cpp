@@ -2,7 +2,7 @@
 #include "base/error.h"
 #include "engine/ops.h"
 #include "engine/ops/recorded.h"
-#include "kernels/conv.h"
+#include "kernels/conv/conv.h"
 
 namespace firn {
 

@@ -1,5 +1,5 @@
 // Pointwise functions and casts.
-#include "kernels/elementwise.h"
+#include "kernels/ops/elementwise.h"
 
 #include "base/error.h"
 #include "engine/ops.h"

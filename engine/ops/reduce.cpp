@@ -1,5 +1,5 @@
 // Sums over axes and their adjoint.
-#include "kernels/reduce.h"
+#include "kernels/ops/reduce.h"
 
 #include <algorithm>
 

@@ -1,5 +1,5 @@
 // upfirdn2d is its own gradient with up and down exchanged and the filter flipped.
-#include "kernels/upfirdn2d.h"
+#include "kernels/ops/upfirdn2d.h"
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
 // gan-train plans for a GPU that is only described.
 #include <gtest/gtest.h>
 
-#include "kernels/cudnn_planner.h"
+#include "kernels/choice/cudnn_planner.h"
 #include "tests/tools_support.h"
 #include "training/phases.h"
 

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "kernels/types.h"
+#include "kernels/core/types.h"
 #include "tests/ptx/executor.h"
 
 namespace firn::ptx {

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "kernels/provider_numerics.h"
+#include "kernels/choice/provider_numerics.h"
 #include "tests/modulated_conv_check.h"
 #include "tests/op_check.h"
 #include "tests/ptx/executor.h"

@@ -8,9 +8,9 @@
 #include <cstring>
 #include <random>
 
-#include "kernels/cuda_check.h"
-#include "kernels/memory.h"
-#include "kernels/types.h"
+#include "kernels/core/cuda_check.h"
+#include "kernels/core/types.h"
+#include "kernels/device/memory.h"
 #include "tests/io_support.h"
 #include "tests/modulated_conv_check.h"
 #include "tests/ptx/executor.h"

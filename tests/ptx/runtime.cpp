@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "kernels/launch_limits.h"
+#include "kernels/core/launch_limits.h"
 #include "tests/ptx/executor.h"
 #include "tests/ptx/runtime_state.h"
 
