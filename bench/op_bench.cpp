@@ -14,7 +14,7 @@
 #include "kernels/device/device_info.h"
 #include "kernels/device/timer.h"
 #include "kernels/ops/elementwise.h"
-#include "tests/op_cases.h"
+#include "tests/engine/op_cases.h"
 #include "tools/own_kernels.h"
 
 namespace {

@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/choice/cudnn_planner.h"
-#include "tests/tools_support.h"
+#include "tests/tools/tools_support.h"
 #include "training/phases.h"
 
 namespace firn {

@@ -11,7 +11,7 @@
 #include "kernels/styled/own_kernels.h"
 #include "tests/providers/stand_in.h"
 #include "tests/ptx/runtime.h"
-#include "tests/training_support.h"
+#include "tests/training/training_support.h"
 #include "training/rehearsal.h"
 #include "training/run_folder.h"
 

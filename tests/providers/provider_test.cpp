@@ -13,7 +13,7 @@
 #include "kernels/choice/provider_numerics.h"
 #include "kernels/conv/conv_cudnn.h"
 #include "kernels/ops/elementwise.h"
-#include "tests/op_check.h"
+#include "tests/engine/op_check.h"
 #include "tests/providers/stand_in.h"
 #include "tests/ptx/runtime.h"
 

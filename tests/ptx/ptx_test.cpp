@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "kernels/choice/provider_numerics.h"
-#include "tests/modulated_conv_check.h"
-#include "tests/op_check.h"
+#include "tests/engine/op_check.h"
+#include "tests/kernels/modulated_conv_check.h"
 #include "tests/ptx/executor.h"
 #include "tests/ptx/runtime.h"
 

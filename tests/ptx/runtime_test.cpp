@@ -15,8 +15,8 @@
 #include "kernels/device/graph.h"
 #include "kernels/device/memory.h"
 #include "kernels/device/staging.h"
-#include "tests/io_support.h"
-#include "tests/op_check.h"
+#include "tests/engine/op_check.h"
+#include "tests/io/io_support.h"
 #include "tests/ptx/rows.h"
 
 namespace firn::ptx {
