@@ -15,7 +15,7 @@
 #include "kernels/conv/conv_wgrad_amx.h"
 #include "tools/common.h"
 #ifdef FIRN_CUDA
-#include "kernels/conv/conv_cudnn.h"
+#include "kernels/choice/provider_cuda.h"
 #include "kernels/device/device_info.h"
 #endif
 
