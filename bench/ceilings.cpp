@@ -11,15 +11,15 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "engine/ops.h"
 #include "engine/threads.h"
 #include "io/files.h"
-#include "kernels/device_info.h"
-#include "kernels/error.h"
-#include "kernels/planning.h"
-#include "kernels/timer.h"
+#include "kernels/conv/planning.h"
+#include "kernels/device/device_info.h"
+#include "kernels/device/timer.h"
 #ifdef FIRN_CUDA
-#include "kernels/cuda_check.h"
+#include "kernels/core/cuda_check.h"
 #endif
 
 namespace {

@@ -6,7 +6,7 @@
 #include <bit>
 #include <cstdio>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace firn {
 namespace {

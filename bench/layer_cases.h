@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/op_cases.h"
+#include "tests/engine/op_cases.h"
 
 namespace firn {
 

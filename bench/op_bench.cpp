@@ -10,11 +10,11 @@
 
 #include "bench/layer_cases.h"
 #include "engine/threads.h"
-#include "kernels/device_info.h"
-#include "kernels/elementwise.h"
-#include "kernels/provider_numerics.h"
-#include "kernels/timer.h"
-#include "tests/op_cases.h"
+#include "kernels/choice/provider_numerics.h"
+#include "kernels/device/device_info.h"
+#include "kernels/device/timer.h"
+#include "kernels/ops/elementwise.h"
+#include "tests/engine/op_cases.h"
 #include "tools/own_kernels.h"
 
 namespace {

@@ -4,10 +4,10 @@
 #include <cstring>
 #include <numeric>
 
-#include "kernels/adam.h"
-#include "kernels/control.h"
-#include "kernels/error.h"
-#include "kernels/memory.h"
+#include "base/error.h"
+#include "kernels/device/memory.h"
+#include "kernels/ops/adam.h"
+#include "kernels/ops/control.h"
 
 namespace firn {
 

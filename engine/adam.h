@@ -13,7 +13,7 @@ struct AdamOptions {
 class Adam {
  public:
   Adam(Parameters parameters, AdamOptions options);  // keeps moments for all of them, frozen or not
-  // One update. gradients[i] belongs to targets()[i]; non-finite values are repaired and counted (kernels/adam.h).
+  // One update. gradients[i] belongs to targets()[i]; non-finite values are repaired and counted (kernels/ops/adam.h).
   void step(const std::vector<Tensor>& gradients) {
     advance();
     apply(gradients);

@@ -3,9 +3,9 @@
 #include <charconv>
 #include <cstdio>
 
-#include "kernels/error.h"
-#include "kernels/memory.h"
-#include "kernels/planning.h"
+#include "base/error.h"
+#include "kernels/conv/planning.h"
+#include "kernels/device/memory.h"
 
 namespace firn {
 

@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-#include "kernels/run.h"
+#include "kernels/core/run.h"
 
 namespace firn {
 
@@ -13,7 +13,7 @@ class Device {
   static Device cuda(int index = 0);               // DeviceError when there is no such GPU
   static Device best();                            // a GPU if there is one; says so if it cannot be used
   static Device from_name(std::string_view name);  // "cpu", "cuda", "cuda:1", "auto"; ConfigError otherwise
-  static Device dry();                             // a GPU on which nothing runs (kernels/planning.h)
+  static Device dry();                             // a GPU on which nothing runs (kernels/conv/planning.h)
 
   const Stream& stream() const { return stream_; }
   bool is_cuda() const { return stream_.is_cuda; }

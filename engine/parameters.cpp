@@ -2,7 +2,7 @@
 
 #include <fnmatch.h>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace firn {
 

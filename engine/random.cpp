@@ -1,6 +1,6 @@
 #include "engine/random.h"
 
-#include "kernels/random.h"
+#include "kernels/ops/random.h"
 
 namespace firn {
 

@@ -2,10 +2,10 @@
 
 #include <cstdio>
 
-#include "kernels/control.h"
-#include "kernels/error.h"
-#include "kernels/memory.h"
-#include "kernels/packed_weights.h"
+#include "base/error.h"
+#include "kernels/conv/packed_weights.h"
+#include "kernels/device/memory.h"
+#include "kernels/ops/control.h"
 
 namespace firn {
 

@@ -6,8 +6,8 @@
 #include <optional>
 
 #include "engine/random.h"
-#include "kernels/arena.h"
-#include "kernels/graph.h"
+#include "kernels/device/arena.h"
+#include "kernels/device/graph.h"
 
 namespace firn {
 

@@ -4,9 +4,9 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/error.h"
 #include "engine/ops.h"
 #include "engine/range.h"
-#include "kernels/error.h"
 
 namespace firn {
 

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "engine/tape.h"
-#include "kernels/elementwise.h"
-#include "kernels/error.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
+#include "kernels/ops/elementwise.h"
 
 namespace firn {
 

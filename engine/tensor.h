@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "engine/device.h"
-#include "kernels/conv.h"
-#include "kernels/types.h"
+#include "kernels/conv/conv.h"
+#include "kernels/core/types.h"
 
 namespace firn {
 

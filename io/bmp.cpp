@@ -7,8 +7,8 @@
 #include <memory>
 #include <new>
 
+#include "base/error.h"
 #include "io/image_formats.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace {

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <numeric>
 
-#include "io/files.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/text.h"
 
 namespace firn {
 namespace {

@@ -1,21 +1,18 @@
 #include "io/dataset_index.h"
 
 #include <algorithm>
-#include <cctype>
 
-#include "io/files.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "io/labels.h"
 #include "io/parallel.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace {
 
 bool named_as_image(std::string_view name) {
-  std::string ext(extension_of(name));
-  for (char& c : ext) c = char(std::tolower(static_cast<unsigned char>(c)));
   static const std::set<std::string_view> known{"png", "jpg", "jpeg", "jpe", "jfif", "bmp", "webp"};
-  return known.contains(ext);
+  return known.contains(lower_case(extension_of(name)));
 }
 
 constexpr int64_t first_bytes = 4 << 10;  // hold most headers; metadata of photographs can push them back

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "io/dataset.h"
-#include "io/files.h"
 #include "io/survey.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace {

@@ -13,7 +13,7 @@
 #include <set>
 #include <streambuf>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace firn {
 namespace fs = std::filesystem;
@@ -238,40 +238,6 @@ void make_directories(const fs::path& path) {
   fs::create_directories(path, error);
   if (error) throw IoError(fmt::format("cannot create directory {}: {}", path.string(), error.message()));
   for (const fs::path& p : made) sync_directory(directory_of(p));
-}
-
-Utf8Character first_character(std::string_view text) {
-  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0; };
-  const int head = byte(0);
-  if (head < 0x80) return {head, 1};
-  const size_t size = head >= 0xf0 ? 4 : head >= 0xe0 ? 3 : 2;
-  constexpr int32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-  int32_t code = head & (0xff >> (size + 1));
-  bool good = head >= 0xc2 && head < 0xf5;
-  for (size_t i = 1; i < size; ++i) {
-    good &= (byte(i) & 0xc0) == 0x80;
-    code = code << 6 | (byte(i) & 0x3f);
-  }
-  good &= code >= least[size] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff);
-  return good ? Utf8Character{code, size} : Utf8Character{-1, 1};
-}
-
-std::string printable(std::string_view text, size_t longest) {
-  const auto is_safe = [](int32_t c) {
-    const bool control = c < 0x20 || (c >= 0x7f && c <= 0x9f);
-    const bool breaks_lines = c == 0x2028 || c == 0x2029;
-    const bool turns =
-        c == 0x61c || c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
-    return !control && !breaks_lines && !turns;
-  };
-  std::string out;
-  while (!text.empty()) {
-    const Utf8Character c = first_character(text);
-    if (out.size() + c.size > longest) return out + "...";
-    out += is_safe(c.code) ? text.substr(0, c.size) : "?";
-    text.remove_prefix(c.size);
-  }
-  return out;
 }
 
 DirectoryLock::DirectoryLock(const fs::path& path) {

@@ -62,17 +62,6 @@ std::string read_text(const std::filesystem::path& path);
 void sync_directory(const std::filesystem::path& path);
 void make_directories(const std::filesystem::path& path);
 
-// Text from a file made safe for a terminal and one line, in UTF-8: control characters, marks that break lines or turn
-// their direction, and what is no UTF-8 become '?', and long text is cut between characters.
-std::string printable(std::string_view text, size_t longest = 200);
-
-// The character that `text` begins with and how many bytes it has; code -1, one byte, where that is no UTF-8.
-struct Utf8Character {
-  int32_t code;
-  size_t size;
-};
-Utf8Character first_character(std::string_view text);
-
 // Keeps other processes that ask for it out of a directory, for as long as this lives; IoError when one is in it.
 class DirectoryLock {
  public:

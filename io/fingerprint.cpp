@@ -6,8 +6,7 @@ namespace firn {
 namespace {
 
 uint64_t mixed(uint64_t hash, std::string_view text) {
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return (hash ^ 0xff) * 0x100000001b3;  // no UTF-8 text holds this byte: where one ends counts, too
+  return hash_of("\xff", hash_of(text, hash));  // no UTF-8 text holds this byte: where one ends counts, too
 }
 
 std::string hex(uint64_t hash) { return fmt::format("{:016x}", hash); }
@@ -22,7 +21,7 @@ void FingerprintMaker::add(std::string_view name, int64_t bytes, int width, int 
 }
 
 Fingerprint FingerprintMaker::finish(const std::vector<std::string>& class_names) const {
-  uint64_t classes = start;
+  uint64_t classes = empty_hash;
   for (const std::string& name : class_names) classes = mixed(classes, name);
   return {images_, hex(names_), hex(sizes_), hex(labels_), hex(classes)};
 }

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/hash.h"
+
 namespace firn {
 
 struct Fingerprint {
@@ -21,8 +23,7 @@ class FingerprintMaker {
   Fingerprint finish(const std::vector<std::string>& class_names) const;
 
  private:
-  static constexpr uint64_t start = 0xcbf29ce484222325;  // of FNV-1a
-  uint64_t names_ = start, sizes_ = start, labels_ = start;
+  uint64_t names_ = empty_hash, sizes_ = empty_hash, labels_ = empty_hash;
   int64_t images_ = 0;
 };
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <climits>
 
+#include "base/error.h"
 #include "io/files.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace {

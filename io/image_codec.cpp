@@ -4,10 +4,11 @@
 #include <algorithm>
 #include <climits>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "io/exif.h"
 #include "io/files.h"
 #include "io/image_formats.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace {

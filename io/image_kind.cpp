@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 
-#include "io/files.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "io/layout.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace {
@@ -103,8 +102,7 @@ std::string_view name_of(ImageKind kind) {
 std::string unreadable_reason(ImageKind kind, Text file_name) {
   if (kind == ImageKind::none) return "not a PNG, JPEG, WebP or BMP image";
   const Kind& entry = *entry_of(kind);
-  std::string extension(extension_of(file_name));
-  for (char& c : extension) c = char(std::tolower(static_cast<unsigned char>(c)));
+  const std::string extension = lower_case(extension_of(file_name));
   const bool honest = std::find(entry.extensions.begin(), entry.extensions.end(), extension) != entry.extensions.end();
   const bool vowel = Text("AEIO").find(entry.name[0]) != Text::npos || kind == ImageKind::svg;
   return fmt::format("{} {} image{}; convert it to PNG or JPEG", vowel ? "an" : "a", entry.name,

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "io/files.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace fs = std::filesystem;

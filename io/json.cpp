@@ -4,8 +4,8 @@
 #include <unordered_set>
 #include <vector>
 
-#include "io/files.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/text.h"
 
 namespace firn {
 
@@ -65,15 +65,6 @@ nlohmann::json parse_json(std::string_view text, std::string_view name, JsonLimi
     return Json::parse(text.begin(), text.end());
   } catch (const Json::exception& e) {
     throw IoError(fmt::format("{}: invalid JSON: {}", name, printable(e.what())));
-  }
-}
-
-bool is_utf8(std::string_view text) {
-  try {
-    nlohmann::json(text).dump();
-    return true;
-  } catch (const nlohmann::json::exception&) {
-    return false;
   }
 }
 

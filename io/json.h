@@ -12,6 +12,4 @@ struct JsonLimits {
 
 nlohmann::json parse_json(std::string_view text, std::string_view name, JsonLimits limits);  // IoError naming `name`
 
-bool is_utf8(std::string_view text);  // what JSON can hold
-
 }  // namespace firn

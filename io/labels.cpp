@@ -4,10 +4,10 @@
 #include <cmath>
 #include <set>
 
-#include "io/files.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "io/json.h"
 #include "io/layout.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace {

@@ -6,6 +6,8 @@
 #include <climits>
 #include <optional>
 
+#include "base/text.h"
+
 namespace firn {
 namespace {
 
@@ -13,12 +15,6 @@ constexpr size_t most_classes = 1 << 16;
 
 bool digits(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = char(std::tolower(static_cast<unsigned char>(c)));
-  return out;
 }
 
 void for_each_part(std::string_view name, const auto& use) {
@@ -71,8 +67,9 @@ bool are_shards(std::span<const std::string> names, const std::set<std::string, 
 bool are_splits(const std::set<std::string, std::less<>>& folders) {
   static const std::set<std::string_view> known{"train", "training", "val",  "valid",   "validation", "test",
                                                 "tests", "testing",  "eval", "holdout", "dev"};
-  const auto is = [](const char* name) { return [=](const std::string& f) { return lower(f) == name; }; };
-  return folders.size() >= 2 && std::ranges::all_of(folders, [&](const auto& f) { return known.contains(lower(f)); }) &&
+  const auto is = [](const char* name) { return [=](const std::string& f) { return lower_case(f) == name; }; };
+  return folders.size() >= 2 &&
+         std::ranges::all_of(folders, [&](const auto& f) { return known.contains(lower_case(f)); }) &&
          (std::ranges::any_of(folders, is("train")) || std::ranges::any_of(folders, is("training")));
 }
 
@@ -102,7 +99,7 @@ std::string_view system_name(std::string_view part) {
       ".ds_store",         ".thumbnails", ".appledouble", ".trashes",    ".fseventsd",  ".spotlight-v100",
       "$recycle.bin",      ".@__thumb",   "picasa.ini",   ".picasa.ini", "icon\r",      "system volume information",
       "@recently-snapshot"};
-  if (known.contains(lower(part)) || part.starts_with("._") || part.starts_with(".Trash-")) return "system";
+  if (known.contains(lower_case(part)) || part.starts_with("._") || part.starts_with(".Trash-")) return "system";
   return part.starts_with('.') && part != "." && part != ".." ? "hidden" : "";
 }
 

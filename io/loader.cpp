@@ -8,7 +8,7 @@
 #include <mutex>
 #include <thread>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace firn {
 namespace {

@@ -9,9 +9,9 @@
 #include <new>
 #include <vector>
 
+#include "base/error.h"
 #include "io/exif.h"
 #include "io/image_formats.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace {

@@ -8,8 +8,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "io/event.pb.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace fs = std::filesystem;

@@ -8,10 +8,11 @@
 #include <optional>
 #include <ostream>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "io/file_kind.h"
 #include "io/files.h"
 #include "io/json.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace fs = std::filesystem;

@@ -6,9 +6,9 @@
 
 #include <stb/stb_easy_font.h>
 
-#include "io/files.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "io/images.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace {

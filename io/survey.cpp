@@ -5,9 +5,9 @@
 #include <bit>
 #include <map>
 
-#include "io/files.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "io/parallel.h"
-#include "kernels/error.h"
 
 namespace firn {
 

@@ -8,10 +8,10 @@
 #include <new>
 #include <set>
 
-#include "io/files.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "io/image_source.h"
 #include "io/zip_directory.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace {

@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <ostream>
 
+#include "base/error.h"
 #include "io/files.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace {

@@ -4,8 +4,8 @@
 #include <numbers>
 #include <utility>
 
+#include "base/error.h"
 #include "engine/range.h"
-#include "kernels/error.h"
 
 namespace firn {
 

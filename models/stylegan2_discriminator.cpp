@@ -7,8 +7,8 @@
 #include <span>
 #include <utility>
 
+#include "base/error.h"
 #include "engine/range.h"
-#include "kernels/error.h"
 #include "models/layers.h"
 
 namespace firn {

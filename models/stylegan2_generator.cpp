@@ -4,9 +4,9 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/error.h"
 #include "engine/range.h"
-#include "kernels/control.h"
-#include "kernels/error.h"
+#include "kernels/ops/control.h"
 #include "models/layers.h"
 
 namespace firn {

@@ -1,6 +1,6 @@
 #include "models/weights.h"
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace firn {
 namespace {

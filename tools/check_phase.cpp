@@ -1,8 +1,8 @@
 #include "tools/check_phase.h"
 
+#include "base/error.h"
 #include "engine/threads.h"
-#include "kernels/error.h"
-#include "kernels/provider_numerics.h"
+#include "kernels/choice/provider_numerics.h"
 #include "training/iteration.h"
 
 namespace firn::tools {

@@ -13,6 +13,8 @@
 #include <new>
 #include <system_error>
 
+#include "base/text.h"
+
 namespace firn::tools {
 namespace {
 
@@ -117,8 +119,7 @@ void flush_output() {
 }
 
 void require_png_name(const char* option, const std::string& path) {
-  std::string extension = std::filesystem::path(path).extension().string();
-  std::ranges::transform(extension, extension.begin(), [](unsigned char c) { return char(std::tolower(c)); });
+  const std::string extension = lower_case(std::filesystem::path(path).extension().string());
   if (!extension.empty() && extension != ".png")
     throw ConfigError(fmt::format("{} {}: pictures are written as PNG; give a name that ends in .png", option, path));
 }

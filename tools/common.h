@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "io/files.h"
-#include "kernels/error.h"
 #include "tools/signals.h"
 
 namespace firn::tools {

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "base/text.h"
 #include "models/stylegan2.h"
 
 namespace firn::tools {

@@ -1,9 +1,9 @@
 // gan-data convert: a folder or zip as a zip of equally sized PNGs.
 #include <memory>
 
+#include "base/error.h"
 #include "io/files.h"
 #include "io/zip_writer.h"
-#include "kernels/error.h"
 #include "tools/data_commands.h"
 #include "tools/numbers.h"
 #include "tools/progress.h"

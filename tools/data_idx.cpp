@@ -2,9 +2,9 @@
 #include <map>
 #include <memory>
 
+#include "base/error.h"
 #include "io/idx.h"
 #include "io/zip_writer.h"
-#include "kernels/error.h"
 #include "tools/data_commands.h"
 #include "tools/numbers.h"
 

@@ -4,9 +4,9 @@
 #include <map>
 #include <memory>
 
-#include "io/files.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "io/parallel.h"
-#include "kernels/error.h"
 #include "tools/data_commands.h"
 #include "tools/numbers.h"
 #include "tools/progress.h"

@@ -1,8 +1,8 @@
 // gan-data montage: titled pictures side by side.
 #include <memory>
 
+#include "base/error.h"
 #include "io/images.h"
-#include "kernels/error.h"
 #include "tools/data_commands.h"
 #include "tools/numbers.h"
 

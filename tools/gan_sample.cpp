@@ -4,7 +4,7 @@
 
 #include "engine/threads.h"
 #include "io/files.h"
-#include "kernels/provider_numerics.h"
+#include "kernels/choice/provider_numerics.h"
 #include "tools/common.h"
 #include "tools/numbers.h"
 #include "tools/own_kernels.h"

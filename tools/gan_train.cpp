@@ -1,11 +1,12 @@
 // gan-train: trains StyleGAN2 from nothing, from another run's weights (--init), or onwards from a snapshot (--resume).
 #include <unistd.h>
 
+#include "base/text.h"
 #include "engine/threads.h"
 #include "io/files.h"
-#include "kernels/conv_wgrad_amx.h"
-#include "kernels/plan_store.h"
-#include "kernels/provider_numerics.h"
+#include "kernels/choice/plan_store.h"
+#include "kernels/choice/provider_numerics.h"
+#include "kernels/conv/conv_wgrad_amx.h"
 #include "tools/common.h"
 #include "tools/progress.h"
 #include "tools/train_options.h"

@@ -5,7 +5,7 @@
 #include <charconv>
 #include <string>
 
-#include "io/files.h"
+#include "base/text.h"
 
 namespace firn::tools {
 

@@ -2,8 +2,9 @@
 #pragma once
 #include <CLI/CLI.hpp>
 
-#include "kernels/error.h"
-#include "kernels/provider_numerics.h"
+#include "base/error.h"
+#include "kernels/choice/provider_numerics.h"
+#include "kernels/styled/own_kernels.h"
 
 namespace firn::tools {
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "io/files.h"
-#include "kernels/conv_wgrad_amx.h"
+#include "base/text.h"
+#include "kernels/conv/conv_wgrad_amx.h"
 #include "tools/common.h"
 #include "tools/numbers.h"
 #include "tools/own_kernels.h"

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "kernels/types.h"
+#include "kernels/core/types.h"
 #include "training/config.h"
 #include "training/reals.h"
 

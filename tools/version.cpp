@@ -12,11 +12,11 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/device.h"
-#include "kernels/conv_wgrad_amx.h"
+#include "kernels/conv/conv_wgrad_amx.h"
 #include "tools/common.h"
 #ifdef FIRN_CUDA
-#include "kernels/conv_cudnn.h"
-#include "kernels/device_info.h"
+#include "kernels/choice/provider_cuda.h"
+#include "kernels/device/device_info.h"
 #endif
 
 namespace firn::tools {

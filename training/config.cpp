@@ -5,8 +5,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "io/json.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace {

@@ -44,7 +44,7 @@ struct TrainOptions {
   double kimg = 25000, ema_kimg = 10, ema_ramp = -1;
   int batch = 32, batch_gpu = 32;
   uint64_t seed = 0;
-  bool tf32 = false, deterministic = false;  // of products on a GPU (kernels/provider_numerics.h)
+  bool tf32 = false, deterministic = false;  // of products on a GPU (kernels/choice/provider_numerics.h)
   FreezeOptions freeze;
   bool cache_features = false;  // keep what the frozen front of D makes of the reals (training/reals.h)
   std::string init;             // the snapshot that a transfer started from

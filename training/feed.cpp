@@ -1,8 +1,8 @@
 #include "training/feed.h"
 
-#include "kernels/control.h"
-#include "kernels/error.h"
-#include "kernels/memory.h"
+#include "base/error.h"
+#include "kernels/device/memory.h"
+#include "kernels/ops/control.h"
 
 namespace firn {
 namespace {

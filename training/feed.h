@@ -5,7 +5,7 @@
 #include <span>
 
 #include "engine/tensor.h"
-#include "kernels/staging.h"
+#include "kernels/device/staging.h"
 
 namespace firn {
 

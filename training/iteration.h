@@ -6,7 +6,7 @@
 #include <functional>
 
 #include "engine/replay.h"
-#include "kernels/timer.h"
+#include "kernels/device/timer.h"
 #include "training/reals.h"
 
 namespace firn {

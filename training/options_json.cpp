@@ -1,8 +1,8 @@
 // TrainOptions as JSON: the same keys in training_options.json and in a snapshot's metadata.
 #include <nlohmann/json.hpp>
 
-#include "io/files.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "training/config.h"
 
 namespace firn {

@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "kernels/control.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "kernels/ops/control.h"
 
 namespace firn {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <random>
 
-#include "kernels/error.h"
-#include "kernels/memory.h"
+#include "base/error.h"
+#include "kernels/device/memory.h"
 
 namespace firn {
 namespace {

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/error.h"
 #include "engine/threads.h"
-#include "kernels/error.h"
-#include "kernels/memory.h"
-#include "kernels/planning.h"
-#include "kernels/provider_choice.h"
+#include "kernels/choice/provider_choice.h"
+#include "kernels/conv/planning.h"
+#include "kernels/device/memory.h"
 #include "training/iteration.h"
 #include "training/sampling.h"
 

@@ -17,9 +17,9 @@ struct Rehearsal {
   std::string warning = {};  // why nothing could be planned ahead
 };
 
-// Plans ahead what a run will ask of a GPU's libraries (kernels/planning.h), then runs each phase until it is recorded
-// (engine/replay.h), and a sheet's batches. `data` gives labels; nothing of it is read. `progress` is told after each
-// operation that is planned and before each that is measured. Errors are those of training.
+// Plans ahead what a run will ask of a GPU's libraries (kernels/conv/planning.h), then runs each phase until it is
+// recorded (engine/replay.h), and a sheet's batches. `data` gives labels; nothing of it is read. `progress` is told
+// after each operation that is planned and before each that is measured. Errors are those of training.
 Rehearsal rehearse(const TrainOptions& options, const Device& device, const Dataset& data,
                    const std::function<void(const Rehearsal&)>& progress = {});
 

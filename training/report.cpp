@@ -5,8 +5,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "kernels/error.h"
-#include "kernels/memory.h"
+#include "base/error.h"
+#include "kernels/device/memory.h"
 
 namespace firn {
 

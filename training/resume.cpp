@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "io/files.h"
 #include "io/json.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace fs = std::filesystem;

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/error.h"
 #include "io/files.h"
-#include "kernels/error.h"
 
 namespace firn {
 namespace fs = std::filesystem;

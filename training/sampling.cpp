@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "training/feed.h"
 #include "training/state.h"
 

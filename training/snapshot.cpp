@@ -5,9 +5,9 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "io/files.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "io/json.h"
-#include "kernels/error.h"
 #include "models/weights.h"
 
 namespace firn {

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <map>
 
+#include "base/error.h"
 #include "io/files.h"
-#include "kernels/error.h"
 #include "training/snapshot.h"
 
 namespace firn {

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/control.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "kernels/ops/control.h"
 
 namespace firn {
 

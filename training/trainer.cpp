@@ -6,9 +6,10 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "io/files.h"
-#include "kernels/error.h"
-#include "kernels/memory.h"
+#include "kernels/device/memory.h"
 #include "training/run_folder.h"
 #include "training/snapshot.h"
 

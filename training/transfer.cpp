@@ -6,8 +6,8 @@
 #include <cmath>
 #include <optional>
 
-#include "io/files.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "models/weights.h"
 #include "training/colours.h"
 #include "training/snapshot.h"

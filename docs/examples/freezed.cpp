@@ -2,9 +2,9 @@
 //   example_freezed IMAGES.zip [SOURCE-SNAPSHOT]        (64x64 RGB images; a snapshot of gan-train --channel-base 4096)
 #include <fmt/core.h>
 
+#include "base/error.h"
 #include "engine/adam.h"
 #include "io/loader.h"
-#include "kernels/error.h"
 #include "models/stylegan2.h"
 #include "training/feed.h"
 #include "training/snapshot.h"

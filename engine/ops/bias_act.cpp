@@ -1,11 +1,11 @@
 // What follows a convolution. bias_act records two stages, t = d x + strength noise + b and y = act(t); t is never
 // stored. On a GPU, backward is one pass over gy and y for every gradient, those of a styled layer that takes y
 // included, or ops where those are to be differentiated.
-#include "kernels/bias_act.h"
+#include "kernels/ops/bias_act.h"
 
+#include "base/error.h"
 #include "engine/ops.h"
 #include "engine/ops/recorded.h"
-#include "kernels/error.h"
 
 namespace firn {
 

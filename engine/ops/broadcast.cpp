@@ -1,7 +1,7 @@
 #include "engine/ops/broadcast.h"
 
-#include "kernels/elementwise.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "kernels/ops/elementwise.h"
 
 namespace firn::ops {
 

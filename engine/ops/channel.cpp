@@ -1,9 +1,9 @@
 // scale_channels and dot_pixels define each other's gradients.
+#include "base/error.h"
 #include "engine/ops.h"
 #include "engine/ops/recorded.h"
-#include "kernels/error.h"
-#include "kernels/memory.h"
-#include "kernels/reduce.h"
+#include "kernels/device/memory.h"
+#include "kernels/ops/reduce.h"
 
 namespace firn {
 

@@ -1,8 +1,8 @@
 // conv2d, conv2d_input_grad and conv2d_weight_grad define each other's gradients.
+#include "base/error.h"
 #include "engine/ops.h"
 #include "engine/ops/recorded.h"
-#include "kernels/conv.h"
-#include "kernels/error.h"
+#include "kernels/conv/conv.h"
 
 namespace firn {
 

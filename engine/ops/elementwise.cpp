@@ -1,9 +1,9 @@
 // Pointwise functions and casts.
-#include "kernels/elementwise.h"
+#include "kernels/ops/elementwise.h"
 
+#include "base/error.h"
 #include "engine/ops.h"
 #include "engine/ops/broadcast.h"
-#include "kernels/error.h"
 
 namespace firn {
 

@@ -1,9 +1,9 @@
 // Moves without arithmetic.
 #include <numeric>
 
+#include "base/error.h"
 #include "engine/ops.h"
 #include "engine/ops/broadcast.h"
-#include "kernels/error.h"
 
 namespace firn {
 

@@ -1,8 +1,8 @@
 // Products of matrices; NN, NT and TN are closed under differentiation.
+#include "base/error.h"
 #include "engine/ops.h"
 #include "engine/ops/recorded.h"
-#include "kernels/error.h"
-#include "kernels/gemm.h"
+#include "kernels/gemm/gemm.h"
 
 namespace firn {
 

@@ -1,8 +1,8 @@
 // A kernel each for the value and the first gradient. Where the gradient is to be differentiated, it is made of ops.
-#include "kernels/minibatch_stddev.h"
+#include "kernels/ops/minibatch_stddev.h"
 
+#include "base/error.h"
 #include "engine/ops.h"
-#include "kernels/error.h"
 
 namespace firn {
 

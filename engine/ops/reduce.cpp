@@ -1,11 +1,11 @@
 // Sums over axes and their adjoint.
-#include "kernels/reduce.h"
+#include "kernels/ops/reduce.h"
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "engine/ops.h"
 #include "engine/ops/broadcast.h"
-#include "kernels/error.h"
 
 namespace firn {
 

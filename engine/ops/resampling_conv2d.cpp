@@ -4,7 +4,7 @@
 
 #include "engine/ops.h"
 #include "engine/ops/recorded.h"
-#include "kernels/styled_conv.h"
+#include "kernels/styled/styled_conv.h"
 
 namespace firn {
 

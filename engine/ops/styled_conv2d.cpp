@@ -2,8 +2,8 @@
 // always its parts: what they would have stored between them is made again if a gradient needs it.
 #include "engine/ops.h"
 #include "engine/ops/recorded.h"
-#include "kernels/gemm.h"
-#include "kernels/styled_conv.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/styled/styled_conv.h"
 
 namespace firn {
 

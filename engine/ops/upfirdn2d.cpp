@@ -1,11 +1,11 @@
 // upfirdn2d is its own gradient with up and down exchanged and the filter flipped.
-#include "kernels/upfirdn2d.h"
+#include "kernels/ops/upfirdn2d.h"
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "engine/ops.h"
 #include "engine/ops/recorded.h"
-#include "kernels/error.h"
 
 namespace firn {
 

@@ -4,9 +4,9 @@
 
 #include <sstream>
 
+#include "base/error.h"
 #include "io/files.h"
 #include "io/safetensors.h"
-#include "kernels/error.h"
 #include "training/snapshot.h"
 
 namespace firn::faults {

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "power_cut.h"
 
 namespace fs = std::filesystem;

@@ -9,6 +9,7 @@
 
 #include <filesystem>
 
+#include "base/text.h"
 #include "engine/threads.h"
 #include "faults.h"
 #include "io/run_log.h"

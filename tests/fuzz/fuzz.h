@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <span>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace firn {
 

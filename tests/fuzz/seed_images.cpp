@@ -2,7 +2,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "tests/image_files.h"
+#include "tests/io/image_files.h"
 
 using namespace firn;
 

@@ -1,8 +1,8 @@
 // gan-train plans for a GPU that is only described.
 #include <gtest/gtest.h>
 
-#include "kernels/cudnn_planner.h"
-#include "tests/tools_support.h"
+#include "kernels/choice/cudnn_planner.h"
+#include "tests/tools/tools_support.h"
 #include "training/phases.h"
 
 namespace firn {

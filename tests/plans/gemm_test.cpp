@@ -1,7 +1,7 @@
 // What cuBLASLt is told about types and precision. tests/providers carries out the rest of what it is told.
 #include <gtest/gtest.h>
 
-#include "kernels/gemm_cublaslt_problem.h"
+#include "kernels/gemm/gemm_cublaslt_problem.h"
 
 namespace firn::kernels::cublaslt {
 namespace {

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <fstream>
 
-#include "kernels/cudnn_conv_graph.h"
-#include "kernels/cudnn_planner.h"
+#include "kernels/choice/cudnn_planner.h"
+#include "kernels/conv/cudnn_conv_graph.h"
 #include "tests/plans/shapes.h"
 
 namespace firn::plans {
@@ -23,7 +23,7 @@ struct Found {
 
 enum class Generated { are_proposed, are_compiled };
 
-// The first acceptable way that can be planned within the workspace, as kernels/conv_cudnn.cpp takes it.
+// The first acceptable way that can be planned within the workspace, as kernels/conv/conv_cudnn.cpp takes it.
 Found first_plan(const Graph& graph, DType type, bool tf32, const Target& target, Generated generated) {
   for (const Config& config : configs(graph, target, generated == Generated::are_proposed ? 2 : 16)) {
     if (!acceptable(config, type, tf32)) continue;

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/conv.h"
+#include "kernels/conv/conv.h"
 #include "models/stylegan2.h"
 
 namespace firn::plans {

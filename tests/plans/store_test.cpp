@@ -5,9 +5,9 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "kernels/cudnn_conv_graph.h"
-#include "kernels/cudnn_planner.h"
-#include "kernels/planning.h"
+#include "kernels/choice/cudnn_planner.h"
+#include "kernels/conv/cudnn_conv_graph.h"
+#include "kernels/conv/planning.h"
 #include "tests/plans/shapes.h"
 
 namespace firn::plans {

@@ -4,7 +4,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "tests/io_support.h"
+#include "tests/io/io_support.h"
 #include "tests/ptx/runtime.h"
 
 namespace firn::providers {

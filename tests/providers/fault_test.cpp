@@ -6,11 +6,12 @@
 #include <sstream>
 
 #include "engine/ops.h"
-#include "kernels/provider_cuda.h"
-#include "kernels/provider_numerics.h"
+#include "kernels/choice/provider_cuda.h"
+#include "kernels/choice/provider_numerics.h"
+#include "kernels/styled/own_kernels.h"
 #include "tests/providers/stand_in.h"
 #include "tests/ptx/runtime.h"
-#include "tests/training_support.h"
+#include "tests/training/training_support.h"
 #include "training/rehearsal.h"
 #include "training/run_folder.h"
 

@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/tensor.h"
-#include "kernels/gemm_cublaslt_problem.h"
+#include "kernels/gemm/gemm_cublaslt_problem.h"
 #include "tests/providers/stand_in.h"
 
 namespace firn::providers {

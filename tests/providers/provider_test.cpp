@@ -7,13 +7,13 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/error.h"
 #include "engine/ops.h"
-#include "kernels/conv_cudnn.h"
-#include "kernels/elementwise.h"
-#include "kernels/error.h"
-#include "kernels/provider_cuda.h"
-#include "kernels/provider_numerics.h"
-#include "tests/op_check.h"
+#include "kernels/choice/provider_cuda.h"
+#include "kernels/choice/provider_numerics.h"
+#include "kernels/conv/conv_cudnn.h"
+#include "kernels/ops/elementwise.h"
+#include "tests/engine/op_check.h"
 #include "tests/providers/stand_in.h"
 #include "tests/ptx/runtime.h"
 

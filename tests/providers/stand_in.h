@@ -8,7 +8,7 @@
 #include <deque>
 #include <vector>
 
-#include "kernels/types.h"
+#include "kernels/core/types.h"
 #include "tests/ptx/runtime_state.h"
 
 namespace firn::providers {

@@ -8,10 +8,10 @@
 #include <functional>
 
 #include "engine/ops.h"
-#include "kernels/conv_cudnn.h"
-#include "kernels/plan_store.h"
-#include "kernels/planning.h"
-#include "kernels/provider_numerics.h"
+#include "kernels/choice/plan_store.h"
+#include "kernels/choice/provider_numerics.h"
+#include "kernels/conv/conv_cudnn.h"
+#include "kernels/conv/planning.h"
 #include "tests/providers/stand_in.h"
 
 namespace firn::providers {

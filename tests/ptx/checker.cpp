@@ -6,7 +6,7 @@
 #include <cstring>
 #include <new>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace firn::ptx {
 namespace {

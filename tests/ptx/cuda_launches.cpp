@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "tests/ptx/runtime_state.h"
 
 using namespace firn::ptx;

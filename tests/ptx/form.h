@@ -4,8 +4,8 @@
 #include <array>
 #include <cmath>
 
-#include "kernels/error.h"
-#include "kernels/types.h"
+#include "base/error.h"
+#include "kernels/core/types.h"
 #include "tests/ptx/executor.h"
 
 namespace firn::ptx {

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "tests/ptx/runtime_state.h"
 
 namespace firn::ptx {

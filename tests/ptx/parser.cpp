@@ -3,7 +3,7 @@
 #include <charconv>
 #include <sstream>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "tests/ptx/module.h"
 
 namespace firn::ptx {

@@ -3,10 +3,10 @@
 
 #include <cmath>
 
-#include "kernels/error.h"
-#include "kernels/provider_numerics.h"
-#include "tests/modulated_conv_check.h"
-#include "tests/op_check.h"
+#include "base/error.h"
+#include "kernels/choice/provider_numerics.h"
+#include "tests/engine/op_check.h"
+#include "tests/kernels/modulated_conv_check.h"
 #include "tests/ptx/executor.h"
 #include "tests/ptx/runtime.h"
 

@@ -6,7 +6,7 @@
 #include <regex>
 
 #include "tests/ptx/runtime.h"
-#include "tests/tools_support.h"
+#include "tests/tools/tools_support.h"
 
 namespace firn {
 namespace {

@@ -1,6 +1,6 @@
 #include "tests/ptx/rows.h"
 
-#include "kernels/mma.h"
+#include "kernels/core/mma.h"
 
 namespace firn::ptx {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "kernels/tensor_map.h"
+#include "kernels/core/tensor_map.h"
 
 namespace firn::ptx {
 

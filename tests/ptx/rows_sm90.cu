@@ -1,4 +1,4 @@
-#include "kernels/wgmma.h"
+#include "kernels/core/wgmma.h"
 #include "tests/ptx/rows.h"
 
 namespace firn::ptx {

@@ -8,11 +8,11 @@
 #include <cstring>
 #include <random>
 
-#include "kernels/cuda_check.h"
-#include "kernels/memory.h"
-#include "kernels/types.h"
-#include "tests/io_support.h"
-#include "tests/modulated_conv_check.h"
+#include "kernels/core/cuda_check.h"
+#include "kernels/core/types.h"
+#include "kernels/device/memory.h"
+#include "tests/io/io_support.h"
+#include "tests/kernels/modulated_conv_check.h"
 #include "tests/ptx/executor.h"
 #include "tests/ptx/rows.h"
 #include "tests/ptx/runtime.h"

@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "kernels/error.h"
-#include "kernels/launch_limits.h"
+#include "base/error.h"
+#include "kernels/core/launch_limits.h"
 #include "tests/ptx/executor.h"
 #include "tests/ptx/runtime_state.h"
 

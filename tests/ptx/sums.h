@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/types.h"
+#include "kernels/core/types.h"
 
 namespace firn::ptx {
 

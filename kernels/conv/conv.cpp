@@ -1,0 +1,102 @@
+// Which provider runs a convolution.
+#include "kernels/conv/conv.h"
+
+#include "kernels/choice/provider_numerics.h"
+#include "kernels/conv/conv_cudnn.h"
+#include "kernels/conv/conv_onednn.h"
+#include "kernels/conv/conv_stride2.h"
+#include "kernels/conv/conv_wgrad_amx.h"
+#include "kernels/conv/conv_wgrad_gemm.h"
+#include "kernels/ops/bias_act.h"
+#include "kernels/ops/elementwise.h"
+
+namespace firn::kernels {
+
+namespace {
+bool use_onednn(const Stream& stream, const ConvProblem& p) { return !stream.is_cuda && p.type != DType::f64; }
+
+bool use_cudnn(const Stream& stream, const ConvProblem& p) {
+  return stream.is_cuda && p.type != DType::f64 && numerics().libraries && p.N > 0;
+}
+}  // namespace
+
+void conv_forward(const Stream& stream, const ConvProblem& p, void* small, const void* big, const void* w,
+                  WeightCache& cache) {
+  note_launch("conv_forward");
+  if (use_onednn(stream, p)) return onednn::conv_forward(p, small, big, w, cache);
+  if constexpr (kCudaBuild)
+    if (use_cudnn(stream, p) && cudnn::conv_forward(stream, p, small, big, w, cache)) return;
+  dispatch(p.type, [&](auto tag) {
+    using T = decltype(tag);
+    run(stream, ConvForward<T>{static_cast<T*>(small), static_cast<const T*>(big), static_cast<const acc_t<T>*>(w), p});
+  });
+}
+
+void conv_backward_data(const Stream& stream, const ConvProblem& p, void* big, const void* small, const void* w,
+                        WeightCache& cache) {
+  note_launch("conv_backward_data");
+  if (use_onednn(stream, p)) {
+    if (has_phases(p)) return conv_backward_data_by_phases(stream, p, big, small, w, cache);
+    return onednn::conv_backward_data(p, big, small, w, cache);
+  }
+  if constexpr (kCudaBuild)
+    if (use_cudnn(stream, p) && cudnn::conv_backward_data(stream, p, big, small, w, cache)) return;
+  dispatch(p.type, [&](auto tag) {
+    using T = decltype(tag);
+    run(stream,
+        ConvBackwardData<T>{static_cast<T*>(big), static_cast<const T*>(small), static_cast<const acc_t<T>*>(w), p});
+  });
+}
+
+void conv_backward_weights(const Stream& stream, const ConvProblem& p, void* dw, const void* big, const void* small) {
+  note_launch("conv_backward_weights");
+  if (use_onednn(stream, p)) {
+    if (fits_amx_wgrad(p))
+      return conv_backward_weights_amx(p, static_cast<float*>(dw), static_cast<const bf16*>(big),
+                                       static_cast<const bf16*>(small));
+    if (prefers_gemm_wgrad(p))
+      return conv_backward_weights_gemm(stream, p, static_cast<float*>(dw), static_cast<const float*>(big),
+                                        static_cast<const float*>(small));
+    return onednn::conv_backward_weights(p, dw, big, small);
+  }
+  if constexpr (kCudaBuild)
+    if (use_cudnn(stream, p) && cudnn::conv_backward_weights(stream, p, dw, big, small)) return;
+  dispatch(p.type, [&](auto tag) {
+    using T = decltype(tag);
+    run(stream, ConvBackwardWeights<T>{static_cast<acc_t<T>*>(dw), static_cast<const T*>(big),
+                                       static_cast<const T*>(small), p});
+  });
+}
+
+void conv_bias_act(const Stream& stream, const ConvProblem& p, const ConvEpilogue& e, void* small, const void* big,
+                   const void* w, WeightCache& cache) {
+  note_launch("conv_bias_act");
+  const auto in_two_passes = [&] {
+    conv_forward(stream, p, small, big, w, cache);
+    const bool plain = !e.d && !e.noise && !e.b && e.slope == 1 && e.gain == 1 && e.clamp < 0;
+    dispatch(p.type, [&](auto tag) {
+      using T = decltype(tag);
+      using A = acc_t<T>;
+      if (!plain)
+        run(stream, BiasAct<T>{static_cast<T*>(small), static_cast<const T*>(small), static_cast<const A*>(e.d),
+                               static_cast<const A*>(e.noise), static_cast<const A*>(e.strength),
+                               static_cast<const A*>(e.b), p.N, p.OH * p.OW, p.O, e.noise ? e.noise_images : 0,
+                               static_cast<A>(e.slope), static_cast<A>(e.gain), static_cast<A>(e.clamp)});
+      if (e.addend)
+        run(stream, Binary<T>{static_cast<T*>(small),
+                              static_cast<const T*>(small),
+                              static_cast<const T*>(e.addend),
+                              BinaryOp::add,
+                              1,
+                              {p.N * p.OH * p.OW * p.O},
+                              {1},
+                              {1}});
+    });
+  };
+  if constexpr (kCudaBuild)
+    if (use_cudnn(stream, p) && e.clamp < 0)  // a minimum may hide a NaN, which must be seen
+      return cudnn::conv_bias_act(stream, p, e, small, big, w, cache, in_two_passes);
+  in_two_passes();
+}
+
+}  // namespace firn::kernels

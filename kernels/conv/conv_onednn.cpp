@@ -1,0 +1,206 @@
+// bf16 runs on NHWC, the layout that reaches AMX. f32 3x3 convolutions of 16x16 and more run as Winograd on oneDNN's
+// blocked layout: two reorders cost a few percent of what Winograd saves. The choice depends on the shape alone, so
+// results repeat.
+#include "kernels/conv/conv_onednn.h"
+
+#include <mutex>
+#include <optional>
+#include <tuple>
+
+#include "base/error.h"
+#include "kernels/device/onednn.h"
+
+namespace firn::kernels::onednn {
+
+namespace {
+
+using dnnl::memory;
+using Tag = memory::format_tag;
+using Kind = dnnl::algorithm;
+
+enum class Pass { forward, data, weights };
+
+struct Plan {
+  dnnl::primitive primitive;
+  memory::desc big, small, weights, scratch;  // as the primitive wants them
+  memory::desc user_big, user_small, user_weights;
+  std::string cache_key;
+};
+
+bool wants_winograd(const ConvProblem& p) {
+  return p.type == DType::f32 && p.KH == 3 && p.KW == 3 && p.stride == 1 && p.OH >= 16 && p.OW >= 16 && p.I % 16 == 0 &&
+         p.O % 16 == 0;
+}
+
+memory::desc stored_weights(const ConvProblem& p) {
+  const int64_t row = p.KW, taps = p.KH * row;
+  const memory::dims strides =
+      p.swapped ? memory::dims{1, taps * p.O, row * p.O, p.O} : memory::dims{taps * p.I, 1, row * p.I, p.I};
+  return memory::desc({p.O, p.I, p.KH, p.KW}, memory::data_type::f32, strides);
+}
+
+Plan make_plan(const ConvProblem& p, Pass pass, Kind algorithm) {
+  Plan plan;
+  const auto type = data_type(p.type);
+  const bool winograd = algorithm == Kind::convolution_winograd;
+  plan.user_big = memory::desc({p.N, p.I, p.H, p.W}, type, Tag::nhwc);
+  plan.user_small = memory::desc({p.N, p.O, p.OH, p.OW}, type, Tag::nhwc);
+  plan.user_weights = stored_weights(p);
+  const Tag layout = winograd ? Tag::any : Tag::nhwc;
+  const memory::desc big({p.N, p.I, p.H, p.W}, type, layout), small({p.N, p.O, p.OH, p.OW}, type, layout);
+  const memory::dims kernel{p.O, p.I, p.KH, p.KW}, strides{p.stride, p.stride}, before{p.pad_y, p.pad_x};
+  const memory::dims behind{(p.OH - 1) * p.stride + p.KH - p.pad_y - p.H, (p.OW - 1) * p.stride + p.KW - p.pad_x - p.W};
+  const auto attr = user_scratchpad();
+
+  const memory::desc weights(kernel, type, Tag::any);
+  const auto forward = describe<dnnl::convolution_forward>(attr, dnnl::prop_kind::forward_training, algorithm, big,
+                                                           weights, small, strides, before, behind);
+  if (pass == Pass::forward) {
+    plan.primitive = dnnl::convolution_forward(forward);
+    plan.big = forward.src_desc();
+    plan.small = forward.dst_desc();
+    plan.weights = forward.weights_desc();
+    plan.scratch = forward.scratchpad_desc();
+  } else if (pass == Pass::data) {
+    const auto d = describe_backward<dnnl::convolution_backward_data>(attr, forward, algorithm, big, weights, small,
+                                                                      strides, before, behind);
+    plan.primitive = dnnl::convolution_backward_data(d);
+    plan.big = d.diff_src_desc();
+    plan.small = d.diff_dst_desc();
+    plan.weights = d.weights_desc();
+    plan.scratch = d.scratchpad_desc();
+  } else {
+    const memory::desc wide(kernel, memory::data_type::f32, Tag::any);
+    const auto w = describe_backward<dnnl::convolution_backward_weights>(attr, forward, algorithm, big, wide, small,
+                                                                         strides, before, behind);
+    plan.primitive = dnnl::convolution_backward_weights(w);
+    plan.big = w.src_desc();
+    plan.small = w.diff_dst_desc();
+    plan.weights = w.diff_weights_desc();
+    plan.scratch = w.scratchpad_desc();
+  }
+  // Packed weights may serve several shapes: they differ by layout, order and gain only.
+  plan.cache_key = bytes_of(plan.weights) + fmt::format("{}{}", p.swapped, p.gain);
+  return plan;
+}
+
+const Plan& plan_for(const ConvProblem& p, Pass pass) {
+  using Key = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int, int, int, int, int, bool,
+                         double, DType, Pass>;
+  static std::map<Key, Plan> plans;
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  const Key key{p.N,  p.H,      p.W,     p.I,     p.OH,      p.OW,   p.O,    p.KH,
+                p.KW, p.stride, p.pad_y, p.pad_x, p.swapped, p.gain, p.type, pass};
+  if (auto it = plans.find(key); it != plans.end()) return it->second;
+  std::optional<Plan> plan;
+  if (wants_winograd(p)) {
+    try {
+      plan = make_plan(p, pass, Kind::convolution_winograd);
+    } catch (const dnnl::error&) {
+      // This machine has no such implementation; direct always exists.
+    }
+  }
+  if (!plan) plan = make_plan(p, pass, Kind::convolution_direct);
+  return plans.emplace(key, std::move(*plan)).first->second;
+}
+
+void reorder(const memory::desc& from_md, const void* from, const memory::desc& to_md, void* to, double gain = 1) {
+  dnnl::primitive_attr attr;
+  const Scale scale(gain);
+  scale.set(attr);
+  const memory source(from_md, engine(), const_cast<void*>(from)), target(to_md, engine(), to);
+  Arguments arguments{{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, target}};
+  scale.pass(arguments);
+  require_room_once();
+  dnnl::reorder(dnnl::reorder::primitive_desc(source, target, attr)).execute(stream(), arguments);
+}
+
+// The caller's array in the layout that the primitive wants: itself, or a reordered copy that lives as long as this.
+enum class Use { input, output };
+class Operand {
+ public:
+  Operand(const memory::desc& user, const memory::desc& wanted, const void* data, Use use)
+      : user_(user), wanted_(wanted) {
+    user_data_ = const_cast<void*>(data);
+    if (user != wanted) {
+      copy_.emplace(wanted);
+      if (use == Use::input) reorder(user, data, wanted, copy_->data());
+    }
+  }
+  void write_back() const {
+    if (copy_) reorder(wanted_, copy_->data(), user_, user_data_);
+  }
+  memory get() const { return memory(wanted_, engine(), copy_ ? copy_->data() : user_data_); }
+
+ private:
+  memory::desc user_, wanted_;
+  void* user_data_;
+  std::optional<Buffer> copy_;
+};
+
+void* packed_weights(const Plan& plan, const ConvProblem& p, const void* w, WeightCache& cache) {
+  std::shared_ptr<void>& entry = cache.entries[plan.cache_key];
+  if (!entry) {
+    auto packed = std::make_shared<Buffer>(plan.weights);
+    reorder(plan.user_weights, w, plan.weights, packed->data(), p.gain);
+    entry = std::shared_ptr<void>(packed, packed->data());
+  }
+  return entry.get();
+}
+
+// dnnl reports failures with its own exception; what reaches a user is ours.
+template <class F>
+void guarded(const char* what, const ConvProblem& p, F&& f) {
+  try {
+    f();
+  } catch (const dnnl::error& e) {
+    throw DeviceError(fmt::format("{}: oneDNN cannot run N{} {}x{}x{} -> {}x{}x{} K{}x{} stride {}: {}", what, p.N, p.H,
+                                  p.W, p.I, p.OH, p.OW, p.O, p.KH, p.KW, p.stride, e.message));
+  }
+}
+
+}  // namespace
+
+void conv_forward(const ConvProblem& p, void* small, const void* big, const void* w, WeightCache& cache) {
+  guarded("conv_forward", p, [&] {
+    const Plan& plan = plan_for(p, Pass::forward);
+    const Operand x(plan.user_big, plan.big, big, Use::input), y(plan.user_small, plan.small, small, Use::output);
+    const Buffer scratch(plan.scratch);
+    plan.primitive.execute(stream(),
+                           {{DNNL_ARG_SRC, x.get()},
+                            {DNNL_ARG_WEIGHTS, memory(plan.weights, engine(), packed_weights(plan, p, w, cache))},
+                            {DNNL_ARG_DST, y.get()},
+                            {DNNL_ARG_SCRATCHPAD, memory(plan.scratch, engine(), scratch.data())}});
+    y.write_back();
+  });
+}
+
+void conv_backward_data(const ConvProblem& p, void* big, const void* small, const void* w, WeightCache& cache) {
+  guarded("conv_backward_data", p, [&] {
+    const Plan& plan = plan_for(p, Pass::data);
+    const Operand gy(plan.user_small, plan.small, small, Use::input), gx(plan.user_big, plan.big, big, Use::output);
+    const Buffer scratch(plan.scratch);
+    plan.primitive.execute(stream(),
+                           {{DNNL_ARG_DIFF_DST, gy.get()},
+                            {DNNL_ARG_WEIGHTS, memory(plan.weights, engine(), packed_weights(plan, p, w, cache))},
+                            {DNNL_ARG_DIFF_SRC, gx.get()},
+                            {DNNL_ARG_SCRATCHPAD, memory(plan.scratch, engine(), scratch.data())}});
+    gx.write_back();
+  });
+}
+
+void conv_backward_weights(const ConvProblem& p, void* dw, const void* big, const void* small) {
+  guarded("conv_backward_weights", p, [&] {
+    const Plan& plan = plan_for(p, Pass::weights);
+    const Operand x(plan.user_big, plan.big, big, Use::input), gy(plan.user_small, plan.small, small, Use::input);
+    const Buffer scratch(plan.scratch), packed(plan.weights);
+    plan.primitive.execute(stream(), {{DNNL_ARG_SRC, x.get()},
+                                      {DNNL_ARG_DIFF_DST, gy.get()},
+                                      {DNNL_ARG_DIFF_WEIGHTS, memory(plan.weights, engine(), packed.data())},
+                                      {DNNL_ARG_SCRATCHPAD, memory(plan.scratch, engine(), scratch.data())}});
+    reorder(plan.weights, packed.data(), plan.user_weights, dw, p.gain);
+  });
+}
+
+}  // namespace firn::kernels::onednn

@@ -1,0 +1,29 @@
+#include "kernels/core/run.h"
+
+#include "base/error.h"
+
+namespace firn {
+
+namespace {
+LaunchCounter* current = nullptr;  // launches come from the one thread that drives the engine
+}
+
+LaunchCounter::LaunchCounter() : outer_(current) { current = this; }
+LaunchCounter::~LaunchCounter() { current = outer_; }
+
+int64_t LaunchCounter::operator[](const std::string& name) const {
+  auto it = counts_.find(name);
+  return it == counts_.end() ? 0 : it->second;
+}
+
+void note_launch(const char* name) {
+  if (current) ++current->counts_[name];
+}
+
+void throw_without_cuda(const char* kernel) {
+  throw DeviceError(fmt::format("{}: this build has no CUDA; use --device cpu", kernel));
+}
+
+void throw_on_cpu(const char* kernel) { throw DeviceError(fmt::format("{}: runs on a GPU only", kernel)); }
+
+}  // namespace firn

@@ -1,0 +1,67 @@
+// run(stream, Kernel{...}) is the only launch. Each kernels/*.cu is compiled twice: by the host compiler,
+// which instantiates run_cpu, and by nvcc, which instantiates run_cuda.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "kernels/core/types.h"
+
+namespace firn {
+
+struct Stream {
+  bool is_cuda = false;
+  void* cuda = nullptr;  // cudaStream_t
+  bool dry = false;  // of a GPU that need not be there: nothing runs, operations are noted (kernels/conv/planning.h)
+  bool on_gpu() const { return is_cuda && !dry; }
+};
+
+// Counts launches by name while it lives (innermost scope wins). Tests assert on it.
+class LaunchCounter {
+ public:
+  LaunchCounter();
+  ~LaunchCounter();
+  LaunchCounter(const LaunchCounter&) = delete;
+  LaunchCounter& operator=(const LaunchCounter&) = delete;
+  int64_t operator[](const std::string& name) const;
+  const std::map<std::string, int64_t>& counts() const { return counts_; }
+
+ private:
+  friend void note_launch(const char*);
+  LaunchCounter* outer_;
+  std::map<std::string, int64_t> counts_;
+};
+
+void note_launch(const char* name);
+[[noreturn]] void throw_without_cuda(const char* kernel);
+[[noreturn]] void throw_on_cpu(const char* kernel);
+
+// A kernel whose number of threads is the algorithm: it states `threads`, `blocks_at_once` (on a multiprocessor) and
+// the shared memory of a launch, and its body takes that memory in place of a Team.
+template <class K>
+concept CudaOnly = requires(const K& k) {
+  k.shared_bytes();
+};
+
+template <class K>
+void run_cpu(const K&);
+template <class K>
+void run_cuda(const Stream&, const K&);
+
+template <class K>
+void run(const Stream& stream, const K& kernel) {
+  note_launch(K::name);
+  if (stream.dry) return;
+  if constexpr (CudaOnly<K>) {
+    if (!stream.is_cuda) throw_on_cpu(K::name);
+  } else {
+    if (!stream.is_cuda) return run_cpu(kernel);
+  }
+#ifdef FIRN_CUDA
+  run_cuda(stream, kernel);
+#else
+  throw_without_cuda(K::name);
+#endif
+}
+
+}  // namespace firn

@@ -1,0 +1,66 @@
+// Which provider runs a matrix product.
+#include "kernels/gemm/gemm.h"
+
+#include <algorithm>
+
+#include "kernels/choice/provider_numerics.h"
+#include "kernels/device/memory.h"
+#include "kernels/gemm/gemm_cublaslt.h"
+#include "kernels/gemm/gemm_onednn.h"
+#include "kernels/ops/elementwise.h"
+#include "kernels/ops/reduce.h"
+
+namespace firn::kernels {
+
+namespace {
+
+template <class T, class Y>
+void typed_gemm(const Stream& stream, const GemmProblem& p, Y* y, const T* a, const T* b) {
+  using A = acc_t<T>;
+  const A alpha = static_cast<A>(p.alpha);
+  if (!p.trans_a && p.N <= kThin && (!p.share_a || p.batch == 1)) {
+    const int64_t matrices = p.share_b ? 1 : p.batch;
+    // b with each column contiguous
+    const Scratch turned(stream, p.trans_b ? 0 : sizeof(T) * static_cast<size_t>(matrices * p.N * p.K));
+    T* const columns = static_cast<T*>(turned.data());
+    if (columns)
+      run(stream, StridedCopy<T>{columns, b, 3, {matrices, p.N, p.K}, {p.N * p.K, p.K, 1}, {p.N * p.K, 1, p.N}});
+    return run(stream, ThinReduce<T, Y>{y, a, columns ? columns : b, p.batch, p.M, p.K, p.N, p.share_b, alpha});
+  }
+  if (!p.trans_a && p.K <= kThin && (!p.share_a || p.batch == 1))
+    return run(stream, ThinExpand<T, Y>{y, a, b, p.batch, p.M, p.N, p.K, p.share_b, p.trans_b, alpha});
+  if constexpr (std::is_same_v<Y, A>) {
+    if (p.trans_a && std::min(p.M, p.N) <= kThin && (p.batch == 1 || (!p.share_a && !p.share_b))) {
+      const bool swap = p.M > kThin;  // the thin side is b's
+      const int64_t C = swap ? p.M : p.N, O = swap ? p.N : p.M, parts = parts_for(stream, p.batch, p.K, C);
+      const Scratch partial(stream, parts == 1 ? 0 : sizeof(A) * static_cast<size_t>(p.batch * parts * C * O));
+      A* const sums = parts == 1 ? y : static_cast<A*>(partial.data());
+      run(stream, ThinOuter<T>{sums, swap ? b : a, swap ? a : b, p.batch, p.K, C, O, parts, swap, alpha});
+      if (parts > 1) add_parts(stream, y, sums, p.batch, parts, C * O);
+      return;
+    }
+  }
+  if (!stream.is_cuda && p.type != DType::f64) return onednn::gemm(p, y, a, b);
+  if constexpr (kCudaBuild)
+    if (stream.is_cuda && p.type != DType::f64 && numerics().libraries && p.batch * p.M * p.N * p.K > 0 &&
+        cublaslt::gemm(stream, p, y, a, b))
+      return;
+  run(stream, Gemm<T, Y>{y, a, b, p});
+}
+
+}  // namespace
+
+void gemm(const Stream& stream, const GemmProblem& p, void* y, const void* a, const void* b) {
+  note_launch("gemm");
+  dispatch(p.type, [&](auto tag) {
+    using T = decltype(tag);
+    const T *ta = static_cast<const T*>(a), *tb = static_cast<const T*>(b);
+    if (p.y_type == p.type) {
+      typed_gemm<T, T>(stream, p, static_cast<T*>(y), ta, tb);
+    } else if constexpr (std::is_same_v<T, bf16>) {
+      typed_gemm<bf16, float>(stream, p, static_cast<float*>(y), ta, tb);
+    }
+  });
+}
+
+}  // namespace firn::kernels

@@ -1,0 +1,35 @@
+// A convolution between what comes before and after it in a styled layer, in as few passes as a provider offers:
+// y = clamp(gain lrelu(d conv(s x, w) + strength noise + b)) + addend.
+#pragma once
+#include <functional>
+
+#include "kernels/conv/conv.h"
+#include "kernels/styled/modulated_conv_up.h"
+
+namespace firn::kernels {
+
+// Whether styled_conv may take fewer passes than its parts. Where not, it need not be called.
+bool has_styled_conv(const Stream&, const ConvProblem&);
+
+// As conv_bias_act, with s [N,I], or null for none. bf16.
+void styled_conv(const Stream&, const ConvProblem&, const ConvEpilogue&, void* y, const void* x, const void* s,
+                 const void* w, WeightCache&);
+
+// Layers that resample: a convolution of 3x3, stride 2 and no padding, and a filter of four taps on its big side. Each
+// returns true when it has computed y in one kernel; false where in_steps is faster, and what y holds is then of no
+// use. bf16, as above; in f the taps are those of a correlation.
+
+// Computes the same in other ways, into memory of its own.
+using InSteps = std::function<std::shared_ptr<const void>()>;
+
+// y = clamp(gain lrelu(d filter(conv_transposed(s x, w), padded by one) + strength noise + b)), twice as large as x.
+bool has_styled_conv_up(const Stream&, const ConvProblem&);
+bool styled_conv_up(const Stream&, const ConvProblem&, const Taps& f, const ConvEpilogue&, void* y, const void* x,
+                    const void* s, const void* w, WeightCache&, const InSteps& in_steps);
+
+// y = clamp(gain lrelu(d conv(filter(x, padded by two), w) + strength noise + b)), half as large as x.
+bool has_styled_conv_down(const Stream&, const ConvProblem&);
+bool styled_conv_down(const Stream&, const ConvProblem&, const Taps& f, const ConvEpilogue&, void* y, const void* x,
+                      const void* w, WeightCache&, const InSteps& in_steps);
+
+}  // namespace firn::kernels

@@ -1,0 +1,148 @@
+// Training with recorded phases on a GPU. tests/ptx runs the same on its interpreter, whose graphs fail where real ones
+// would: on an allocation, or on waiting for the device.
+#ifdef FIRN_CUDA
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "engine/ops.h"
+#include "engine/replay.h"
+#include "kernels/device/memory.h"
+#include "kernels/ops/control.h"
+#include "tests/training/training_support.h"
+
+namespace firn {
+namespace {
+
+class ReplayTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
+  }
+};
+
+// What changes from run to run: weights through Adam, random numbers, style mixing, labels, images, path length, rates.
+void expect_recorded_training_equals_the_cpu(bool cache_features) {
+  const Scratch scratch;
+  TrainOptions o = tiny_options(write_images(scratch / "data", 8, 8, 3, 2));
+  o.cond = o.data.use_labels = o.data.mirror = true;
+  o.cache_features = cache_features;
+  o.freeze.blocks = cache_features ? 1 : 0;
+  o.model.c_dim = 2;
+  o.loss.d_reg_interval = 2;
+  o.batch = o.batch_gpu = 2;
+  o.model.channel_max = 4;
+  o.lr = 1e-3;
+  TinyRun here(o, scratch / "cpu"), there(o, scratch / "gpu", {}, Device::cuda());
+  for (const auto& [from, to] : {std::pair{&here.state.g.parameters(), &there.state.g.parameters()},
+                                 {&here.state.d.parameters(), &there.state.d.parameters()},
+                                 {&here.state.ema.parameters(), &there.state.ema.parameters()}})
+    for (size_t i = 0; i < from->size(); ++i) {
+      Parameter p = (*to)[i];
+      p.value().copy_from(Tensor::from((*from)[i].value().to_floats(), p.value().shape(), DType::f32, Device::cuda()));
+    }
+  here.iterate(7);  // the lazy phases run for the fourth time
+  there.iterate(7);
+  EXPECT_EQ(there.state.rng.offset, here.state.rng.offset);
+  const Stats a = here.state.stats.read(), b = there.state.stats.read();
+  ASSERT_EQ(a.size(), b.size());
+  for (const auto& [name, stat] : a) {
+    EXPECT_EQ(b.at(name).finite, stat.finite) << name;
+    EXPECT_NEAR(b.at(name).mean(), stat.mean(), 1e-3 * (1 + std::abs(stat.mean()))) << name;
+  }
+  for (const auto& [x, y] : {std::pair{&here.state.ema.parameters(), &there.state.ema.parameters()},
+                             {&here.state.d.parameters(), &there.state.d.parameters()}})
+    for (size_t i = 0; i < x->size(); ++i) {
+      const std::vector<double> u = (*x)[i].value().to_doubles(), v = (*y)[i].value().to_doubles();
+      for (size_t k = 0; k < u.size(); ++k) ASSERT_NEAR(u[k], v[k], 5e-3) << (*x)[i].name();
+    }
+}
+
+// Images lie on the GPU and are put there on the CPU.
+TEST_F(ReplayTest, RecordedTrainingEqualsTheCpu) { expect_recorded_training_equals_the_cpu(false); }
+TEST_F(ReplayTest, RecordedTrainingWithFeaturesEqualsTheCpu) { expect_recorded_training_equals_the_cpu(true); }
+
+TEST_F(ReplayTest, ReadsFreshValuesAndDrawsNewNumbers) {
+  const Device device = Device::cuda();
+  Tensor x = Tensor::zeros({4}, DType::f32, device), y = Tensor::zeros({4}, DType::f32, device);
+  Replay replay(device, std::make_shared<Arena>());
+  Rng rng{.seed = 3}, expected{.seed = 3};
+  for (int run = 0; run < 5; ++run) {
+    const float values[4] = {float(run), 1, 2, 3};
+    kernels::set_values<float>(device.stream(), x.mutable_data(), values);
+    replay.run(rng, [&](Rng& draws) {
+      randn({2}, draws, DType::f32, device);
+      y.copy_from(square(x) + randn({4}, draws, DType::f32, device));
+    });
+    randn({2}, expected, DType::f32, device);
+    const std::vector<float> noise = randn({4}, expected, DType::f32, device).to_floats(), got = y.to_floats();
+    for (size_t i = 0; i < 4; ++i) EXPECT_FLOAT_EQ(got[i], values[i] * values[i] + noise[i]) << "run " << run;
+  }
+  EXPECT_TRUE(replay.recorded());
+  EXPECT_EQ(rng.offset, expected.offset);
+}
+
+// The rounded weights that tensor cores read lie outside the arena: the optimiser of one replay writes what the next
+// one reads.
+TEST_F(ReplayTest, RoundedWeightsFollowTheOptimizer) {
+  const auto trained = [](const Device& device) {
+    Parameters parameters;
+    parameters.add(Parameter("w", Tensor::full({8, 1, 1, 32}, 0.25, DType::f32, device)));
+    const Tensor x = Tensor::full({1, 4, 4, 32}, 1, DType::bf16, device);
+    styled_conv2d(x, {}, parameters[0](), {}, {}, linear());  // leaves a rounding that no optimiser keeps current
+    Adam adam(parameters, {.lr = 0.25});                      // powers of two: exact in bf16
+    Tensor y = Tensor::zeros({1, 4, 4, 8}, DType::bf16, device);
+    Replay replay(device, std::make_shared<Arena>());
+    Rng rng;
+    for (int run = 0; run < 7; ++run) {
+      if (run == 5) {
+        Parameter w = parameters[0];
+        w.value().copy_from(Tensor::full({8, 1, 1, 32}, 0.75, DType::f32, device));  // not the optimiser
+      }
+      adam.advance();
+      replay.run(rng, [&](Rng&) {
+        y.copy_from(styled_conv2d(x, {}, parameters[0](), {}, {}, linear()));
+        adam.apply({Tensor::full({8, 1, 1, 32}, 1, DType::f32, device)});
+      });
+    }
+    return y.to_floats();
+  };
+  const std::vector<float> y = trained(Device::cuda());
+  for (const float v : y) EXPECT_EQ(v, 32 * (0.75f - 0.25f));
+  EXPECT_EQ(y, trained(Device::cpu()));
+}
+
+TEST_F(ReplayTest, ALargerPhaseMovesTheOthersToItsMemory) {
+  const Device device = Device::cuda();
+  const auto arena = std::make_shared<Arena>();
+  Replay small(device, arena), large(device, arena);
+  Tensor y = Tensor::zeros({1}, DType::f32, device), z = Tensor::zeros({1}, DType::f32, device);
+  const Tensor x = Tensor::full({1000}, 2, DType::f32, device), big = Tensor::full({9000}, 1, DType::f32, device);
+  Rng rng;
+  for (int run = 0; run < 6; ++run) {
+    small.run(rng, [&](Rng&) { y.copy_from(y + reshape(sum(square(x)), {1})); });
+    if (run > 1) large.run(rng, [&](Rng&) { z.copy_from(z + reshape(sum(square(big)), {1})); });
+  }
+  EXPECT_EQ(y.item(), 6 * 4000);
+  EXPECT_EQ(z.item(), 4 * 9000);
+}
+
+TEST_F(ReplayTest, WhatCannotBeRecordedIsOneError) {
+  const Device device = Device::cuda();
+  Tensor x = Tensor::zeros({4}, DType::f32, device);
+  Rng rng;
+  Replay reads(device, std::make_shared<Arena>()), keeps(device, std::make_shared<Arena>());
+  const auto body = [&](Rng&) { sum(x).item(); };
+  reads.run(rng, body);
+  reads.run(rng, body);
+  EXPECT_MENTIONS(message_of<DeviceError>([&] { reads.run(rng, body); }), "capturing");
+  Tensor kept;
+  keeps.run(rng, [&](Rng&) { kept = square(x); });
+  EXPECT_MENTIONS(message_of<DeviceError>([&] { keeps.run(rng, [&](Rng&) { kept = square(x); }); }),
+                  "left 1 allocations behind");
+  EXPECT_EQ(sum(x).item(), 0);  // the stream is of use after it
+}
+
+}  // namespace
+}  // namespace firn
+#endif

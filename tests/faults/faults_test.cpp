@@ -1,0 +1,92 @@
+// System calls and allocations that fail, one at a time (tests/faults): an error in one line, and the old snapshot or
+// the new one whole.
+#include "tests/tools/tools_support.h"
+#include "training/run_folder.h"
+
+namespace fs = std::filesystem;
+namespace firn {
+namespace {
+
+std::string preloaded(const char* library) {
+  return fmt::format(
+      "ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0 "
+      "LD_PRELOAD='{}/{}' ",
+      FIRN_BINARY_DIR, library);
+}
+
+struct Fault {
+  const char* call;
+  const char* error;
+  bool refused = true;  // the save cannot do without such a call
+  const char* which = "";
+};
+
+std::string name_of(const testing::TestParamInfo<Fault>& info) {
+  std::string name = fmt::format("{}_{}{}", info.param.call, info.param.error, info.param.which);
+  std::ranges::replace(name, ' ', '_');
+  return name;
+}
+
+struct OneSave : testing::TestWithParam<Fault> {};
+
+TEST_P(OneSave, UnderAFaultLeavesTheOldSnapshotOrTheNewOneWhole) {
+  const Fault& fault = GetParam();
+#ifdef __SANITIZE_ADDRESS__
+  if (fault.call == std::string_view("malloc")) GTEST_SKIP() << "AddressSanitizer has an allocator of its own";
+#endif
+  const Scratch scratch;
+  const Ran ran =
+      shell(fmt::format("{} '{}' '{}' {} {} {}", preloaded("libfirn_faults.so"), tool_path("firn_save_faults"),
+                        scratch.path().string(), fault.call, fault.error, fault.which));
+  EXPECT_EQ(ran.code, 0) << ran.output;
+  EXPECT_MENTIONS(ran.output, " 0 wrong");
+  EXPECT_EQ(ran.output.find(" 0 refused") == std::string::npos, fault.refused) << ran.output;
+  EXPECT_EQ(ran.output.find(": 0 calls"), std::string::npos) << ran.output;
+}
+
+// The last two: each 41st allocation, and all from each 500th on.
+INSTANTIATE_TEST_SUITE_P(Calls, OneSave,
+                         testing::Values(Fault{"open", "EMFILE"}, Fault{"read", "EIO"}, Fault{"read", "EINTR", false},
+                                         Fault{"read", "short", false}, Fault{"write", "ENOSPC"}, Fault{"write", "EIO"},
+                                         Fault{"write", "EINTR", false}, Fault{"write", "short", false},
+                                         Fault{"sync", "EIO"}, Fault{"sync", "EINTR", false}, Fault{"rename", "EIO"},
+                                         Fault{"link", "EPERM", false}, Fault{"unlink", "EIO", false},
+                                         Fault{"close", "EIO"}, Fault{"list", "EIO"},
+                                         Fault{"malloc", "ENOMEM", true, "1 41"},
+                                         Fault{"malloc", "ENOMEM", true, "1 500 onward"}),
+                         name_of);
+
+// Whether or not a worker may go on without the image: no other weights come of it without a word.
+TEST(FaultyData, ACallThatFailsEndsTheRunOrChangesNothing) {
+  const Scratch scratch;
+  const fs::path runs = scratch / "runs", report = scratch / "report";
+  write_images(scratch / "data", 2);
+  const std::string command =
+      fmt::format("'{}' {} --kimg 0.008 --workers 1", tool_path("gan-train"), tiny_train(scratch));
+  ASSERT_EQ(shell(preloaded("libfirn_faults.so") + command).code, 0);
+  const auto expected = read_bytes(latest_snapshot(runs));
+  int ended = 0;
+  for (const Fault& fault : {Fault{"open", "EMFILE"}, Fault{"read", "EIO"}, Fault{"list", "EIO"}, Fault{"stat", "EIO"}})
+    for (int at = 1;; ++at) {
+      fs::remove_all(runs);
+      fs::remove(report);
+      const Ran ran =
+          shell(fmt::format("({} FIRN_FAULT_CALL={} FIRN_FAULT_ERROR={} FIRN_FAULT_AT={} FIRN_FAULT_UNDER='{}/data' "
+                            "FIRN_FAULT_REPORT='{}' {} "
+                            "2>&1 > /dev/null)",
+                            preloaded("libfirn_faults.so"), fault.call, fault.error, at, scratch.path().string(),
+                            report.string(), command));
+      if (read_text(report).find("failed") == std::string::npos) break;
+      if (ran.code == 0) {
+        EXPECT_EQ(read_bytes(latest_snapshot(runs)), expected) << fault.call << " " << at;
+        continue;
+      }
+      ++ended;
+      EXPECT_EQ(ran.code, 1) << ran.output;
+      EXPECT_EQ(ran.lines(), 1) << ran.output;
+    }
+  EXPECT_GT(ended, 5);
+}
+
+}  // namespace
+}  // namespace firn

@@ -1,0 +1,306 @@
+// StyleGAN2's shapes, counts, modes and options; its values are checked in golden_test.cpp.
+#include "models/stylegan2.h"
+
+#include <fmt/core.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "models/weights.h"
+#include "tests/models/stylegan2_support.h"
+#include "training/phases.h"
+
+namespace firn {
+namespace {
+
+Tensor one_hot(const std::vector<int>& labels, int classes) {
+  std::vector<float> values;
+  for (int label : labels)
+    for (int c = 0; c < classes; ++c) values.push_back(c == label);
+  return Tensor::from(values, {static_cast<int64_t>(labels.size()), classes}, DType::f32, cpu);
+}
+
+void set(const Parameters& parameters, const std::string& name, double value) {
+  Parameter p = *parameters.find(name);
+  p.value().copy_from(Tensor::full(p.value().shape(), value, p.value().type(), cpu));
+}
+
+// Root mean square of the difference, relative to that of b.
+double distance(const Tensor& a, const Tensor& b) {
+  EXPECT_EQ(a.shape(), b.shape());
+  const std::vector<double> x = a.to_doubles(), y = b.to_doubles();
+  double difference = 0, scale = 0;
+  for (size_t i = 0; i < y.size(); ++i) {
+    difference += (x[i] - y[i]) * (x[i] - y[i]);
+    scale += y[i] * y[i];
+  }
+  return std::sqrt(difference / std::max(scale, 1e-300));
+}
+
+Tensor generate(const StyleGan2Generator& g, const Tensor& z, NoiseMode noise = NoiseMode::none, Rng* rng = nullptr,
+                const Tensor& labels = {}) {
+  const NoGrad scope;
+  return g.synthesize(g.broadcast(g.map(z, labels)), noise, rng);
+}
+
+struct Counts {
+  const char* name;
+  StyleGan2Options options;
+  int64_t g, g_buffers, d;
+  int num_ws;
+};
+
+TEST(StyleGan2, CountsAreThoseOfThePublishedConfigurations) {
+  const std::vector<Counts> published = {
+      {"paper256", {.height = 256, .mapping_layers = 8}, 24767458, 175568, 24001089, 14},
+      {"auto at 64", {.height = 64, .mapping_layers = 2}, 22243608, 11632, 23407361, 10},
+      {"cifar",
+       {.height = 32, .channel_base = 32768, .mapping_layers = 2, .d_architecture = Architecture::orig},
+       19947539,
+       3392,
+       20720641,
+       8},
+  };
+  for (const auto& [name, options, g_count, g_buffers, d_count, num_ws] : published) {
+    const StyleGan2Generator g(options, cpu);
+    const Parameters trained = g.parameters().without_buffers();
+    EXPECT_EQ(trained.count(), g_count) << name;
+    // Files also hold the 4x4 resampling filter of each block and convolution, which is a constant here.
+    const int64_t blocks = static_cast<int64_t>(options.blocks().size()), filters = blocks + 2 * blocks - 1;
+    EXPECT_EQ(g.parameters().count() - trained.count() + 16 * filters, g_buffers) << name;
+    EXPECT_EQ(StyleGan2Discriminator(options, cpu).parameters().count(), d_count) << name;
+    EXPECT_EQ(options.num_ws(), num_ws) << name;
+  }
+}
+
+TEST(StyleGan2, ImagesOfEveryShapePassThroughBothNetworks) {
+  struct Size {
+    int height, width, channels, start_height, start_width;
+  };
+  for (const auto [height, width, channels, start_height, start_width] :
+       {Size{8, 8, 1, 4, 4}, Size{16, 32, 3, 4, 8}, Size{32, 16, 4, 8, 4}, Size{16, 24, 3, 4, 6}})
+    for (const Architecture a : {Architecture::orig, Architecture::skip, Architecture::resnet}) {
+      StyleGan2Options o = small_stylegan2(2);
+      o.height = height, o.width = width, o.img_channels = channels, o.g_architecture = o.d_architecture = a;
+      const StyleGan2Generator g(o, cpu);
+      const StyleGan2Discriminator d(o, cpu);
+      const Tensor images = generate(g, normal({2, 16}, 1), NoiseMode::constant);
+      EXPECT_EQ(images.shape(), (Shape{2, height, width, channels}));
+      EXPECT_EQ(d(images).shape(), (Shape{2, 1}));
+      EXPECT_EQ(g.parameters().find("synthesis.b4.const")->value().shape(), (Shape{16, start_height, start_width}));
+      EXPECT_EQ(d.parameters().find("b4.fc.weight")->value().dim(1), 16 * start_height * start_width);
+    }
+}
+
+TEST(StyleGan2, OptionsThatContradictEachOtherAreRefused) {
+  const auto refused = [](auto change) {
+    StyleGan2Options o = small_stylegan2(2);
+    change(o);
+    EXPECT_THROW(o.check(), ConfigError);
+  };
+  EXPECT_NO_THROW(small_stylegan2(2).check());
+  refused([](auto& o) { o.height = 48; });
+  refused([](auto& o) { o.height = 4; });
+  refused([](auto& o) { o.height = 2048; });
+  refused([](auto& o) { o.width = 33; });
+  refused([](auto& o) { o.img_channels = 2; });
+  refused([](auto& o) { o.mbstd_channels = 3; });
+  refused([](auto& o) { o.channel_base = 16; });
+  refused([](auto& o) { o.type = DType::f64, o.activation_type = DType::bf16; });
+}
+
+TEST(StyleGan2, TheSeedDecidesTheWeights) {
+  const StyleGan2Generator a(small_stylegan2(2), cpu), b(small_stylegan2(2), cpu);
+  StyleGan2Options other = small_stylegan2(2);
+  other.seed = 8;
+  const Tensor z = normal({2, 16}, 1);
+  EXPECT_EQ(generate(a, z).to_floats(), generate(b, z).to_floats());
+  EXPECT_NE(generate(a, z).to_floats(), generate(StyleGan2Generator(other, cpu), z).to_floats());
+  EXPECT_EQ(StyleGan2Discriminator(small_stylegan2(2), cpu)(generate(a, z)).to_floats(),
+            StyleGan2Discriminator(small_stylegan2(2), cpu)(generate(b, z)).to_floats());
+}
+
+TEST(StyleGan2, TruncationPullsOnlyTheFirstWsTowardsTheAverage) {
+  StyleGan2Generator g(small_stylegan2(2), cpu);
+  g.update_w_avg(g.map(normal({64, 16}, 3), {}).detach());
+  const Tensor w = g.map(normal({2, 16}, 1), {}), average = g.parameters().find("mapping.w_avg")->value();
+  const Tensor expected = average + (w - average) * 0.7;
+  const Tensor ws = g.broadcast(w, {.psi = 0.7, .cutoff = 3});
+  ASSERT_EQ(ws.shape(), (Shape{2, 8, 16}));
+  for (int i = 0; i < 8; ++i)
+    EXPECT_LT(distance(reshape(slice(ws, 1, i, i + 1), {2, 16}), i < 3 ? expected : w), 1e-6) << i;
+  EXPECT_LT(distance(reshape(slice(g.broadcast(w, {.psi = 0.7}), 1, 7, 8), {2, 16}), expected), 1e-6);
+  EXPECT_EQ(g.broadcast(w, {.psi = 0.7, .cutoff = 0}).to_floats(), g.broadcast(w).to_floats());
+  EXPECT_LT(
+      distance(reshape(slice(g.broadcast(w, {.psi = 0}), 1, 0, 1), {2, 16}), expand(average, {2, 16}, DType::f32)),
+      1e-6);
+}
+
+TEST(StyleGan2, MixingTakesTheLaterWsFromTheSecondStyle) {
+  const StyleGan2Generator g(small_stylegan2(2), cpu);
+  const Tensor a = g.map(normal({2, 16}, 1), {}), b = g.map(normal({2, 16}, 2), {}), ws = g.mix(a, b, g.mixing(5));
+  for (int i = 0; i < 8; ++i)
+    EXPECT_EQ(reshape(slice(ws, 1, i, i + 1), {2, 16}).to_floats(), (i < 5 ? a : b).to_floats()) << i;
+  EXPECT_THROW(g.mixing(0), ConfigError);
+  EXPECT_THROW(g.mixing(9), ConfigError);
+  EXPECT_THROW(g.mix(a, b, slice(g.mixing(5), 0, 0, 7)), ShapeError);
+}
+
+TEST(StyleGan2, TheAverageMovesByHalfAPercent) {
+  StyleGan2Generator g(small_stylegan2(2), cpu);
+  set(g.parameters(), "mapping.w_avg", 2);
+  g.update_w_avg(Tensor::full({4, 16}, 10, DType::f32, cpu));
+  for (float v : g.parameters().find("mapping.w_avg")->value().to_floats())
+    EXPECT_FLOAT_EQ(v, 0.995f * 2 + 0.005f * 10);
+}
+
+TEST(StyleGan2, NoiseIsAddedWithItsStrength) {
+  const StyleGan2Generator g(small_stylegan2(2), cpu);
+  const Tensor z = expand(normal({1, 16}, 1), {2, 16}, DType::f32);
+  Rng rng{.seed = 5};
+  EXPECT_EQ(generate(g, z, NoiseMode::random, &rng).to_floats(), generate(g, z).to_floats());  // strengths start at 0
+  for (const Parameter& p : g.parameters()("*.noise_strength")) set(g.parameters(), p.name(), 0.5);
+  const auto image = [](const Tensor& images, int64_t i) { return slice(images, 0, i, i + 1).to_floats(); };
+  const Tensor constant = generate(g, z, NoiseMode::constant), random = generate(g, z, NoiseMode::random, &rng);
+  EXPECT_NE(constant.to_floats(), generate(g, z).to_floats());
+  EXPECT_EQ(image(constant, 0), image(constant, 1));
+  EXPECT_NE(image(random, 0), image(random, 1));
+  Rng first{.seed = 9}, second{.seed = 9};
+  EXPECT_EQ(generate(g, z, NoiseMode::random, &first).to_floats(),
+            generate(g, z, NoiseMode::random, &second).to_floats());
+  EXPECT_THROW(generate(g, z, NoiseMode::random), ConfigError);
+}
+
+TEST(StyleGan2, LabelsConditionBothNetworks) {
+  StyleGan2Options o = small_stylegan2(2);
+  o.c_dim = 3;
+  const StyleGan2Generator g(o, cpu);
+  const StyleGan2Discriminator d(o, cpu);
+  const Tensor z = normal({2, 16}, 1), a = one_hot({0, 2}, 3), b = one_hot({1, 2}, 3);
+  const Tensor images = generate(g, z, NoiseMode::none, nullptr, a),
+               others = generate(g, z, NoiseMode::none, nullptr, b);
+  EXPECT_NE(slice(images, 0, 0, 1).to_floats(), slice(others, 0, 0, 1).to_floats());
+  EXPECT_EQ(slice(images, 0, 1, 2).to_floats(), slice(others, 0, 1, 2).to_floats());
+  EXPECT_NE(d(images, a).to_floats()[0], d(images, b).to_floats()[0]);
+  EXPECT_THROW(g.map(z, {}), ConfigError);
+  EXPECT_THROW(d(images), ConfigError);
+  EXPECT_THROW(StyleGan2Generator(small_stylegan2(2), cpu).map(z, a), ConfigError);
+  EXPECT_THROW(d(normal({2, 16, 32, 3}, 1), a), ShapeError);
+}
+
+TEST(StyleGan2, SegmentsAreSeparateBatches) {
+  const StyleGan2Discriminator d(small_stylegan2(2), cpu);
+  const Tensor a = normal({4, 32, 32, 3}, 1), b = normal({4, 32, 32, 3}, 2) * 0.3;
+  const Tensor both = concat({a, b}, 0), together = d(both, {}, 2);
+  EXPECT_LT(distance(together, concat({d(a), d(b)}, 0)), 1e-5);
+  EXPECT_GT(distance(d(both), together), 1e-3);  // one segment would mix reals and fakes
+}
+
+// Rounding to bf16 is 2^-9 relative; some twenty roundings in a row that do not agree with each other grow as a root
+// (0.01 is seen). In gradients a unit within rounding of 0 also exchanges its slope 1 for 0.2, which for four samples
+// of sixteen units weighs much (over ten draws 0.1 is the median, 0.4 the most).
+constexpr double kBf16Tolerance = 0.02, kBf16GradientTolerance = 0.5;
+
+TEST(StyleGan2, Bf16ActivationsStayCloseToF32) {
+  for (const Architecture a : {Architecture::orig, Architecture::skip, Architecture::resnet}) {
+    StyleGan2Options o = small_stylegan2(2);
+    o.g_architecture = o.d_architecture = a;
+    StyleGan2Generator g(o, cpu);
+    StyleGan2Discriminator d(o, cpu);
+    o.activation_type = DType::bf16;
+    StyleGan2Generator g16(o, cpu);
+    StyleGan2Discriminator d16(o, cpu);
+    const PhaseInputs in{.z = normal({4, 16}, 1),
+                         .images = normal({4, 32, 32, 3}, 2),
+                         .pl_noise = normal({4, 32, 32, 3}, 3),
+                         .noise = NoiseMode::constant};
+    const Tensor images = generate(g, in.z, NoiseMode::constant), images16 = generate(g16, in.z, NoiseMode::constant);
+    EXPECT_EQ(images16.type(), DType::f32);
+    EXPECT_LT(distance(images16, images), kBf16Tolerance);
+    EXPECT_LT(distance(d16(images), d(images)), kBf16Tolerance);
+
+    Tensor pl = Tensor::zeros({1}, DType::f32, cpu), pl16 = Tensor::zeros({1}, DType::f32, cpu);
+    const auto expect_close = [&](const char* phase, const PhaseResult& low, const PhaseResult& high) {
+      EXPECT_NEAR(low.loss.item(), high.loss.item(), 0.05 * std::abs(high.loss.item())) << phase;
+      ASSERT_EQ(low.gradients.size(), high.gradients.size());
+      // All gradients as one vector: small ones of a few numbers may be off by more.
+      double difference = 0, scale = 0;
+      for (size_t i = 0; i < high.gradients.size(); ++i) {
+        EXPECT_EQ(low.gradients[i].type(), DType::f32);
+        difference += sum(square(low.gradients[i] - high.gradients[i])).item();
+        scale += sum(square(high.gradients[i])).item();
+      }
+      EXPECT_LT(std::sqrt(difference / scale), kBf16GradientTolerance) << phase;
+    };
+    expect_close("g_main", g_main(g16, d16, in, {}), g_main(g, d, in, {}));
+    expect_close("g_reg", g_reg(g16, pl16, in, {}), g_reg(g, pl, in, {}));
+    expect_close("d_main", d_main(g16, d16, in, {}), d_main(g, d, in, {}));
+    expect_close("d_reg", d_reg(d16, in, {}), d_reg(d, in, {}));
+  }
+}
+
+TEST(StyleGan2, LayersOfDCoverItsParametersFrontToBack) {
+  for (const Architecture a : {Architecture::orig, Architecture::skip, Architecture::resnet}) {
+    StyleGan2Options o = small_stylegan2(2);
+    o.d_architecture = a;
+    const StyleGan2Discriminator d(o, cpu);
+    std::vector<std::string> names, all;
+    for (const auto& layer : d.layers()) names.insert(names.end(), layer.parameters.begin(), layer.parameters.end());
+    for (const Parameter& p : d.parameters()) all.push_back(p.name());
+    EXPECT_EQ(names, all);
+  }
+  const auto layers = StyleGan2Discriminator(small_stylegan2(2), cpu).layers();
+  EXPECT_EQ(layers[0].name, "b32.fromrgb");
+  EXPECT_EQ(layers[2].name, "b32.conv1");
+  EXPECT_EQ(layers[2].flops, 2.0 * 16 * 16 * 16 * 8 * 9);
+}
+
+TEST(StyleGan2, MicroBatchesAddUpToTheBatch) {
+  StyleGan2Options o = small_stylegan2(2);
+  o.type = DType::f64;
+  StyleGan2Generator g(o, cpu);
+  const StyleGan2Discriminator d(o, cpu);
+  const Tensor z = normal({4, 16}, 1, DType::f64), images = normal({4, 32, 32, 3}, 2, DType::f64);
+  // Samples n and n + 2 form a group in the whole batch, and so they do here.
+  const auto part = [](const Tensor& x, int64_t i) {
+    return concat({slice(x, 0, i, i + 1), slice(x, 0, i + 2, i + 3)}, 0);
+  };
+  const auto run = [&](const Tensor& z, const Tensor& images, double weight) {
+    return d_main(g, d, {.z = z, .images = images, .noise = NoiseMode::none, .weight = weight}, {});
+  };
+  const PhaseResult whole = run(z, images, 1), a = run(part(z, 0), part(images, 0), 0.5),
+                    b = run(part(z, 1), part(images, 1), 0.5);
+  EXPECT_NEAR(whole.loss.item(), (a.loss.item() + b.loss.item()) / 2, 1e-12);
+  for (size_t i = 0; i < whole.gradients.size(); ++i)
+    EXPECT_LT(distance(a.gradients[i] + b.gradients[i], whole.gradients[i]), 1e-9) << d.parameters()[i].name();
+}
+
+TEST(StyleGan2, PhasesMixStylesAndAverageOnlyTheFirst) {
+  StyleGan2Generator g(small_stylegan2(2), cpu);
+  const StyleGan2Discriminator d(small_stylegan2(2), cpu);
+  const Tensor z = normal({4, 16}, 1), other = normal({4, 16}, 2);
+  const Tensor w = g.map(z, {}).detach();
+  const Tensor logits = d(g.synthesize(g.mix(w, g.map(other, {}), g.mixing(3)), NoiseMode::none));
+  const PhaseResult mixed = g_main(g, d, {.z = z, .z_mix = other, .mixing = g.mixing(3), .noise = NoiseMode::none}, {});
+  EXPECT_NEAR(mixed.fake_score.item(), mean(logits).item(), 1e-6);
+  EXPECT_NEAR(mixed.loss.item(), mean(softplus(-logits)).item(), 1e-6);
+  const Tensor average = g.parameters().find("mapping.w_avg")->value();
+  EXPECT_LT(distance(average, reshape(mean_axes(w, {0}), {16}) * 0.005), 1e-5);
+}
+
+TEST(Weights, FilesHoldOihw) {
+  const std::vector<float> memory = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};  // [O=2,K=2,K=2,I=2]
+  const Parameter p("w", Tensor::from(memory, {2, 2, 2, 2}, DType::f32, cpu));
+  const std::vector<float> file = {0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15};
+  EXPECT_EQ(to_file_order<float>(p), file);
+  EXPECT_EQ(file_shape(Parameter("w", Tensor::zeros({5, 3, 3, 7}, DType::f32, cpu))), (Shape{5, 7, 3, 3}));
+  const Parameter q("w", Tensor::zeros({2, 2, 2, 2}, DType::f32, cpu));
+  load_file_order<float>(q, file);
+  EXPECT_EQ(q.value().to_floats(), memory);
+  EXPECT_TRUE(q.value().wants_grad());
+  EXPECT_THROW(load_file_order<float>(q, std::span(file).first(3)), ShapeError);
+}
+
+}  // namespace
+}  // namespace firn

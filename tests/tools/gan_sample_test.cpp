@@ -1,0 +1,284 @@
+// gan-sample and gan-check from outside.
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "tests/tools/tools_support.h"
+#include "training/run_folder.h"
+
+namespace fs = std::filesystem;
+namespace firn {
+namespace {
+
+struct Tools : testing::Test {
+  static void SetUpTestSuite() {
+    scratch = new Scratch;
+    write_images(*scratch / "data", 16, 8, 3, 2);
+    ASSERT_EQ(tool("gan-train", tiny_train(*scratch, "--cond --kimg 0.032")).code, 0);
+    snapshot = latest_snapshot(*scratch / "runs");
+  }
+  static void TearDownTestSuite() { delete scratch; }
+  static Ran sample(const std::string& arguments) {
+    return tool("gan-sample", fmt::format("--snapshot '{}' {}", snapshot.string(), arguments));
+  }
+  static std::string at(const char* name) { return (*scratch / name).string(); }
+
+  static inline Scratch* scratch = nullptr;
+  static inline fs::path snapshot;
+};
+using GanSample = Tools;
+using GanCheck = Tools;
+
+TEST_F(GanSample, WritesGridFilesAndRawImages) {
+  const Ran ran = sample(fmt::format("--seeds 0-4,9 --columns 3 --trunc 0.7 --grid {} --outdir {} --raw {}",
+                                     at("g.png"), at("out"), at("raw.safetensors")));
+  ASSERT_EQ(ran.code, 0) << ran.output;
+  const Image grid = load_image(at("g.png"));
+  EXPECT_EQ(std::pair(grid.width, grid.height), std::pair(24, 16));
+  EXPECT_TRUE(fs::exists(*scratch / "out/seed0009.png"));
+  const SafetensorsFile raw = read_safetensors(at("raw.safetensors"));
+  EXPECT_EQ(raw.at("images").shape, (std::vector<int64_t>{6, 3, 8, 8}));
+}
+
+TEST_F(GanSample, ClassSelectsAndIsChecked) {
+  const auto image_of = [&](const std::string& arguments) {
+    EXPECT_EQ(sample(arguments + " --raw " + at("class.safetensors")).code, 0);
+    return read_safetensors(at("class.safetensors")).at("images").bytes;
+  };
+  EXPECT_NE(image_of("--seeds 1 --class 0"), image_of("--seeds 1 --class 1"));
+  EXPECT_EQ(image_of("--seeds 1 --class 1"), image_of("--seeds 1 --class 1"));
+  const Ran ran = sample("--seeds 1 --class 2 --grid " + at("c2.png"));
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_MENTIONS(ran.output, "classes 0 to 1");
+}
+
+TEST_F(GanSample, LatentsFromAFileGiveTheSameImages) {
+  Rng rng{.seed = 3};
+  const Tensor z = randn({1, 8}, rng, DType::f32, Device::cpu());
+  SafetensorsFile file;
+  file.tensors["z"] = StoredTensor::of(std::span<const float>(z.to_floats()), {1, 8});
+  write_safetensors(*scratch / "z.safetensors", file);
+  ASSERT_EQ(sample("--seeds 3 --class 0 --raw " + at("a.safetensors")).code, 0);
+  ASSERT_EQ(sample(fmt::format("--latents {} --class 0 --raw {}", at("z.safetensors"), at("b.safetensors"))).code, 0);
+  EXPECT_EQ(read_safetensors(at("a.safetensors")).at("images").bytes,
+            read_safetensors(at("b.safetensors")).at("images").bytes);
+
+  file.tensors = {{"ws", StoredTensor::of(std::span<const float>(std::vector<float>(2 * 4 * 8, 0.5f)), {2, 4, 8})}};
+  write_safetensors(*scratch / "ws.safetensors", file);
+  EXPECT_EQ(sample(fmt::format("--latents {} --raw {}", at("ws.safetensors"), at("c.safetensors"))).code, 0);
+  EXPECT_EQ(read_safetensors(at("c.safetensors")).at("images").shape[0], 2);
+
+  file.tensors = {{"z", StoredTensor::of(std::span<const float>(std::vector<float>(7)), {1, 7})}};
+  write_safetensors(*scratch / "z7.safetensors", file);
+  const Ran bad = sample(fmt::format("--latents {} --raw {}", at("z7.safetensors"), at("d.safetensors")));
+  EXPECT_EQ(bad.code, 1);
+  EXPECT_MENTIONS(bad.output, "expected [N,8]");
+
+  file.tensors["ws"] = file.tensors["z"];
+  write_safetensors(*scratch / "both.safetensors", file);
+  const Ran both = sample(fmt::format("--latents {} --raw {}", at("both.safetensors"), at("d.safetensors")));
+  EXPECT_EQ(both.code, 1);
+  EXPECT_MENTIONS(both.output, "either z or ws, there is both");
+  const Ran seeds = sample(fmt::format("--latents {} --seeds 3 --raw {}", at("z.safetensors"), at("d.safetensors")));
+  EXPECT_EQ(seeds.code, 2);
+  EXPECT_MENTIONS(seeds.output, "--seeds says nothing beside --latents");
+}
+
+TEST_F(GanSample, MixesAndInterpolates) {
+  ASSERT_EQ(sample("--mix-rows 1,2 --mix-cols 3-5 --mix-layers 0-1 --grid " + at("mix.png")).code, 0);
+  const Image mix = load_image(at("mix.png"));
+  EXPECT_EQ(std::pair(mix.width, mix.height), std::pair(32, 24));
+  // All layers of the column's style give the column's image; some of them a third one.
+  for (const auto& [layers, same] : {std::pair{"0-3", true}, {"0", false}}) {
+    ASSERT_EQ(sample(fmt::format("--mix-rows 1 --mix-cols 3 --mix-layers {} --outdir {}", layers, at("mix"))).code, 0);
+    const Image mixed = load_image(*scratch / "mix/0001-0003.png");
+    EXPECT_EQ(mixed == load_image(*scratch / "mix/col0003.png"), same);
+    EXPECT_NE(mixed, load_image(*scratch / "mix/row0001.png"));
+  }
+  EXPECT_NE(load_image(*scratch / "mix/col0003.png"), load_image(*scratch / "mix/row0001.png"));
+  ASSERT_EQ(sample("--seeds 1,2,3 --interpolate 4 --class 0 --outdir " + at("frames")).code, 0);
+  ASSERT_EQ(sample("--seeds 1,2,3 --class 0 --outdir " + at("frames")).code, 0);
+  EXPECT_EQ(load_image(*scratch / "frames/frame00004.png"), load_image(*scratch / "frames/seed0002.png"));
+  EXPECT_NE(load_image(*scratch / "frames/frame00006.png"), load_image(*scratch / "frames/seed0002.png"));
+  EXPECT_TRUE(fs::exists(*scratch / "frames/frame00011.png"));
+  EXPECT_FALSE(fs::exists(*scratch / "frames/frame00012.png"));
+}
+
+TEST_F(GanSample, ASeedHasTheSamePictureInEveryListAndBatch) {
+  const auto images = [&](const std::string& arguments) {
+    const Ran ran = sample(arguments + " --threads 1 --raw " + at("seed.safetensors"));
+    EXPECT_EQ(ran.code, 0) << ran.output;
+    return read_safetensors(at("seed.safetensors")).at("images").bytes;
+  };
+  for (const std::string noise : {"const", "random"}) {  // of both classes
+    const auto all = images("--seeds 1-5 --noise-mode " + noise), alone = images("--seeds 4 --noise-mode " + noise);
+    const size_t one = alone.size();
+    ASSERT_EQ(all.size(), 5 * one);
+    EXPECT_EQ(std::vector(all.begin() + 3 * int(one), all.begin() + 4 * int(one)), alone) << noise;
+    EXPECT_EQ(images("--seeds 1-5 --batch 2 --noise-mode " + noise), all) << noise;
+  }
+}
+
+TEST_F(GanSample, ARunFolderStandsForItsLatestSnapshot) {
+  const std::string run = snapshot.parent_path().string();
+  const Ran ran = tool("gan-sample", fmt::format("--snapshot '{}' --seeds 1 --grid {}", run, at("of-run.png")));
+  EXPECT_EQ(ran.code, 0) << ran.output;
+  ASSERT_EQ(sample("--seeds 1 --grid " + at("of-file.png")).code, 0);
+  EXPECT_EQ(load_image(at("of-run.png")), load_image(at("of-file.png")));
+  const Ran none = tool("gan-sample", fmt::format("--snapshot '{}' --grid x.png", at("data")));
+  EXPECT_EQ(none.code, 1);
+  EXPECT_MENTIONS(none.output, "holds no snapshot");
+}
+
+TEST_F(GanSample, MixesByDefaultWhatTheNetworkHas) {
+  ASSERT_EQ(sample("--mix-rows 1 --mix-cols 3 --grid " + at("default.png")).code, 0);
+  ASSERT_EQ(sample("--mix-rows 1 --mix-cols 3 --mix-layers 0-1 --grid " + at("half.png")).code, 0);
+  EXPECT_EQ(load_image(at("default.png")), load_image(at("half.png")));
+}
+
+// 173 kB that claim a network of gigabytes.
+TEST_F(GanSample, ASnapshotIsHeldAgainstItsHeaderBeforeMemoryIsSpent) {
+  SafetensorsFile file = read_safetensors(snapshot);
+  nlohmann::json options = nlohmann::json::parse(file.metadata["options"]);
+  for (const char* key : {"channel_max", "z_dim", "w_dim"}) options["model"][key] = 4096;
+  options["model"]["channel_base"] = 1 << 19;
+  file.metadata["options"] = options.dump();
+  write_safetensors(*scratch / "claims.safetensors", file);
+  const std::string limited =
+      fmt::format("{}OMP_WAIT_POLICY=passive ", runs_under_limits() ? "ulimit -v 2000000; " : "");
+  for (const std::string& command :
+       {fmt::format("'{}' --snapshot {} --grid x.png", tool_path("gan-sample"), at("claims.safetensors")),
+        fmt::format("'{}' --outdir {} --resume {} --data {}", tool_path("gan-train"), at("claims"),
+                    at("claims.safetensors"), at("data")),
+        fmt::format("'{}' --snapshot {} --phase Gmain --inputs x --out y", tool_path("gan-check"),
+                    at("claims.safetensors"))}) {
+    const Ran ran = shell(limited + command);
+    EXPECT_EQ(ran.code, 1) << ran.output;
+    EXPECT_MENTIONS(ran.output, "expected [4096");
+  }
+}
+
+// Generated code is memory too: a library that does not look whether it got some would crash.
+TEST_F(GanSample, TooLittleMemoryIsALine) {
+  if (!runs_under_limits()) GTEST_SKIP() << "this build reserves more addresses than the limit allows";
+  for (int kilobytes = 70'000; kilobytes < 140'000; kilobytes += 10'000) {
+    const Ran ran =
+        shell(fmt::format("ulimit -v {}; OMP_WAIT_POLICY=passive '{}' --snapshot '{}' --threads 1 --grid {}", kilobytes,
+                          tool_path("gan-sample"), snapshot.string(), at("little.png")));
+    EXPECT_TRUE(ran.code <= 1 || ran.code == 127) << kilobytes << " kB: " << ran.code << ran.output;  // 127: the loader
+    EXPECT_EQ(ran.lines(), 1) << ran.output;
+  }
+}
+
+TEST_F(GanSample, WhatAPictureIsMadeFromIsNotReplacedByIt) {
+  const auto before = read_bytes(snapshot);
+  const Ran ran = sample("--seeds 1 --raw " + snapshot.string());
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_MENTIONS(ran.output, "which it is made from");
+  EXPECT_EQ(read_bytes(snapshot), before);
+}
+
+TEST_F(GanSample, MisuseIsOneLine) {
+  for (const auto& [arguments, code] : {std::pair{"--seeds 1", 2},
+                                        {"--grid x.png --noise-mode loud", 2},
+                                        {"--grid x.png --mix-rows 1", 2},
+                                        {"--grid x.png --seeds 5-1", 2},
+                                        {"--grid x.png --weights D", 2},
+                                        {"--grid x.png --columns 134217729", 2},
+                                        {"--grid x.png --threads 100000", 2},
+                                        {"--grid x.png --class -1", 2},
+                                        {"--grid x.png --batch 0", 2},
+                                        {"--grid x.png --trunc nan", 2},
+                                        {"--grid x.png --mix-rows 1 --mix-cols 2 --mix-layers 4", 2},
+                                        {"--grid x.png --raw x.png", 2},
+                                        {"--grid x.jpg", 2},
+                                        {"--grid --title x", 2},
+                                        {"--outdir x --interpolate 50000 --seeds 1-3", 2},
+                                        {"--seeds 1 --grid 'no\nsuch/x.png'", 1},
+                                        {"--grid /no/such/dir/x.png", 1}}) {
+    const Ran ran = sample(arguments);
+    EXPECT_EQ(ran.code, code) << arguments << ran.output;
+    EXPECT_EQ(ran.lines(), 1) << ran.output;
+  }
+  EXPECT_EQ(tool("gan-sample", "--snapshot /no/such/file --grid x.png").code, 1);
+}
+
+TEST_F(GanCheck, WritesEveryGradientOfEachPhase) {
+  Rng rng{.seed = 1};
+  SafetensorsFile in;
+  const auto put_tensor = [&](const char* name, const Shape& shape) {
+    in.tensors[name] =
+        StoredTensor::of(std::span<const float>(randn(shape, rng, DType::f32, Device::cpu()).to_floats()), shape);
+  };
+  put_tensor("z", {4, 8});
+  put_tensor("images", {4, 3, 8, 8});
+  put_tensor("pl_noise", {4, 3, 8, 8});
+  const int64_t labels[] = {0, 1, 1, 0};
+  in.tensors["labels"] = StoredTensor::of(std::span<const int64_t>(labels), {4});
+  write_safetensors(*scratch / "in.safetensors", in);
+  for (const std::string phase : {"Gmain", "Greg", "Dmain", "Dreg"}) {
+    const auto run = [&](const std::string& type) {
+      const Ran ran =
+          tool("gan-check", fmt::format("--snapshot {} --phase {} --inputs {} --out {} --type {}", snapshot.string(),
+                                        phase, at("in.safetensors"), at("out.safetensors"), type));
+      EXPECT_EQ(ran.code, 0) << ran.output;
+      return read_safetensors(at("out.safetensors"));
+    };
+    const SafetensorsFile f64 = run("f64"), f32 = run("f32");
+    const double loss = f64.at("loss").to_doubles()[0];
+    EXPECT_NEAR(f32.at("loss").to_doubles()[0], loss, 1e-4 * (1 + std::abs(loss))) << phase;
+    EXPECT_EQ(f64.tensors.size(), f32.tensors.size());
+    const std::string name = phase[0] == 'G' ? "grad.synthesis.b8.conv0.weight" : "grad.b8.conv0.weight";
+    EXPECT_EQ(f64.at(name).shape, (std::vector<int64_t>{8, 8, 3, 3}));
+    EXPECT_EQ(f64.at(name).dtype, "F64");
+  }
+  EXPECT_EQ(tool("gan-check", fmt::format("--snapshot {} --phase Cmain --inputs x --out y", snapshot.string())).code,
+            2);
+  in.tensors.erase("z");
+  write_safetensors(*scratch / "in.safetensors", in);
+  const Ran missing = tool("gan-check", fmt::format("--snapshot {} --phase Gmain --inputs {} --out y",
+                                                    snapshot.string(), at("in.safetensors")));
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_EQ(missing.lines(), 1) << missing.output;
+}
+
+TEST_F(GanCheck, ComparesTwoTypesAndHoldsThemToATolerance) {
+  const auto compare = [&](const std::string& arguments) {
+    return tool("gan-check", "compare --a cpu:f64 --b cpu:f32 " + arguments);
+  };
+  const std::string given = fmt::format("--snapshot '{}'", snapshot.string());
+  const Ran loose = compare(given + " --tolerance 1e-2 --json");
+  ASSERT_EQ(loose.code, 0) << loose.output;
+  const auto json = nlohmann::json::parse(loose.output);
+  const double worst = json["worst"];
+  EXPECT_GT(worst, 1e-9);
+  std::set<std::string> phases;
+  double most = 0;
+  for (const auto& row : json["rows"]) {
+    phases.insert(row["phase"]);
+    most = std::max(most, row["difference"].get<double>());
+  }
+  EXPECT_EQ(phases, (std::set<std::string>{"Gmain", "Greg", "Dmain", "Dreg"}));
+  EXPECT_EQ(worst, most);
+
+  const Ran tight = compare(given + fmt::format(" --tolerance {}", worst / 2));
+  EXPECT_EQ(tight.code, 1);
+  EXPECT_MENTIONS(tight.output, "above the tolerance");
+  EXPECT_MENTIONS(tight.output, "grad.synthesis.b8.conv0.weight");
+}
+
+TEST_F(GanCheck, ComparesFreshNetworksWithoutASnapshot) {
+  const std::string small = "compare --resolution 8 --channel-base 64 --channel-max 8 --mapping-layers 1 --b cpu:f32 ";
+  const Ran same = tool("gan-check", small + "--phases Dmain,Greg --tolerance 0");
+  EXPECT_EQ(same.code, 0) << same.output;
+  EXPECT_MENTIONS(same.output, "worst: 0.00e+00");
+  EXPECT_EQ(same.output.find("Gmain"), std::string::npos);
+  EXPECT_EQ(tool("gan-check", small + "--a cpu:bf16 --phases Gmain --tolerance 1e-6").code, 1);
+  for (const char* wrong : {"--b cpu", "--b cpu:f16", "--a gpu:f32", "--phases Cmain", "--seed x"}) {
+    const Ran ran = tool("gan-check", small + wrong);
+    EXPECT_EQ(ran.code, 2) << wrong << ran.output;
+    EXPECT_EQ(ran.lines(), 1) << ran.output;
+  }
+}
+
+}  // namespace
+}  // namespace firn

@@ -1,0 +1,92 @@
+// All four phases of a training iteration on a GPU against the CPU. tests/ptx runs the same on its interpreter.
+#ifdef FIRN_CUDA
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "kernels/device/memory.h"
+#include "tests/engine/op_check.h"
+#include "training/phases.h"
+
+namespace firn {
+namespace {
+
+using Values = std::vector<std::vector<double>>;
+
+class DevicePhaseTest : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
+  }
+
+  // The loss, then every gradient. All parameters and inputs are drawn on the CPU.
+  static Values run(const std::string& phase, const Device& device, int channels, DType activations = DType::f32) {
+    const StyleGan2Options o{.height = 8,
+                             .z_dim = 8,
+                             .w_dim = 8,
+                             .channel_base = 8 * channels,
+                             .channel_max = channels,
+                             .mapping_layers = 1,
+                             .mbstd_group = 2,
+                             .activation_type = activations};
+    StyleGan2Generator g(o, device);
+    const StyleGan2Discriminator d(o, device);
+    Rng rng{.seed = 5};
+    const auto draw = [&](const Shape& shape) {
+      return Tensor::from(randn(shape, rng, DType::f32, Device::cpu()).to_doubles(), shape, DType::f32, device);
+    };
+    for (const Parameters* parameters : {&g.parameters(), &d.parameters()})
+      for (Parameter p : *parameters) p.value().copy_from(draw(p.value().shape()));
+    PhaseInputs in{.noise = NoiseMode::constant};
+    in.z = draw({4, 8});
+    in.images = draw({4, 8, 8, 3});
+    in.pl_noise = draw({4, 8, 8, 3});
+    Tensor pl_mean = Tensor::full({1}, 0.5, DType::f32, device);
+    const PhaseResult r = phase == "Gmain"   ? g_main(g, d, in, {})
+                          : phase == "Greg"  ? g_reg(g, pl_mean, in, {})
+                          : phase == "Dmain" ? d_main(g, d, in, {})
+                                             : d_reg(d, in, {});
+    Values values{r.loss.to_doubles()};
+    for (const Tensor& t : r.gradients) values.push_back(t.to_doubles());
+    return values;
+  }
+};
+
+// Sums in another order differ by f32's rounding, which the second derivatives amplify.
+TEST_P(DevicePhaseTest, LossAndGradientsMatchCpu) {
+  const Values here = run(GetParam(), Device::cpu(), 8), there = run(GetParam(), Device::cuda(), 8);
+  ASSERT_EQ(here.size(), there.size());
+  double largest = 0;
+  for (size_t t = 1; t < here.size(); ++t)
+    for (const double v : here[t]) largest = std::max(largest, std::abs(v));
+  EXPECT_GT(largest, 0);
+  EXPECT_NEAR(there[0][0], here[0][0], 1e-4 * std::abs(here[0][0]));
+  for (size_t t = 1; t < here.size(); ++t)
+    for (size_t i = 0; i < here[t].size(); ++i) ASSERT_NEAR(there[t][i], here[t][i], 1e-4 * largest) << "tensor " << t;
+}
+
+// With channels enough for tensor cores, on which whole layers are single kernels.
+TEST_P(DevicePhaseTest, Bf16IsAsNearToF32AsOnCpu) {
+  const tests::WithoutLibraries scope;
+  const Values exact = run(GetParam(), Device::cpu(), 32);
+  const Values here = run(GetParam(), Device::cpu(), 32, DType::bf16);
+  const Values there = run(GetParam(), Device::cuda(), 32, DType::bf16);
+  const auto distance = [](const std::vector<double>& a, const std::vector<double>& b) {
+    double sum = 0;
+    for (size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+    return std::sqrt(sum);
+  };
+  for (size_t t = 0; t < here.size(); ++t) {
+    const double size = distance(exact[t], std::vector<double>(exact[t].size()));
+    // A layer's scaled input is rounded there too, and its sums are cut off.
+    EXPECT_LE(distance(there[t], exact[t]), 2.5 * distance(here[t], exact[t]) + 0.01 * size) << "tensor " << t;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Step, DevicePhaseTest, testing::Values("Gmain", "Greg", "Dmain", "Dreg"),
+                         [](const auto& info) { return std::string(info.param); });
+
+}  // namespace
+}  // namespace firn
+#endif
