@@ -28,8 +28,7 @@ using namespace firn;
 
 void copy([[maybe_unused]] const Stream& stream, void* to, const void* from, size_t bytes) {
 #ifdef FIRN_CUDA
-  if (stream.is_cuda)
-    return check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, static_cast<cudaStream_t>(stream.cuda)));
+  if (stream.is_cuda) return check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, current(stream)));
 #endif
   std::memcpy(to, from, bytes);
 }

@@ -85,8 +85,7 @@ double median_ms(benchmark::State& state, const Device& device, F&& once) {
 }
 
 void run_case(benchmark::State& state, const OpCase& c, DType type, Direction direction, const Settings& settings) {
-  kernels::set_numerics(type);
-  const std::vector<Tensor> inputs = inputs_of(c, type, direction, settings.device);
+  const std::vector<Tensor> inputs = inputs_of(c, type, direction, settings.device.with({.activations = type}));
   std::vector<Tensor> leaves;
   for (const Tensor& t : inputs)
     if (t.wants_grad()) leaves.push_back(t);

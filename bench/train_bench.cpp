@@ -1,6 +1,7 @@
-// Milliseconds of each phase of a StyleGAN2 iteration (with its optimiser step) and images a second, on random data.
-// A full iteration is Gmain + Greg/4 + Dmain + Dreg/16 + the moving average. Medians over --repeats; --cycles times
-// whole runs of 16 iterations as well, within which the host need not wait for the device.
+// Milliseconds of each phase of a training iteration (with its optimiser step and averages) and images a second, on
+// random data: training/step/iteration.h itself. A full iteration has each phase as often as it is due. Medians over
+// --repeats; --cycles times whole runs of iterations as well, until all phases fall together again, within which the
+// host need not wait for the device.
 //   train_bench --resolution 32 --channel-base 16384 --batch 8 --type bf16 --frozen-layers 4
 #include <fmt/core.h>
 #include <sys/resource.h>
@@ -10,10 +11,9 @@
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <thread>
 
-#include "engine/adam.h"
-#include "engine/replay.h"
 #include "engine/threads.h"
 #include "io/files.h"
 #include "kernels/choice/provider_numerics.h"
@@ -23,21 +23,20 @@
 #include "kernels/device/timer.h"
 #include "models/freeze.h"
 #include "tools/own_kernels.h"
-#include "training/phases.h"
+#include "training/step/iteration.h"
 
 namespace {
 
 using namespace firn;
 
 struct Options {
-  int resolution = 32, channel_base = 16384, batch = 8, mapping_layers = 8, frozen_blocks = 0, frozen_layers = 0;
+  int resolution = 32, channel_base = 0, batch = 8, mapping_layers = 0, frozen_blocks = 0, frozen_layers = 0;
   int warm_up = 1, repeats = 5, cycles = 0, threads = 2;
   double seconds = 0;
-  std::string type = "f32", device = "cpu", plan_for;
+  std::string model, type = "f32", device = "cpu", plan_for;
   bool json = false, cache_features = false;
 };
 
-constexpr int kCycle = 16;    // iterations until the lazy phases fall together again
 constexpr int kRecorded = 3;  // runs until a phase is a graph (engine/replay.h)
 
 double median(std::vector<double> v) {
@@ -63,65 +62,44 @@ double time_ms(kernels::DeviceTimer& timer, const Device& device, F&& work) {
   return alone ? processor_ms() - begin : ms;
 }
 
+TrainOptions training_options(const Options& o) {
+  TrainOptions t = TrainOptions::of(o.model.empty() ? std::string_view(models().front().kind) : o.model);
+  ModelBasics basics = t.model.basics();
+  basics.images = {o.resolution, o.resolution, 3};
+  t.model.set(basics);
+  t.model.set_types(DType::f32, o.type == "bf16" ? DType::bf16 : DType::f32);
+  Overlay set;
+  if (o.channel_base > 0) set.give("--channel-base", {std::to_string(o.channel_base)});
+  if (o.mapping_layers > 0) set.give("--map-depth", {std::to_string(o.mapping_layers)});
+  set.apply(t);
+  t.batch = t.batch_gpu = o.batch;
+  t.freeze = {.blocks = o.frozen_blocks, .layers = o.frozen_layers, .patterns = {}};
+  t.cache_features = o.cache_features;
+  return t;
+}
+
 // Runs the phases, and tells how long they took; on a dry device, where each is only noted, nothing.
 nlohmann::ordered_json measure(const Options& o, const Device& device) {
-  kernels::set_numerics(o.type == "bf16" ? DType::bf16 : DType::f32);
-  const StyleGan2Options model{.height = o.resolution,
-                               .channel_base = o.channel_base,
-                               .mapping_layers = o.mapping_layers,
-                               .activation_type = o.type == "bf16" ? DType::bf16 : DType::f32};
-  StyleGan2Generator g(model, device), ema(model, device);
-  StyleGan2Discriminator d(model, device);
-  apply({.blocks = o.frozen_blocks, .layers = o.frozen_layers}, g, d);
-  Adam g_adam(g.parameters().trainable(), {}), d_adam(d.parameters().trainable(), {});
-  g_adam.keep_averages(ema.parameters().trainable());
-  Rng rng{.seed = 1};
-  Tensor pl_mean = Tensor::zeros({1}, DType::f32, device);
-  const LossOptions loss;
-
-  const Shape images{o.batch, o.resolution, o.resolution, 3};
-  const Tensor reals = randn(images, rng, DType::f32, device), mixing = g.mixing(model.num_ws() / 2);
-  const Tensor features = o.cache_features ? d.features(reals) : Tensor{};
-  const auto latents = [&](int n, Rng& draws) {
-    return PhaseInputs{.z = randn({n, 512}, draws, DType::f32, device),
-                       .z_mix = randn({n, 512}, draws, DType::f32, device),
-                       .mixing = mixing,
-                       .images = reals,
-                       .features = features,
-                       .rng = &draws};
-  };
-  const auto g_reg_inputs = [&](Rng& draws) {
-    const int n = std::max(1, o.batch / 2);
-    PhaseInputs in = latents(n, draws);
-    in.pl_noise = randn({n, o.resolution, o.resolution, 3}, draws, DType::f32, device);
-    return in;
-  };
-  // As training does it: each phase and its optimiser step are recorded on a GPU, and replayed.
-  const auto arena = std::make_shared<Arena>();
-  const auto replayed = [&](Adam& adam, std::function<PhaseResult(Rng&)> phase, double average_decay = 1) {
-    return [&adam, &rng, average_decay, phase = std::move(phase), replay = std::make_shared<Replay>(device, arena)] {
-      adam.advance(average_decay);
-      replay->run(rng, [&](Rng& draws) { adam.apply(phase(draws).gradients); });
-    };
-  };
-  struct Phase {
-    const char* name;
+  const TrainOptions options = training_options(o);
+  TrainState state(options, device);
+  Reals reals(options, state);
+  Iteration iteration(options, state, nullptr, reals);
+  constexpr double average_decay = 0.999;
+  struct Timed {
+    const Phase* phase;
     std::function<void()> run;
-    int interval;  // it runs in every interval-th iteration
     std::vector<double> ms{};
   };
-  std::vector<Phase> phases{
-      {"Gmain",
-       replayed(
-           g_adam, [&](Rng& draws) { return g_main(g, d, latents(o.batch, draws), loss); }, 0.999),
-       1},
-      {"Greg", replayed(g_adam, [&](Rng& draws) { return g_reg(g, pl_mean, g_reg_inputs(draws), loss); }),
-       loss.g_reg_interval},
-      {"Dmain", replayed(d_adam, [&](Rng& draws) { return d_main(g, d, latents(o.batch, draws), loss); }), 1},
-      {"Dreg", replayed(d_adam, [&](Rng&) { return d_reg(d, {.images = reals}, loss); }), loss.d_reg_interval},
-  };
+  std::vector<Timed> phases;
+  int cycle = 1;
+  for (size_t i = 0; i < iteration.phases().size(); ++i) {
+    const Phase& phase = iteration.phases()[i];
+    if (phase.interval == 0) continue;
+    cycle = std::lcm(cycle, phase.interval);
+    phases.push_back({&phase, [&iteration, i] { iteration.run_phase(i, i == 0 ? average_decay : 1); }});
+  }
   if (device.stream().dry) {
-    for (Phase& p : phases) p.run();
+    for (Timed& p : phases) p.run();
     return {};
   }
   kernels::DeviceTimer timer(device.stream());
@@ -132,36 +110,35 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
   };
   const int least = device.is_cuda() ? kRecorded : 1;  // the first rounds plan, touch memory and record
   for (int i = 0; i < std::max(least, o.warm_up) && !(i >= least && used(0.25)); ++i)
-    for (Phase& p : phases) p.run();
+    for (Timed& p : phases) p.run();
   for (int i = 0; i < o.repeats && !(i && used(o.cycles ? 0.5 : 1)); ++i)
-    for (Phase& p : phases) p.ms.push_back(time_ms(timer, device, p.run));
+    for (Timed& p : phases) p.ms.push_back(time_ms(timer, device, p.run));
   std::vector<double> cycles;
   for (int i = 0; i < o.cycles && !used(1); ++i)
     cycles.push_back(time_ms(timer, device, [&] {
-      for (int iteration = 0; iteration < kCycle; ++iteration)
-        for (const Phase& p : phases)
-          if (iteration % p.interval == 0) p.run();
+      for (int k = 0; k < cycle; ++k) iteration.run();
     }));
 
-  nlohmann::ordered_json row{{"resolution", o.resolution},
-                             {"channel_base", o.channel_base},
+  nlohmann::ordered_json row{{"model", options.model.kind()},
+                             {"resolution", o.resolution},
+                             {"channel_base", to_json(options.model).value("channel_base", 0)},
                              {"batch", o.batch},
                              {"type", o.type},
                              {"frozen_blocks", o.frozen_blocks},
                              {"frozen_layers", o.frozen_layers},
                              {"cache_features", o.cache_features}};
   double total = 0;
-  for (const Phase& p : phases) {
-    row[std::string(p.name) + "_ms"] = median(p.ms);
-    total += median(p.ms) / p.interval;
+  for (const Timed& p : phases) {
+    row[p.phase->name + "_ms"] = median(p.ms);
+    total += median(p.ms) * p.phase->repeats / p.phase->interval;
   }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   row["iteration_ms"] = total;
   row["images_per_s"] = o.batch / total * 1e3;
   if (!cycles.empty()) {
-    row["cycle_ms"] = median(cycles) / kCycle;
-    row["cycle_images_per_s"] = o.batch * kCycle / median(cycles) * 1e3;
+    row["cycle_ms"] = median(cycles) / cycle;
+    row["cycle_images_per_s"] = o.batch * cycle / median(cycles) * 1e3;
   }
   row["tensor_peak_mb"] = double(kernels::memory_use().peak) / 1e6;
   row["peak_mb"] = device.is_cuda() ? row["tensor_peak_mb"].get<double>() : double(usage.ru_maxrss) * 1024 / 1e6;
@@ -217,19 +194,20 @@ void print(const nlohmann::ordered_json& row) {
 int main(int argc, char** argv) {
   wait_politely(argv);
   Options o;
-  CLI::App app{"Speed of a StyleGAN2 training iteration"};
+  CLI::App app{"Speed of a training iteration"};
+  app.add_option("--model", o.model, "kind of networks [the first of gan-train --model]");
   app.add_option("--resolution", o.resolution)->capture_default_str();
-  app.add_option("--channel-base", o.channel_base)->capture_default_str();
+  app.add_option("--channel-base", o.channel_base, "[the model's own]");
   app.add_option("--batch", o.batch)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--type", o.type, "f32 or bf16")->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
   app.add_option("--frozen-blocks", o.frozen_blocks, "D's highest-resolution blocks")->capture_default_str();
   app.add_option("--frozen-layers", o.frozen_layers, "D's first layers, counted as stylegan2-ada-pytorch does")
       ->capture_default_str();
   app.add_flag("--cache-features", o.cache_features, "the reals enter D behind its frozen blocks");
-  app.add_option("--mapping-layers", o.mapping_layers)->capture_default_str();
+  app.add_option("--mapping-layers", o.mapping_layers, "[the model's own]");
   app.add_option("--warm-up", o.warm_up, "rounds before the first that counts")->capture_default_str();
   app.add_option("--repeats", o.repeats)->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--cycles", o.cycles, "runs of 16 iterations to time as a whole")->capture_default_str();
+  app.add_option("--cycles", o.cycles, "runs of whole cycles of iterations to time")->capture_default_str();
   app.add_option("--seconds", o.seconds, "begin no further round after these [no limit]");
   app.add_option("--threads", o.threads)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--device", o.device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str();

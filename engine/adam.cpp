@@ -50,16 +50,19 @@ void require_alike(const char* who, const Parameters& a, const Parameters& b) {
 Adam::Adam(Parameters parameters, AdamOptions options) : parameters_(std::move(parameters)), options_(options) {
   int64_t blocks = 0;
   for (const Parameter& p : parameters_) {
+    const DType type = p.value().type();
+    if (type != acc_type(type) || is_integer(type) || type != parameters_[0].value().type())
+      throw ShapeError(fmt::format("Adam: {} is {}; expected f32 or f64, the same of all", p.name(), name_of(type)));
     const auto zeros = [&] { return Tensor::zeros(p.value().shape(), p.value().type(), p.value().device()); };
     m_.push_back(options_.beta1 > 0 ? zeros() : Tensor{});
     v_.push_back(zeros());
     blocks += blocks_for<kernels::Adam<float>>(p.count());
-    p.value().weight_cache().has_optimizer = p.value().stream().is_cuda;
+    if (p.value().stream().is_cuda) p.value().weight_cache().expect_optimizer();
   }
   if (parameters_.empty()) return;
   const Tensor& first = parameters_[0].value();
   rates_ = Tensor::zeros({4}, first.type(), first.device());
-  repaired_ = Tensor::zeros({blocks}, DType::f64, first.device());
+  repaired_ = Tensor::zeros({blocks}, DType::i64, first.device());
 }
 
 void Adam::keep_averages(Parameters averages) {
@@ -101,14 +104,12 @@ void Adam::apply(const std::vector<Tensor>& gradients) {
                                .v = v_[i].mutable_as<T>(),
                                .count = p.count()};
       if (!averages_.empty()) e.average = Parameter(averages_[i]).value().mutable_as<T>();
-      if (kernels::RoundedCopy* copy = p.value().rounded_copy()) {
-        e.rounded = static_cast<bf16*>(copy->data.get());
-        e.gain = static_cast<float>(copy->gain);
-      }
+      const auto [rounded, gain] = p.value().weight_cache().rewritten();
+      e.rounded = rounded, e.gain = gain;
       return e;
     };
     in_launches(kernel, gradients.size(), entry, [&](kernels::Adam<T>& k, int64_t blocks_before) {
-      k.repaired = static_cast<int64_t*>(repaired_.mutable_data()) + blocks_before;
+      k.repaired = repaired_.mutable_as<int64_t>() + blocks_before;
       run(rates_.stream(), k);
     });
   });
@@ -116,8 +117,7 @@ void Adam::apply(const std::vector<Tensor>& gradients) {
 
 int64_t Adam::repaired() const {
   if (!repaired_.defined()) return 0;
-  std::vector<int64_t> counts(static_cast<size_t>(repaired_.count()));
-  kernels::copy_to_host(repaired_.stream(), counts.data(), repaired_.data(), counts.size() * sizeof(int64_t));
+  const std::vector<int64_t> counts = repaired_.to_integers();
   return std::accumulate(counts.begin(), counts.end(), int64_t{0});
 }
 

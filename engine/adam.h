@@ -13,7 +13,7 @@ struct AdamOptions {
 class Adam {
  public:
   Adam(Parameters parameters, AdamOptions options);  // keeps moments for all of them, frozen or not
-  // One update. gradients[i] belongs to targets()[i]; non-finite values are repaired and counted (kernels/ops/adam.h).
+  // One update. gradients[i] belongs to targets()[i]; non-finite values are repaired and counted (kernels/adam.h).
   void step(const std::vector<Tensor>& gradients) {
     advance();
     apply(gradients);
@@ -27,6 +27,8 @@ class Adam {
   void apply(const std::vector<Tensor>& gradients);
   std::vector<Tensor> parameters() const { return parameters_.tensors(); }
   const Parameters& targets() const { return parameters_; }
+  double lr() const { return options_.lr; }
+  void set_lr(double lr) { options_.lr = lr; }  // from the next advance() on, recorded launches included
   int64_t step_count() const { return step_; }
   void set_step_count(int64_t step) { step_ = step; }
   int64_t repaired() const;                         // non-finite gradient values, so far; waits for the device
@@ -37,7 +39,7 @@ class Adam {
   Parameters parameters_, averages_;
   AdamOptions options_;
   std::vector<Tensor> m_, v_;  // like parameters_
-  Tensor rates_, repaired_;    // kernels::AdamRates; one 8-byte count a block
+  Tensor rates_, repaired_;    // kernels::AdamRates; i64, a count a block
   int64_t step_ = 0;
 };
 

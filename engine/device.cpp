@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "kernels/choice/provider_numerics.h"
 #include "kernels/conv/planning.h"
 #include "kernels/device/memory.h"
 
@@ -12,6 +13,13 @@ namespace firn {
 Device Device::cuda(int index) { return Device(kernels::cuda_stream(index), fmt::format("cuda:{}", index)); }
 
 Device Device::dry() { return Device(kernels::dry_stream(), "a dry run"); }
+
+Device Device::with(const Precision& p) const {
+  kernels::Numerics n = kernels::numerics(stream_);
+  n.tf32 = p.tf32 || p.activations == DType::bf16;
+  n.deterministic = p.deterministic;
+  return Device(kernels::with(stream_, n), name_);
+}
 
 Device Device::best() {
   if (kernels::cuda_device_count() > 0) return cuda(0);

@@ -7,6 +7,13 @@
 
 namespace firn {
 
+// How libraries may compute on a GPU (kernels/provider_numerics.h). Where activations are bf16, what stays f32 needs no
+// more than TF32 either.
+struct Precision {
+  DType activations = DType::f32;
+  bool tf32 = false, deterministic = false;
+};
+
 class Device {
  public:
   static Device cpu() { return Device({}, "cpu"); }
@@ -14,6 +21,8 @@ class Device {
   static Device best();                            // a GPU if there is one; says so if it cannot be used
   static Device from_name(std::string_view name);  // "cpu", "cuda", "cuda:1", "auto"; ConfigError otherwise
   static Device dry();                             // a GPU on which nothing runs (kernels/conv/planning.h)
+
+  Device with(const Precision&) const;  // the same device, whose libraries compute so
 
   const Stream& stream() const { return stream_; }
   bool is_cuda() const { return stream_.is_cuda; }

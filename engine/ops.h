@@ -1,5 +1,6 @@
 // Every differentiable function. All are differentiable twice (and more), throw ShapeError on operands that do not fit,
-// and compute in f32 (f64 for f64); bf16 is a storage type of activations. Layout is NHWC.
+// and compute in f32 (f64 for f64); bf16 is a storage type of activations. Integers are an index, or only moved
+// (layout). Layout is NHWC.
 #pragma once
 #include "engine/random.h"
 #include "engine/tape.h"
@@ -55,13 +56,15 @@ struct Matmul {
 };
 Tensor matmul(const Tensor& a, const Tensor& b, Matmul p = {});
 
-// --- convolution (ops/conv2d.cpp). x [N,H,W,I], w [O,K,K,I] f32 (f64) -> [N,H',W',O]. The weights used are gain w.
-// transposed: y[n, s p + k - pad, o] += w[o,k,i] x[n,p,i] (no flip); stored w is still [O,K,K,I], H' = (H-1) s + K - 2
-// pad.
+// --- convolution (ops/conv2d.cpp). x [N,H,W,I], w [O,KH,KW,I/groups] f32 (f64) -> [N,H',W',O]. The weights used are
+// gain w. Each group of O/groups channels sees the I/groups of its place.
+// transposed: y[n, s p + k - pad, o] += w[o,k,i] x[n,p,i] (no flip); w is stored the same, H' = (H-1) s + KH - 2 pad.
 struct Conv2d {
   int stride = 1, pad = 0;
   bool transposed = false;
   double gain = 1;
+  int pad_x = -1;  // of columns; < 0: pad, as of rows
+  int groups = 1;
 };
 Tensor conv2d(const Tensor& x, const Tensor& w, Conv2d p = {});
 Tensor conv2d_input_grad(const Tensor& gy, const Tensor& w, const Shape& x_shape, Conv2d p);
@@ -78,6 +81,10 @@ struct Fir {
 Tensor upfirdn2d(const Tensor& x, Fir p);
 Tensor upsample2d(const Tensor& x);    // x2, spec: pad (2,1), gain 4
 Tensor downsample2d(const Tensor& x);  // /2, pad (1,1)
+
+// --- pooling (ops/pooling.cpp), x [N,H,W,C]; one is the other's gradient but for a factor. Both times gain.
+Tensor upsample_nearest(const Tensor& x, double gain = 1);  // [N,2H,2W,C]: each pixel four times
+Tensor average_pool(const Tensor& x, double gain = 1);      // [N,H/2,W/2,C]: the mean of 2x2; H, W even
 
 // --- what follows a convolution (ops/bias_act.cpp): y = clamp(gain lrelu(d x + strength noise + b)).
 struct BiasAct {
@@ -106,7 +113,36 @@ Tensor styled_conv2d_up(const Tensor& x, const Tensor& s, const Tensor& w, const
 Tensor conv2d_down(Tensor x, const Tensor& w, const Tensor& b, Fir fir, Conv2d conv, BiasAct act);
 // conv2d(x, w, conv) + addend, also in one pass where the device has it.
 Tensor conv2d_add(const Tensor& x, const Tensor& w, Conv2d conv, const Tensor& addend);
+Tensor relu(const Tensor& x);  // max(x, 0); its gradient goes where the result is positive (ops/composed.cpp)
 Tensor bias_act_grad(const Tensor& gy, const Tensor& y, double slope, double gain, double clamp);
+
+// --- spectral normalisation (ops/spectral_norm.cpp; Miyato et al. 2018, arXiv 1802.05957). w [O,...] is a matrix
+// [O,R].
+struct SpectralLayer {
+  Tensor w, u;  // u [O], of the type of w; written in place where the new one is kept
+  bool keep = true;
+};
+struct Spectral {
+  Tensor u, v, sigma{};  // [O], [R], []: constants
+};
+// Of each layer, `iterations` times: v = l2n(u w), u = l2n(w v); then sigma = u w v, l2n(x) = x / (|x| + 1e-12). The
+// launches are as many for a hundred layers as for one.
+std::vector<Spectral> power_iteration(const std::vector<SpectralLayer>& layers, int iterations = 1);
+// sigma as a function of w, u and v being constants: [] = u w v, or the sigma that is known; its gradient is
+Tensor spectral_sigma(const Tensor& w, const Spectral& s);
+Tensor spectral_outer(const Tensor& k, const Spectral& s, const Shape& shape);  // k u v^T in w's shape
+// bias_act(conv2d(x, w) / sigma, b, act), the gradient through sigma included; of act only the slope may be set.
+Tensor spectral_conv2d(const Tensor& x, const Tensor& w, const Spectral& s, const Tensor& b, Conv2d conv, BiasAct act);
+
+// --- the head of a projection discriminator (ops/projection.cpp; Miyato & Koyama 2018, arXiv 1802.05637)
+struct Projection {
+  Tensor w, b;                      // [1,C] or [C], [1]
+  Tensor embed{}, labels{};         // [K,C] and [N] i32, or undefined: no classes
+  Tensor w_sigma{}, embed_sigma{};  // [], or undefined: 1
+};
+// x [N,...,C] -> [N,1] = <w, h> / w_sigma + b + <embed[label], h> / embed_sigma with h = sum over pixels of relu(x).
+// All but x are f32 (f64). A label out of range is a ShapeError on the CPU; on a GPU it adds nothing.
+Tensor projection(const Tensor& x, const Projection& p);
 
 // --- layout (ops/layout.cpp)
 Tensor reshape(const Tensor& x, Shape shape);  // shares memory; one size may be -1
@@ -116,13 +152,31 @@ Tensor embed(const Tensor& x, int axis, int64_t begin,
              int64_t size);  // zeros of that size with x at begin: slice's gradient
 Tensor concat(const std::vector<Tensor>& xs, int axis);
 
+// --- rows by number (ops/gather.cpp). index [N] i32 has no gradient. A number out of range is a ShapeError on the CPU;
+// on a GPU, which nobody waits for, it is of no row: gather gives zeros, scatter_add leaves x[n] out.
+Tensor gather(const Tensor& x, const Tensor& index);  // y[n] = x[index[n]]: [N,...] from [R,...]
+// y[r] = sum of x[n] where index[n] = r, in the order of n: [rows,...] from [N,...].
+Tensor scatter_add(const Tensor& x, const Tensor& index, int64_t rows);
+Tensor one_hot(const Tensor& index, int64_t classes, DType type);  // [N,classes] f32 or f64
+
 // --- composed (ops/composed.cpp)
 Tensor normalize_2nd_moment(const Tensor& x);  // [N,C]: x / sqrt(mean x^2 + 1e-8)
 // What a modulated convolution is scaled by afterwards (bias_act's d): w [O,K,K,I], s [N,I] ->
 // [N,O] = 1 / sqrt(sum_i s^2 sum_k w^2 + 1e-8).
 Tensor demodulation(const Tensor& w, const Tensor& s);
 
-// --- over the batch (ops/minibatch_stddev.cpp)
+// --- over the batch (ops/batch_norm.cpp, ops/minibatch_stddev.cpp)
+// Ioffe & Szegedy 2015, as in Chainer: y = gamma (x - mean) / sqrt(variance + eps) + beta over all axes but the last.
+struct BatchNorm {
+  double eps = 2e-5, decay = 0.9;
+  bool relu = false;  // max(y, 0), in the same pass
+  // By the batch's mean and biased variance; the averages, if any, become decay avg + (1 - decay) of the mean and of
+  // the unbiased variance. Otherwise by the averages, which are needed then and have no gradient.
+  bool train = true;
+  Tensor avg_mean{}, avg_var{};  // [C] f32 (f64)
+};
+// x [N,...,C]; gamma and beta f32 (f64) [C], or [N,C]: of each sample its own.
+Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, BatchNorm p = {});
 // Karras et al. 2018: appends `features` channels with the standard deviation over groups of samples n, n + N/group,
 // ... The batch is first cut in `segments` (reals and fakes in one batch do not mix).
 Tensor minibatch_stddev(const Tensor& x, int group, int features, int segments = 1);

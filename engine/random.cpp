@@ -1,5 +1,6 @@
 #include "engine/random.h"
 
+#include "base/error.h"
 #include "kernels/ops/random.h"
 
 namespace firn {
@@ -20,9 +21,20 @@ int64_t Rng::integer(int64_t lo, int64_t hi) {
 
 Tensor randn(Shape shape, Rng& rng, DType type, const Device& device) {
   Tensor t = Tensor::empty(std::move(shape), type, device);
-  dispatch_acc(type, [&](auto tag) {
+  dispatch(type, [&](auto tag) {
     using T = decltype(tag);
     run(t.stream(), kernels::Normal<T>{t.mutable_as<T>(), t.count(), rng.seed, rng.offset++ - rng.start, rng.origin});
+  });
+  return t;
+}
+
+Tensor uniform(Shape shape, double lo, double hi, Rng& rng, DType type, const Device& device) {
+  if (!(lo <= hi)) throw ShapeError(fmt::format("uniform: nothing lies between {:g} and {:g}", lo, hi));
+  Tensor t = Tensor::empty(std::move(shape), type, device);
+  dispatch(type, [&](auto tag) {
+    using T = decltype(tag);
+    run(t.stream(), kernels::Uniform<T>{t.mutable_as<T>(), t.count(), static_cast<acc_t<T>>(lo),
+                                        static_cast<acc_t<T>>(hi), rng.seed, rng.offset++ - rng.start, rng.origin});
   });
   return t;
 }

@@ -7,7 +7,7 @@ namespace firn {
 struct Rng {
   uint64_t seed = 0;
   uint64_t offset = 0;  // draws made so far
-  // Set while launches are recorded for replay (engine/replay.h): randn() counts its draws from *origin, in device
+  // Set while launches are recorded for replay (engine/replay.h): tensors count their draws from *origin, in device
   // memory, which at the recording is `start`.
   const uint64_t* origin = nullptr;
   uint64_t start = 0;
@@ -17,5 +17,7 @@ struct Rng {
 };
 
 Tensor randn(Shape shape, Rng& rng, DType type, const Device& device);  // N(0,1)
+// In [lo,hi) but for what rounding to `type` makes of it. ShapeError unless lo <= hi.
+Tensor uniform(Shape shape, double lo, double hi, Rng& rng, DType type, const Device& device);
 
 }  // namespace firn

@@ -3,7 +3,6 @@
 #include <cstdio>
 
 #include "base/error.h"
-#include "kernels/conv/packed_weights.h"
 #include "kernels/device/memory.h"
 #include "kernels/ops/control.h"
 
@@ -22,28 +21,18 @@ void Replay::run(Rng& rng, const std::function<void(Rng&)>& body) {
     draws_ = counted.offset - rng.offset;
   } else if (runs_ == 1) {
     const kernels::ArenaRecording recording(device_.stream());
-    const WeightCacheScope scope;
+    const kernels::WeightCacheScope scope;
     body(counted);
     scope.drop();
     plan_ = recording.plan();
   } else {
-    refresh_rounded_weights();
+    for (const auto& weak : weights_)
+      if (const auto cache = weak.lock()) cache->refresh();
     graph_->launch();
-    forget_weight_caches();  // the replay wrote what no host counter saw
+    kernels::forget_weight_caches();  // the replay wrote what no host counter saw
   }
   rng.offset += draws_;
   ++runs_;
-}
-
-void Replay::refresh_rounded_weights() const {
-  for (const auto& weak : weights_) {
-    const auto storage = weak.lock();
-    if (!storage) continue;
-    kernels::RoundedCopy& copy = storage->weight_cache.rounded;
-    if (copy.data && copy.version != storage->version)
-      kernels::refresh(storage->device.stream(), copy, storage->data, int64_t(storage->bytes / sizeof(float)),
-                       storage->version);
-  }
 }
 
 void Replay::try_record(Rng rng, const std::function<void(Rng&)>& body) {
@@ -51,7 +40,7 @@ void Replay::try_record(Rng rng, const std::function<void(Rng&)>& body) {
     record(rng, body);
   } catch (const kernels::GraphError& e) {
     refused_ = true;
-    forget_weight_caches();  // what was to be written into them was not
+    kernels::forget_weight_caches();  // what was to be written into them was not
     std::fputs(fmt::format("warning: {}; a phase of training runs without one, which is slower\n", e.what()).c_str(),
                stderr);
   }
@@ -66,13 +55,13 @@ void Replay::record(Rng& rng, const std::function<void(Rng&)>& body) {
   }
   block_ = arena_->block;
   const kernels::ArenaPlayback playback(plan_, *arena_->block);
-  const WeightCacheScope scope;  // ends first: what it empties lies in the arena
+  const kernels::WeightCacheScope scope;  // ends first: what it empties lies in the arena
   graph_ = std::make_unique<kernels::Graph>(device_.stream(), [&] {
     body(rng);
     scope.drop();
     playback.require_all_released();
   });
-  weights_ = scope.filled();
+  weights_ = scope.used();
 }
 
 }  // namespace firn

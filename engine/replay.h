@@ -31,7 +31,6 @@ class Replay {
   bool settled() const { return graph_ || refused_; }  // its next run is like those after it
 
  private:
-  void refresh_rounded_weights() const;
   void try_record(Rng rng, const std::function<void(Rng&)>& body);
   void record(Rng& rng, const std::function<void(Rng&)>& body);
 
@@ -43,8 +42,8 @@ class Replay {
   kernels::ArenaPlan plan_;
   std::weak_ptr<kernels::ArenaBlock> block_;  // where graph_ works, if it is still there
   std::unique_ptr<kernels::Graph> graph_;
-  std::vector<std::weak_ptr<Storage>> weights_;  // that graph_ may read as rounded copies
-  uint64_t draws_ = 0;                           // of one run
+  std::vector<std::weak_ptr<kernels::WeightCache>> weights_;  // whose rounded copies graph_ may read
+  uint64_t draws_ = 0;                                        // of one run
 };
 
 }  // namespace firn

@@ -34,7 +34,7 @@ std::vector<NodePtr> path_to(const NodePtr& y, const std::unordered_set<Node*>& 
     order.push_back(std::move(stack.back()));
     stack.pop_back();
     for (const auto& [input, fn] : order.back()->edges)
-      if (seen.insert(input.get()).second) stack.push_back(input);
+      if (input && seen.insert(input.get()).second) stack.push_back(input);
   }
   std::sort(order.begin(), order.end(), [](const NodePtr& a, const NodePtr& b) { return a->number < b->number; });
   std::erase_if(order, [&](const NodePtr& node) {
@@ -70,15 +70,27 @@ bool is_recording() { return recording; }
 NoGrad::NoGrad() : saved_(std::exchange(recording, false)) {}
 NoGrad::~NoGrad() { recording = saved_; }
 
-Tensor record(const char* op, Tensor y, std::vector<Edge> edges, Keep keep, GradOfParts of_parts) {
-  if (!recording) return y;
-  std::vector<std::pair<NodePtr, GradFn>> kept;
-  for (Edge& e : edges)
-    if (e.input.wants_grad()) kept.emplace_back(e.input.node(), std::move(e.grad));
-  if (kept.empty()) return y;
-  Tensor output = keep == Keep::output ? y.detach() : Tensor::without_storage(y.shape(), y.type(), y.device());
-  y.set_node(std::make_shared<Node>(Node{op, std::move(kept), std::move(output), std::move(of_parts)}));
+namespace {
+Tensor put_on_tape(Tensor y, Node node, Keep keep) {
+  node.output = keep == Keep::output ? y.detach() : Tensor::without_storage(y.shape(), y.type(), y.device());
+  y.set_node(std::make_shared<Node>(std::move(node)));
   return y;
+}
+}  // namespace
+
+Tensor record(const char* op, Tensor y, std::vector<Edge> edges, Keep keep) {
+  if (!recording) return y;
+  Node node{op, {}, {}};
+  for (Edge& e : edges)
+    if (e.input.wants_grad()) node.edges.emplace_back(e.input.node(), std::move(e.grad));
+  return node.edges.empty() ? y : put_on_tape(std::move(y), std::move(node), keep);
+}
+
+Tensor record(const char* op, Tensor y, const std::vector<Tensor>& inputs, GradsFn together, Keep keep) {
+  if (!recording || std::ranges::none_of(inputs, &Tensor::wants_grad)) return y;
+  Node node{op, {}, {}, std::move(together)};
+  for (const Tensor& input : inputs) node.edges.emplace_back(input.node(), GradFn{});
+  return put_on_tape(std::move(y), std::move(node), keep);
 }
 
 std::vector<Tensor> grad(const Tensor& y, const std::vector<Tensor>& inputs, GradOptions options) {
@@ -101,17 +113,19 @@ std::vector<Tensor> grad(const Tensor& y, const std::vector<Tensor>& inputs, Gra
     std::vector<Tensor> parts = std::exchange(found->second, {});
     Tensor output = node->output;
     output.set_node(node);
-    const bool wanted = targets.contains(node.get());
-    if (node->of_parts && !wanted && parts.back().deferred()) {
+    if (targets.contains(node.get()))
+      found->second = parts = {sum_of_parts(std::move(parts))};
+    else
       gradients.erase(found);
-      arrive(gradients[node->edges[0].first.get()], node->of_parts(std::move(parts), output));
+    if (node->together) {
+      Wanted wanted;
+      for (const auto& [input, fn] : node->edges) wanted.push_back(leads[input.get()]);
+      std::vector<Tensor> found_together = node->together(std::move(parts), output, wanted);
+      for (size_t i = 0; i < wanted.size(); ++i)
+        if (wanted[i]) arrive(gradients[node->edges[i].first.get()], std::move(found_together[i]));
       continue;
     }
     const Tensor gy = sum_of_parts(std::move(parts));
-    if (wanted)
-      found->second = {gy};
-    else
-      gradients.erase(found);
     for (const auto& [input, fn] : node->edges)
       if (leads[input.get()]) arrive(gradients[input.get()], fn(gy, output));
   }

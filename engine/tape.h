@@ -11,14 +11,17 @@ namespace firn {
 // From the gradient of the output, and the output, to the gradient of one input. It must not capture the output.
 using GradFn = std::function<Tensor(const Tensor& gy, const Tensor& y)>;
 
-// A part of a gradient that is not computed yet: the op that takes it may do so in a pass of its own.
+// From parts whose sum is the gradient of the output, some of them perhaps deferred (engine/ops/deferred.h), to the
+// gradients of all inputs: for ops that find them in one pass, or from one tensor. Those that are not wanted may be
+// undefined. It may keep what only an input that wants no gradient needs, so whoever writes one drops that.
+using Wanted = std::vector<bool>;
+using GradsFn = std::function<std::vector<Tensor>(std::vector<Tensor> parts, const Tensor& y, const Wanted& wanted)>;
+
+// A part of a gradient that is not computed yet.
 struct Deferred {
   virtual ~Deferred() = default;
   virtual Tensor make() = 0;
 };
-
-// As GradFn, from parts whose sum is the gradient of the output; some may be deferred.
-using GradOfParts = std::function<Tensor(std::vector<Tensor> parts, const Tensor& y)>;
 
 struct Edge {
   Tensor input;
@@ -29,7 +32,7 @@ struct Node {
   const char* op;
   std::vector<std::pair<std::shared_ptr<Node>, GradFn>> edges;
   Tensor output;             // without its node: a node never owns itself
-  GradOfParts of_parts;      // of its only edge, or none
+  GradsFn together{};        // in place of those of the edges, which are then of all inputs: null, if not wanted
   uint64_t number = made++;  // later nodes have larger ones
   inline static uint64_t made = 0;
 };
@@ -38,7 +41,8 @@ struct Node {
 // this is the requires_grad mask. Its kernel cannot be reached and what only it had captured is freed at once.
 // Closures of an op recorded with Keep::nothing get a y without storage: y's memory is not held for backward.
 enum class Keep { nothing, output };
-Tensor record(const char* op, Tensor y, std::vector<Edge> edges, Keep keep = Keep::nothing, GradOfParts of_parts = {});
+Tensor record(const char* op, Tensor y, std::vector<Edge> edges, Keep keep = Keep::nothing);
+Tensor record(const char* op, Tensor y, const std::vector<Tensor>& inputs, GradsFn together, Keep keep = Keep::nothing);
 Tensor sum_of_parts(std::vector<Tensor> parts);  // computes what is deferred
 
 struct GradOptions {

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "engine/tape.h"
 #include "kernels/device/memory.h"
+#include "kernels/ops/control.h"
 #include "kernels/ops/elementwise.h"
 
 namespace firn {
@@ -38,6 +39,8 @@ Tensor Tensor::deferred(Shape shape, DType type, const Device& device, std::shar
 }
 
 Tensor Tensor::empty(Shape shape, DType type, const Device& device) {
+  for (const int64_t d : shape)
+    if (d < 0) throw ShapeError(fmt::format("a tensor cannot be {}", to_string(shape)));
   Tensor t = without_storage(std::move(shape), type, device);
   t.virtual_ = false;
   t.storage_ = std::make_shared<Storage>(device, static_cast<size_t>(t.count()) * size_of(type));
@@ -46,7 +49,7 @@ Tensor Tensor::empty(Shape shape, DType type, const Device& device) {
 
 Tensor Tensor::full(Shape shape, double value, DType type, const Device& device) {
   Tensor t = empty(std::move(shape), type, device);
-  dispatch(type, [&](auto tag) {
+  dispatch_any(type, [&](auto tag) {
     using T = decltype(tag);
     run(t.stream(), kernels::Fill<T>{t.mutable_as<T>(), t.count(), static_cast<acc_t<T>>(value)});
   });
@@ -57,10 +60,14 @@ Tensor Tensor::zeros(Shape shape, DType type, const Device& device) { return ful
 
 namespace {
 
+void require_count(size_t values, const Shape& shape) {
+  if (static_cast<int64_t>(values) != count(shape))
+    throw ShapeError(fmt::format("{} values do not fill a tensor {}", values, to_string(shape)));
+}
+
 template <class From>
 Tensor from_host(std::span<const From> values, Shape shape, DType type, const Device& device) {
-  if (static_cast<int64_t>(values.size()) != count(shape))
-    throw ShapeError(fmt::format("{} values do not fill a tensor {}", values.size(), to_string(shape)));
+  require_count(values.size(), shape);
   Tensor t = Tensor::empty(std::move(shape), type, device);
   dispatch(type, [&](auto tag) {
     using T = decltype(tag);
@@ -71,9 +78,17 @@ Tensor from_host(std::span<const From> values, Shape shape, DType type, const De
   return t;
 }
 
+template <class T>
+Tensor integers(std::span<const T> values, Shape shape, const Device& device) {
+  require_count(values.size(), shape);
+  Tensor t = Tensor::empty(std::move(shape), dtype_of<T>, device);
+  kernels::copy_from_host(t.stream(), t.mutable_data(), values.data(), values.size_bytes());
+  return t;
+}
+
 template <class To>
 std::vector<To> to_host(const Tensor& t) {
-  return dispatch(t.type(), [&](auto tag) {
+  return dispatch_any(t.type(), [&](auto tag) {
     using T = decltype(tag);
     std::vector<T> host(static_cast<size_t>(t.count()));
     kernels::copy_to_host(t.stream(), host.data(), t.data(), host.size() * sizeof(T));
@@ -93,51 +108,34 @@ Tensor Tensor::from(std::span<const double> values, Shape shape, DType type, con
   return from_host(values, std::move(shape), type, device);
 }
 
+Tensor Tensor::from(std::span<const int32_t> values, Shape shape, const Device& device) {
+  return integers(values, std::move(shape), device);
+}
+
+Tensor Tensor::from(std::span<const int64_t> values, Shape shape, const Device& device) {
+  return integers(values, std::move(shape), device);
+}
+
+int64_t Tensor::dim(int i) const {
+  const int axis = i < 0 ? i + rank() : i;
+  if (axis < 0 || axis >= rank()) throw ShapeError(fmt::format("a tensor {} has no axis {}", to_string(shape_), i));
+  return shape_[static_cast<size_t>(axis)];
+}
+
+Storage& Tensor::storage() const {
+  if (!storage_) throw ShapeError(fmt::format("a tensor {} without values is read", to_string(shape_)));
+  return *storage_;
+}
+
 void* Tensor::mutable_data() {
-  ++storage_->version;
+  if (storage().weight_cache) storage_->weight_cache->written();
   return storage_->data;
 }
 
-namespace {
-uint64_t cache_epoch = 0;  // one thread drives the engine
-WeightCacheScope* cache_scope = nullptr;
-}  // namespace
-
-void forget_weight_caches() { ++cache_epoch; }
-
-WeightCacheScope::WeightCacheScope() {
-  forget_weight_caches();
-  cache_scope = this;
-}
-
-WeightCacheScope::~WeightCacheScope() {
-  drop();
-  cache_scope = nullptr;
-  forget_weight_caches();
-}
-
-void WeightCacheScope::drop() const {
-  for (const auto& weak : filled_)
-    if (const auto storage = weak.lock()) storage->weight_cache.entries.clear();
-}
-
 kernels::WeightCache& Tensor::weight_cache() const {
-  kernels::WeightCache& cache = storage_->weight_cache;
-  if (cache.version != storage_->version || cache.epoch != cache_epoch) {
-    cache.entries.clear();
-    cache.version = storage_->version;
-    cache.epoch = cache_epoch;
-    cache.lasting = !cache_scope;
-    if (cache_scope) cache_scope->filled_.push_back(storage_);
-  }
-  return cache;
-}
-
-kernels::RoundedCopy* Tensor::rounded_copy() {
-  kernels::RoundedCopy& copy = storage_->weight_cache.rounded;
-  copy.version = storage_->version;
-  copy.written = copy.data != nullptr;
-  return copy.written ? &copy : nullptr;
+  std::shared_ptr<kernels::WeightCache>& cache = storage().weight_cache;
+  if (!cache) cache = std::make_shared<kernels::WeightCache>();
+  return *cache;
 }
 
 double Tensor::item() const {
@@ -148,15 +146,25 @@ double Tensor::item() const {
 std::vector<float> Tensor::to_floats() const { return to_host<float>(*this); }
 std::vector<double> Tensor::to_doubles() const { return to_host<double>(*this); }
 
+std::vector<int64_t> Tensor::to_integers() const {
+  if (!is_integer(type_)) throw_other_type(type_, "i32 or i64");
+  return to_host<int64_t>(*this);
+}
+
 void Tensor::copy_from(const Tensor& source) {
   if (source.count() != count())
     throw ShapeError(fmt::format("copy_from: {} into {}", to_string(source.shape()), to_string(shape_)));
-  if (source.type() == type_) {
-    dispatch(type_, [&](auto tag) {
+  if (source.type() == type_ && source.device() == device_) {
+    dispatch_any(type_, [&](auto tag) {
       using T = decltype(tag);
       run(stream(), kernels::StridedCopy<T>{mutable_as<T>(), source.as<T>(), 1, {count()}, {1}, {1}});
     });
+  } else if (source.type() == type_) {
+    std::vector<std::byte> host(static_cast<size_t>(count()) * size_of(type_));
+    kernels::copy_to_host(source.stream(), host.data(), source.data(), host.size());
+    kernels::copy_from_host(stream(), mutable_data(), host.data(), host.size());
   } else {
+    if (is_integer(source.type())) throw_other_type(source.type(), name_of(type_));
     const std::vector<double> values = source.to_doubles();
     dispatch(type_, [&](auto tag) {
       using T = decltype(tag);
@@ -167,6 +175,12 @@ void Tensor::copy_from(const Tensor& source) {
   }
 }
 
+void Tensor::put(std::span<const int32_t> values) {
+  require_type(DType::i32);
+  require_count(values.size(), shape_);
+  kernels::set_values(stream(), mutable_data(), values);
+}
+
 Tensor Tensor::detach() const {
   Tensor t = *this;
   t.node_ = nullptr;
@@ -174,6 +188,7 @@ Tensor Tensor::detach() const {
 }
 
 Tensor Tensor::require_grad() const {
+  if (is_integer(type_)) throw ShapeError(fmt::format("require_grad: {} has no gradient", name_of(type_)));
   Tensor t = detach();
   t.node_ = std::make_shared<Node>(Node{"leaf", {}, without_storage(shape_, type_, device_)});
   return t;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "engine/device.h"
-#include "kernels/conv/conv.h"
+#include "kernels/conv/weight_cache.h"
 #include "kernels/core/types.h"
 
 namespace firn {
@@ -19,7 +19,7 @@ std::string to_string(const Shape&);  // "[8,32,32,3]"
 struct Node;      // engine/tape.h
 struct Deferred;  // likewise
 
-// Memory that tensors share. `version` grows with every write, so that what was derived from the contents can tell.
+// Memory that tensors share.
 struct Storage {
   Storage(const Device& device, size_t bytes);
   ~Storage();
@@ -29,8 +29,7 @@ struct Storage {
   Device device;
   size_t bytes;
   void* data;
-  uint64_t version = 0;
-  kernels::WeightCache weight_cache;
+  std::shared_ptr<kernels::WeightCache> weight_cache;  // once somebody has asked for it
 };
 
 class Tensor {
@@ -43,6 +42,9 @@ class Tensor {
   // Host values, converted to `type`. ShapeError unless values.size() == count(shape).
   static Tensor from(std::span<const float> values, Shape shape, DType type, const Device& device);
   static Tensor from(std::span<const double> values, Shape shape, DType type, const Device& device);
+  // Integers: i32 or i64 as the values are.
+  static Tensor from(std::span<const int32_t> values, Shape shape, const Device& device);
+  static Tensor from(std::span<const int64_t> values, Shape shape, const Device& device);
   // A value that an op never computes but that the tape passes through: the inner stage of a fused op.
   static Tensor without_storage(Shape shape, DType type, const Device& device);
   // A gradient that is not computed yet.
@@ -50,7 +52,7 @@ class Tensor {
 
   bool defined() const { return storage_ != nullptr || virtual_; }
   const Shape& shape() const { return shape_; }
-  int64_t dim(int i) const { return shape_[static_cast<size_t>(i < 0 ? i + rank() : i)]; }
+  int64_t dim(int i) const;  // from the back below 0; ShapeError where there is no such axis
   int rank() const { return static_cast<int>(shape_.size()); }
   int64_t count() const { return firn::count(shape_); }
   DType type() const { return type_; }
@@ -62,29 +64,36 @@ class Tensor {
   Tensor like(Shape shape, DType type) const { return empty(std::move(shape), type, device_); }
   Tensor like() const { return like(shape_); }
 
-  const void* data() const { return storage_->data; }
-  void* mutable_data();  // tells every cache of this storage that it changed
+  // ShapeError where there are no values.
+  const void* data() const { return storage().data; }
+  void* mutable_data();  // tells the weight cache that they change
+  // As elements of the tensor's own type; ShapeError for another.
   template <class T>
   const T* as() const {
+    require_type(dtype_of<T>);
     return static_cast<const T*>(data());
   }
   template <class T>
   T* mutable_as() {
+    require_type(dtype_of<T>);
     return static_cast<T*>(mutable_data());
   }
-  kernels::WeightCache& weight_cache() const;  // emptied if the contents changed since it was filled
-  // A copy that an optimiser writes together with these weights, or null; it counts as current from now on.
-  kernels::RoundedCopy* rounded_copy();
+  kernels::WeightCache& weight_cache() const;  // of what is derived from the contents
 
   double item() const;  // the only element; ShapeError if there are more
   std::vector<float> to_floats() const;
   std::vector<double> to_doubles() const;
-  void copy_from(const Tensor& source);  // same count; converts the type; writes this storage in place
+  std::vector<int64_t> to_integers() const;  // of i32 or i64; ShapeError otherwise
+  // Same count; converts the type, but for integers; writes this storage in place.
+  void copy_from(const Tensor& source);
+  // Writes this storage of i32 in place, in the order of the stream: nobody waits. ShapeError unless they fill it.
+  void put(std::span<const int32_t> values);
 
   // Tape (engine/tape.h).
   bool wants_grad() const { return node_ != nullptr; }
-  Tensor detach() const;        // the same values, no history
-  Tensor require_grad() const;  // the same values as a new leaf that gradients can be asked for
+  Tensor detach() const;  // the same values, no history
+  // The same values as a new leaf that gradients can be asked for; ShapeError for integers.
+  Tensor require_grad() const;
   const std::shared_ptr<Node>& node() const { return node_; }
   void set_node(std::shared_ptr<Node> node) { node_ = std::move(node); }
   const std::shared_ptr<Deferred>& deferred() const { return deferred_; }
@@ -93,6 +102,11 @@ class Tensor {
   Tensor view(Shape shape) const;
 
  private:
+  Storage& storage() const;  // ShapeError where there is none
+  void require_type(DType t) const {
+    if (t != type_) throw_other_type(type_, name_of(t));
+  }
+
   Shape shape_;
   DType type_ = DType::f32;
   bool virtual_ = false;
@@ -100,24 +114,6 @@ class Tensor {
   std::shared_ptr<Storage> storage_;
   std::shared_ptr<Node> node_;
   std::shared_ptr<Deferred> deferred_;
-};
-
-// Empties every weight cache at its next use: contents may have changed without their version.
-void forget_weight_caches();
-
-// While it lives, weight caches are filled anew, so that what happens does not depend on what happened before.
-class WeightCacheScope {
- public:
-  WeightCacheScope();
-  ~WeightCacheScope();
-  WeightCacheScope(const WeightCacheScope&) = delete;
-  WeightCacheScope& operator=(const WeightCacheScope&) = delete;
-  void drop() const;  // empties those that were filled meanwhile, as its end does
-  const std::vector<std::weak_ptr<Storage>>& filled() const { return filled_; }
-
- private:
-  friend class Tensor;
-  std::vector<std::weak_ptr<Storage>> filled_;
 };
 
 }  // namespace firn

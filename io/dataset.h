@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/option.h"
 #include "io/dataset_index.h"
 #include "io/fingerprint.h"
 #include "io/images.h"
@@ -35,6 +36,8 @@ struct DatasetOptions {
   std::string folder = {};        // only what lies in it; ".": all, where train/, val/, ... would be asked about
   bool folder_classes = false;    // outermost folders are classes also where they look like shards or splits
   bool by_number = true;          // class folders: 2 before 10; false: as characters sort
+
+  void visit(OptionVisitor& v);  // the rows of those that a run keeps
 };
 
 std::string to_string(Background background);  // "white" or "#rrggbb"

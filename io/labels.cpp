@@ -13,21 +13,20 @@ namespace firn {
 namespace {
 
 using Json = nlohmann::json;
-constexpr int most_classes = 1 << 16;  // a larger label is a mistake, and would size an embedding
 constexpr int no_class = -1;
 
 int class_of(const Json& label, const auto& fail) {
   if (label.is_number_integer()) {
     const auto value = label.get<int64_t>();
-    if (label.is_number_unsigned() && label.get<uint64_t>() >= most_classes) fail("its label is too large");
+    if (label.is_number_unsigned() && label.get<uint64_t>() >= kMostClasses) fail("its label is too large");
     if (value < 0) fail("its label is negative");
     return int(value);
   }
   if (label.is_number_float()) {  // 3.0, as tables are often written out
     const auto value = label.get<double>();
-    return value >= 0 && value < most_classes && value == std::trunc(value) ? int(value) : no_class;
+    return value >= 0 && value < kMostClasses && value == std::trunc(value) ? int(value) : no_class;
   }
-  if (!label.is_array() || label.size() > most_classes) return no_class;
+  if (!label.is_array() || label.size() > kMostClasses) return no_class;
   int hot = no_class;
   for (size_t i = 0; i < label.size(); ++i) {
     const double value = label[i].is_number() ? label[i].get<double>() : 2;
@@ -46,7 +45,7 @@ std::string kind_of(const Json& label) {
 }
 
 void read_class_names(const Json& names, size_t classes, Labels& labels, const auto& fail) {
-  if (!names.is_array() || names.size() > most_classes) fail("\"classes\" is not a list of names");
+  if (!names.is_array() || names.size() > kMostClasses) fail("\"classes\" is not a list of names");
   for (const Json& n : names) {
     if (!n.is_string()) fail("\"classes\" is not a list of names");
     labels.class_names.push_back(n);

@@ -8,6 +8,8 @@
 
 namespace firn {
 
+inline constexpr int kMostClasses = 1 << 16;  // a larger label is a mistake, and would size an embedding
+
 // Labels that are integers or one-hot vectors are classes; any others are kept as they are, with what they are.
 struct Labels {
   std::map<std::string, int, std::less<>> of;              // by normalised file name

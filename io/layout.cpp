@@ -7,11 +7,10 @@
 #include <optional>
 
 #include "base/text.h"
+#include "io/labels.h"
 
 namespace firn {
 namespace {
-
-constexpr size_t most_classes = 1 << 16;
 
 bool digits(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
@@ -179,7 +178,7 @@ Folders folders_of(std::span<const std::string> names, FolderRules rules) {
     const std::string_view folder = first_folder(name);
     if (!folder.empty() && !folders.contains(folder)) folders.emplace(folder);
   }
-  if (folders.size() < 2 || folders.size() > most_classes) return result;
+  if (folders.size() < 2 || folders.size() > kMostClasses) return result;
   if (!rules.always_classes) {
     if (are_splits(folders)) result.splits.assign(folders.begin(), folders.end());
     result.shards = are_shards(names, folders);

@@ -3,23 +3,21 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "models/weights.h"
+#include "models/files.h"
 
 namespace firn {
 namespace {
 
-std::string block_of(const std::string& layer) { return layer.substr(0, layer.find('.')); }
-
-// The layers that can be frozen by count: all but those at 4x4, front first.
-std::vector<std::string> countable_layers(const StyleGan2Discriminator& d) {
-  std::vector<std::string> names;
-  for (const auto& layer : d.layers())
-    if (block_of(layer.name) != "b4") names.push_back(layer.name);
-  return names;
+// The layers that can be frozen by count, front first.
+std::vector<Discriminator::Layer> countable_layers(const Discriminator& d) {
+  std::vector<Discriminator::Layer> layers = d.layers();
+  std::erase_if(layers, [](const auto& layer) { return layer.head; });
+  return layers;
 }
 
 [[noreturn]] void throw_too_many(int asked, const char* what, size_t there) {
-  throw ConfigError(fmt::format("cannot freeze {} {} of the discriminator: it has {} above 4x4", asked, what, there));
+  throw ConfigError(
+      fmt::format("cannot freeze {} {} of the discriminator: it has {} before its head", asked, what, there));
 }
 
 void freeze_patterns(const std::string& spec, const Parameters& parameters) {
@@ -47,26 +45,47 @@ FreezeTable table_of(const Parameters& parameters) {
 
 }  // namespace
 
-std::vector<std::string> freeze_d_blocks(const StyleGan2Discriminator& d, int blocks) {
+void FreezeOptions::visit(OptionVisitor& v) {
+  constexpr const char* group = "Where to start";
+  v({.key = "blocks",
+     .flag = "--freeze-d",
+     .help = "FreezeD: freeze the N first blocks of D, those of the highest resolutions, with what reads the images",
+     .group = group,
+     .least = 0,
+     .most = 64},
+    blocks);
+  v({.key = "layers",
+     .flag = "--freezed",
+     .help = "freeze the first L layers of D, counted as stylegan2-ada-pytorch does",
+     .group = group,
+     .least = 0,
+     .most = 64},
+    layers);
+  v({.key = "patterns",
+     .flag = "--freeze",
+     .help = "freeze by name: 'D:b64.*,b32.conv0' or 'G:mapping.*'; may be repeated",
+     .group = group},
+    patterns);
+}
+
+std::vector<std::string> freeze_d_blocks(const Discriminator& d, int blocks) {
   std::vector<std::string> patterns;
-  for (const std::string& layer : countable_layers(d)) {
-    const std::string pattern = block_of(layer) + ".*";
-    if (patterns.empty() || patterns.back() != pattern) patterns.push_back(pattern);
-  }
+  for (const auto& layer : countable_layers(d))
+    if (patterns.empty() || patterns.back() != layer.block + ".*") patterns.push_back(layer.block + ".*");
   if (blocks < 0 || static_cast<size_t>(blocks) > patterns.size()) throw_too_many(blocks, "blocks", patterns.size());
   patterns.resize(static_cast<size_t>(blocks));
   return patterns;
 }
 
-std::vector<std::string> freeze_d_layers(const StyleGan2Discriminator& d, int layers) {
-  std::vector<std::string> patterns = countable_layers(d);
+std::vector<std::string> freeze_d_layers(const Discriminator& d, int layers) {
+  std::vector<std::string> patterns;
+  for (const auto& layer : countable_layers(d)) patterns.push_back(layer.name + ".*");
   if (layers < 0 || static_cast<size_t>(layers) > patterns.size()) throw_too_many(layers, "layers", patterns.size());
   patterns.resize(static_cast<size_t>(layers));
-  for (std::string& name : patterns) name += ".*";
   return patterns;
 }
 
-void apply(const FreezeOptions& options, const StyleGan2Generator& g, const StyleGan2Discriminator& d) {
+void apply(const FreezeOptions& options, const Generator& g, const Discriminator& d) {
   d.parameters().matching(freeze_d_blocks(d, options.blocks)).freeze();
   d.parameters().matching(freeze_d_layers(d, options.layers)).freeze();
   for (const std::string& spec : options.patterns) {
@@ -76,33 +95,32 @@ void apply(const FreezeOptions& options, const StyleGan2Generator& g, const Styl
   }
 }
 
-double backward_flops(const StyleGan2Discriminator& d, bool as_trainable) {
+double backward_flops(const Discriminator& d, bool as_trainable) {
   double flops = 0;
   bool reached = false;        // something trainable comes before this layer
   bool block_reached = false;  // ... or before its block, whose input the skip reads
   std::string block;
   for (const auto& layer : d.layers()) {
-    const bool from_rgb = layer.name.ends_with(".fromrgb");
+    const bool reads_images = layer.reads == Discriminator::Reads::images;
     const auto trains = [&](const std::string& name) { return as_trainable || !d.parameters().find(name)->frozen(); };
     // Its bias alone costs no multiplication, but what is before a trainable bias is still passed.
     const bool trainable = std::ranges::any_of(layer.parameters, trains);
-    if (block_of(layer.name) != block) {
-      block = block_of(layer.name);
+    if (layer.block != block) {
+      block = layer.block;
       block_reached = reached;
     }
     if (trains(layer.parameters[0])) flops += layer.flops;
-    if (!from_rgb && (layer.name.ends_with(".skip") ? block_reached : reached)) flops += layer.flops;
+    if (!reads_images && (layer.reads == Discriminator::Reads::block ? block_reached : reached)) flops += layer.flops;
     reached |= trainable;
-    if (from_rgb) block_reached |= reached;
+    if (reads_images) block_reached |= reached;
   }
   return flops;
 }
 
-FreezeTable freeze_table(const StyleGan2Generator& g) { return table_of(g.parameters()); }
-
-FreezeTable freeze_table(const StyleGan2Discriminator& d) {
-  FreezeTable table = table_of(d.parameters());
-  table.backward_removed = 1 - backward_flops(d) / backward_flops(d, true);
+FreezeTable freeze_table(const Network& network) {
+  FreezeTable table = table_of(network.parameters());
+  if (const auto* d = dynamic_cast<const Discriminator*>(&network))
+    table.backward_removed = 1 - backward_flops(*d) / backward_flops(*d, true);
   return table;
 }
 

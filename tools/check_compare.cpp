@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/check_phase.h"
-#include "training/run_folder.h"
+#include "training/run/run_folder.h"
 
 namespace firn::tools {
 namespace {
@@ -24,33 +24,59 @@ StoredTensor normal(const Shape& shape, Rng& rng, double scale = 1) {
                           shape);
 }
 
+TrainOptions fresh_options(const CompareArguments& a) {
+  TrainOptions options = TrainOptions::of(a.model.empty() ? std::string_view(models().front().kind) : a.model);
+  ModelBasics basics = options.model.basics();
+  basics.images = {a.resolution, a.resolution, 3};
+  options.model.set(basics);
+  options.seed = a.seed;
+  Overlay set;
+  for (const auto& [flag, value] : {std::pair{"--channel-base", a.channel_base},
+                                    {"--channel-max", a.channel_max},
+                                    {"--map-depth", a.mapping_layers}})
+    if (value > 0) set.give(flag, {std::to_string(value)});
+  set.apply(options);
+  return options;
+}
+
 // As a snapshot would hold them. What begins as a constant (biases, strengths of noise) is moved off it, so that
 // everything takes part.
 SafetensorsFile fresh_networks(const TrainOptions& options) {
   const TrainState state(options, Device::cpu());
   Rng rng{.seed = options.seed};
   SafetensorsFile file;
-  for (const auto& [name, parameters] : {std::pair{"G.", &state.g.parameters()}, {"D.", &state.d.parameters()}})
-    for (Parameter p : *parameters) {
+  for (const Role& role : state.roles)
+    for (Parameter p : role.network->parameters()) {
       if (p.name().ends_with(".bias") || p.name().ends_with(".noise_strength"))
         p.value().copy_from(p.value() + randn(p.value().shape(), rng, DType::f32, Device::cpu()) * 0.1);
-      file.tensors[name + p.name()] = stored(p);
+      file.tensors[role.name + "." + p.name()] = stored(p);
     }
   return file;
 }
 
-SafetensorsFile random_inputs(const StyleGan2Options& m, int batch, uint64_t seed) {
+// Of every phase, under the names of the first that asks for one.
+SafetensorsFile random_inputs(const TrainOptions& options, int batch, uint64_t seed) {
+  using Kind = Phase::Input::Kind;
+  TrainState state(options, Device::cpu());
   Rng rng{.seed = seed + 1};
-  const Shape images{batch, m.img_channels, m.height, m.width ? m.width : m.height};
   SafetensorsFile file;
-  file.tensors["z"] = normal({batch, m.z_dim}, rng);
-  file.tensors["images"] = normal(images, rng, 0.5);
-  file.tensors["pl_noise"] = normal(images, rng);
-  if (m.c_dim) {
-    std::vector<int64_t> classes;
-    for (int i = 0; i < batch; ++i) classes.push_back(rng.integer(0, m.c_dim));
-    file.tensors["labels"] = StoredTensor::of(std::span<const int64_t>(classes), {batch});
-  }
+  for (const Phase& phase : phases_of({.options = options, .state = state}))
+    for (const Phase::Input& input : phase.inputs) {
+      const std::string& name = input.file.empty() ? input.name : input.file;
+      if (file.contains(name) || (input.kind == Kind::label && options.model.classes() == 0)) continue;
+      if (input.kind == Kind::label) {
+        std::vector<int64_t> classes;
+        for (int i = 0; i < batch; ++i) classes.push_back(rng.integer(0, options.model.classes()));
+        file.tensors[name] = StoredTensor::of(std::span<const int64_t>(classes), {batch});
+      } else if (input.kind == Kind::images) {
+        file.tensors[name] =
+            normal({batch, input.shape[2], input.shape[0], input.shape[1]}, rng, name == "images" ? 0.5 : 1);
+      } else {
+        Shape shape = {batch};
+        shape.insert(shape.end(), input.shape.begin(), input.shape.end());
+        file.tensors[name] = normal(shape, rng);
+      }
+    }
   return file;
 }
 
@@ -75,9 +101,12 @@ std::vector<Value> values_on(const Side& side, const CompareArguments& a, const 
                              const SafetensorsFile& networks, const SafetensorsFile& inputs) {
   Check subject(options, networks, side.type, side.device);
   std::vector<Value> values;
-  for (const std::string& phase : a.phases) {
+  std::vector<std::string> phases = a.phases;
+  if (phases.empty())
+    for (const Phase& phase : subject.phases) phases.push_back(phase.name);
+  for (const std::string& phase : phases) {
     const PhaseResult result = subject.run(phase, inputs);
-    values.push_back({phase, "loss", {result.loss.item()}});
+    values.push_back({phase, "loss", {result["loss"].item()}});
     const Parameters trained = subject.trained(phase);
     for (size_t i = 0; i < trained.size(); ++i)
       values.push_back({phase, "grad." + trained[i].name(), result.gradients[i].to_doubles()});
@@ -152,13 +181,14 @@ void add_options(CLI::App& app, CompareArguments& a) {
   app.add_option("--a", a.a, "DEVICE:TYPE that is taken to be right; types are f32, f64 and bf16")
       ->capture_default_str();
   app.add_option("--b", a.b, "DEVICE:TYPE that is held against it")->required();
-  app.add_option("--phases", a.phases, "some of Gmain,Greg,Dmain,Dreg")->delimiter(',')->capture_default_str();
+  app.add_option("--phases", a.phases, "some of the phases, as Gmain,Dreg [all]")->delimiter(',');
   app.add_option("--tolerance", a.tolerance, "largest difference that is accepted [any]");
   app.add_option("--snapshot", a.snapshot, "networks of a snapshot of gan-train [fresh ones]");
-  app.add_option("--resolution", a.model.height, "of fresh networks")->capture_default_str();
-  app.add_option("--channel-base", a.model.channel_base, "likewise")->capture_default_str();
-  app.add_option("--channel-max", a.model.channel_max, "likewise")->capture_default_str();
-  app.add_option("--mapping-layers", a.model.mapping_layers, "likewise")->capture_default_str();
+  app.add_option("--model", a.model, "of fresh networks");
+  app.add_option("--resolution", a.resolution, "likewise")->capture_default_str();
+  app.add_option("--channel-base", a.channel_base, "likewise [the model's own]");
+  app.add_option("--channel-max", a.channel_max, "likewise [the model's own]");
+  app.add_option("--mapping-layers,--map-depth", a.mapping_layers, "likewise [the model's own]");
   app.add_option("--inputs", a.inputs, "what the phases are given, as without compare [random numbers]");
   app.add_option("--batch", a.batch, "of random inputs")->check(CLI::Range(1, 4096))->capture_default_str();
   app.add_option("--seed", a.seed, "of fresh networks and random inputs")->capture_default_str();
@@ -168,22 +198,19 @@ void add_options(CLI::App& app, CompareArguments& a) {
 }
 
 int compare(const CompareArguments& arguments) {
-  for (const std::string& phase : arguments.phases) check_phase(phase);
   use_threads(arguments.threads);
   const Side side_a = Side::named(arguments.a), side_b = Side::named(arguments.b);  // both there before the work begins
   TrainOptions options;
   SafetensorsFile networks;
   if (arguments.snapshot.empty()) {
-    options.model = arguments.model;
-    options.seed = arguments.seed;
+    options = fresh_options(arguments);
     networks = fresh_networks(options);
   } else {
     networks = read_safetensors(snapshot_file(arguments.snapshot));
     options = snapshot_options(networks);
   }
-  const SafetensorsFile inputs = arguments.inputs.empty()
-                                     ? random_inputs(options.model, arguments.batch, arguments.seed)
-                                     : read_safetensors(arguments.inputs);
+  const SafetensorsFile inputs = arguments.inputs.empty() ? random_inputs(options, arguments.batch, arguments.seed)
+                                                          : read_safetensors(arguments.inputs);
   const std::vector<Value> a = values_on(side_a, arguments, options, networks, inputs),
                            b = values_on(side_b, arguments, options, networks, inputs);
 

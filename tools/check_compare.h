@@ -1,14 +1,14 @@
 // gan-check compare: the same phases on two devices or in two types, and how far their losses and gradients are apart.
 #pragma once
-#include "models/stylegan2.h"
 #include "tools/common.h"
 
 namespace firn::tools {
 
 struct CompareArguments {
   std::string snapshot, inputs, a = "cpu:f32", b;
-  std::vector<std::string> phases{"Gmain", "Greg", "Dmain", "Dreg"};
-  StyleGan2Options model;  // without a snapshot
+  std::vector<std::string> phases;                                             // empty: all
+  std::string model;                                                           // without a snapshot; empty: the first
+  int resolution = 64, mapping_layers = 0, channel_base = 0, channel_max = 0;  // likewise; 0: the model's own
   int batch = 4, threads = 0;
   uint64_t seed = 0;
   double tolerance = -1;

@@ -3,58 +3,50 @@
 #include "base/error.h"
 #include "engine/threads.h"
 #include "kernels/choice/provider_numerics.h"
-#include "training/iteration.h"
+#include "training/step/feed.h"
+#include "training/step/iteration.h"
 
 namespace firn::tools {
 namespace {
 
-class Inputs {
- public:
-  Inputs(const SafetensorsFile& file, const StyleGan2Options& model, const Device& device)
-      : file_(file), m_(model), device_(device) {}
-
-  Tensor latents() const { return read("z", {-1, m_.z_dim}); }
-
-  Tensor images(const std::string& name) const {
-    const NoGrad no_grad;
-    return permute(read(name, {-1, m_.img_channels, m_.height, m_.width ? m_.width : m_.height}), {0, 2, 3, 1});
-  }
-
-  Tensor labels() const {
-    if (m_.c_dim == 0) return {};
-    const StoredTensor& t = file_.at("labels");
-    if (t.shape.size() == 2) return read("labels", {-1, m_.c_dim});
+// One input of a phase by the tensor of that name; undefined where the networks take none.
+Tensor read(const SafetensorsFile& file, const Phase::Input& input, const ModelBasics& m, const Device& device) {
+  using Kind = Phase::Input::Kind;
+  if (input.kind == Kind::label && m.classes == 0) return {};
+  const std::string& name = input.file.empty() ? input.name : input.file;
+  const StoredTensor& t = file.at(name);
+  Shape want = {-1};  // any number of samples
+  if (input.kind == Kind::images)
+    want.insert(want.end(), {input.shape[2], input.shape[0], input.shape[1]});  // files have channels first
+  else
+    want.insert(want.end(), input.shape.begin(), input.shape.end());
+  if (input.kind == Kind::label && t.shape.size() == 2) want.push_back(m.classes);
+  bool fits = t.shape.size() == want.size() && t.count() > 0;
+  for (size_t i = 0; fits && i < want.size(); ++i) fits = want[i] < 0 || t.shape[i] == want[i];
+  if (!fits)
+    throw IoError(
+        fmt::format("{}: {} is {}, expected {} (-1: any)", file.name, name, to_string(t.shape), to_string(want)));
+  const std::vector<double> values = t.to_doubles();
+  if (input.kind == Kind::label && t.shape.size() == 1) {
     std::vector<int> classes;
-    for (const double c : read("labels", {-1}).to_doubles()) {
-      if (!(c >= 0 && c < m_.c_dim))
-        throw IoError(fmt::format("{}: label {} is not a class of 0 to {}", file_.name, c, m_.c_dim - 1));
+    for (const double c : values) {
+      if (!(c >= 0 && c < m.classes))
+        throw IoError(fmt::format("{}: label {} is not a class of 0 to {}", file.name, c, m.classes - 1));
       classes.push_back(int(c));
     }
-    return one_hot(classes, m_.c_dim, m_.type, device_);
+    return class_labels(classes, m.classes, device);
   }
-
- private:
-  Tensor read(const std::string& name, const Shape& want) const {  // -1: any size
-    const StoredTensor& t = file_.at(name);
-    bool fits = t.shape.size() == want.size() && t.count() > 0;
-    for (size_t i = 0; fits && i < want.size(); ++i) fits = want[i] < 0 || t.shape[i] == want[i];
-    if (!fits)
-      throw IoError(
-          fmt::format("{}: {} is {}, expected {} (-1: any)", file_.name, name, to_string(t.shape), to_string(want)));
-    return Tensor::from(std::span<const double>(t.to_doubles()), t.shape, m_.type, device_);
-  }
-
-  const SafetensorsFile& file_;
-  const StyleGan2Options& m_;
-  const Device& device_;
-};
+  const NoGrad no_grad;
+  const Tensor tensor = Tensor::from(std::span<const double>(values), t.shape, m.type, device);
+  return input.kind == Kind::images ? permute(tensor, {0, 2, 3, 1}) : tensor;
+}
 
 TrainOptions typed(TrainOptions o, const std::string& type) {
   if (type != "f32" && type != "f64" && type != "bf16")
     throw ConfigError(fmt::format("type {}: there are f32, f64 and bf16", type));
-  o.model.type = type == "f64" ? DType::f64 : DType::f32;
-  o.model.activation_type = type == "bf16" ? DType::bf16 : o.model.type;
-  kernels::set_numerics(o.model.activation_type);
+  const DType own = type == "f64" ? DType::f64 : DType::f32;
+  o.model.set_types(own, type == "bf16" ? DType::bf16 : own);
+  o.tf32 = o.deterministic = false;
   return o;
 }
 
@@ -66,33 +58,35 @@ TrainOptions checked(TrainOptions o, const SafetensorsFile& snapshot) {
 }  // namespace
 
 Check::Check(TrainOptions o, const SafetensorsFile& snapshot, const std::string& type, const Device& device)
-    : options(checked(typed(std::move(o), type), snapshot)), state(options, device) {
-  load_network(state.g.parameters(), snapshot, "G");
-  load_network(state.d.parameters(), snapshot, "D");
-  if (snapshot.contains("state.pl_mean"))
-    load(Parameter("pl_mean", state.pl_mean, ParameterKind::buffer), snapshot, "state.pl_mean");
+    : options(checked(typed(std::move(o), type), snapshot)),
+      state(options, device),
+      phases(phases_of({.options = options, .state = state})) {
+  for (const Role& role : state.roles) load_network(*role.network, snapshot, role.name);
+  for (const auto& [name, value] : state.scalars)
+    if (snapshot.contains("state." + name))
+      load(Parameter(name, value, ParameterKind::buffer), snapshot, "state." + name);
 }
 
-PhaseResult Check::run(const std::string& phase, const SafetensorsFile& inputs) {
-  const Inputs given(inputs, options.model, state.device());
-  PhaseInputs in{.noise = NoiseMode::constant};
-  in.gen_labels = in.labels = given.labels();
-  if (phase != "Dreg") in.z = given.latents();
-  if (phase.starts_with("D")) in.images = given.images("images");
-  if (phase == "Gmain") return g_main(state.g, state.d, in, options.loss);
-  if (phase == "Dmain") return d_main(state.g, state.d, in, options.loss);
-  if (phase == "Dreg") return d_reg(state.d, in, options.loss);
-  in.pl_noise = given.images("pl_noise");
-  return g_reg(state.g, state.pl_mean, in, options.loss);
+const Phase& Check::phase(const std::string& name) const {
+  std::vector<std::string> names;
+  for (const Phase& p : phases) {
+    if (p.name == name) return p;
+    names.push_back(p.name);
+  }
+  throw_no_name("phase", name, names);
 }
 
-Parameters Check::trained(const std::string& phase) const {
-  return (phase.starts_with("G") ? state.g.parameters() : state.d.parameters()).trainable();
+PhaseResult Check::run(const std::string& name, const SafetensorsFile& file) {
+  Phase own = phase(name);
+  Inputs inputs;
+  for (const Phase::Input& input : own.inputs)
+    inputs.put(input.name, read(file, input, options.model.basics(), state.device()));
+  own.at_once = inputs.size();
+  return run_phase(own, state, inputs, nullptr);
 }
 
-void check_phase(const std::string& phase) {
-  if (phase != "Gmain" && phase != "Greg" && phase != "Dmain" && phase != "Dreg")
-    throw ConfigError(fmt::format("phase {}: there are Gmain, Greg, Dmain and Dreg", phase));
+Parameters Check::trained(const std::string& name) const {
+  return state.role(phase(name).trains).network->parameters().trainable();
 }
 
 void use_threads(int threads) {

@@ -3,22 +3,24 @@
 #pragma once
 #include <string>
 
-#include "training/snapshot.h"
+#include "training/objectives/objective.h"
+#include "training/state/snapshot.h"
 
 namespace firn::tools {
 
 struct Check {
-  // `type` is f32, f64 or bf16 (activations; parameters stay f32). Networks are G.* and D.* of `snapshot`.
+  // `type` is f32, f64 or bf16 (activations; parameters stay f32). Networks are those of the roles in `snapshot`.
   Check(TrainOptions o, const SafetensorsFile& snapshot, const std::string& type, const Device& device);
 
+  const Phase& phase(const std::string& name) const;  // ConfigError unless there is one of that name
   PhaseResult run(const std::string& phase, const SafetensorsFile& inputs);
   Parameters trained(const std::string& phase) const;  // whose gradients the phase gives
 
   TrainOptions options;
   TrainState state;
+  std::vector<Phase> phases;
 };
 
-void check_phase(const std::string& phase);  // ConfigError unless there is one of that name
-void use_threads(int threads);               // 0: all
+void use_threads(int threads);  // 0: all
 
 }  // namespace firn::tools

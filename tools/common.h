@@ -1,4 +1,4 @@
-// What the command-line tools share: lists of numbers, and one line and one exit code for whatever goes wrong.
+// What the command-line tools share: one line and one exit code for whatever goes wrong.
 #pragma once
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -9,34 +9,11 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/option.h"
 #include "io/files.h"
 #include "tools/signals.h"
 
 namespace firn::tools {
-
-// "0-3,8" -> 0 1 2 3 8
-inline std::vector<int64_t> parse_numbers(const std::string& text, const char* option) {
-  const auto bad = [&] {
-    return ConfigError(fmt::format("{} {}: expected numbers and ranges, like 0-3,8", option, text));
-  };
-  const auto number = [&](const std::string& part) {
-    if (part.empty() || part.size() > 18 || part.find_first_not_of("0123456789") != std::string::npos) throw bad();
-    return std::stoll(part);
-  };
-  std::vector<int64_t> numbers;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    const std::string part = text.substr(begin, end - begin);
-    const size_t dash = part.find('-');
-    const int64_t first = number(part.substr(0, dash)),
-                  last = dash == std::string::npos ? first : number(part.substr(dash + 1));
-    constexpr int64_t most = 1'000'000;
-    if (last < first || last - first >= most - int64_t(numbers.size())) throw bad();
-    for (int64_t n = first; n <= last; ++n) numbers.push_back(n);
-    begin = end + 1;
-  }
-  return numbers;
-}
 
 // Runs `body` and turns what it throws into a line on stderr: 2 for options that are wrong, 1 for what went wrong, also
 // where a thread of its own threw, nothing can be allocated or nobody takes the line. Signals are taken as StopRequest

@@ -3,7 +3,7 @@
 #include <cstdio>
 
 #include "base/text.h"
-#include "models/stylegan2.h"
+#include "models/stylegan2/stylegan2.h"
 
 namespace firn::tools {
 namespace {

@@ -5,7 +5,7 @@
 #include "tools/check_compare.h"
 #include "tools/check_phase.h"
 #include "tools/own_kernels.h"
-#include "training/run_folder.h"
+#include "training/run/run_folder.h"
 
 using namespace firn;
 
@@ -15,7 +15,8 @@ constexpr const char* notes = R"(Inputs (safetensors):   z [N,z_dim]          Gm
                         images [N,C,H,W]     Dmain, Dreg; in [-1,1]
                         pl_noise [N,C,H,W]   Greg; N(0,1), divided by sqrt(H W) here
                         labels               integers [N] or one-hot [N,classes], for conditional networks
-Outputs (safetensors):  loss, regularizer, path_length, real_score, fake_score, and grad.NAME for each trainable tensor
+Outputs (safetensors):  loss, what the phase has of regularizer, path_length, real_score and fake_score, and grad.NAME
+                        for each trainable tensor
 
 Examples:
   gan-check --snapshot S --phase Dreg --inputs in.safetensors --out out.safetensors --type f64
@@ -29,7 +30,7 @@ struct Arguments {
 
 void add_options(CLI::App& app, Arguments& a) {
   app.add_option("--snapshot", a.snapshot, "a snapshot of gan-train, or its run folder");
-  app.add_option("--phase", a.phase, "Gmain, Greg, Dmain or Dreg");
+  app.add_option("--phase", a.phase, "of those that the model is trained by: Gmain, Greg, Dmain or Dreg of StyleGAN2");
   app.add_option("--inputs", a.inputs, "what the phase is given");
   app.add_option("--out", a.out, "where the results go");
   app.add_option("--type", a.type, "f32, f64 or bf16")->capture_default_str();
@@ -45,27 +46,22 @@ int check(const Arguments& a) {
   for (const auto& [name, value] :
        {std::pair{"--snapshot", &a.snapshot}, {"--phase", &a.phase}, {"--inputs", &a.inputs}, {"--out", &a.out}})
     if (value->empty()) throw ConfigError(fmt::format("{} is required", name));
-  tools::check_phase(a.phase);
   tools::use_threads(a.threads);
   const Device device = Device::from_name(a.device);
   const SafetensorsFile snapshot = read_safetensors(snapshot_file(a.snapshot));
   tools::Check subject(snapshot_options(snapshot), snapshot, a.type, device);
+  subject.phase(a.phase);  // says at once that there is no such phase
   const PhaseResult result = subject.run(a.phase, read_safetensors(a.inputs));
 
   SafetensorsFile out;
   out.metadata = {{"phase", a.phase}, {"type", a.type}};
-  const auto number = [](const Tensor& t) { return scalar(t.defined() ? t.item() : 0); };
-  out.tensors = {{"loss", number(result.loss)},
-                 {"regularizer", number(result.regularizer)},
-                 {"path_length", number(result.path_length)},
-                 {"real_score", number(result.real_score)},
-                 {"fake_score", number(result.fake_score)}};
+  for (const Term& term : result.report) out.tensors[term.name] = scalar(term.value.item());
   const Parameters trained = subject.trained(a.phase);
   for (size_t i = 0; i < trained.size(); ++i)
     out.tensors["grad." + trained[i].name()] =
         stored(Parameter(trained[i].name(), result.gradients[i], ParameterKind::buffer));
   write_safetensors(a.out, out);
-  fmt::print("{} loss {:.9g}, {} gradients in {}\n", a.phase, result.loss.item(), result.gradients.size(), a.out);
+  fmt::print("{} loss {:.9g}, {} gradients in {}\n", a.phase, result["loss"].item(), result.gradients.size(), a.out);
   return 0;
 }
 

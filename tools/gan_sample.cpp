@@ -5,15 +5,16 @@
 #include "engine/threads.h"
 #include "io/files.h"
 #include "kernels/choice/provider_numerics.h"
+#include "models/files.h"
+#include "models/registry.h"
+#include "models/sampling.h"
 #include "tools/common.h"
 #include "tools/numbers.h"
 #include "tools/own_kernels.h"
 #include "tools/progress.h"
-#include "training/feed.h"
-#include "training/run_folder.h"
-#include "training/sampling.h"
-#include "training/snapshot.h"
-#include "training/source.h"
+#include "training/run/run_folder.h"
+#include "training/state/state.h"
+#include "training/step/feed.h"
 
 namespace fs = std::filesystem;
 using namespace firn;
@@ -99,18 +100,23 @@ void check(const Arguments& a) {
 
 class Sampler {
  public:
-  Sampler(const Arguments& a, const StyleGan2Generator& g, const std::vector<int>& classes)
-      : a_(a), g_(g), m_(g.options()), classes_(classes), truncation_{a.trunc, a.trunc_cutoff} {
-    if (a.klass >= 0 && a.klass >= m_.c_dim)
-      throw ConfigError(m_.c_dim ? fmt::format("--class {}: the network has classes 0 to {}", a.klass, m_.c_dim - 1)
-                                 : std::string("--class: the network is not conditional"));
+  Sampler(const Arguments& a, const Generator& g, const std::vector<int>& classes)
+      : a_(a),
+        g_(g),
+        styles_(dynamic_cast<const StyleGenerator*>(&g)),
+        classes_(classes),
+        truncation_{a.trunc, a.trunc_cutoff} {
+    if (a.klass >= 0 && a.klass >= g.classes())
+      throw ConfigError(g.classes()
+                            ? fmt::format("--class {}: the network has classes 0 to {}", a.klass, g.classes() - 1)
+                            : std::string("--class: the network is not conditional"));
   }
 
   // What image i is made of, computed when its turn comes, and how many make a row of the picture (0: any). Nothing
   // depends on i but through what the user named: a seed has the same picture in every list.
   struct Plan {
     int64_t count = 0;
-    std::function<Tensor(int64_t)> ws;  // [1,num_ws,w_dim]
+    std::function<Code(int64_t)> code;
     std::function<std::string(int64_t)> name;
     std::function<uint64_t(int64_t)> noise;  // its seed
     int columns = 0;
@@ -119,37 +125,36 @@ class Sampler {
   Plan by_seed(std::vector<int64_t> seeds) const {
     const auto seed = [seeds](int64_t i) { return seeds[size_t(i)]; };
     return {.count = int64_t(seeds.size()),
-            .ws = [=, this](int64_t i) { return of_seed(seed(i)); },
+            .code = [=, this](int64_t i) { return of_seed(seed(i)); },
             .name = [=](int64_t i) { return fmt::format("seed{:04}", seed(i)); },
             .noise = [=](int64_t i) { return uint64_t(seed(i)); }};
   }
 
   // The corner stays out: the first row and column show what is mixed.
   Plan mixed() const {
-    const auto rows = tools::parse_numbers(a_.mix_rows, "--mix-rows"),
-               cols = tools::parse_numbers(a_.mix_cols, "--mix-cols");
-    const int half = std::min(m_.num_ws() / 2, 7);
+    const auto rows = parse_numbers(a_.mix_rows, "--mix-rows"), cols = parse_numbers(a_.mix_cols, "--mix-cols");
+    const StyleGenerator& g = styled("--mix-rows");
+    const int half = std::min(g.num_ws() / 2, 7);
     const auto layers =
-        tools::parse_numbers(a_.mix_layers.empty() ? fmt::format("0-{}", half - 1) : a_.mix_layers, "--mix-layers");
+        parse_numbers(a_.mix_layers.empty() ? fmt::format("0-{}", half - 1) : a_.mix_layers, "--mix-layers");
     for (const int64_t layer : layers)
-      if (layer >= m_.num_ws())
-        throw ConfigError(fmt::format("--mix-layers {}: the network has layers 0 to {}", layer, m_.num_ws() - 1));
+      if (layer >= g.num_ws())
+        throw ConfigError(fmt::format("--mix-layers {}: the network has layers 0 to {}", layer, g.num_ws() - 1));
     const int64_t width = int64_t(cols.size()) + 1;
     const auto row = [=](int64_t i) { return i < width ? int64_t{-1} : rows[size_t(i / width - 1)]; };
     const auto col = [=](int64_t i) { return i % width == 0 ? int64_t{-1} : cols[size_t(i % width - 1)]; };
     return {.count = width * (int64_t(rows.size()) + 1),
-            .ws =
-                [=, this](int64_t i) {
-                  const NoGrad no_grad;
-                  if (i == 0) return g_.broadcast(Tensor::zeros({1, m_.w_dim}, m_.type, g_.device()), {.psi = 0});
-                  if (row(i) < 0) return of_seed(col(i));
-                  if (col(i) < 0) return of_seed(row(i));
-                  const Tensor of_row = of_seed(row(i)), of_col = of_seed(col(i));
-                  std::vector<Tensor> by_layer;
-                  for (int64_t k = 0; k < m_.num_ws(); ++k)
-                    by_layer.push_back(slice(std::ranges::count(layers, k) ? of_col : of_row, 1, k, k + 1));
-                  return concat(by_layer, 1);
-                },
+            .code = [=, this, &g](int64_t i) -> Code {
+              const NoGrad no_grad;
+              if (i == 0) return {g.broadcast(Tensor::zeros({1, g.w_dim()}, g.type(), g.device()), {.psi = 0}), {}};
+              if (row(i) < 0) return of_seed(col(i));
+              if (col(i) < 0) return of_seed(row(i));
+              const Tensor of_row = of_seed(row(i)).values, of_col = of_seed(col(i)).values;
+              std::vector<Tensor> by_layer;
+              for (int64_t k = 0; k < g.num_ws(); ++k)
+                by_layer.push_back(slice(std::ranges::count(layers, k) ? of_col : of_row, 1, k, k + 1));
+              return {concat(by_layer, 1), {}};
+            },
             .name =
                 [=](int64_t i) {
                   if (i == 0) return std::string("mean");
@@ -169,13 +174,12 @@ class Sampler {
           fmt::format("--interpolate {} between {} seeds is more than the {} frames that are made at once; give fewer",
                       steps, keys, most));
     return {.count = keys * steps,
-            .ws =
-                [=, this](int64_t i) {
-                  const NoGrad no_grad;
-                  const double t = double(i % steps) / double(steps);
-                  const Tensor from = of_seed(seeds[size_t(i / steps)]);
-                  return from * (1 - t) + of_seed(seeds[size_t((i / steps + 1) % keys)]) * t;
-                },
+            .code = [=, this](int64_t i) -> Code {
+              const NoGrad no_grad;
+              const double t = double(i % steps) / double(steps);
+              const Code from = of_seed(seeds[size_t(i / steps)]);
+              return {from.values * (1 - t) + of_seed(seeds[size_t((i / steps + 1) % keys)]).values * t, from.labels};
+            },
             .name = [](int64_t i) { return fmt::format("frame{:05}", i); },
             .noise = [](int64_t i) { return uint64_t(i); }};
   }
@@ -186,7 +190,7 @@ class Sampler {
     if (has_ws == file.contains("z"))
       throw IoError(fmt::format("{}: expected either z or ws, there is {}", a_.latents, has_ws ? "both" : "neither"));
     const StoredTensor& t = file.at(has_ws ? "ws" : "z");
-    const Shape want = has_ws ? Shape{0, m_.num_ws(), m_.w_dim} : Shape{0, m_.z_dim};
+    const Shape want = has_ws ? Shape{0, styled("ws").num_ws(), styled("ws").w_dim()} : Shape{0, g_.z_dim()};
     if (t.shape.size() != want.size() || t.shape[0] < 1 ||
         !std::equal(want.begin() + 1, want.end(), t.shape.begin() + 1))
       throw IoError(fmt::format("{}: {} is {}, expected [N,{}", a_.latents, has_ws ? "ws" : "z", to_string(t.shape),
@@ -194,34 +198,39 @@ class Sampler {
     const std::vector<double> numbers = t.to_doubles();
     if (!std::ranges::all_of(numbers, [](double v) { return std::isfinite(v); }))
       throw IoError(fmt::format("{}: {} has values that are not finite", a_.latents, has_ws ? "ws" : "z"));
-    const Tensor values = Tensor::from(std::span<const double>(numbers), t.shape, m_.type, g_.device());
+    const Tensor values = Tensor::from(std::span<const double>(numbers), t.shape, g_.type(), g_.device());
     return {.count = t.shape[0],
-            .ws =
-                [=, this](int64_t i) {
-                  const NoGrad no_grad;
-                  const Tensor own = slice(values, 0, i, i + 1);
-                  return has_ws ? own : of_z(own, i);
-                },
+            .code = [=, this](int64_t i) -> Code {
+              const NoGrad no_grad;
+              const Tensor own = slice(values, 0, i, i + 1);
+              return has_ws ? Code{own, {}} : of_z(own, i);
+            },
             .name = [](int64_t i) { return fmt::format("latent{:04}", i); },
             .noise = [](int64_t i) { return uint64_t(i); }};
   }
 
  private:
-  // One at a time: products of other sizes may round otherwise.
-  Tensor of_z(const Tensor& z, int64_t number) const {
-    const int of_number = m_.c_dim > 0 ? classes_[size_t(number) % classes_.size()] : 0,
-              klass = a_.klass >= 0 ? a_.klass : of_number;
-    return styles(g_, z, one_hot(std::span(&klass, 1), m_.c_dim, m_.type, g_.device()), truncation_);
+  const StyleGenerator& styled(const char* what) const {
+    if (!styles_) throw ConfigError(fmt::format("{}: this network is not style-based", what));
+    return *styles_;
   }
 
-  Tensor of_seed(int64_t seed) const {
+  // One at a time: products of other sizes may round otherwise.
+  Code of_z(const Tensor& z, int64_t number) const {
+    const NoGrad no_grad;
+    const int of_number = g_.classes() > 0 ? classes_[size_t(number) % classes_.size()] : 0,
+              klass = a_.klass >= 0 ? a_.klass : of_number;
+    return g_.code(z, class_labels(std::span(&klass, 1), g_.classes(), g_.device()), truncation_);
+  }
+
+  Code of_seed(int64_t seed) const {
     Rng rng{.seed = uint64_t(seed)};
-    return of_z(randn({1, m_.z_dim}, rng, m_.type, g_.device()), seed);
+    return of_z(randn({1, g_.z_dim()}, rng, g_.type(), g_.device()), seed);
   }
 
   const Arguments& a_;
-  const StyleGan2Generator& g_;
-  const StyleGan2Options& m_;
+  const Generator& g_;
+  const StyleGenerator* styles_;    // null: not style-based
   const std::vector<int> classes_;  // to go through when none is asked for
   Truncation truncation_;
 };
@@ -237,24 +246,24 @@ void write_raw(const fs::path& path, const std::vector<Tensor>& parts) {
   fmt::print("wrote {}\n", path.string());
 }
 
-int grid_columns(const Arguments& a, const Sampler::Plan& plan, const StyleGan2Options& m) {
+int grid_columns(const Arguments& a, const Sampler::Plan& plan, const ImageShape& image) {
   const int columns = a.columns      ? a.columns
                       : plan.columns ? plan.columns
                                      : int(std::ceil(std::sqrt(double(plan.count))));
   constexpr double most_pixels = 1 << 30;
-  const int width = m.width ? m.width : m.height;
   const double cells = std::ceil(double(plan.count) / columns) * columns;
-  if (!a.grid.empty() && cells * m.height * width > most_pixels)
+  if (!a.grid.empty() && cells * image.height * image.width > most_pixels)
     throw ConfigError(
         fmt::format("--grid: {} images of {}x{} in {} columns are too large a sheet; --outdir writes them "
                     "one by one",
-                    plan.count, width, m.height, columns));
+                    plan.count, image.width, image.height, columns));
   return columns;
 }
 
 // Files of --outdir are written as they come; only a grid and a raw file need all images at once.
-void write(const Arguments& a, const StyleGan2Generator& g, const Sampler::Plan& plan, NoiseMode noise) {
-  const int columns = grid_columns(a, plan, g.options());
+void write(const Arguments& a, const Generator& g, const ImageShape& image, const Sampler::Plan& plan,
+           NoiseMode noise) {
+  const int columns = grid_columns(a, plan, image);
   if (!a.outdir.empty()) make_directories(a.outdir);
   const auto rng = [&](int64_t i) { return Rng{.seed = seed_for(plan.noise(i), SeedUse::grid)}; };
   tools::Progress progress(plan.count);
@@ -263,11 +272,11 @@ void write(const Arguments& a, const StyleGan2Generator& g, const Sampler::Plan&
   int64_t done = 0;
   // One by one is no slower on a CPU, whose products round otherwise in other batches.
   const int batch = g.device().is_cuda() ? a.batch : 1;
-  synthesize(g, plan.count, plan.ws, {.noise = noise, .rng = rng, .batch = batch}, [&](const Tensor& images) {
+  firn::sample(g, plan.count, plan.code, {.noise = noise, .rng = rng, .batch = batch}, [&](const Tensor& images) {
     if (!a.raw.empty()) parts.push_back(images);
-    for (Image& image : to_images(images)) {
-      if (!a.outdir.empty()) save_png(fs::path(a.outdir) / (plan.name(done) + ".png"), image);
-      if (!a.grid.empty()) tiles.push_back(std::move(image));
+    for (Image& one : to_images(images)) {
+      if (!a.outdir.empty()) save_png(fs::path(a.outdir) / (plan.name(done) + ".png"), one);
+      if (!a.grid.empty()) tiles.push_back(std::move(one));
       ++done;
       progress.step();
     }
@@ -294,16 +303,18 @@ int sample(const Arguments& a) {
   if (!source.g) throw IoError(fmt::format("{}: there is no G in it, nor G_ema", a.snapshot));
   const std::string weights = has_network(file, a.weights) ? a.weights : a.weights == "G" ? "G_ema" : "G";
   if (weights != a.weights) fmt::print("{} has no {}: the images are {}'s\n", a.snapshot, a.weights, weights);
-  StyleGan2Options model = source.model();
-  if (model.type == DType::f32) model.activation_type = a.precision == "bf16" ? DType::bf16 : DType::f32;
-  kernels::set_numerics(model.activation_type);
-  check_networks(model, file, {weights});  // before memory is spent on what the file only claims
-  const StyleGan2Generator g(model, device);
-  load_network(g.parameters(), file, weights);
+  ModelSpec model = source.model;
+  if (model.type() == DType::f32) model.set_types(DType::f32, a.precision == "bf16" ? DType::bf16 : DType::f32);
+  {
+    const ShapesOnly shapes;  // before memory is spent on what the file only claims
+    check_network(*make_generator(model, Device::cpu()), file, weights);
+  }
+  const auto g = make_generator(model, device.with({.activations = model.basics().activation_type}));
+  load_network(*g, file, weights);
 
-  const Sampler sampler(a, g, sampled_classes(source.options));
-  const auto seeds = tools::parse_numbers(a.seeds.empty() ? "0-15" : a.seeds, "--seeds");
-  write(a, g,
+  const Sampler sampler(a, *g, sampled_classes(g->classes(), source.class_counts));
+  const auto seeds = parse_numbers(a.seeds.empty() ? "0-15" : a.seeds, "--seeds");
+  write(a, *g, model.images(),
         !a.latents.empty()    ? sampler.from_file()
         : !a.mix_rows.empty() ? sampler.mixed()
         : a.interpolate > 0   ? sampler.interpolated(seeds)

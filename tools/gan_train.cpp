@@ -1,4 +1,4 @@
-// gan-train: trains StyleGAN2 from nothing, from another run's weights (--init), or onwards from a snapshot (--resume).
+// gan-train: trains a GAN from nothing, from another run's weights (--init), or onwards from a snapshot (--resume).
 #include <unistd.h>
 
 #include "base/text.h"
@@ -10,11 +10,12 @@
 #include "tools/common.h"
 #include "tools/progress.h"
 #include "tools/train_options.h"
-#include "training/rehearsal.h"
-#include "training/resume.h"
-#include "training/run_folder.h"
-#include "training/trainer.h"
-#include "training/transfer.h"
+#include "training/methods/method.h"
+#include "training/run/rehearsal.h"
+#include "training/run/resume.h"
+#include "training/run/run_folder.h"
+#include "training/run/trainer.h"
+#include "training/state/transfer.h"
 
 namespace fs = std::filesystem;
 using namespace firn;
@@ -35,9 +36,13 @@ std::shared_ptr<const Dataset> open_data(const TrainOptions& o, const TrainArgum
 }
 
 // What can be done about images of a size that no model has.
-void require_trainable(const Dataset& data) {
+void require_trainable(const TrainOptions& o, const Dataset& data) {
+  ModelSpec spec = o.model;
+  ModelBasics basics = spec.basics();
+  basics.images = {data.height(), data.width(), data.channels()};
+  spec.set(basics);
   try {
-    StyleGan2Options{.height = data.height(), .width = data.width()}.check();
+    spec.check();
   } catch (const ConfigError& e) {
     throw ConfigError(
         fmt::format("{}; --resolution SIZE --resize fits the images, gan-data convert --pad crops nothing, "
@@ -47,29 +52,27 @@ void require_trainable(const Dataset& data) {
 }
 
 std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& data, const Device& device) {
-  const StyleGan2Options& m = o.model;
   std::string text = fmt::format("data       {}: {} images of {}x{}x{}", o.data.path.string(), data.size(),
                                  data.width(), data.height(), data.channels());
   if (data.num_classes() > 0)
     text += fmt::format(", {} classes{}", data.num_classes(), o.cond ? "" : " (unused: no --cond)");
-  text += fmt::format("\nmodel      StyleGAN2 {} / {}, channels {} / R up to {}, mapping depth {}\n",
-                      name_of(m.g_architecture), name_of(m.d_architecture), m.channel_base, m.channel_max,
-                      m.mapping_layers);
-  text += fmt::format(
-      "training   {} kimg, batch {} ({} at once, groups of {}), lr {:g}, gamma {:.4g}, ema {:g} kimg, seed {}\n",
-      o.kimg, o.batch, o.batch_gpu, std::min(m.mbstd_group, o.batch_gpu), o.lr, o.loss.r1_gamma, o.ema_kimg, o.seed);
-  text +=
-      fmt::format("machine    {}, {} threads, {} activations{}\n", device.name(), threads(), name_of(m.activation_type),
-                  device.is_cuda()     ? kernels::numerics().tf32 ? ", TF32 products" : ""
-                  : kernels::has_amx() ? " (the CPU has AMX)"
-                                       : "");
-  for (const auto& [name, table] : {std::pair{"G", freeze_table(s.g)}, {"D", freeze_table(s.d)}})
-    text += table.frozen > 0 ? fmt::format("{}:\n{}", name, to_string(table))
-                             : fmt::format("{}          {} parameters, all train\n", name, table.total);
+  text += fmt::format("\nmodel      {} {}\n", model(o.model.kind()).title, o.model.describe());
+  text += fmt::format("training   {} kimg, batch {} ({} at once), lr {:g}, {}, ema {:g} kimg, seed {}\n", o.kimg,
+                      o.batch, o.batch_gpu, o.lr, objective_of(o.model).describe(o), o.ema_kimg, o.seed);
+  text += fmt::format("machine    {}, {} threads, {} activations{}\n", device.name(), threads(),
+                      name_of(o.model.basics().activation_type),
+                      device.is_cuda()     ? kernels::numerics(s.device().stream()).tf32 ? ", TF32 products" : ""
+                      : kernels::has_amx() ? " (the CPU has AMX)"
+                                           : "");
+  for (const Role& role : s.roles) {
+    const FreezeTable table = freeze_table(*role.network);
+    text += table.frozen > 0 ? fmt::format("{}:\n{}", role.name, to_string(table))
+                             : fmt::format("{:<10} {} parameters, all train\n", role.name, table.total);
+  }
   return text;
 }
 
-std::string overview(const RealsPlan& plan, const StyleGan2Discriminator& d) {
+std::string overview(const RealsPlan& plan, const Discriminator& d) {
   const auto megabytes = [](int64_t bytes) { return double(bytes) / 1e6; };
   std::string text;
   if (plan.images > 0)
@@ -118,6 +121,7 @@ int plan_aloud(const fs::path& gpu, const TrainOptions& o, const Dataset& data) 
 }
 
 int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
+  tools::take_given(app, a);
   tools::check_contradictions(app, a);
   const DataMemory memory = tools::data_memory(a.data_memory);
   if (a.threads > 0) set_threads(a.threads);
@@ -134,45 +138,47 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
   } else if (!a.init.empty()) {
     source = read_safetensors(snapshot_file(a.init));
   }
-  TrainOptions options = a.resume.empty() ? tools::fresh_options(a, device)
-                                          : tools::resumed_options(app, a, resumable_options(*source, resumed));
+  std::optional<SourceModel> given;  // of --init
+  if (source && a.resume.empty()) given = source_model(*source);
+  TrainOptions options = a.resume.empty() ? tools::fresh_options(a, device, given ? &*given : nullptr)
+                                          : tools::resumed_options(a, resumable_options(*source, resumed));
   const auto data = open_data(options, a);
-  std::optional<SourceModel> model;  // of --init
-  std::string shape;                 // taken from it
+  std::string shape;  // taken from the source
   ResumedData change;
   if (!resumed.empty()) {
     change = check_resumed_data(options, *data, {.accept_changes = a.data_changed});
   } else {
-    if (source) shape = take_shape(a.set, model.emplace(source_model(*source)));
-    require_trainable(*data);
-    apply_preset(options, *data, a.set);
+    require_trainable(options, *data);
+    shape = configure(options, *data, a.set, given ? &*given : nullptr);
   }
   options.check();
   const auto precision = tools::asked_precision(a);
   if (precision) options.tf32 = a.precision == "tf32";
-  if (a.deterministic) options.deterministic = true;
-  kernels::set_numerics(options.model.activation_type, options.tf32, options.deterministic);
 
   if (!resumed.empty()) check_networks(options.model, *source);  // before memory is spent on what the file only claims
   if (!a.plan_for.empty()) return plan_aloud(a.plan_for, options, *data);
   TrainState state(options, device);
-  const RealsPlan reals = plan_reals(options, state.d, *data, memory);
-  std::string preamble = overview(options, state, *data, device) + overview(reals, state.d);
+  const RealsPlan reals = plan_reals(options, state.discriminator(), *data, memory);
+  std::string preamble = overview(options, state, *data, device) + overview(reals, state.discriminator());
   if (!resumed.empty()) {
     restore(state, *source);
     if (change.new_epoch) state.data = {.epoch = state.data.epoch + 1, .index = 0};
     if (!change.remark.empty()) preamble += change.remark + "\n";
     preamble += fmt::format("resumed    {} at {:.1f} kimg\n", resumed.string(), double(state.counters.images) / 1000);
   } else if (source) {
-    const TransferReport report = transfer(state, *source);
-    if (!a.init_partial) require_most(report, *model, options.model);
-    require_frozen_copied(state, report, *model);
+    const TransferReport report =
+        transfer(state, options, *source,
+                 {.class_map = a.class_map.empty() ? std::vector<std::pair<int, int>>{} : parse_class_map(a.class_map),
+                  .buffers = !a.init_without_buffers});
+    if (!a.init_partial) require_most(report, *given, options.model);
+    require_frozen_copied(state, options, report, *given);
     if (!shape.empty()) preamble += fmt::format("model      from {}: {}\n", a.init, shape);
     preamble += fmt::format("initialised from {}\n{}", a.init, to_string(report));
   } else {
     require_frozen_copied(state);
   }
   source.reset();
+  if (resumed.empty()) begin_methods(state, options);
   for (const std::string& note : data->notes()) preamble += fmt::format("note       {}\n", note);
   for (const auto& [name, reason] : data->bad_images())
     preamble += fmt::format("skipped    {}: {}\n", printable(name), printable(reason));
@@ -209,7 +215,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
 int main(int argc, char** argv) {
   firn::wait_politely(argv);
   return tools::guarded("gan-train", [&](tools::StopRequest& stop) {
-    CLI::App app("Trains a StyleGAN2, from nothing or from another network's weights.", "gan-train");
+    CLI::App app("Trains a GAN, from nothing or from another network's weights.", "gan-train");
     TrainArguments arguments;
     tools::add_options(app, arguments);
     bool proceed;

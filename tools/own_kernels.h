@@ -11,7 +11,7 @@ namespace firn::tools {
 inline CLI::Option* add_no_own_kernels(CLI::App& app) {
   const auto leave_out = [](const std::string& names) {
     try {
-      kernels::numerics().without = kernels::own_kernels(names.empty() ? "all" : names);
+      kernels::initial_numerics().without = kernels::own_kernels(names.empty() ? "all" : names);
     } catch (const ConfigError& e) {
       throw CLI::ValidationError(e.what());
     }

@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-#include "training/report.h"
+#include "training/run/report.h"
 
 namespace firn::tools {
 

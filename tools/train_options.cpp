@@ -1,12 +1,17 @@
 #include "tools/train_options.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <memory>
+
+#include <fmt/ranges.h>
 
 #include "base/text.h"
 #include "kernels/conv/conv_wgrad_amx.h"
 #include "tools/common.h"
 #include "tools/numbers.h"
 #include "tools/own_kernels.h"
+#include "training/objectives/objective.h"
 
 namespace fs = std::filesystem;
 
@@ -24,68 +29,93 @@ constexpr const char* examples = R"(Examples:
   gan-train --outdir runs --resume latest
 )";
 
+struct Row {
+  Option option;
+  OptionValue value;
+  std::vector<std::string> models;  // whose runs have it, by kind
+};
+
+// Every row on the command line, with its default: of all models' runs first, as --help shows them.
+class Rows {
+ public:
+  Rows() {
+    for (const Model& m : models()) {
+      options_.push_back(std::make_unique<TrainOptions>(TrainOptions::of(m.kind)));
+      for_each_option(*options_.back(), [&](const Option& option, const OptionValue& value) {
+        if (!*option.flag) return;
+        const auto known = std::ranges::find_if(rows_, [&](const Row& r) { return r.option.name() == option.name(); });
+        if (known == rows_.end())
+          rows_.push_back({option, value, {m.kind}});
+        else
+          known->models.push_back(m.kind);
+      });
+    }
+  }
+  auto begin() const { return rows_.begin(); }
+  auto end() const { return rows_.end(); }
+
+ private:
+  std::vector<std::unique_ptr<TrainOptions>> options_;
+  std::vector<Row> rows_;
+};
+
+const char* type_of(const OptionValue& value) {
+  return std::visit(
+      [](const auto& v) {
+        using V = std::decay_t<decltype(v)>;
+        return std::is_same_v<V, double*>                                                               ? "FLOAT"
+               : std::is_same_v<V, int*> || std::is_same_v<V, int64_t*> || std::is_same_v<V, uint64_t*> ? "INT"
+                                                                                                        : "TEXT";
+      },
+      value);
+}
+
+void add_row(CLI::App& app, const Option& option, const OptionValue& value) {
+  if (std::holds_alternative<bool*>(value)) {
+    app.add_flag(option.flag, option.help)->group(option.group);
+    return;
+  }
+  CLI::Option* o = app.add_option(option.flag, option.help)->group(option.group)->type_name(type_of(value));
+  if (std::holds_alternative<std::vector<std::string>*>(value))
+    o->expected(1, CLI::detail::expected_max_vector_size)
+        ->allow_extra_args(false)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  else
+    o->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+}
+
+// "." and ".." have names, too: a run and its snapshots are called after their data.
+fs::path data_path(const std::string& given) {
+  const fs::path path = fs::absolute(given), name = path.filename();
+  return name == "." || name == ".." ? fs::weakly_canonical(path) : path;
+}
+
 }  // namespace
 
 void add_options(CLI::App& app, TrainArguments& a) {
+  std::string kinds;
+  for (const Model& m : models()) kinds += (kinds.empty() ? "" : ", ") + m.kind;
+  const std::string model_help = "what to train: " + kinds + " [that of --init, or " + models().front().kind + "]";
   Group run(app, "Run");
   run.add("--outdir", a.outdir, "where run folders are made: OUTDIR/NNNNN-DESCRIPTION")->required();
   run.add("--run-name", a.run_name, "instead of the description");
-  run.add("--kimg", a.set.kimg, "thousands of real images to train on")->check(number(0, 1e9));
-  run.add("--kimg-per-tick,--tick", a.tick, "thousands of images between reports [4]")->check(number(1e-6, 1e9));
-  run.add("--snap", a.snap, "ticks between snapshots [50]")->check(whole(1, 1000000000));
-  run.add("--keep", a.keep, "how many snapshots stay; 0 keeps all [0]")->check(whole(0, 1000000000));
-  run.add("--seed", a.seed, "random seed [0]")->check(whole(0, INT64_MAX));
-  run.add("--abort-after", a.abort_after, "ticks of losses that are not finite, before giving up [2]")
-      ->check(whole(1, 1000000000));
-  run.add("--grid", a.grid, "COLUMNSxROWS of the sample sheets [by size and device]");
   run.flag("-n,--dry-run", a.dry_run, "say what would be done, and stop");
   run.add("--plan-for", a.plan_for, "plan for the GPU that this file describes (docs/profiling.md), and stop");
   Group data(app, "Data");
   data.add("--data", a.data, "a folder or a zip; see gan-data");
-  data.flag("--cond", a.cond, "conditional: train on the labels of the data");
-  data.flag("--mirror", a.mirror, "add every image mirrored");
-  data.add("--subset", a.subset, "train on that many images only")->check(whole(0, 1000000000));
-  data.add("--classes", a.classes, "train on these classes only, like 0-8");
-  data.add("--resolution", a.resolution, "SIZE or WIDTHxHEIGHT, with --resize [as stored]");
-  data.flag("--resize", a.resize, "centre-crop and resize images of other sizes");
-  data.add("--channels", a.channels, "1, 3 or 4 [what the richest image needs]")->check(whole(1, 4));
-  data.add("--background", a.background, "behind transparent images: white, black or #rrggbb [white]");
-  data.add("--folder", a.folder, "only what lies in this folder of the data; . for all, train/ and val/ alike");
-  data.flag("--folder-classes", a.folder_classes, "the outermost folders are classes, whatever they look like");
   Group cfg(app, "Configuration");
-  cfg.add("--cfg", a.cfg, "auto, small (for CPUs), stylegan2, paper256, paper512, paper1024, cifar")
-      ->capture_default_str();
-  cfg.add("--batch", a.set.batch, "images an iteration")->check(whole(1, 65536));
-  cfg.add("--batch-gpu", a.set.batch_gpu, "of those at once: smaller needs less memory")->check(whole(1, 65536));
-  cfg.add("--gamma", a.set.gamma, "weight of the R1 penalty")->check(number(0, 1e9));
-  cfg.add("--lr", a.set.lr, "learning rate of both networks")->check(number(1e-12, 1000));
-  cfg.add("--ema-kimg", a.set.ema_kimg, "half-life of the weight average")->check(number(0, 1e9));
-  cfg.add("--pl-weight", a.set.pl_weight, "weight of path-length regularisation")->check(number(0, 1e9));
-  cfg.add("--mixing", a.set.style_mixing, "probability of style mixing")->check(number(0, 1));
-  cfg.add("--map-depth", a.set.map_depth, "layers of the mapping network")->check(whole(1, 64));
-  cfg.add("--channel-base,--cbase", a.set.channel_base, "channels at size R are min(base / R, max)")
-      ->check(whole(8, 8388608));
-  cfg.add("--channel-max,--cmax", a.set.channel_max, "most channels")->check(whole(1, 8192));
-  cfg.add("--z-dim", a.set.z_dim, "length of latents")->check(whole(1, 8192));
-  cfg.add("--w-dim", a.set.w_dim, "length of style vectors")->check(whole(1, 8192));
-  cfg.add("--mbstd-group", a.set.mbstd_group, "images that minibatch-std compares")->check(whole(1, 65536));
-  cfg.add("--g-arch", a.g_arch, "orig, skip or resnet [skip]");
-  cfg.add("--d-arch", a.d_arch, "orig, skip or resnet [resnet]");
-  cfg.add("--conv-clamp", a.set.conv_clamp, "bound of activations; -1: none [-1]")->check(number(-1, 1e9));
+  cfg.add("--model", a.model, model_help.c_str());
   Group start(app, "Where to start");
   start.add("--resume", a.resume,
             "go on from a snapshot FILE in a new run folder, or from the `latest` of the newest run in place");
   start.add("--init", a.init, "a new run from the weights in FILE, whose model is then the default");
   start.flag("--init-partial", a.init_partial, "also where more than a tenth of a network's tensors does not fit");
+  start.add("--class-map", a.class_map,
+            "classes of --init that are classes here, as OLD=NEW,...; all others are new [the same, if as many]");
+  start.flag("--init-without-buffers", a.init_without_buffers,
+             "leave averages and power iterations of the source, as some published code does");
   start.flag("--data-changed", a.data_changed, "go on with other images or labels than the run began with");
-  start.add("--freeze-d", a.freeze.blocks, "FreezeD: freeze the N highest-resolution blocks of D with their fromRGB")
-      ->check(whole(0, 64));
-  start.add("--freezed", a.freeze.layers, "freeze the first L layers of D, counted as stylegan2-ada-pytorch does")
-      ->check(whole(0, 64));
-  start.add("--freeze", a.freeze.patterns, "freeze by name: 'D:b64.*,b32.conv0' or 'G:mapping.*'; may be repeated");
-  start.flag("--cache-features", a.cache_features,
-             "compute what D's frozen blocks make of the real images once, and keep it in memory");
-  start.flag("--no-cache-features", a.no_cache_features, "go on without, with --resume");
+  start.flag("--no-cache-features", a.no_cache_features, "go on without --cache-features, with --resume");
   Group machine(app, "Machine");
   machine.add("--device", a.device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str();
   machine.add("--threads", a.threads, "CPU threads [all]")->check(whole(0, 1024));
@@ -98,55 +128,42 @@ void add_options(CLI::App& app, TrainArguments& a) {
               "fp32, tf32 (products on a GPU's tensor cores) or bf16 activations [bf16 on GPUs and CPUs with AMX]");
   machine.flag("--fp32", a.fp32, "--precision fp32");
   machine.flag("--bf16", a.bf16, "--precision bf16");
-  machine.flag("--deterministic", a.deterministic,
-               "repeat a run bit for bit on a GPU too: no choice depends on measured time");
+  for (const Row& row : Rows()) add_row(app, row.option, row.value);
   add_no_own_kernels(app)->group("Machine");
+  app.add_flag_callback(
+         "--list-options",
+         [] {
+           fmt::print("{}", options_table());
+           throw CLI::Success();
+         },
+         "print every option of a run as a table in Markdown, and stop")
+      ->group("Run");
   app.footer(examples);
 }
 
-namespace {
-
-std::pair<int, int> parse_pair(const std::string& text, const char* option, int most, bool one_is_enough) {
-  const size_t x = text.find('x');
-  const auto side = [&](const std::string& part) {
-    const bool digits = !part.empty() && part.size() < 5 && part.find_first_not_of("0123456789") == part.npos;
-    const int value = digits ? std::stoi(part) : 0;
-    if (value < 1 || value > most || (x == text.npos && !one_is_enough))
-      throw ConfigError(fmt::format("{} {}: expected {} from 1 to {}, like {}", option, printable(text, 40),
-                                    one_is_enough ? "one or two numbers" : "two numbers", most,
-                                    one_is_enough ? "256 or 192x256" : "12x8"));
-    return value;
-  };
-  const int first = side(text.substr(0, x));
-  return {first, x == text.npos ? first : side(text.substr(x + 1))};
+void take_given(const CLI::App& app, TrainArguments& a) {
+  for (const Row& row : Rows())
+    if (const CLI::Option* o = app.get_option(row.option.name()); o->count() > 0)
+      a.set.give(row.option.name(), o->results());
 }
 
-std::vector<int> class_list(const TrainArguments& a) {
-  std::vector<int> classes;
-  if (a.classes.empty()) return classes;
-  for (const int64_t c : parse_numbers(a.classes, "--classes")) {
-    if (c >= 1 << 16) throw ConfigError(fmt::format("--classes {}: there are classes 0 to 65535 at most", c));
-    classes.push_back(int(c));
+std::string options_table() {
+  std::string text =
+      "# Options of a run\n\nWhat `gan-train` keeps of a run and writes into its snapshots; `gan-train --help` also "
+      "lists "
+      "what is only\nthis process's (devices, files). Defaults are those before a configuration (`--cfg`) fills in its "
+      "own. With\n`--resume` only what may change may differ.\n";
+  for (const char* heading : {"Run", "Data", "Configuration", "Where to start", "Machine"}) {
+    text += fmt::format("\n## {}\n\n| option | default | | with --resume |\n|---|---|---|---|\n", heading);
+    for (const Row& row : Rows()) {
+      if (row.option.group != std::string_view(heading)) continue;
+      std::string of = row.models.size() == models().size() ? "" : fmt::format(" ({})", fmt::join(row.models, ", "));
+      text += fmt::format("| `{}` | {} | {}{} | {} |\n", row.option.flag, to_text(row.value), row.option.help, of,
+                          row.option.may_change ? "may change" : "");
+    }
   }
-  return classes;
+  return text;
 }
-
-// "." and ".." have names, too: a run and its snapshots are called after their data.
-fs::path data_path(const std::string& given) {
-  const fs::path path = fs::absolute(given), name = path.filename();
-  return name == "." || name == ".." ? fs::weakly_canonical(path) : path;
-}
-
-// Options that may change at any time.
-void apply_schedule(const TrainArguments& a, TrainOptions& o) {
-  if (a.tick) o.kimg_per_tick = *a.tick;
-  if (a.snap) o.snap = *a.snap;
-  if (a.keep) o.keep = *a.keep;
-  if (a.abort_after) o.abort_after = *a.abort_after;
-  if (!a.grid.empty()) std::tie(o.grid_columns, o.grid_rows) = parse_pair(a.grid, "--grid", 64, false);
-}
-
-}  // namespace
 
 std::optional<DType> asked_precision(const TrainArguments& a) {
   if (int(a.fp32) + int(a.bf16) + int(!a.precision.empty()) > 1)
@@ -172,105 +189,61 @@ void check_contradictions(const CLI::App& app, const TrainArguments& a) {
   if (!a.resume.empty() && !a.init.empty())
     throw ConfigError("--resume goes on with a run, --init starts another from its weights; give one of them");
   if (a.resume.empty() && a.data.empty()) throw ConfigError("--data is required (only --resume knows it by itself)");
-  if (app.count("--freeze-d") && app.count("--freezed"))
+  if (a.set.has("--freeze-d") && a.set.has("--freezed"))
     throw ConfigError("--freeze-d and --freezed both count from D's input; give one of them");
-  if (a.cache_features && a.no_cache_features)
+  if (a.set.has("--cache-features") && a.no_cache_features)
     throw ConfigError("--cache-features and --no-cache-features contradict each other; give one of them");
   if (a.run_name.find('/') != a.run_name.npos || printable(a.run_name) != a.run_name || a.run_name.size() > 200)
     throw ConfigError(
         fmt::format("--run-name {}: one folder's name is expected, at most 200 bytes without / or control "
                     "characters",
                     printable(a.run_name, 40)));
-  if (a.channels == 2) throw ConfigError("--channels 2: images have 1, 3 or 4 channels");
-  if (a.init_partial && a.init.empty()) throw ConfigError("--init-partial goes with --init FILE");
+  for (const auto& [option, given] : {std::pair{"--init-partial", a.init_partial},
+                                      {"--init-without-buffers", a.init_without_buffers},
+                                      {"--class-map", !a.class_map.empty()}})
+    if (given && a.init.empty()) throw ConfigError(fmt::format("{} goes with --init FILE", option));
   if (a.data_changed && a.resume.empty()) throw ConfigError("--data-changed goes with --resume");
 }
 
-TrainOptions fresh_options(TrainArguments& a, const Device& device) {
-  TrainOptions o;
-  o.cfg = a.cfg;
-  o.seed = a.seed.value_or(0);
-  o.cond = a.cond;
+TrainOptions fresh_options(const TrainArguments& a, const Device& device, const SourceModel* source) {
+  TrainOptions o = TrainOptions::of(!a.model.empty() ? std::string_view(a.model)
+                                    : source         ? source->model.kind()
+                                                     : std::string_view(models().front().kind));
   o.init = a.init;
-  o.freeze = a.freeze;
-  o.cache_features = a.cache_features;
-  o.data = {.path = data_path(a.data),
-            .channels = a.channels,
-            .background = parse_background(a.background),
-            .resize = a.resize,
-            .mirror = a.mirror,
-            .subset = a.subset,
-            .seed = o.seed,
-            .classes = class_list(a),
-            .use_labels = a.cond || !a.classes.empty(),
-            .folder = a.folder,
-            .folder_classes = a.folder_classes};
-  if (!a.resolution.empty()) {
-    std::tie(o.data.width, o.data.height) = parse_pair(a.resolution, "--resolution", 8192, true);
-    if (o.data.width == o.data.height) o.data.resolution = std::exchange(o.data.width, o.data.height = 0);
-  }
-  if (!a.g_arch.empty()) a.set.g_architecture = architecture_from_name(a.g_arch);
-  if (!a.d_arch.empty()) a.set.d_architecture = architecture_from_name(a.d_arch);
-  o.model.activation_type =
-      asked_precision(a).value_or(device.is_cuda() || kernels::has_amx() ? DType::bf16 : DType::f32);
-  apply_schedule(a, o);
-  preset(o.cfg, 64);  // says at once that there is no such configuration
+  o.data.path = data_path(a.data);
+  a.set.apply(o);
+  if (o.data.channels == 2) throw ConfigError("--channels 2: images have 1, 3 or 4 channels");
+  o.data.seed = o.seed;
+  o.data.use_labels = o.cond || !o.data.classes.empty();
+  o.model.set_types(DType::f32,
+                    asked_precision(a).value_or(device.is_cuda() || kernels::has_amx() ? DType::bf16 : DType::f32));
+  preset(o.model, o.cfg);  // says at once that there is no such configuration
   return o;
 }
 
-TrainOptions resumed_options(const CLI::App& app, const TrainArguments& a, TrainOptions o) {
-  const StyleGan2Options& m = o.model;
-  const int width = m.width ? m.width : m.height;
+TrainOptions resumed_options(const TrainArguments& a, TrainOptions o) {
+  const ImageShape m = o.model.images();
   const auto keeps = [&](const char* option, bool same) {
-    if (app.count(option) && !same)
+    if (!same)
       throw ConfigError(
           fmt::format("{} differs from the run that --resume goes on with; start a new run with --init", option));
   };
-  const auto is = [](const auto& given, const auto& value) { return !given || *given == value; };
-  if (!a.resolution.empty())
-    keeps("--resolution", parse_pair(a.resolution, "--resolution", 8192, true) == std::pair(width, m.height));
-  keeps("--batch", is(a.set.batch, o.batch));
-  keeps("--batch-gpu", is(a.set.batch_gpu, o.batch_gpu));
-  keeps("--seed", is(a.seed, o.seed));
-  keeps("--cfg", a.cfg == o.cfg);
-  keeps("--cond", a.cond == o.cond);
-  keeps("--mirror", a.mirror == o.data.mirror);
-  keeps("--subset", a.subset == o.data.subset);
-  keeps("--classes", class_list(a) == o.data.classes);
-  keeps("--resize", a.resize == o.data.resize);
-  keeps("--background", parse_background(a.background) == o.data.background);
-  keeps("--folder", a.folder == o.data.folder);
-  keeps("--folder-classes", a.folder_classes == o.data.folder_classes);
-  keeps("--channels", a.channels == m.img_channels);
-  keeps("--freeze-d", a.freeze.blocks == o.freeze.blocks);
-  keeps("--freezed", a.freeze.layers == o.freeze.layers);
-  keeps("--freeze", a.freeze.patterns == o.freeze.patterns);
-  keeps("--map-depth", is(a.set.map_depth, m.mapping_layers));
-  keeps("--channel-base", is(a.set.channel_base, m.channel_base));
-  keeps("--channel-max", is(a.set.channel_max, m.channel_max));
-  keeps("--z-dim", is(a.set.z_dim, m.z_dim));
-  keeps("--w-dim", is(a.set.w_dim, m.w_dim));
-  keeps("--mbstd-group", is(a.set.mbstd_group, m.mbstd_group));
-  keeps("--g-arch", a.g_arch == name_of(m.g_architecture));
-  keeps("--d-arch", a.d_arch == name_of(m.d_architecture));
-  keeps("--conv-clamp", is(a.set.conv_clamp, m.conv_clamp));
-  o.data.channels = m.img_channels;
-  if (o.data.resize) std::tie(o.data.width, o.data.height) = std::tie(width, m.height);
+  if (!a.model.empty()) keeps("--model", a.model == o.model.kind());
+  o.data.channels = m.channels;
+  Overlay set = a.set;
+  if (const auto size = set.take("--resolution"))  // of the model, whatever was said when the run began
+    keeps("--resolution",
+          parse_pair(*size, "--resolution", {.most = 8192, .one_is_enough = true}) == std::pair(m.width, m.height));
+  set.apply_resumed(o);
+  if (o.data.resize) std::tie(o.data.width, o.data.height) = std::pair(m.width, m.height);
   if (!a.data.empty()) o.data.path = data_path(a.data);
   if (!o.data.path.is_absolute())
     throw ConfigError(o.data.path.empty()
                           ? std::string("the snapshot does not say which data it was trained on; give --data")
                           : fmt::format("the snapshot was trained on {}; give --data, which says where that is",
                                         printable(o.data.path.string())));
-  o.kimg = a.set.kimg.value_or(o.kimg);
-  o.lr = a.set.lr.value_or(o.lr);
-  o.ema_kimg = a.set.ema_kimg.value_or(o.ema_kimg);
-  o.loss.r1_gamma = a.set.gamma.value_or(o.loss.r1_gamma);
-  o.loss.pl_weight = a.set.pl_weight.value_or(o.loss.pl_weight);
-  o.loss.style_mixing = a.set.style_mixing.value_or(o.loss.style_mixing);
-  o.model.activation_type = asked_precision(a).value_or(m.activation_type);
-  o.cache_features = (o.cache_features || a.cache_features) && !a.no_cache_features;
-  apply_schedule(a, o);
+  if (const auto precision = asked_precision(a)) o.model.set_types(o.model.type(), *precision);
+  o.cache_features = o.cache_features && !a.no_cache_features;
   return o;
 }
 

@@ -4,38 +4,33 @@
 #include <optional>
 #include <string>
 
-#include "kernels/core/types.h"
-#include "training/config.h"
-#include "training/reals.h"
+#include "training/options/overlay.h"
+#include "training/step/reals.h"
 
 namespace firn::tools {
 
 struct TrainArguments {
-  std::string outdir, run_name, data, resume, init, classes, resolution, g_arch, d_arch, grid, precision, folder,
-      plan_for;
-  std::string cfg = "auto", device = "auto", data_memory = "auto", background = "white";
-  std::optional<double> tick;
-  std::optional<int> snap, keep, abort_after;
-  std::optional<uint64_t> seed;
-  int64_t subset = 0;
-  int channels = 0, threads = 0, workers = 2;
-  bool cond = false, mirror = false, resize = false, dry_run = false, cache_features = false, no_cache_features = false,
-       folder_classes = false, fp32 = false, bf16 = false, deterministic = false, init_partial = false,
-       data_changed = false;
-  FreezeOptions freeze;
-  PresetOverrides set;
+  Overlay set;  // every option of a run that was given, by its row (base/option.h)
+  // What is not a run's but this process's, or has a form of its own.
+  std::string outdir, run_name, data, resume, init, class_map, model, precision, plan_for;
+  std::string device = "auto", data_memory = "auto";
+  int threads = 0, workers = 2;
+  bool dry_run = false, no_cache_features = false, fp32 = false, bf16 = false, init_partial = false,
+       init_without_buffers = false, data_changed = false;
 };
 
 void add_options(CLI::App& app, TrainArguments& a);
+std::string options_table();                              // docs/options.md: every row that has a flag, in Markdown
+void take_given(const CLI::App& app, TrainArguments& a);  // fills in a.set, once `app` has parsed
 void check_contradictions(const CLI::App& app, const TrainArguments& a);
 
 std::optional<DType> asked_precision(const TrainArguments& a);  // what the user asked for, or nothing
 DataMemory data_memory(const std::string& name);
 
-// All but what depends on the data (apply_preset).
-TrainOptions fresh_options(TrainArguments& a, const Device& device);
+// All but what depends on the data (configure). `source`: of --init, or null.
+TrainOptions fresh_options(const TrainArguments& a, const Device& device, const SourceModel* source);
 
 // The options of the snapshot, with those replaced that may change; another model or data is a contradiction.
-TrainOptions resumed_options(const CLI::App& app, const TrainArguments& a, TrainOptions options);
+TrainOptions resumed_options(const TrainArguments& a, TrainOptions options);
 
 }  // namespace firn::tools

@@ -5,9 +5,9 @@
 #include "base/error.h"
 #include "engine/adam.h"
 #include "io/loader.h"
-#include "models/stylegan2.h"
-#include "training/feed.h"
-#include "training/snapshot.h"
+#include "models/stylegan2/stylegan2.h"
+#include "training/state/snapshot.h"
+#include "training/step/feed.h"
 
 using namespace firn;
 
@@ -19,8 +19,8 @@ int main(int argc, char** argv) try {
   StyleGan2Discriminator d(options, device);
   if (argc > 2) {
     const SafetensorsFile source = read_safetensors(argv[2]);
-    load_network(g.parameters(), source, "G");
-    load_network(d.parameters(), source, "D");
+    load_network(g, source, "G");
+    load_network(d, source, "D");
   }
   d.parameters()("b64.*", "b32.*").freeze();  // FreezeD
 

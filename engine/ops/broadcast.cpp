@@ -65,7 +65,7 @@ void strided_copy(Tensor& y, int64_t y_offset, std::vector<int64_t> y_strides, c
                   std::vector<int64_t> x_strides, Shape dims) {
   std::vector<std::vector<int64_t>> strides{std::move(y_strides), std::move(x_strides)};
   merge_axes(dims, strides);
-  dispatch(y.type(), [&](auto tag) {
+  dispatch_any(y.type(), [&](auto tag) {
     using T = decltype(tag);
     kernels::StridedCopy<T> k{
         y.mutable_as<T>() + y_offset, x.as<T>() + x_offset, static_cast<int>(dims.size()), {}, {}, {}};

@@ -1,6 +1,8 @@
 // scale_channels and dot_pixels define each other's gradients.
 #include "base/error.h"
 #include "engine/ops.h"
+#include "engine/ops/deferred.h"
+#include "engine/ops/operands.h"
 #include "engine/ops/recorded.h"
 #include "kernels/device/memory.h"
 #include "kernels/ops/reduce.h"
@@ -15,6 +17,7 @@ Sizes sizes(const Tensor& x) { return {x.dim(0), x.count() / std::max<int64_t>(1
 }  // namespace
 
 void ops::check_scale_channels(const Tensor& x, const Tensor& s) {
+  ops::require("scale_channels", "x", x, ops::kChannels);
   const auto [N, P, C] = sizes(x);
   if (s.shape() != Shape{N, C} || s.type() != acc_type(x.type()))
     throw ShapeError(fmt::format("scale_channels: x {} {} needs s [{},{}] {}, got {} {}", to_string(x.shape()),
@@ -43,32 +46,17 @@ struct ScaledDots : Deferred {
 
 Tensor ops::record_scale_channels(const Tensor& y, const Tensor& x, const Tensor& s) {
   // On a GPU bias_act makes both gradients in the pass that makes its own; elsewhere they are ops.
-  const bool defers = y.stream().is_cuda;
-  const auto latest = std::make_shared<std::weak_ptr<ScaledGradient>>();  // of the backward pass under way
-  const auto shared = [latest](const Tensor& gy) {
-    std::shared_ptr<ScaledGradient> g = latest->lock();
-    if (!g || !g->gy.defined() || g->gy.data() != gy.data()) {
-      *latest = g = std::make_shared<ScaledGradient>();
-      g->gy = gy;
-    }
-    return g;
-  };
-  return record("scale_channels", y,
-                {{x,
-                  [defers, shared, s](const Tensor& gy, const Tensor&) {
-                    if (!defers || is_recording()) return scale_channels(gy, s);
-                    const auto g = shared(gy);
-                    g->s = s;
-                    return Tensor::deferred(gy.shape(), gy.type(), gy.device(), g);
-                  }},
-                 {s, [defers, shared, x](const Tensor& gy, const Tensor&) {
-                    if (!defers || is_recording()) return dot_pixels(gy, x);
-                    const auto g = shared(gy);
-                    g->x = x;
-                    g->wants_dots = true;
-                    return Tensor::deferred({x.dim(0), x.dim(-1)}, acc_type(x.type()), x.device(),
-                                            std::make_shared<ScaledDots>(g));
-                  }}});
+  return record("scale_channels", y, {x, s},
+                [s, kept = s.wants_grad() ? x : Tensor{}](std::vector<Tensor> parts, const Tensor&,
+                                                          const Wanted& wanted) -> std::vector<Tensor> {
+                  const Tensor gy = sum_of_parts(std::move(parts));
+                  if (!gy.stream().is_cuda || is_recording())
+                    return {wanted[0] ? scale_channels(gy, s) : Tensor{}, wanted[1] ? dot_pixels(gy, kept) : Tensor{}};
+                  const auto g = std::make_shared<ScaledGradient>();
+                  g->gy = gy, g->x = kept, g->s = s, g->wants_dots = wanted[1];
+                  return {Tensor::deferred(gy.shape(), gy.type(), gy.device(), g),
+                          Tensor::deferred(s.shape(), s.type(), s.device(), std::make_shared<ScaledDots>(g))};
+                });
 }
 
 Tensor scale_channels(const Tensor& x, const Tensor& s) {
@@ -83,6 +71,7 @@ Tensor scale_channels(const Tensor& x, const Tensor& s) {
 }
 
 Tensor dot_pixels(const Tensor& a, const Tensor& b) {
+  ops::require("dot_pixels", "a", a, ops::kChannels);
   const auto [N, P, C] = sizes(a);
   if (a.shape() != b.shape() || a.type() != b.type())
     throw ShapeError(fmt::format("dot_pixels: {} {} and {} {} differ", to_string(a.shape()), name_of(a.type()),

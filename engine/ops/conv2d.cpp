@@ -1,6 +1,8 @@
 // conv2d, conv2d_input_grad and conv2d_weight_grad define each other's gradients.
 #include "base/error.h"
 #include "engine/ops.h"
+#include "engine/ops/deferred.h"
+#include "engine/ops/operands.h"
 #include "engine/ops/recorded.h"
 #include "kernels/conv/conv.h"
 
@@ -11,7 +13,6 @@ namespace firn {
 kernels::ConvProblem ops::conv2d_problem(const Shape& x, const Shape& y, const Shape& w, const Conv2d& p, DType type) {
   const Shape& big = p.transposed ? y : x;
   const Shape& small = p.transposed ? x : y;
-  const int K = static_cast<int>(w[1]);
   return {.N = big[0],
           .H = big[1],
           .W = big[2],
@@ -19,41 +20,49 @@ kernels::ConvProblem ops::conv2d_problem(const Shape& x, const Shape& y, const S
           .OH = small[1],
           .OW = small[2],
           .O = small[3],
-          .KH = K,
-          .KW = K,
+          .KH = static_cast<int>(w[1]),
+          .KW = static_cast<int>(w[2]),
           .stride = p.stride,
           .pad_y = p.pad,
-          .pad_x = p.pad,
+          .pad_x = p.pad_x < 0 ? p.pad : p.pad_x,
           .swapped = p.transposed,
           .gain = p.gain,
-          .type = type};
+          .type = type,
+          .groups = p.groups};
 }
 
 namespace {
 
 Shape output_shape(const Shape& x, const Shape& w, const Conv2d& p) {
-  if (x.size() != 4 || w.size() != 4 || w[1] != w[2] || x[3] != w[3])
+  if (p.stride < 1 || p.pad < 0 || p.groups < 1)
     throw ShapeError(
-        fmt::format("conv2d: x {} and w {} do not fit; expected [N,H,W,I] and [O,K,K,I]", to_string(x), to_string(w)));
-  const auto size = [&](int64_t n) {
-    return p.transposed ? (n - 1) * p.stride + w[1] - 2 * p.pad : (n + 2 * p.pad - w[1]) / p.stride + 1;
+        fmt::format("conv2d: stride {}, pad {} and groups {}; expected 1, 0 and 1 or more", p.stride, p.pad, p.groups));
+  if (x.size() != 4 || w.size() != 4 || x[3] != w[3] * p.groups || w[0] % p.groups || w[1] < 1 || w[2] < 1)
+    throw ShapeError(fmt::format("conv2d: x {} and w {} do not fit; expected [N,H,W,I] and [O,KH,KW,I{}", to_string(x),
+                                 to_string(w),
+                                 p.groups > 1 ? fmt::format("/{}], O a multiple of {}", p.groups, p.groups) : "]"));
+  const auto size = [&](int64_t n, int64_t window, int64_t pad) {
+    if (p.transposed) return (n - 1) * p.stride + window - 2 * pad;
+    return n + 2 * pad < window ? 0 : (n + 2 * pad - window) / p.stride + 1;
   };
-  const Shape y{x[0], size(x[1]), size(x[2]), w[0]};
+  const Shape y{x[0], size(x[1], w[1], p.pad), size(x[2], w[2], p.pad_x < 0 ? p.pad : p.pad_x), w[0]};
   if (y[1] < 1 || y[2] < 1)
     throw ShapeError(fmt::format("conv2d: w {} is larger than x {}", to_string(w), to_string(x)));
   return y;
 }
 
-void check_weight_type(const Tensor& x, const Tensor& w) {
+void check_operands(const char* op, const Tensor& x, const Tensor& w) {
+  ops::require(op, "x", x, ops::kImages);
+  ops::require(op, "w", w, ops::kWeights);
   if (w.type() != acc_type(x.type()))
-    throw ShapeError(fmt::format("conv2d: {} activations need {} weights, got {}", name_of(x.type()),
+    throw ShapeError(fmt::format("{}: {} activations need {} weights, got {}", op, name_of(x.type()),
                                  name_of(acc_type(x.type())), name_of(w.type())));
 }
 
 }  // namespace
 
 Shape ops::conv2d_shape(const Tensor& x, const Tensor& w, const Conv2d& p) {
-  check_weight_type(x, w);
+  check_operands("conv2d", x, w);
   return output_shape(x.shape(), w.shape(), p);
 }
 
@@ -86,7 +95,7 @@ Tensor conv2d(const Tensor& x, const Tensor& w, Conv2d p) {
 }
 
 Tensor conv2d_input_grad(const Tensor& gy, const Tensor& w, const Shape& x_shape, Conv2d p) {
-  check_weight_type(gy, w);
+  check_operands("conv2d_input_grad", gy, w);
   if (output_shape(x_shape, w.shape(), p) != gy.shape())
     throw ShapeError(fmt::format("conv2d_input_grad: gy {} does not belong to x {}, w {}", to_string(gy.shape()),
                                  to_string(x_shape), to_string(w.shape())));
@@ -102,6 +111,7 @@ Tensor conv2d_input_grad(const Tensor& gy, const Tensor& w, const Shape& x_shape
 }
 
 Tensor conv2d_weight_grad(const Tensor& x, const Tensor& gy, const Shape& w_shape, Conv2d p) {
+  ops::require("conv2d_weight_grad", "x", x, ops::kImages);
   if (output_shape(x.shape(), w_shape, p) != gy.shape() || x.type() != gy.type())
     throw ShapeError(fmt::format("conv2d_weight_grad: gy {} does not belong to x {}, w {}", to_string(gy.shape()),
                                  to_string(x.shape()), to_string(w_shape)));

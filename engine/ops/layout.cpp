@@ -1,4 +1,5 @@
 // Moves without arithmetic.
+#include <algorithm>
 #include <numeric>
 
 #include "base/error.h"
@@ -17,7 +18,7 @@ Tensor reshape(const Tensor& x, Shape shape) {
     }
   }
   if (wild) *wild = known ? x.count() / known : 0;
-  if (count(shape) != x.count())
+  if (std::ranges::any_of(shape, [](int64_t d) { return d < 0; }) || count(shape) != x.count())
     throw ShapeError(fmt::format("reshape: {} has another count than {}", to_string(x.shape()), to_string(shape)));
   return record("reshape", x.view(shape),
                 {{x, [shape = x.shape()](const Tensor& gy, const Tensor&) { return reshape(gy, shape); }}});

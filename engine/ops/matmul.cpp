@@ -1,6 +1,7 @@
 // Products of matrices; NN, NT and TN are closed under differentiation.
 #include "base/error.h"
 #include "engine/ops.h"
+#include "engine/ops/operands.h"
 #include "engine/ops/recorded.h"
 #include "kernels/gemm/gemm.h"
 
@@ -25,9 +26,11 @@ Tensor shared_sum(const Tensor& g, const Shape& shape, DType type) {
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b, Matmul p) {
+  ops::require("matmul", "a", a, ops::kMatrices);
+  ops::require("matmul", "b", b, ops::kMatrices);
   const Shape sa = with_batch(a), sb = with_batch(b);
-  const bool ranks = sa.size() == 3 && sb.size() == 3 && (sa[0] == sb[0] || sa[0] == 1 || sb[0] == 1);
-  if (!ranks || a.type() != b.type() || (p.trans_a && p.trans_b) || sa[p.trans_a ? 1 : 2] != sb[p.trans_b ? 2 : 1])
+  const bool batches = sa[0] == sb[0] || sa[0] == 1 || sb[0] == 1;
+  if (!batches || a.type() != b.type() || (p.trans_a && p.trans_b) || sa[p.trans_a ? 1 : 2] != sb[p.trans_b ? 2 : 1])
     throw ShapeError(fmt::format("matmul: {}{} {} and {}{} {} do not fit", to_string(a.shape()), p.trans_a ? "^T" : "",
                                  name_of(a.type()), to_string(b.shape()), p.trans_b ? "^T" : "", name_of(b.type())));
   const int64_t batch = std::max(sa[0], sb[0]);

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "engine/ops.h"
+#include "engine/ops/operands.h"
 
 namespace firn {
 
@@ -22,6 +23,10 @@ Tensor by_ops(const Tensor& x, const kernels::StddevGroups& n) {
 }  // namespace
 
 Tensor minibatch_stddev(const Tensor& x, int group, int features, int segments) {
+  ops::require("minibatch_stddev", "x", x, ops::kImages);
+  if (group < 1 || features < 1 || segments < 1)
+    throw ShapeError(fmt::format("minibatch_stddev: groups of {}, {} features and {} segments; expected 1 or more each",
+                                 group, features, segments));
   const int64_t N = x.dim(0) / segments, C = x.dim(3), F = features, G = std::min<int64_t>(group, N);
   if (G < 1 || N % G || C % F || x.dim(0) % segments)
     throw ShapeError(fmt::format(

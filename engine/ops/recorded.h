@@ -7,15 +7,10 @@
 
 namespace firn::ops {
 
-// What scale_channels(x, s) passes on of gy: gy s to x and, if wanted, the dots over pixels of gy and x to s.
-struct ScaledGradient : Deferred {
-  Tensor gy, x, s;
-  bool wants_dots = false;
-  Tensor dots;             // once somebody has computed them
-  Tensor make() override;  // what goes to x, and the dots
-  bool lacks_dots() const { return wants_dots && !dots.defined(); }
-  void release() { gy = x = {}; }  // both are computed
-};
+// y, which was computed in some other way than its definition `composed`. Its backward is `together`, or the gradients
+// of the definition where those are to be differentiated.
+Tensor record_fused(const char* op, const Tensor& y, const std::vector<Tensor>& inputs,
+                    const std::function<Tensor()>& composed, const GradsFn& together, Keep keep = Keep::nothing);
 
 // t has no values; this gives those that f computes, which are t to the tape.
 inline std::function<Tensor()> values_of(const Tensor& t, std::function<Tensor()> f) {
@@ -29,7 +24,7 @@ inline std::function<Tensor()> values_of(const Tensor& t, std::function<Tensor()
 
 inline const void* data_or_null(const Tensor& t) { return t.defined() ? t.data() : nullptr; }
 
-kernels::ConvEpilogue epilogue(const Tensor& b, const BiasAct& p);
+kernels::Epilogue<> epilogue(const Tensor& b, const BiasAct& p);
 
 // ShapeError unless bias_act(x, b, p) makes sense.
 void check_bias_act(const Shape& x, DType type, const Tensor& b, const BiasAct& p);
@@ -46,16 +41,6 @@ Tensor record_scale_channels(const Tensor& y, const Tensor& x, const Tensor& s);
 // y = conv2d(x, w, p). x may have no values where make_x gives them.
 Tensor record_conv2d(const Tensor& y, const Tensor& x, const Tensor& w, const Conv2d& p,
                      const std::function<Tensor()>& make_x);
-
-// What conv2d(x, w, p) passes on of gy to x.
-struct ConvInputGradient : Deferred {
-  Tensor gy, w;
-  Shape x_shape;
-  Conv2d p;
-  Tensor make() override;
-};
-// upfirdn2d of that, in one pass where the device has one.
-Tensor filter(ConvInputGradient& g, const Fir& p);
 
 Tensor record_upfirdn2d(const Tensor& y, const Tensor& x, const Fir& p);  // y = upfirdn2d(x, p)
 Shape upfirdn2d_shape(const Tensor& x, const Fir& p);                     // ShapeError

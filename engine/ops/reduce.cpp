@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "engine/ops.h"
 #include "engine/ops/broadcast.h"
+#include "engine/ops/operands.h"
 
 namespace firn {
 
@@ -73,6 +74,7 @@ Tensor sum(const Tensor& x) { return sum_to(x, {}); }
 Tensor mean(const Tensor& x) { return sum(x) * (1.0 / static_cast<double>(x.count())); }
 
 Tensor sum_per_sample(const Tensor& x) {
+  ops::require("sum_per_sample", "x", x, ops::kSamples);
   Shape keep(x.shape().size(), 1);
   keep[0] = x.dim(0);
   return reshape(sum_to(x, keep), {x.dim(0)});
@@ -82,6 +84,7 @@ Tensor mean_axes(const Tensor& x, const std::vector<int>& axes) {
   Shape keep = x.shape();
   int64_t n = 1;
   for (int a : axes) {
+    if (a < 0 || a >= x.rank()) throw ShapeError(fmt::format("mean_axes: {} has no axis {}", to_string(x.shape()), a));
     n *= keep[static_cast<size_t>(a)];
     keep[static_cast<size_t>(a)] = 1;
   }

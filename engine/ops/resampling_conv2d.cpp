@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "engine/ops.h"
+#include "engine/ops/deferred.h"
 #include "engine/ops/recorded.h"
 #include "kernels/styled/styled_conv.h"
 

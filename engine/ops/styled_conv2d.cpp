@@ -22,20 +22,17 @@ Tensor thin_layer(const Tensor& x, const Tensor& w, const Tensor& b, double gain
   dispatch(x.type(), [&](auto tag) {
     using T = decltype(tag);
     using A = acc_t<T>;
-    run(x.stream(), kernels::ThinExpand<T, T, kernels::ThenBiasAct<T>>{.y = y.mutable_as<T>(),
-                                                                       .x = rows.as<T>(),
-                                                                       .w = columns.as<T>(),
-                                                                       .batch = 1,
-                                                                       .P = pixels,
-                                                                       .C = out,
-                                                                       .O = in,
-                                                                       .share_w = true,
-                                                                       .w_transposed = true,
-                                                                       .alpha = static_cast<A>(gain),
-                                                                       .then = {.b = b.defined() ? b.as<A>() : nullptr,
-                                                                                .slope = static_cast<A>(act.slope),
-                                                                                .gain = static_cast<A>(act.gain),
-                                                                                .clamp = static_cast<A>(act.clamp)}});
+    run(x.stream(), kernels::ThinExpand<T, T, kernels::Epilogue<A>>{.y = y.mutable_as<T>(),
+                                                                    .x = rows.as<T>(),
+                                                                    .w = columns.as<T>(),
+                                                                    .batch = 1,
+                                                                    .P = pixels,
+                                                                    .C = out,
+                                                                    .O = in,
+                                                                    .share_w = true,
+                                                                    .w_transposed = true,
+                                                                    .alpha = static_cast<A>(gain),
+                                                                    .then = ops::epilogue(b, act).as<A>()});
   });
   const Tensor z =
       ops::record_matmul(Tensor::without_storage({pixels, out}, x.type(), x.device()), rows, columns, product);
@@ -47,7 +44,8 @@ Tensor thin_layer(const Tensor& x, const Tensor& w, const Tensor& b, double gain
 Tensor styled_conv2d(const Tensor& x, const Tensor& s, const Tensor& w, const Tensor& b, Conv2d conv, BiasAct act) {
   const auto scaled = [x, s] { return s.defined() ? scale_channels(x, s) : x; };
   const Shape shape = ops::conv2d_shape(x, w, conv);
-  const bool pointwise = w.dim(1) == 1 && conv.stride == 1 && conv.pad == 0 && !conv.transposed;
+  const bool pointwise = w.dim(1) == 1 && w.dim(2) == 1 && conv.stride == 1 && shape[1] == x.dim(1) &&
+                         shape[2] == x.dim(2) && conv.groups == 1 && !conv.transposed;
   if (pointwise && x.dim(3) <= kernels::kThin && !s.defined() && !act.d.defined() && !act.noise.defined())
     return thin_layer(x, w, b, conv.gain, act);
   const kernels::ConvProblem problem = ops::conv2d_problem(x.shape(), shape, w.shape(), conv, x.type());

@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 #include "engine/ops.h"
+#include "engine/ops/deferred.h"
+#include "engine/ops/operands.h"
 #include "engine/ops/recorded.h"
 
 namespace firn {
@@ -17,7 +19,10 @@ struct Size {
 
 Size output_size(const Shape& x, const Fir& p) {
   const int64_t taps = static_cast<int64_t>(p.taps.size());
-  const auto size = [&](int64_t n, int before, int after) { return (n * p.up + before + after - taps) / p.down + 1; };
+  const auto size = [&](int64_t n, int before, int after) {
+    const int64_t room = n * p.up + before + after - taps;
+    return room < 0 ? 0 : room / p.down + 1;
+  };
   return {size(x[1], p.pad_y0, p.pad_y1), size(x[2], p.pad_x0, p.pad_x1)};
 }
 
@@ -52,9 +57,10 @@ void launch(const Stream& stream, const kernels::Upfirdn2d<T>& k) {
 
 Shape ops::upfirdn2d_shape(const Tensor& x, const Fir& p) {
   const size_t taps = p.taps.size();
-  if (x.rank() != 4 || taps == 0 || taps > kernels::kMaxTaps)
-    throw ShapeError(fmt::format("upfirdn2d: expected x [N,H,W,C] and 1..{} taps, got {} and {}", kernels::kMaxTaps,
-                                 to_string(x.shape()), taps));
+  ops::require("upfirdn2d", "x", x, ops::kImages);
+  if (taps == 0 || taps > kernels::kMaxTaps || p.up < 1 || p.down < 1)
+    throw ShapeError(fmt::format("upfirdn2d: expected 1..{} taps, up and down 1 or more, got {}, {} and {}",
+                                 kernels::kMaxTaps, taps, p.up, p.down));
   const Size size = output_size(x.shape(), p);
   if (size.H < 1 || size.W < 1)
     throw ShapeError(fmt::format("upfirdn2d: x {} is smaller than the filter", to_string(x.shape())));
@@ -89,10 +95,10 @@ kernels::Upfirdn2d<T> kernel(Tensor& y, const Tensor& x, const Fir& p) {
 
 Tensor ops::record_upfirdn2d(const Tensor& y, const Tensor& x, const Fir& p) {
   const Fir q = adjoint(p, x.shape(), y.shape());
-  return record("upfirdn2d", y, {{x, [q](const Tensor& gy, const Tensor&) { return upfirdn2d(gy, q); }}}, Keep::nothing,
-                [q](std::vector<Tensor> parts, const Tensor&) {
-                  const auto g = std::dynamic_pointer_cast<ConvInputGradient>(parts.front().deferred());
-                  return parts.size() == 1 && g ? filter(*g, q) : upfirdn2d(sum_of_parts(std::move(parts)), q);
+  return record("upfirdn2d", y, {x},
+                [q](std::vector<Tensor> parts, const Tensor&, const Wanted&) -> std::vector<Tensor> {
+                  const auto alone = parts.size() == 1 ? take<ConvInputGradient>(parts) : nullptr;
+                  return {alone ? filter(*alone, q) : upfirdn2d(sum_of_parts(std::move(parts)), q)};
                 });
 }
 
@@ -112,12 +118,7 @@ Tensor upfirdn2d_bias_act(const Tensor& x, Fir p, const Tensor& b, BiasAct act) 
       using A = acc_t<T>;
       const auto k = kernel<T>(y, x, p);
       if (!x.stream().is_cuda || p.up != 1 || p.down != 1 || !kernels::has_vectors(k)) return false;
-      const auto numbers = [](const Tensor& t) { return t.defined() ? t.as<A>() : nullptr; };
-      run(x.stream(), kernels::Upfirdn2dVectors<T, 1, 1, kernels::ThenBiasAct<T>>{
-                          k,
-                          {numbers(act.d), numbers(act.noise), numbers(act.strength), numbers(b),
-                           act.noise.defined() ? act.noise.dim(0) : 0, static_cast<A>(act.slope),
-                           static_cast<A>(act.gain), static_cast<A>(act.clamp)}});
+      run(x.stream(), kernels::Upfirdn2dVectors<T, 1, 1, kernels::Epilogue<A>>{k, ops::epilogue(b, act).as<A>()});
       return true;
     }
     return false;

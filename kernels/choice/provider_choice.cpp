@@ -128,7 +128,7 @@ void run_named(ChoiceCache& cache, const std::string& key, const Candidate& cand
 std::optional<Chosen> choose(ChoiceCache& cache, const std::string& key, std::span<const Candidate> candidates,
                              const Timer& timer) {
   note_choice();
-  const bool deterministic = numerics().deterministic;
+  const bool deterministic = timer.deterministic;
   const Choice remembered = cache.find(key).value_or(Choice{});
   const auto named = [&](const Candidate& c, const std::function<void()>& f) { run_named(cache, key, c, timer, f); };
   const auto prepare = [&](const Candidate& c) {

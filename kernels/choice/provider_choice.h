@@ -64,6 +64,7 @@ struct Timer {
   std::function<void(const std::function<void()>&)> once;            // runs it for the first time, and waits for it
   std::function<double(const std::function<void()>&)> microseconds;  // of one of its later runs
   std::string driver;                                                // a new one gives another chance to what failed
+  bool deterministic = false;                                        // the first candidate at once, whatever is known
   explicit operator bool() const { return bool(microseconds); }
 };
 
@@ -73,7 +74,7 @@ struct Chosen {
 };
 
 // The remembered candidate, else the fastest, else the first that can be prepared; nullopt when none can, the last
-// DeviceError when all that can fail as they run. With numerics().deterministic, the first at once. Each is run by
+// DeviceError when all that can fail as they run. A deterministic stream takes the first at once. Each is run by
 // itself first. The one in which the device is lost is named by the DeviceLost that is thrown, and left out from then
 // on. What is chosen while memory is short is not remembered.
 std::optional<Chosen> choose(ChoiceCache&, const std::string& key, std::span<const Candidate>, const Timer&);

@@ -18,7 +18,7 @@ namespace firn::kernels {
 
 namespace {
 
-void wait(const Stream& stream) { check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.cuda))); }
+void wait(const Stream& stream) { check(cudaStreamSynchronize(current(stream))); }
 
 // Runs it and waits, so that a fault is its own.
 void run_alone(const Stream& stream, const std::function<void()>& run) {
@@ -42,11 +42,11 @@ double microseconds(const Stream& stream, const std::function<void()>& run) {
   // A graph will launch it without the host, so the host must be ahead here: the GPU is kept busy meanwhile.
   constexpr size_t kBusy = size_t{32} << 20;
   static std::map<int, void*> kept;
-  void*& busy = kept[current_device()];
+  void*& busy = kept[stream.device];
   if (!busy) busy = allocate(stream, kBusy);
   double least = INFINITY;
   for (int g = 0; g < kGroups; ++g) {
-    for (int i = 0; i < 8; ++i) check(cudaMemsetAsync(busy, 0, kBusy, static_cast<cudaStream_t>(stream.cuda)));
+    for (int i = 0; i < 8; ++i) check(cudaMemsetAsync(busy, 0, kBusy, current(stream)));
     stopwatch.start();
     for (int i = 0; i < kRuns; ++i) run();
     least = std::min(least, 1e3 * stopwatch.stop() / kRuns);
@@ -56,8 +56,7 @@ double microseconds(const Stream& stream, const std::function<void()>& run) {
 
 bool agrees(const Stream& stream, const Candidate& way, const Ways& ways, const void* expected) {
   // NaN where nothing is written.
-  check(cudaMemsetAsync(ways.y, 0xff, sizeof(bf16) * static_cast<size_t>(ways.count),
-                        static_cast<cudaStream_t>(stream.cuda)));
+  check(cudaMemsetAsync(ways.y, 0xff, sizeof(bf16) * static_cast<size_t>(ways.count), current(stream)));
   run_alone(stream, way.run);
   const LaunchCounter apart;
   return agree(stream, ways.y, static_cast<const bf16*>(expected), ways.count);
@@ -69,12 +68,12 @@ size_t cudnn::version() { return cudnnGetVersion(); }
 
 bool is_capturing(const Stream& stream) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  check(cudaStreamIsCapturing(static_cast<cudaStream_t>(stream.cuda), &status));
+  check(cudaStreamIsCapturing(current(stream), &status));
   return status != cudaStreamCaptureStatusNone;
 }
 
 Timer timer(const Stream& stream) {
-  Timer result{.driver = driver_version(stream)};
+  Timer result{.driver = driver_version(stream), .deterministic = numerics(stream).deterministic};
   if (is_capturing(stream)) return result;
   wait(stream);  // a fault of what came before is not that of what is tried
   result.once = [stream](const std::function<void()>& run) { run_alone(stream, run); };
@@ -85,11 +84,11 @@ Timer timer(const Stream& stream) {
 size_t fastest(const Stream& stream, const std::string& what, const Ways& ways) {
   if (stream.dry) return ways.trusted;
   static std::map<std::pair<int, std::string>, size_t> settled;
-  const auto place = std::pair(current_device(), what);
+  const auto place = std::pair(stream.device, what);
   if (const auto known = settled.find(place); known != settled.end()) return known->second;
   const std::string key = fmt::format("{} | {} | cudnn {}", what, device_name(stream), cudnn::version());
   const Timer stopwatch = timer(stream);
-  const auto remembered = numerics().deterministic ? std::nullopt : choice_cache().find(key);
+  const auto remembered = stopwatch.deterministic ? std::nullopt : choice_cache().find(key);
   std::vector<Candidate> candidates(ways.all.begin(), ways.all.end());
   candidates[ways.trusted].last_resort = true;
   const auto expected = [&] {
@@ -123,14 +122,6 @@ size_t fastest(const Stream& stream, const std::string& what, const Ways& ways) 
   return chosen.index;
 }
 
-int current_device() {
-  int device = 0;
-  check(cudaGetDevice(&device));
-  return device;
-}
-
-void use_device(int device) { check(cudaSetDevice(device)); }
-
 std::string driver_version(const Stream& stream) {
   static std::string version;
   if (!version.empty()) return version;
@@ -141,7 +132,7 @@ std::string driver_version(const Stream& stream) {
 
 std::string device_name(const Stream& stream) {
   static std::map<int, std::string> names;
-  std::string& name = names[current_device()];
+  std::string& name = names[stream.device];
   if (!name.empty()) return name;
   const DeviceInfo info = device_info(stream);
   return name = fmt::format("{} {}", info.name, info.architecture);

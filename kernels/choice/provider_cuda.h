@@ -25,7 +25,7 @@ struct Ways {
   std::function<std::shared_ptr<const void>()> expected;  // runs the trusted one, in memory of its own
 };
 
-// The index of the way that is fastest on the current device for what `what` names, chosen as by choose(). Before any
+// The index of the way that is fastest on the stream's GPU for what `what` names, chosen as by choose(). Before any
 // is chosen for the first time it must agree with the trusted one; a warning on stderr names one that does not. Nothing
 // can be held against anything while the stream is captured: the first way is then taken as it is. On a dry stream it
 // is the trusted one.
@@ -40,8 +40,6 @@ int64_t common_alignment(int64_t most, const Operands& operands, Address address
   return int64_t{1} << std::countr_zero(bits);
 }
 
-int current_device();
-void use_device(int);  // by this thread
 std::string driver_version(const Stream&);
 std::string device_name(const Stream&);  // "NVIDIA H100 80GB HBM3 sm_90"
 

@@ -1,8 +1,9 @@
-// What libraries may do with our numbers. Read at each call, so a tool sets it once, before the first op.
+// What libraries may do with our numbers: a property of the stream, and so of the device that a network is made on.
 #pragma once
 #include <set>
 #include <string>
 
+#include "kernels/core/run.h"
 #include "kernels/core/types.h"
 
 namespace firn::kernels {
@@ -19,19 +20,13 @@ struct Numerics {
   bool tf32 = false;              // f32 products may round their operands to 10 bits, on tensor cores
   // Take each library's first proposal: what runs depends on no timing, and on no cache file but for what lost the GPU.
   bool deterministic = false;
+  friend bool operator==(const Numerics&, const Numerics&) = default;
 };
 
 // Every algorithm that is ever chosen repeats its results bit by bit; only the choice itself may differ between
 // machines and runs.
-inline Numerics& numerics() {
-  static Numerics n;
-  return n;
-}
-
-// Where activations are bf16, what stays f32 needs no more than TF32 either.
-inline void set_numerics(DType activations, bool tf32 = false, bool deterministic = false) {
-  numerics().tf32 = tf32 || activations == DType::bf16;
-  numerics().deterministic = deterministic;
-}
+const Numerics& numerics(const Stream&);
+Stream with(Stream, const Numerics&);
+Numerics& initial_numerics();  // of every stream that is asked for from now on
 
 }  // namespace firn::kernels

@@ -16,7 +16,7 @@ namespace {
 bool use_onednn(const Stream& stream, const ConvProblem& p) { return !stream.is_cuda && p.type != DType::f64; }
 
 bool use_cudnn(const Stream& stream, const ConvProblem& p) {
-  return stream.is_cuda && p.type != DType::f64 && numerics().libraries && p.N > 0;
+  return stream.is_cuda && p.type != DType::f64 && numerics(stream).libraries && p.N > 0;
 }
 }  // namespace
 
@@ -68,20 +68,17 @@ void conv_backward_weights(const Stream& stream, const ConvProblem& p, void* dw,
   });
 }
 
-void conv_bias_act(const Stream& stream, const ConvProblem& p, const ConvEpilogue& e, void* small, const void* big,
+void conv_bias_act(const Stream& stream, const ConvProblem& p, const Epilogue<>& e, void* small, const void* big,
                    const void* w, WeightCache& cache) {
   note_launch("conv_bias_act");
   const auto in_two_passes = [&] {
     conv_forward(stream, p, small, big, w, cache);
-    const bool plain = !e.d && !e.noise && !e.b && e.slope == 1 && e.gain == 1 && e.clamp < 0;
+    const bool plain = !e.d && !e.noise && !e.b && e.is_linear() && e.gain == 1;
     dispatch(p.type, [&](auto tag) {
       using T = decltype(tag);
-      using A = acc_t<T>;
       if (!plain)
-        run(stream, BiasAct<T>{static_cast<T*>(small), static_cast<const T*>(small), static_cast<const A*>(e.d),
-                               static_cast<const A*>(e.noise), static_cast<const A*>(e.strength),
-                               static_cast<const A*>(e.b), p.N, p.OH * p.OW, p.O, e.noise ? e.noise_images : 0,
-                               static_cast<A>(e.slope), static_cast<A>(e.gain), static_cast<A>(e.clamp)});
+        run(stream,
+            BiasAct<T>{static_cast<T*>(small), static_cast<const T*>(small), p.N, p.OH * p.OW, p.O, e.as<acc_t<T>>()});
       if (e.addend)
         run(stream, Binary<T>{static_cast<T*>(small),
                               static_cast<const T*>(small),

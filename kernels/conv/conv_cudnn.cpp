@@ -10,6 +10,8 @@
 #include "kernels/choice/provider_numerics.h"
 #include "kernels/conv/cudnn_conv_graph.h"
 #include "kernels/conv/packed_weights.h"
+#include "kernels/conv/weight_cache.h"
+#include "kernels/core/cuda_check.h"
 
 namespace firn::kernels::cudnn {
 
@@ -19,9 +21,10 @@ using Operands = std::vector<std::pair<Value, void*>>;
 
 cudnnHandle_t handle(const Stream& stream) {
   static std::map<int, cudnnHandle_t> handles;  // never destroyed: the driver may be gone before static objects
-  cudnnHandle_t& h = handles[current_device()];
+  const cudaStream_t own = current(stream);
+  cudnnHandle_t& h = handles[stream.device];
   if (!h) check(cudnnCreate(&h));
-  check(cudnnSetStream(h, static_cast<cudaStream_t>(stream.cuda)));
+  check(cudnnSetStream(h, own));
   return h;
 }
 
@@ -47,14 +50,15 @@ struct Call {
   std::function<void()> instead = {};              // does the same without a plan
 };
 
-std::string describe(const char* name, const ConvProblem& p, bool packed) {
-  return fmt::format("{} {} N{} {}x{}x{} -> {}x{}x{} k{}x{} stride {} pad {},{} gain {}{}", name, name_of(p.type), p.N,
-                     p.H, p.W, p.I, p.OH, p.OW, p.O, p.KH, p.KW, p.stride, p.pad_y, p.pad_x, packed ? 1 : p.gain,
-                     p.type == DType::f32 && numerics().tf32 ? " tf32" : "");
+std::string describe(const Stream& stream, const char* name, const ConvProblem& p, bool packed) {
+  return fmt::format("{} {} N{} {}x{}x{} -> {}x{}x{} k{}x{} stride {} pad {},{}{} gain {}{}", name, name_of(p.type),
+                     p.N, p.H, p.W, p.I, p.OH, p.OW, p.O, p.KH, p.KW, p.stride, p.pad_y, p.pad_x,
+                     p.groups > 1 ? fmt::format(" groups {}", p.groups) : "", packed ? 1 : p.gain,
+                     p.type == DType::f32 && numerics(stream).tf32 ? " tf32" : "");
 }
 
 Operation operation(const Call& c, const ConvGraph& graph) {
-  return {c.name, c.type, numerics().tf32, std::make_shared<const Graph>(graph.graph)};
+  return {c.name, c.type, numerics(c.stream).tf32, std::make_shared<const Graph>(graph.graph)};
 }
 
 // Sets the plan of `known`, or none: what the caller does instead, if anything, is better, or no plan is acceptable.
@@ -92,7 +96,7 @@ bool run_planned(Call c) {
   static std::map<std::pair<int, std::string>, Known> all;
   const auto find = [&](int64_t alignment) {
     if (alignment != kUsualAlignment) c.name += fmt::format(" aligned to {}", alignment);
-    const auto [place, fresh] = all.try_emplace({current_device(), c.name});
+    const auto [place, fresh] = all.try_emplace({c.stream.device, c.name});
     if (fresh) place->second.graph = c.make();
     if (fresh) place->second.graph.graph.align(alignment);
     return &place->second;
@@ -112,7 +116,7 @@ bool run_planned(Call c) {
 bool needs_packing(const ConvProblem& p) { return p.swapped || p.type != DType::f32; }
 
 std::shared_ptr<void> weights(const Stream& stream, const ConvProblem& p, const void* w, WeightCache& cache) {
-  if (needs_packing(p)) return packed_weights(stream, p, w, cache);
+  if (needs_packing(p)) return cache.packed(stream, p, w);
   return std::shared_ptr<void>(const_cast<void*>(w), [](void*) {});
 }
 
@@ -120,7 +124,8 @@ bool conv_with_weights(const Stream& stream, const ConvProblem& p, Pass pass, vo
                        WeightCache& cache) {
   const bool packed = needs_packing(p);
   const std::shared_ptr<void> ready = weights(stream, p, w, cache);
-  return run_planned({stream, describe(pass == Pass::forward ? "conv_forward" : "conv_backward_data", p, packed),
+  return run_planned({stream,
+                      describe(stream, pass == Pass::forward ? "conv_forward" : "conv_backward_data", p, packed),
                       p.type, [&] { return conv_graph(p, pass, packed); },
                       [&](const ConvGraph& g) {
                         return Operands{{g.big, big}, {g.small, small}, {g.weights, ready.get()}};
@@ -142,18 +147,18 @@ bool conv_backward_data(const Stream& stream, const ConvProblem& p, void* big, c
 }
 
 bool conv_backward_weights(const Stream& stream, const ConvProblem& p, void* dw, const void* big, const void* small) {
-  const auto count = static_cast<size_t>(p.O * p.KH * p.KW * p.I);
+  const auto count = static_cast<size_t>(p.weights());
   const auto planned = [&](const char* name, Pass pass, void* result) {
     return run_planned(
-        {stream, describe(name, p, false), p.type, [&] { return conv_graph(p, pass, false); },
+        {stream, describe(stream, name, p, false), p.type, [&] { return conv_graph(p, pass, false); },
          [&](const ConvGraph& g) {
            return Operands{{g.big, const_cast<void*>(big)}, {g.small, const_cast<void*>(small)}, {g.weights, result}};
          }});
   };
-  // dw is of the stored order: [O,KH,KW,I], or [I,KH,KW,O].
+  // dw is of the stored order: [O,KH,KW,I/groups], or [I,KH,KW,O/groups].
   const auto unpack = [&]<class T>(const T* from, double gain) {
-    run(stream, RepackWeights<float, T>{static_cast<float*>(dw), from, p.swapped ? p.I : p.O, p.swapped ? p.O : p.I,
-                                        p.KH * p.KW, p.swapped, static_cast<float>(gain)});
+    const int64_t I = p.group_inputs(), O = p.group_outputs();
+    repack_weights(stream, p, static_cast<float*>(dw), from, p.swapped ? I : O, p.swapped ? O : I, gain);
   };
   if (!p.swapped) {
     if (planned("conv_backward_weights", Pass::weights, dw)) return true;
@@ -171,19 +176,19 @@ bool conv_backward_weights(const Stream& stream, const ConvProblem& p, void* dw,
   return true;
 }
 
-void conv_bias_act(const Stream& stream, const ConvProblem& p, const ConvEpilogue& e, void* small, const void* big,
+void conv_bias_act(const Stream& stream, const ConvProblem& p, const Epilogue<>& e, void* small, const void* big,
                    const void* w, WeightCache& cache, const std::function<void()>& in_two_passes) {
-  const std::string operation =
-      fmt::format("{} then{}{}{} slope {} gain {} clamp {}{}", describe("conv_bias_act", p, true), e.d ? " d" : "",
-                  !e.noise             ? ""
-                  : e.noise_images > 1 ? " noise of each"
-                                       : " noise",
-                  e.b ? " b" : "", e.slope, e.gain, e.clamp, e.addend ? " and a sum" : "");
+  const std::string operation = fmt::format("{} then{}{}{} slope {} gain {} clamp {}{}",
+                                            describe(stream, "conv_bias_act", p, true), e.d ? " d" : "",
+                                            !e.noise             ? ""
+                                            : e.noise_images > 1 ? " noise of each"
+                                                                 : " noise",
+                                            e.b ? " b" : "", e.slope, e.gain, e.clamp, e.addend ? " and a sum" : "");
   std::shared_ptr<void> ready;
   const bool fused =
       run_planned({stream, operation, p.type, [&] { return conv_bias_act_graph(p, e); },
                    [&](const ConvGraph& g) {
-                     ready = packed_weights(stream, p, w, cache);
+                     ready = cache.packed(stream, p, w);
                      Operands operands{{g.big, const_cast<void*>(big)}, {g.small, small}, {g.weights, ready.get()}};
                      for (const auto& [value, data] :
                           {std::pair(g.d, e.d), std::pair(g.noise, e.noise), std::pair(g.strength, e.strength),

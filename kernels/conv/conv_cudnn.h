@@ -14,7 +14,7 @@ bool conv_backward_data(const Stream&, const ConvProblem&, void* big, const void
 bool conv_backward_weights(const Stream&, const ConvProblem&, void* dw, const void* big, const void* small);
 
 // In one fused kernel or by `in_two_passes`, whichever is faster.
-void conv_bias_act(const Stream&, const ConvProblem&, const ConvEpilogue&, void* small, const void* big, const void* w,
+void conv_bias_act(const Stream&, const ConvProblem&, const Epilogue<>&, void* small, const void* big, const void* w,
                    WeightCache&, const std::function<void()>& in_two_passes);
 
 }  // namespace firn::kernels::cudnn

@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "base/error.h"
+#include "kernels/conv/weight_cache.h"
 #include "kernels/device/onednn.h"
 
 namespace firn::kernels::onednn {
@@ -28,15 +29,21 @@ struct Plan {
 };
 
 bool wants_winograd(const ConvProblem& p) {
-  return p.type == DType::f32 && p.KH == 3 && p.KW == 3 && p.stride == 1 && p.OH >= 16 && p.OW >= 16 && p.I % 16 == 0 &&
-         p.O % 16 == 0;
+  return p.type == DType::f32 && p.groups == 1 && p.KH == 3 && p.KW == 3 && p.stride == 1 && p.OH >= 16 && p.OW >= 16 &&
+         p.I % 16 == 0 && p.O % 16 == 0;
+}
+
+// [O,I,KH,KW], behind the groups where there are several.
+memory::dims weight_dims(const ConvProblem& p) {
+  if (p.groups == 1) return {p.O, p.I, p.KH, p.KW};
+  return {p.groups, p.group_outputs(), p.group_inputs(), p.KH, p.KW};
 }
 
 memory::desc stored_weights(const ConvProblem& p) {
-  const int64_t row = p.KW, taps = p.KH * row;
-  const memory::dims strides =
-      p.swapped ? memory::dims{1, taps * p.O, row * p.O, p.O} : memory::dims{taps * p.I, 1, row * p.I, p.I};
-  return memory::desc({p.O, p.I, p.KH, p.KW}, memory::data_type::f32, strides);
+  const int64_t row = p.KW, taps = p.KH * row, I = p.group_inputs(), O = p.group_outputs();
+  memory::dims strides = p.swapped ? memory::dims{1, taps * O, row * O, O} : memory::dims{taps * I, 1, row * I, I};
+  if (p.groups > 1) strides.insert(strides.begin(), O * taps * I);
+  return memory::desc(weight_dims(p), memory::data_type::f32, strides);
 }
 
 Plan make_plan(const ConvProblem& p, Pass pass, Kind algorithm) {
@@ -48,7 +55,7 @@ Plan make_plan(const ConvProblem& p, Pass pass, Kind algorithm) {
   plan.user_weights = stored_weights(p);
   const Tag layout = winograd ? Tag::any : Tag::nhwc;
   const memory::desc big({p.N, p.I, p.H, p.W}, type, layout), small({p.N, p.O, p.OH, p.OW}, type, layout);
-  const memory::dims kernel{p.O, p.I, p.KH, p.KW}, strides{p.stride, p.stride}, before{p.pad_y, p.pad_x};
+  const memory::dims kernel = weight_dims(p), strides{p.stride, p.stride}, before{p.pad_y, p.pad_x};
   const memory::dims behind{(p.OH - 1) * p.stride + p.KH - p.pad_y - p.H, (p.OW - 1) * p.stride + p.KW - p.pad_x - p.W};
   const auto attr = user_scratchpad();
 
@@ -86,12 +93,12 @@ Plan make_plan(const ConvProblem& p, Pass pass, Kind algorithm) {
 
 const Plan& plan_for(const ConvProblem& p, Pass pass) {
   using Key = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int, int, int, int, int, bool,
-                         double, DType, Pass>;
+                         double, DType, Pass, int>;
   static std::map<Key, Plan> plans;
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
-  const Key key{p.N,  p.H,      p.W,     p.I,     p.OH,      p.OW,   p.O,    p.KH,
-                p.KW, p.stride, p.pad_y, p.pad_x, p.swapped, p.gain, p.type, pass};
+  const Key key{p.N,      p.H,     p.W,     p.I,       p.OH,   p.OW,   p.O,  p.KH,    p.KW,
+                p.stride, p.pad_y, p.pad_x, p.swapped, p.gain, p.type, pass, p.groups};
   if (auto it = plans.find(key); it != plans.end()) return it->second;
   std::optional<Plan> plan;
   if (wants_winograd(p)) {
@@ -139,14 +146,12 @@ class Operand {
   std::optional<Buffer> copy_;
 };
 
-void* packed_weights(const Plan& plan, const ConvProblem& p, const void* w, WeightCache& cache) {
-  std::shared_ptr<void>& entry = cache.entries[plan.cache_key];
-  if (!entry) {
-    auto packed = std::make_shared<Buffer>(plan.weights);
+std::shared_ptr<void> packed_weights(const Plan& plan, const ConvProblem& p, const void* w, WeightCache& cache) {
+  return cache.entry(plan.cache_key, [&] {
+    const auto packed = std::make_shared<Buffer>(plan.weights);
     reorder(plan.user_weights, w, plan.weights, packed->data(), p.gain);
-    entry = std::shared_ptr<void>(packed, packed->data());
-  }
-  return entry.get();
+    return std::shared_ptr<void>(packed, packed->data());
+  });
 }
 
 // dnnl reports failures with its own exception; what reaches a user is ours.
@@ -155,8 +160,8 @@ void guarded(const char* what, const ConvProblem& p, F&& f) {
   try {
     f();
   } catch (const dnnl::error& e) {
-    throw DeviceError(fmt::format("{}: oneDNN cannot run N{} {}x{}x{} -> {}x{}x{} K{}x{} stride {}: {}", what, p.N, p.H,
-                                  p.W, p.I, p.OH, p.OW, p.O, p.KH, p.KW, p.stride, e.message));
+    throw DeviceError(fmt::format("{}: oneDNN cannot run N{} {}x{}x{} -> {}x{}x{} K{}x{} stride {} groups {}: {}", what,
+                                  p.N, p.H, p.W, p.I, p.OH, p.OW, p.O, p.KH, p.KW, p.stride, p.groups, e.message));
   }
 }
 
@@ -169,7 +174,7 @@ void conv_forward(const ConvProblem& p, void* small, const void* big, const void
     const Buffer scratch(plan.scratch);
     plan.primitive.execute(stream(),
                            {{DNNL_ARG_SRC, x.get()},
-                            {DNNL_ARG_WEIGHTS, memory(plan.weights, engine(), packed_weights(plan, p, w, cache))},
+                            {DNNL_ARG_WEIGHTS, memory(plan.weights, engine(), packed_weights(plan, p, w, cache).get())},
                             {DNNL_ARG_DST, y.get()},
                             {DNNL_ARG_SCRATCHPAD, memory(plan.scratch, engine(), scratch.data())}});
     y.write_back();
@@ -183,7 +188,7 @@ void conv_backward_data(const ConvProblem& p, void* big, const void* small, cons
     const Buffer scratch(plan.scratch);
     plan.primitive.execute(stream(),
                            {{DNNL_ARG_DIFF_DST, gy.get()},
-                            {DNNL_ARG_WEIGHTS, memory(plan.weights, engine(), packed_weights(plan, p, w, cache))},
+                            {DNNL_ARG_WEIGHTS, memory(plan.weights, engine(), packed_weights(plan, p, w, cache).get())},
                             {DNNL_ARG_DIFF_SRC, gx.get()},
                             {DNNL_ARG_SCRATCHPAD, memory(plan.scratch, engine(), scratch.data())}});
     gx.write_back();

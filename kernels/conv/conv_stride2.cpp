@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "base/error.h"
+#include "kernels/conv/weight_cache.h"
 #include "kernels/device/memory.h"
 #include "kernels/ops/elementwise.h"
 
@@ -33,6 +35,13 @@ void select_taps(const Stream& stream, const ConvProblem& p, const float* w, int
                   phase.data, first, 4, {p.I, KH, KW, p.O}, {KH * KW * p.O, KW * p.O, p.O, 1}, {i, -2 * y, -2 * x, o}});
 }
 
+std::shared_ptr<Phases> select_phases(const Stream& stream, const ConvProblem& p, const float* w) {
+  const auto phases = std::make_shared<Phases>();
+  for (int a = 0; a < 2; ++a)
+    for (int b = 0; b < 2; ++b) select_taps(stream, p, w, a, b, (*phases)[static_cast<size_t>(2 * a + b)]);
+  return phases;
+}
+
 template <class T>
 void interleave(const Stream& stream, const ConvProblem& p, int a, int b, T* big, const T* part) {
   const int64_t rows = p.OH + 1 - a, columns = p.OW + 1 - b, C = p.I;
@@ -47,22 +56,21 @@ void interleave(const Stream& stream, const ConvProblem& p, int a, int b, T* big
 }  // namespace
 
 bool has_phases(const ConvProblem& p) {
-  return p.stride == 2 && p.KH == 3 && p.KW == 3 && p.pad_y == 0 && p.pad_x == 0 && p.H == 2 * p.OH + 1 &&
-         p.W == 2 * p.OW + 1 && p.I % 16 == 0 && p.O % 16 == 0;
+  return p.groups == 1 && p.stride == 2 && p.KH == 3 && p.KW == 3 && p.pad_y == 0 && p.pad_x == 0 &&
+         p.H == 2 * p.OH + 1 && p.W == 2 * p.OW + 1 && p.I % 16 == 0 && p.O % 16 == 0;
 }
 
 void conv_backward_data_by_phases(const Stream& stream, const ConvProblem& p, void* big, const void* small,
                                   const void* w, WeightCache& cache) {
-  std::shared_ptr<void>& entry = cache.entries["stride2 phases"];
-  const bool fresh = !entry;
-  if (fresh) entry = std::make_shared<Phases>();
+  // The same weights may serve as [O,3,3,I] and, of another problem, as [I,3,3,O].
+  const auto entry = cache.entry(fmt::format("stride2 phases {} {}{}", p.O, p.I, p.swapped ? " swapped" : ""),
+                                 [&] { return select_phases(stream, p, static_cast<const float*>(w)); });
   Phases& phases = *static_cast<Phases*>(entry.get());
   const size_t bytes = size_of(p.type) * static_cast<size_t>(p.N * (p.OH + 1) * (p.OW + 1) * p.I);
-  void* part = allocate(stream, bytes);
+  const Scratch part(stream, bytes);
   for (int a = 0; a < 2; ++a)
     for (int b = 0; b < 2; ++b) {
       PhaseWeights& phase = phases[static_cast<size_t>(2 * a + b)];
-      if (fresh) select_taps(stream, p, static_cast<const float*>(w), a, b, phase);
       const ConvProblem q{.N = p.N,
                           .H = p.OH,
                           .W = p.OW,
@@ -77,13 +85,12 @@ void conv_backward_data_by_phases(const Stream& stream, const ConvProblem& p, vo
                           .pad_x = 1 - b,
                           .gain = p.gain,
                           .type = p.type};
-      conv_forward(stream, q, part, small, phase.data, phase.cache);
+      conv_forward(stream, q, part.data(), small, phase.data, phase.cache);
       dispatch(p.type, [&](auto tag) {
         using T = decltype(tag);
-        interleave(stream, p, a, b, static_cast<T*>(big), static_cast<const T*>(part));
+        interleave(stream, p, a, b, static_cast<T*>(big), static_cast<const T*>(part.data()));
       });
     }
-  release(stream, part, bytes);
 }
 
 }  // namespace firn::kernels

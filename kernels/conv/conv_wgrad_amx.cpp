@@ -256,7 +256,7 @@ void conv_backward_weights_amx(const ConvProblem&, float*, const bf16*, const bf
 #endif
 
 bool fits_amx_wgrad(const ConvProblem& p) {
-  return has_amx() && p.type == DType::bf16 && p.I % 32 == 0 && p.O % 32 == 0 && p.N % 2 == 0 &&
+  return has_amx() && p.type == DType::bf16 && p.groups == 1 && p.I % 32 == 0 && p.O % 32 == 0 && p.N % 2 == 0 &&
          p.OW * (p.N / 2) % 16 == 0;
 }
 

@@ -32,7 +32,8 @@ void gather(const Stream& stream, const ConvProblem& p, const float* big, int ky
 }  // namespace
 
 bool prefers_gemm_wgrad(const ConvProblem& p) {
-  return p.type == DType::f32 && p.KH > 1 && (p.stride > 1 || p.OW < 16) && p.I % 16 == 0 && p.O % 16 == 0;
+  return p.type == DType::f32 && p.groups == 1 && p.KH > 1 && (p.stride > 1 || p.OW < 16) && p.I % 16 == 0 &&
+         p.O % 16 == 0;
 }
 
 void conv_backward_weights_gemm(const Stream& stream, const ConvProblem& p, float* dw, const float* big,

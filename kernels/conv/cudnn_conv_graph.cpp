@@ -21,7 +21,8 @@ Window window(const ConvProblem& p) {
 
 ConvGraph conv_graph(const ConvProblem& p, Pass pass, bool packed) {
   ConvGraph g;
-  const Sizes big{p.N, p.H, p.W, p.I}, small{p.N, p.OH, p.OW, p.O}, weights{p.O, p.KH, p.KW, p.I};
+  const Sizes big{p.N, p.H, p.W, p.I}, small{p.N, p.OH, p.OW, p.O},
+      weights{p.O, p.KH, p.KW, p.group_inputs()};  // cuDNN counts the groups
   const double gain = packed ? 1 : p.gain;
   if (pass != Pass::data) g.big = g.graph.input(big, p.type);
   if (pass != Pass::forward) g.small = g.graph.input(small, p.type);
@@ -47,11 +48,11 @@ ConvGraph conv_graph(const ConvProblem& p, Pass pass, bool packed) {
   return g;
 }
 
-ConvGraph conv_bias_act_graph(const ConvProblem& p, const ConvEpilogue& e) {
+ConvGraph conv_bias_act_graph(const ConvProblem& p, const Epilogue<>& e) {
   ConvGraph g;
   Graph& graph = g.graph;
   g.big = graph.input({p.N, p.H, p.W, p.I}, p.type);
-  g.weights = graph.input({p.O, p.KH, p.KW, p.I}, p.type);
+  g.weights = graph.input({p.O, p.KH, p.KW, p.group_inputs()}, p.type);
   Value v = graph.conv_forward(window(p), g.big, g.weights, {p.N, p.OH, p.OW, p.O});
   if (e.d) v = graph.multiply(v, g.d = graph.input({p.N, 1, 1, p.O}, DType::f32));
   if (e.noise) {

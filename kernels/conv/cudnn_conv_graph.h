@@ -18,6 +18,6 @@ struct ConvGraph {
 // With packed weights the gain is already in them; otherwise the graph applies it. f32 or bf16.
 ConvGraph conv_graph(const ConvProblem&, Pass, bool packed);
 // The epilogue's terms after the convolution, all in f32 inside the one kernel. Weights are packed.
-ConvGraph conv_bias_act_graph(const ConvProblem&, const ConvEpilogue&);
+ConvGraph conv_bias_act_graph(const ConvProblem&, const Epilogue<>&);
 
 }  // namespace firn::kernels::cudnn

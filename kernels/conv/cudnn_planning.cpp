@@ -17,6 +17,7 @@
 #include "kernels/choice/provider_numerics.h"
 #include "kernels/conv/conv_cudnn.h"
 #include "kernels/conv/planning.h"
+#include "kernels/core/cuda_check.h"
 
 namespace firn::kernels {
 
@@ -57,24 +58,24 @@ void in_parallel(size_t n, int threads, const Work& work) {
   if (failure) std::rethrow_exception(failure);
 }
 
-// The current device for threads that plan, which must each make it theirs. A handle serves one thread at a time; plans
+// A GPU for threads that plan, which must each make it theirs. A handle serves one thread at a time; plans
 // may refer to theirs, so they stay.
 class Workers {
  public:
-  explicit Workers(int threads) : device_(current_device()) {
+  Workers(const Stream& gpu, int threads) : gpu_(gpu) {
     static std::map<int, std::deque<cudnnHandle_t>> all;
-    handles_ = &all[device_];
+    handles_ = &all[gpu.device];
     if (handles_->size() < static_cast<size_t>(threads)) handles_->resize(static_cast<size_t>(threads));
   }
   Target target(size_t thread) const {  // of this thread
-    use_device(device_);
+    current(gpu_);
     cudnnHandle_t& handle = (*handles_)[thread];
     if (!handle) check(cudnnCreate(&handle));
     return Target::device(handle);
   }
 
  private:
-  int device_;
+  Stream gpu_;
   std::deque<cudnnHandle_t>* handles_;
 };
 
@@ -104,11 +105,11 @@ PlanCount plan_missing(std::span<const Operation> operations, const std::functio
 
 // What was chosen before.
 void restore_chosen(std::span<const Operation> operations, const Workers& workers, const std::string& gpu,
-                    int threads) {
+                    bool deterministic, int threads) {
   in_parallel(operations.size(), threads, [&](size_t i, size_t thread) {
     const std::string key = key_of(operations[i], gpu);
-    const auto choice = numerics().deterministic ? std::nullopt : choice_cache().find(key);
-    if (!choice && !numerics().deterministic) return;
+    const auto choice = deterministic ? std::nullopt : choice_cache().find(key);
+    if (!choice && !deterministic) return;
     restore_ahead(operations[i], workers.target(thread), key, choice ? std::optional(choice->name) : std::nullopt);
   });
 }
@@ -149,10 +150,11 @@ std::string describe_gpu(const Stream& gpu) { return cudnn::description(gpu); }
 PlanCount plan_noted(const Stream& gpu, int threads, const std::function<void(const PlanCount&)>& progress) {
   const auto operations = cudnn::take_noted();
   const std::string name = device_name(gpu);
-  const cudnn::Workers workers(threads);
+  const cudnn::Workers workers(gpu, threads);
   const auto target = [&](size_t thread) { return workers.target(thread); };
   const PlanCount count = cudnn::plan_missing(operations, target, name, true, threads, progress);
-  cudnn::restore_chosen(operations, workers, name, std::min(threads, cudnn::kMostRestoring));
+  cudnn::restore_chosen(operations, workers, name, numerics(gpu).deterministic,
+                        std::min(threads, cudnn::kMostRestoring));
   return count;
 }
 

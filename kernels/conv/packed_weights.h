@@ -19,11 +19,15 @@ struct RepackWeights {
   FIRN_DEVICE void operator()(Team t) const;
 };
 
-// [O,KH,KW,I] in p.type (f32 or bf16) with the gain in them, made at the first use after the weights have changed.
-// See also RoundedCopy.
-std::shared_ptr<void> packed_weights(const Stream&, const ConvProblem& p, const void* w, WeightCache&);
-
-// Makes the copy one of `count` weights w, which are of this version.
-void refresh(const Stream&, RoundedCopy& copy, const void* w, int64_t count, uint64_t version);
+// Weights of p with their gain, or gradients on their way back: each group's [A,taps,B] from what is the same or, where
+// p is swapped, [B,taps,A].
+template <class To, class From>
+void repack_weights(const Stream& stream, const ConvProblem& p, To* y, const From* x, int64_t A, int64_t B,
+                    double gain) {
+  const int64_t apart = p.swapped ? p.groups : 1, rows = A * p.groups / apart, size = p.weights() / apart;
+  for (int64_t g = 0; g < apart; ++g)
+    run(stream,
+        RepackWeights<To, From>{y + g * size, x + g * size, rows, B, p.KH * p.KW, p.swapped, static_cast<float>(gain)});
+}
 
 }  // namespace firn::kernels

@@ -5,11 +5,12 @@
 #include <functional>
 #include <string>
 
+#include "kernels/choice/provider_numerics.h"
 #include "kernels/core/run.h"
 
 namespace firn::kernels {
 
-constexpr Stream dry_stream() { return {.is_cuda = true, .cuda = nullptr, .dry = true}; }
+inline Stream dry_stream() { return with({.is_cuda = true, .dry = true}, initial_numerics()); }
 
 struct PlanCount {
   int64_t operations = 0;  // that were noted

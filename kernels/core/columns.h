@@ -101,8 +101,13 @@ class Columns {
   }
   template <int slots = 1, class A>
   __device__ void finish(int slot, A* out, int stride = 1) const {
+    if (groups_ > 1) __syncthreads();
+    finish_next<slots>(slot, out, stride);
+  }
+  // For a slot that was put before the last finish().
+  template <int slots, class A>
+  __device__ void finish_next(int slot, A* out, int stride = 1) const {
     if (groups_ == 1) return;
-    __syncthreads();
     const A* const from = memory<slots, A>() + slot * places<A>;
     for (int c = t_.rank(); c < C_; c += t_.size()) {
       A sum = 0;
@@ -180,6 +185,8 @@ class Columns {
   }
   template <int slots = 1, class A>
   void finish(int, A*, int = 1) const {}
+  template <int slots, class A>
+  void finish_next(int, A*, int = 1) const {}
 
  private:
   Team t_;
@@ -187,5 +194,30 @@ class Columns {
 };
 
 #endif
+
+// body(i, c, width, of(c, width)) for the channels c of the pixels i in [first, last). A processor goes through whole
+// pixels: columns would take a part of each of its lines of memory at a time. A GPU asks of() once for all rows.
+template <class Team, class OfChannels, class Body>
+FIRN_DEVICE void each_pixel(Team t, int64_t first, int64_t last, int64_t C, bool vectors, OfChannels of, Body body) {
+  if constexpr (Team::vector > 1) {
+    constexpr std::integral_constant<int, 1> one;
+    for (int64_t i = first; i < last; ++i)
+      for (int64_t c = 0; c < C; ++c) body(i, c, one, of(c, one));
+  } else {
+    const Columns columns(t, C, vectors);
+    columns.each([&](auto c, auto width) {
+      const auto k = of(c, width);
+      columns.rows(first, last, [&](int64_t i) { body(i, c, width, k); });
+    });
+  }
+}
+
+// The same for a body that asks nothing of its channels.
+template <class Team, class Body>
+FIRN_DEVICE void each_pixel(Team t, int64_t first, int64_t last, int64_t C, bool vectors, Body body) {
+  each_pixel(
+      t, first, last, C, vectors, [](int64_t, auto) { return 0; },
+      [&](int64_t i, int64_t c, auto width, int) { body(i, c, width); });
+}
 
 }  // namespace firn

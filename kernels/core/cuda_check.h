@@ -1,8 +1,10 @@
-// Every CUDA status becomes a DeviceError with the place that saw it.
+// Every CUDA status becomes a DeviceError with the place that saw it, and every stream's GPU is made current before
+// CUDA is called with it.
 #pragma once
 #include <cuda_runtime_api.h>
 
 #include "base/error.h"
+#include "kernels/core/run.h"
 
 namespace firn {
 
@@ -38,6 +40,12 @@ inline void check(cudaError_t status, std::source_location at = std::source_loca
   if (is_lasting(status))
     throw DeviceLost(std::string("CUDA: ") + cudaGetErrorString(status), "the program has to be started again", at);
   throw DeviceError(std::string("CUDA: ") + cudaGetErrorString(status), at);
+}
+
+// The stream as CUDA knows it. Its GPU is current from now on: what is launched, made or asked for next is of that one.
+inline cudaStream_t current(const Stream& stream, std::source_location at = std::source_location::current()) {
+  check(cudaSetDevice(stream.device), at);
+  return static_cast<cudaStream_t>(stream.cuda);
 }
 
 // Where a library reports a failure: a GPU that is lost is the reason.

@@ -27,13 +27,11 @@ unsigned grid_of(const char* name, int64_t blocks) {
   return static_cast<unsigned>(blocks);
 }
 
-void allow_shared_memory(const void* kernel, const char* name, int64_t bytes) {
+void allow_shared_memory(const Stream& stream, const void* kernel, const char* name, int64_t bytes) {
   static std::map<std::pair<int, const void*>, int64_t> limits;  // launches come from one thread
-  int device = 0;
-  check(cudaGetDevice(&device));
-  const auto at = std::pair(device, kernel);
+  const auto at = std::pair(stream.device, kernel);
   auto limit = limits.find(at);
-  if (limit == limits.end()) limit = limits.emplace(at, set_limit(kernel, device)).first;
+  if (limit == limits.end()) limit = limits.emplace(at, set_limit(kernel, stream.device)).first;
   if (bytes > limit->second)
     throw DeviceError(fmt::format("{}: a block needs {} bytes of shared memory, and this GPU gives one at most {}",
                                   name, bytes, limit->second));

@@ -9,10 +9,16 @@
 
 namespace firn {
 
+namespace kernels {
+struct Numerics;  // kernels/provider_numerics.h
+}
+
 struct Stream {
   bool is_cuda = false;
+  int device = 0;        // the GPU's number
   void* cuda = nullptr;  // cudaStream_t
   bool dry = false;  // of a GPU that need not be there: nothing runs, operations are noted (kernels/conv/planning.h)
+  const kernels::Numerics* numerics = nullptr;  // what libraries may do; null: nothing that rounds
   bool on_gpu() const { return is_cuda && !dry; }
 };
 

@@ -18,22 +18,36 @@ struct CudaTeam {
   __device__ int rank() const { return threadIdx.x; }
   __device__ int size() const { return blockDim.x; }
   __device__ void sync() const { __syncthreads(); }
-  // Once a kernel: a second call would need a barrier before it overwrites what others still read.
+  // Every thread of the team calls them, and gets the same: of NaN and others, max is NaN.
   template <class T>
   __device__ T sum(T v) const {
-    __shared__ T partial[32];
-    for (int d = 16; d > 0; d /= 2) v += __shfl_xor_sync(0xffffffffu, v, d);
-    if (rank() % 32 == 0) partial[rank() / 32] = v;
+    return reduce(v, T(0), [](T a, T b) { return a + b; });
+  }
+  template <class T>
+  __device__ T max(T v) const {
+    return reduce(v, v, [](T a, T b) { return b > a || b != b ? b : a; });
+  }
+
+  int* reductions;  // so far
+
+ private:
+  // Two places take turns: between two uses of one lies the barrier of the other.
+  template <class T, class Op>
+  __device__ T reduce(T v, T total, Op op) const {
+    __shared__ T partial[2][32];
+    T* const to = partial[(*reductions)++ % 2];
+    for (int d = 16; d > 0; d /= 2) v = op(v, __shfl_xor_sync(0xffffffffu, v, d));
+    if (rank() % 32 == 0) to[rank() / 32] = v;
     __syncthreads();
-    T total = 0;
-    for (int w = 0; w < size() / 32; ++w) total += partial[w];
+    for (int w = 0; w < size() / 32; ++w) total = op(total, to[w]);
     return total;
   }
 };
 
 template <class K>
 __global__ void __launch_bounds__(kTeamThreads) team_kernel(K k) {
-  k(CudaTeam{});
+  int reductions = 0;
+  k(CudaTeam{&reductions});
 }
 
 template <class K>
@@ -47,10 +61,10 @@ void run_cuda(const Stream& s, const K& k) {
   static_assert(sizeof(K) <= kMostParameterBytes);
   const unsigned blocks = grid_of(K::name, k.blocks());
   if (blocks == 0) return;
-  const cudaStream_t stream = static_cast<cudaStream_t>(s.cuda);
+  const cudaStream_t stream = current(s);
   if constexpr (CudaOnly<K>) {
     const int64_t bytes = k.shared_bytes();
-    allow_shared_memory(reinterpret_cast<const void*>(tile_kernel<K>), K::name, bytes);
+    allow_shared_memory(s, reinterpret_cast<const void*>(tile_kernel<K>), K::name, bytes);
     tile_kernel<<<blocks, K::threads, static_cast<size_t>(bytes), stream>>>(k);
   } else {
     team_kernel<<<blocks, kTeamThreads, 0, stream>>>(k);
@@ -75,6 +89,10 @@ struct CpuTeam {
   static void sync() {}
   template <class T>
   T sum(T v) const {
+    return v;
+  }
+  template <class T>
+  T max(T v) const {
     return v;
   }
 };

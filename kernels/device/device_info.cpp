@@ -26,10 +26,9 @@ DeviceInfo device_info([[maybe_unused]] const Stream& stream) {
 #ifdef FIRN_CUDA
   if (stream.on_gpu()) {
     const auto version = [](int v) { return fmt::format("{}.{}", v / 1000, v % 1000 / 10); };
-    int device = 0, driver = 0, runtime = 0;
+    int driver = 0, runtime = 0;
     cudaDeviceProp p;
-    check(cudaGetDevice(&device));  // the one whose stream was asked for last (kernels/device/memory.cpp)
-    check(cudaGetDeviceProperties(&p, device));
+    check(cudaGetDeviceProperties(&p, stream.device));
     check(cudaDriverGetVersion(&driver));
     check(cudaRuntimeGetVersion(&runtime));
     return {p.name,           fmt::format("sm_{}{}", p.major, p.minor), version(driver),      version(runtime),

@@ -1,7 +1,8 @@
 // Which GPUs there are, and the stream of each.
-#include <vector>
+#include <map>
 
 #include "base/error.h"
+#include "kernels/choice/provider_numerics.h"
 #include "kernels/device/memory.h"
 
 #ifdef FIRN_CUDA
@@ -46,8 +47,8 @@ Stream cuda_stream(int device_index) {
         count ? fmt::format("there is no GPU {}: this machine has {}; use --device cpu", device_index, count)
         : why_none.empty() ? std::string("this machine has no usable GPU; use --device cpu")
                            : fmt::format("{}, or use --device cpu", why_none));
-  static std::vector<cudaStream_t> streams(static_cast<size_t>(count));
-  auto& stream = streams[static_cast<size_t>(device_index)];
+  static std::map<int, cudaStream_t> streams;
+  auto& stream = streams[device_index];
   check(cudaSetDevice(device_index));
   if (!stream) {
     check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
@@ -57,7 +58,7 @@ Stream cuda_stream(int device_index) {
     uint64_t keep = UINT64_MAX;
     check(cudaMemPoolSetAttribute(memory, cudaMemPoolAttrReleaseThreshold, &keep));
   }
-  return {true, stream};
+  return with({.is_cuda = true, .device = device_index, .cuda = stream}, initial_numerics());
 }
 
 }  // namespace firn::kernels

@@ -5,15 +5,12 @@
 
 namespace firn::kernels {
 
-namespace {
-cudaStream_t stream_of(const Stream& s) { return static_cast<cudaStream_t>(s.cuda); }
-}  // namespace
-
-void Graph::begin() { check(cudaStreamBeginCapture(stream_of(stream_), cudaStreamCaptureModeThreadLocal)); }
+void Graph::begin() { check(cudaStreamBeginCapture(current(stream_), cudaStreamCaptureModeThreadLocal)); }
 
 void Graph::abandon() {
   cudaGraph_t graph = nullptr;
-  cudaStreamEndCapture(stream_of(stream_), &graph);  // an error here is that of the body, which is on its way
+  cudaStreamEndCapture(static_cast<cudaStream_t>(stream_.cuda),
+                       &graph);  // an error here is that of the body, which is on its way
   if (graph) cudaGraphDestroy(graph);
   cudaGetLastError();
 }
@@ -21,7 +18,7 @@ void Graph::abandon() {
 void Graph::end() {
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
-  cudaError_t status = cudaStreamEndCapture(stream_of(stream_), &graph);
+  cudaError_t status = cudaStreamEndCapture(current(stream_), &graph);
   if (status == cudaSuccess) status = cudaGraphInstantiate(&executable, graph, 0);
   if (graph) cudaGraphDestroy(graph);
   cudaGetLastError();
@@ -30,7 +27,7 @@ void Graph::end() {
   executable_ = executable;
 }
 
-void Graph::launch() const { check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(executable_), stream_of(stream_))); }
+void Graph::launch() const { check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(executable_), current(stream_))); }
 
 Graph::~Graph() {
   if (executable_) cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(executable_));

@@ -60,7 +60,7 @@ void* allocate_now([[maybe_unused]] const Stream& stream, size_t bytes, Pool& p)
 #ifdef FIRN_CUDA
   if (stream.on_gpu()) {
     void* block = nullptr;
-    check(cudaMallocAsync(&block, bytes, static_cast<cudaStream_t>(stream.cuda)));
+    check(cudaMallocAsync(&block, bytes, current(stream)));
     count();
     return block;
   }
@@ -174,11 +174,9 @@ void reset_peak() {
 void trim([[maybe_unused]] const Stream& stream) {
 #ifdef FIRN_CUDA
   if (!stream.on_gpu()) return;
-  int device = 0;
   cudaMemPool_t memory;
-  check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.cuda)));
-  check(cudaGetDevice(&device));
-  check(cudaDeviceGetDefaultMemPool(&memory, device));
+  check(cudaStreamSynchronize(current(stream)));
+  check(cudaDeviceGetDefaultMemPool(&memory, stream.device));
   check(cudaMemPoolTrimTo(memory, 0));
 #endif
 }
@@ -207,8 +205,8 @@ void copy_to_host([[maybe_unused]] const Stream& stream, void* host, const void*
   if (bytes == 0) return;
 #ifdef FIRN_CUDA
   if (stream.on_gpu()) {
-    check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, static_cast<cudaStream_t>(stream.cuda)));
-    check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.cuda)));
+    check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, current(stream)));
+    check(cudaStreamSynchronize(current(stream)));
     return;
   }
 #endif
@@ -219,8 +217,8 @@ void copy_from_host([[maybe_unused]] const Stream& stream, void* device, const v
   if (bytes == 0) return;
 #ifdef FIRN_CUDA
   if (stream.on_gpu()) {
-    check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, static_cast<cudaStream_t>(stream.cuda)));
-    check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.cuda)));  // the host buffer may die after this call
+    check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, current(stream)));
+    check(cudaStreamSynchronize(current(stream)));  // the host buffer may die after this call
     return;
   }
 #endif

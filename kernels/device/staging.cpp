@@ -15,6 +15,7 @@ Staging::Staging(const Stream& stream, size_t bytes)
     : stream_(stream), bytes_(bytes), device_(allocate(stream, bytes)) {
 #ifdef FIRN_CUDA
   if (!stream_.on_gpu()) return;
+  current(stream_);
   for (Slot& slot : slots_) {
     check(cudaMallocHost(&slot.host, std::max<size_t>(bytes, 1)));
     cudaEvent_t event;
@@ -44,7 +45,7 @@ const void* Staging::put(std::span<const std::byte> from) {
   if (stream_.on_gpu()) {
     const Slot& slot = slots_[next_++ % kSlots];
     const auto event = static_cast<cudaEvent_t>(slot.copied);
-    const auto stream = static_cast<cudaStream_t>(stream_.cuda);
+    const auto stream = current(stream_);
     check(cudaEventSynchronize(event));
     std::memcpy(slot.host, from.data(), from.size());
     check(cudaMemcpyAsync(device_, slot.host, from.size(), cudaMemcpyHostToDevice, stream));

@@ -15,6 +15,7 @@ cudaEvent_t event(void* e) { return static_cast<cudaEvent_t>(e); }
 DeviceTimer::DeviceTimer(const Stream& stream) : stream_(stream) {
 #ifdef FIRN_CUDA
   if (!stream_.on_gpu()) return;
+  current(stream_);
   for (void*& e : events_) {
     cudaEvent_t made;
     check(cudaEventCreate(&made));
@@ -32,14 +33,14 @@ DeviceTimer::~DeviceTimer() {
 
 void DeviceTimer::start() {
 #ifdef FIRN_CUDA
-  if (stream_.on_gpu()) return check(cudaEventRecord(event(events_[0]), static_cast<cudaStream_t>(stream_.cuda)));
+  if (stream_.on_gpu()) return check(cudaEventRecord(event(events_[0]), current(stream_)));
 #endif
   begin_ = std::chrono::steady_clock::now();
 }
 
 void DeviceTimer::finish() {
 #ifdef FIRN_CUDA
-  if (stream_.on_gpu()) return check(cudaEventRecord(event(events_[1]), static_cast<cudaStream_t>(stream_.cuda)));
+  if (stream_.on_gpu()) return check(cudaEventRecord(event(events_[1]), current(stream_)));
 #endif
   end_ = std::chrono::steady_clock::now();
 }

@@ -42,7 +42,7 @@ void typed_gemm(const Stream& stream, const GemmProblem& p, Y* y, const T* a, co
   }
   if (!stream.is_cuda && p.type != DType::f64) return onednn::gemm(p, y, a, b);
   if constexpr (kCudaBuild)
-    if (stream.is_cuda && p.type != DType::f64 && numerics().libraries && p.batch * p.M * p.N * p.K > 0 &&
+    if (stream.is_cuda && p.type != DType::f64 && numerics(stream).libraries && p.batch * p.M * p.N * p.K > 0 &&
         cublaslt::gemm(stream, p, y, a, b))
       return;
   run(stream, Gemm<T, Y>{y, a, b, p});

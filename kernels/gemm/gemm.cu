@@ -91,7 +91,7 @@ FIRN_DEVICE void ThinExpand<T, Y, Then>::operator()(Team t) const {
       for (int v = 0; v < width; ++v) k[o][v] = alpha * A(w_transposed ? wn[(c + v) * O + o] : wn[o * C + c + v]);
     });
     A b[width] = {};
-    if constexpr (!std::is_same_v<Then, ThenNothing>)
+    if constexpr (!std::is_same_v<Then, NoEpilogue>)
       for (int v = 0; v < width; ++v) b[v] = then.b ? then.b[c + v] : A(0);
     columns.rows(first, last, [&](int64_t i) {
       const T* xi = x + (n * P + i) * O;
@@ -99,7 +99,7 @@ FIRN_DEVICE void ThinExpand<T, Y, Then>::operator()(Team t) const {
       for_few<Team>(O, [&](int o) { u[o] = A(xi[o]); });
       write<width>(y + (n * P + i) * C + c, [&](int v) {
         const A s = u[0] * k[0][v] + u[1] * k[1][v] + u[2] * k[2][v] + u[3] * k[3][v] + b[v];
-        if constexpr (std::is_same_v<Then, ThenNothing>)
+        if constexpr (std::is_same_v<Then, NoEpilogue>)
           return Y(s);
         else
           return Y(then.act(s));
@@ -154,9 +154,9 @@ FIRN_KERNEL(ThinExpand<float, float>);
 FIRN_KERNEL(ThinExpand<bf16, bf16>);
 FIRN_KERNEL(ThinExpand<bf16, float>);
 FIRN_KERNEL(ThinExpand<double, double>);
-FIRN_KERNEL(ThinExpand<float, float, ThenBiasAct<float>>);
-FIRN_KERNEL(ThinExpand<bf16, bf16, ThenBiasAct<bf16>>);
-FIRN_KERNEL(ThinExpand<double, double, ThenBiasAct<double>>);
+FIRN_KERNEL(ThinExpand<float, float, Epilogue<float>>);
+FIRN_KERNEL(ThinExpand<bf16, bf16, Epilogue<float>>);
+FIRN_KERNEL(ThinExpand<double, double, Epilogue<double>>);
 FIRN_KERNEL(ThinOuter<float>);
 FIRN_KERNEL(ThinOuter<bf16>);
 FIRN_KERNEL(ThinOuter<double>);

@@ -1,7 +1,8 @@
 // Matrix products. Providers: oneDNN (CPU; f32 and bf16), cuBLASLt (CUDA; f32 and bf16), thin kernels where one side
 // has at most four columns (toRGB and fromRGB, which libraries do badly), the reference kernel otherwise.
 #pragma once
-#include "kernels/ops/bias_act.h"
+#include "kernels/core/run.h"
+#include "kernels/ops/epilogue.h"
 
 namespace firn::kernels {
 
@@ -49,10 +50,10 @@ struct ThinReduce {
 };
 
 // Few inputs a pixel (fromRGB, and the input gradient of toRGB): y[n,i,c] = alpha sum over o of x[n,i,o] w[n](o,c).
-// w is [O,C], or [C,O] with w_transposed. An activation may follow: clamp(gain lrelu(y + b)).
-template <class T, class Y, class Then = ThenNothing>
+// w is [O,C], or [C,O] with w_transposed. b and an activation may follow.
+template <class T, class Y, class Then = NoEpilogue>
 struct ThinExpand {
-  static constexpr const char* name = std::is_same_v<Then, ThenNothing> ? "thin_expand" : "thin_expand_bias_act";
+  static constexpr const char* name = std::is_same_v<Then, NoEpilogue> ? "thin_expand" : "thin_expand_bias_act";
   Y* y;
   const T* x;
   const T* w;

@@ -7,6 +7,7 @@
 
 #include "kernels/choice/provider_cuda.h"
 #include "kernels/choice/provider_numerics.h"
+#include "kernels/core/cuda_check.h"
 #include "kernels/gemm/gemm_cublaslt_problem.h"
 
 namespace firn::kernels::cublaslt {
@@ -15,9 +16,10 @@ namespace {
 
 constexpr int kMostProposals = 8;
 
-cublasLtHandle_t handle() {
+cublasLtHandle_t handle(const Stream& stream) {
   static std::map<int, cublasLtHandle_t> handles;  // never destroyed: the driver may be gone before static objects
-  cublasLtHandle_t& h = handles[current_device()];
+  current(stream);
+  cublasLtHandle_t& h = handles[stream.device];
   if (!h) check(cublasLtCreate(&h));
   return h;
 }
@@ -26,7 +28,7 @@ struct Known {
   Problem problem;
   std::optional<cublasLtMatmulHeuristicResult_t> plan;
   bool settled = false;
-  Known(const GemmProblem& p, uint32_t alignment) : problem(p, numerics().tf32, alignment) {}
+  Known(const GemmProblem& p, bool tf32, uint32_t alignment) : problem(p, tf32, alignment) {}
 };
 
 // The algorithm's own words, so that a choice read from a file is exactly one of today's proposals.
@@ -36,10 +38,10 @@ std::string name_of_algorithm(const cublasLtMatmulAlgo_t& algorithm) {
   return name;
 }
 
-std::string describe(const GemmProblem& p, uint32_t alignment) {
+std::string describe(const GemmProblem& p, bool tf32, uint32_t alignment) {
   return fmt::format("gemm {} -> {} batch {} {}x{}x{}{}{}{}{}{}{}", name_of(p.type), name_of(p.y_type), p.batch, p.M,
                      p.N, p.K, p.trans_a ? " trans_a" : "", p.trans_b ? " trans_b" : "", p.share_a ? " share_a" : "",
-                     p.share_b ? " share_b" : "", p.type == DType::f32 && numerics().tf32 ? " tf32" : "",
+                     p.share_b ? " share_b" : "", p.type == DType::f32 && tf32 ? " tf32" : "",
                      alignment < kMostAlignment ? fmt::format(" aligned to {}", alignment) : "");
 }
 
@@ -48,17 +50,16 @@ void execute(const Stream& stream, const Problem& problem, const cublasLtMatmulH
   const Scratch workspace(stream, plan.workspaceSize);
   const auto scale = static_cast<float>(alpha);
   const float beta = 0;
-  check(cublasLtMatmul(handle(), problem.product(), &scale, b, problem.b(), a, problem.a(), &beta, y, problem.y(), y,
-                       problem.y(), &plan.algo, workspace.data(), plan.workspaceSize,
-                       static_cast<cudaStream_t>(stream.cuda)));
+  check(cublasLtMatmul(handle(stream), problem.product(), &scale, b, problem.b(), a, problem.a(), &beta, y, problem.y(),
+                       y, problem.y(), &plan.algo, workspace.data(), plan.workspaceSize, current(stream)));
 }
 
-std::vector<cublasLtMatmulHeuristicResult_t> proposals(const Problem& problem) {
+std::vector<cublasLtMatmulHeuristicResult_t> proposals(const Stream& stream, const Problem& problem) {
   std::vector<cublasLtMatmulHeuristicResult_t> found(kMostProposals);
   int count = 0;
   const auto status =
-      cublasLtMatmulAlgoGetHeuristic(handle(), problem.product(), problem.b(), problem.a(), problem.y(), problem.y(),
-                                     problem.preference(), kMostProposals, found.data(), &count);
+      cublasLtMatmulAlgoGetHeuristic(handle(stream), problem.product(), problem.b(), problem.a(), problem.y(),
+                                     problem.y(), problem.preference(), kMostProposals, found.data(), &count);
   if (status != CUBLAS_STATUS_NOT_SUPPORTED) check(status);
   found.resize(static_cast<size_t>(count));
   return found;
@@ -70,11 +71,12 @@ bool gemm(const Stream& stream, const GemmProblem& p, void* y, const void* a, co
   if (stream.dry) return true;  // without a GPU it proposes nothing
   static std::map<std::pair<int, std::string>, Known> all;
   const auto alignment = static_cast<uint32_t>(common_alignment(kMostAlignment, std::array<const void*, 3>{y, a, b}));
-  const std::string operation = describe(p, alignment);
-  const auto [place, fresh] = all.try_emplace({current_device(), operation}, p, alignment);
+  const bool tf32 = numerics(stream).tf32;
+  const std::string operation = describe(p, tf32, alignment);
+  const auto [place, fresh] = all.try_emplace({stream.device, operation}, p, tf32, alignment);
   Known& known = place->second;
   if (!known.settled && (fresh || !is_capturing(stream))) {
-    const auto found = proposals(known.problem);
+    const auto found = proposals(stream, known.problem);
     std::vector<Candidate> candidates;
     for (const auto& f : found)
       candidates.push_back({name_of_algorithm(f.algo), [&f] { return f.state == CUBLAS_STATUS_SUCCESS; },

@@ -1,7 +1,5 @@
 #include "kernels/ops/bias_act.h"
 
-#include <cmath>
-
 #include "kernels/core/columns.h"
 
 namespace firn::kernels {
@@ -13,16 +11,8 @@ FIRN_DEVICE void BiasAct<T>::operator()(Team t) const {
   const int rows = rows_per_block(), per_image = (int(P) + rows - 1) / rows;
   const int64_t n = int(t.block()) / per_image, first = int(t.block()) % per_image * rows;
   const int64_t last = first + rows < P ? first + rows : P;
-  const A limit = clamp < 0 ? A(INFINITY) : clamp;
-  const A amplitude = noise ? *strength : A(0);
-  const A slope_ = slope, gain_ = gain;
-  const A* dn = d ? d + n * C : nullptr;
-  const A* bias = b;
-  // Written so that NaN survives: a comparison with NaN is false.
-  const auto act = [=](A v) {
-    const A u = gain_ * (v > 0 ? v : slope_ * v);
-    return T(u > limit ? limit : u < -limit ? -limit : u);
-  };
+  const Epilogue<A> e = then;
+  const A *const dn = e.d ? e.d + n * C : nullptr, *const bias = e.b;
   // A processor goes through whole rows: columns would take a part of each of its lines of memory at a time.
   if constexpr (Team::vector == 1) {
     const Columns columns(t, C, has_vectors(C, x, y));
@@ -34,9 +24,9 @@ FIRN_DEVICE void BiasAct<T>::operator()(Team t) const {
       }
       columns.rows(first, last, [&](int64_t i) {
         const int64_t at = (n * P + i) * C + c;
-        const A nu = noise ? amplitude * noise[(noise_images > 1 ? n : 0) * P + i] : A(0);
+        const A nu = e.noise_at(n, P, i);
         const auto u = read<width>(x + at);
-        write<width>(y + at, [&](int v) { return act(A(u[v]) * scale[v] + shift[v] + nu); });
+        write<width>(y + at, [&](int v) { return T(e(A(u[v]), scale[v], shift[v], nu)); });
       });
     });
   } else {
@@ -44,8 +34,8 @@ FIRN_DEVICE void BiasAct<T>::operator()(Team t) const {
       for (int64_t i = first; i < last; ++i) {
         const T* xi = x + (n * P + i) * C;
         T* yi = y + (n * P + i) * C;
-        const A nu = noise ? amplitude * noise[(noise_images > 1 ? n : 0) * P + i] : A(0);
-        for (int64_t c = 0; c < C; ++c) yi[c] = act(affine(A(xi[c]), c) + nu);
+        const A nu = e.noise_at(n, P, i);
+        for (int64_t c = 0; c < C; ++c) yi[c] = T(e.act(affine(A(xi[c]), c) + nu));
       }
     };
     if (dn && bias) {
@@ -66,14 +56,10 @@ FIRN_DEVICE void BiasActGrad<T>::operator()(Team t) const {
   using A = acc_t<T>;
   const int64_t first = t.block() * chunk;
   const int64_t last = first + chunk < count ? first + chunk : count;
-  const A limit = clamp < 0 ? A(INFINITY) : A(T(clamp));  // what BiasAct stored
-  const A positive = gain, negative = gain * slope;
+  const Epilogue<A> e = of;
   for_span(t, first, last, has_vectors(0, gy, y, gt), [&](int64_t i, auto width) {
     const auto g = read<width>(gy + i), u = read<width>(y + i);
-    write<width>(gt + i, [&](int v) {
-      const A value = A(u[v]), k = value > 0 ? positive : negative;
-      return T(A(g[v]) * (value >= limit || value <= -limit ? A(0) : k));
-    });
+    write<width>(gt + i, [&](int v) { return T(e.gradient(A(g[v]), u[v])); });
   });
 }
 
@@ -85,17 +71,17 @@ FIRN_DEVICE void BiasActBackward<T>::operator()(Team t) const {
   const int n = int(t.block()) / parts, first = int(t.block()) % parts * rows;
   const int last = first + rows < pixels ? first + rows : pixels;
   const int64_t image = int64_t(n) * P * C;
-  const A limit = clamp < 0 ? A(INFINITY) : A(T(clamp)), positive = gain, negative = gain * slope;
-  const A amplitude = noise && !x && dots ? *strength : A(0);
-  const A* const nu = noise ? noise + (noise_images > 1 ? int64_t(n) * P : 0) : nullptr;
+  const Epilogue<A> e = of;
+  const A amplitude = e.noise && !x && dots ? *e.strength : A(0);
+  const A* const nu = e.noise ? e.noise + (e.noise_images > 1 ? int64_t(n) * P : 0) : nullptr;
   A of_noise = 0;
   const Columns columns(t, C, has_vectors(C, gx, gy, scaled, y, x));
   const auto here = [&](A* all) { return all ? all + t.block() * C : nullptr; };
   columns.each([&](auto c, auto width) {
     A dc[width], bc[width], k[width] = {}, sum[width] = {}, dot[width] = {}, scaled_dot[width] = {};
     for (int v = 0; v < width; ++v) {
-      dc[v] = d ? d[n * C + c + v] : A(1);
-      bc[v] = b && !x && dots ? b[c + v] : A(0);
+      dc[v] = e.d ? e.d[n * C + c + v] : A(1);
+      bc[v] = e.b && !x && dots ? e.b[c + v] : A(0);
       if (scaled) k[v] = scale[n * C + c + v];
     }
     columns.rows(first, last, [&](int64_t i) {
@@ -106,16 +92,15 @@ FIRN_DEVICE void BiasActBackward<T>::operator()(Team t) const {
       const auto g = read<width>((gy ? gy : y) + at), u = read<width>((scaled ? scaled : y) + at);
       A gt[width], row = 0;
       for (int v = 0; v < width; ++v) {
-        const A value = A(stored[v]), slope_here = value > 0 ? positive : negative;
-        A g_here = (gy ? A(g[v]) : A(0)) + (scaled ? k[v] * A(u[v]) : A(0));
-        if (value >= limit || value <= -limit) g_here = 0;
-        gt[v] = g_here * slope_here;
+        const A value = A(stored[v]), g_here = (gy ? A(g[v]) : A(0)) + (scaled ? k[v] * A(u[v]) : A(0));
+        gt[v] = e.gradient(g_here, stored[v]);
         sum[v] += gt[v];
         row += gt[v];
         if (scaled_dots) scaled_dot[v] += A(u[v]) * value;
         if (!dots) continue;
-        // gt t = g y, as y = t slope_here: no division, which is a subroutine on a GPU.
-        dot[v] += x ? gt[v] * A(from[v]) : g_here * value - gt[v] * (amplitude * noise_here + bc[v]);
+        // gt t = g y unless clamped, as y = t act'(t): no division, which is a subroutine on a GPU.
+        dot[v] +=
+            x ? gt[v] * A(from[v]) : (gt[v] == 0 ? A(0) : g_here * value) - gt[v] * (amplitude * noise_here + bc[v]);
       }
       of_noise += row * noise_here;
       write<width>(gx + at, [&](int v) { return T(gt[v] * dc[v]); });

@@ -51,7 +51,7 @@ template <class Team>
 FIRN_DEVICE void DecodePixels<T>::operator()(Team t) const {
   const int n = int(t.block()) / chunks(), first = (int(t.block()) - n * chunks()) * chunk;
   const int last = first + chunk < area ? first + chunk : area;
-  const int item = items ? items[n] : n;
+  const int number = items ? items[n] : n, item = number < 0 ? 0 : number < 2 * stored ? number : 2 * stored - 1;
   const bool mirrored = item >= stored;
   const uint8_t* from = pixels + int64_t(mirrored ? item - stored : item) * area * channels;
   T* to = y + int64_t(n) * area * channels;
@@ -69,8 +69,10 @@ template <class Team>
 FIRN_DEVICE void CopyRows::operator()(Team t) const {
   const int n = int(t.block()) / chunks(), first = (int(t.block()) - n * chunks()) * chunk;
   const int last = first + chunk < words ? first + chunk : words;
-  uint32_t* y = to + int64_t(to_rows ? to_rows[n] : n) * words;
-  const uint32_t* x = from + int64_t(from_rows ? from_rows[n] : n) * words;
+  const int64_t target = to_rows ? to_rows[n] : n, source = from_rows ? from_rows[n] : n;
+  if (target < 0 || target >= to_count || source < 0 || source >= from_count) return;
+  uint32_t* y = to + target * words;
+  const uint32_t* x = from + source * words;
   for (int i = first + t.rank(); i < last; i += t.size()) y[i] = x[i];
 }
 

@@ -67,7 +67,7 @@ struct OneHot {
 };
 
 // y[n,p,c] = v / 127.5 - 1, where v is channel c of pixel p of image items[n]: bytes to [-1,1]. Items from `stored` on
-// are items 0, 1, ... mirrored. Without `items`: image n.
+// are items 0, 1, ... mirrored. Without `items`: image n. An item that is not there is the first or the last.
 template <class T>
 struct DecodePixels {
   static constexpr const char* name = "decode_pixels";
@@ -83,14 +83,15 @@ struct DecodePixels {
   FIRN_DEVICE void operator()(Team t) const;
 };
 
-// to[to_rows[n]] = from[from_rows[n]]: rows of 32-bit words. Without a list: row n.
+// to[to_rows[n]] = from[from_rows[n]]: rows of 32-bit words. Without a list: row n. Rows that are not there are left
+// out.
 struct CopyRows {
   static constexpr const char* name = "copy_rows";
   static constexpr int chunk = 4096;  // words
   uint32_t* to;
   const uint32_t* from;
   const int32_t *to_rows, *from_rows;  // [N] or null
-  int64_t N;
+  int64_t N, to_count, from_count;
   int words;
   FIRN_DEVICE int chunks() const { return (words + chunk - 1) / chunk; }
   FIRN_DEVICE int64_t blocks() const { return N * chunks(); }

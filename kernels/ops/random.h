@@ -34,4 +34,19 @@ struct Normal {
   FIRN_DEVICE void operator()(Team t) const;
 };
 
+// y[i] uniform in [lo,hi), drawn in steps of 2^-24 of it. Otherwise as Normal.
+template <class T>
+struct Uniform {
+  static constexpr const char* name = "uniform";
+  T* y;
+  int64_t count;
+  acc_t<T> lo, hi;
+  uint64_t seed, offset;
+  const uint64_t* origin = nullptr;
+  static constexpr int64_t chunk = 4096;
+  FIRN_DEVICE int64_t blocks() const { return (count + chunk - 1) / chunk; }
+  template <class Team>
+  FIRN_DEVICE void operator()(Team t) const;
+};
+
 }  // namespace firn::kernels

@@ -114,7 +114,7 @@ template <class T, int up, int down, class Then>
 template <class Team>
 FIRN_DEVICE void Upfirdn2dVectors<T, up, down, Then>::operator()(Team t) const {
   using A = acc_t<T>;
-  constexpr bool activated = !std::is_same_v<Then, ThenNothing>;
+  constexpr bool activated = !std::is_same_v<Then, NoEpilogue>;
   constexpr int size = Window<up>::size;
   const int H = int(k.H), W = int(k.W), OH = int(k.OH), OW = int(k.OW), C = int(k.C), per_pixel = C / 8;
   const int block = int(t.block()), chunk = block % chunks(), strip = block / chunks() % strips();
@@ -154,13 +154,12 @@ FIRN_DEVICE void Upfirdn2dVectors<T, up, down, Then>::operator()(Team t) const {
       for (int i = 0; i < down; ++i)
         if (next < down_y.first + size) add_row(next++);
       A nu = 0;
-      if constexpr (activated)
-        if (then.noise) nu = *then.strength * then.noise[((then.noise_images > 1 ? n : 0) * OH + oy) * OW + ox];
+      if constexpr (activated) nu = then.noise_at(n, k.OH * k.OW, oy * OW + ox);
       Channels<T> y;
       for (int v = 0; v < 8; ++v) {
         A s = 0;
         for (int i = 0; i < size; ++i) s += k.f[down_y.first_tap + up * i] * sums[i][v];
-        if constexpr (activated) s = then.act(s * d[v] + b[v] + nu);
+        if constexpr (activated) s = then(s, d[v], b[v], nu);
         y.v[v] = T(s);
       }
       *reinterpret_cast<Channels<T>*>(out + (int64_t{oy} * OW + ox) * C + c) = y;
@@ -181,5 +180,5 @@ FIRN_KERNEL(Upfirdn2dVectors<float, 1, 2>);
 FIRN_KERNEL(Upfirdn2dVectors<bf16, 1, 1>);
 FIRN_KERNEL(Upfirdn2dVectors<bf16, 2, 1>);
 FIRN_KERNEL(Upfirdn2dVectors<bf16, 1, 2>);
-FIRN_KERNEL(Upfirdn2dVectors<float, 1, 1, ThenBiasAct<float>>);
-FIRN_KERNEL(Upfirdn2dVectors<bf16, 1, 1, ThenBiasAct<bf16>>);
+FIRN_KERNEL(Upfirdn2dVectors<float, 1, 1, Epilogue<float>>);
+FIRN_KERNEL(Upfirdn2dVectors<bf16, 1, 1, Epilogue<float>>);

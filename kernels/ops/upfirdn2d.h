@@ -1,6 +1,7 @@
 // Up-sample by zero insertion, pad or crop, filter, keep every down-th sample (Karras et al. 2019), NHWC.
 #pragma once
-#include "kernels/ops/bias_act.h"
+#include "kernels/core/run.h"
+#include "kernels/ops/epilogue.h"
 
 namespace firn::kernels {
 
@@ -24,9 +25,9 @@ struct Upfirdn2d {
 
 // The same for four taps and whole vectors of 8 channels: a thread walks down a column of pixels, and each of its rows
 // of x is summed along x once for all rows of y that it belongs to. (up, down) is (1,1), (2,1) or (1,2).
-template <class T, int up, int down, class Then = ThenNothing>
+template <class T, int up, int down, class Then = NoEpilogue>
 struct Upfirdn2dVectors {
-  static constexpr const char* name = std::is_same_v<Then, ThenNothing> ? "upfirdn2d_vectors" : "upfirdn2d_bias_act";
+  static constexpr const char* name = std::is_same_v<Then, NoEpilogue> ? "upfirdn2d_vectors" : "upfirdn2d_bias_act";
   Upfirdn2d<T> k;
   Then then = {};
   static constexpr int rows = 8, columns = 256;  // of a block; a column is 8 channels of a pixel

@@ -9,8 +9,8 @@ namespace firn::kernels {
 // H and W of the problem are those of y, half those of x; K is 3. Otherwise as `fits`.
 bool fits_down(const ModulatedConvProblem&);
 
-// y[n,p,o] = act(d[n,o] sum over (k,i) of w[o,k,i] u[n,2p+k,i] + strength noise[n,p] + b[o]), u[n,q,i] = bf16(sum over
-// t in 4x4 of f[t] x[n,q+t-2,i]), x zero outside; act as in modulated_conv. Takes no s.
+// y[n,p,o] = then(sum over (k,i) of w[o,k,i] u[n,2p+k,i]), u[n,q,i] = bf16(sum over t in 4x4 of f[t] x[n,q+t-2,i]), x
+// zero outside. Takes no s.
 void conv_down(const Stream&, const ModulatedConvProblem&, const Taps&, const ModulatedConvOperands&);
 
 // A block computes 16x8 pixels by 128 outputs: it filters 16 channels of x, then takes the products with them, a row of

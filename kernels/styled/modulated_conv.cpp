@@ -49,11 +49,11 @@ bool fits(const ModulatedConvProblem& p, ConvTile tile) {
 }
 
 void check_operands(const char* kernel, const ModulatedConvProblem& p, const ModulatedConvOperands& a, bool fits) {
-  if (!fits || (p.noise_images != 1 && p.noise_images != p.N))
+  if (!fits || (a.then.noise_images != 1 && a.then.noise_images != p.N))
     throw ShapeError(fmt::format("{}: not made for {} images of {}x{}, {} to {} channels, K {}, {} noise images",
-                                 kernel, p.N, p.H, p.W, p.I, p.O, p.K, p.noise_images));
-  if (!aligned(a.x, 16) || !aligned(a.w, 16) || !aligned(a.y, 16) || !aligned(a.addend, 16) || !aligned(a.d, 8) ||
-      !aligned(a.b, 8))
+                                 kernel, p.N, p.H, p.W, p.I, p.O, p.K, a.then.noise_images));
+  if (!aligned(a.x, 16) || !aligned(a.w, 16) || !aligned(a.y, 16) || !aligned(a.then.addend, 16) ||
+      !aligned(a.then.d, 8) || !aligned(a.then.b, 8))
     throw ShapeError(
         fmt::format("{}: x, w, y and the addend must start at multiples of 16 bytes, d and b of 8", kernel));
 }

@@ -3,6 +3,7 @@
 // is scaled in registers on its way to each product, which costs arithmetic and saves a pass over memory.
 #pragma once
 #include "kernels/core/run.h"
+#include "kernels/ops/epilogue.h"
 
 namespace firn::kernels {
 
@@ -10,21 +11,14 @@ namespace firn::kernels {
 struct ModulatedConvProblem {
   int64_t N, H, W, I, O;
   int K;  // 1 or 3
-  int64_t noise_images = 1;
-  float slope = 1, gain = 1, clamp = -1;  // slope 1 is the linear activation; clamp < 0 means none
 };
 
-// Those that may be null drop out of the formula.
 struct ModulatedConvOperands {
   bf16* y;
   const bf16* x;
-  const bf16* w;                    // [O,K,K,I]
-  const float* s = nullptr;         // [N,I]
-  const float* d = nullptr;         // [N,O]
-  const float* noise = nullptr;     // [noise_images,H,W], one for all or one a sample
-  const float* strength = nullptr;  // one number, with noise
-  const float* b = nullptr;         // [O]
-  const bf16* addend = nullptr;     // [N,H,W,O], to be added to what is rounded already
+  const bf16* w;             // [O,K,K,I]
+  const float* s = nullptr;  // [N,I], or null for none
+  Epilogue<float> then{};
 };
 
 // Pixels by output channels of a block.
@@ -33,10 +27,9 @@ enum class ConvTile : uint8_t { automatic, m64n64, m128n64, m128n128 };
 // I a multiple of 32, O of 8, K 1 or 3, indices of 32 bits, and room for the scales of as many samples as a tile meets.
 bool fits(const ModulatedConvProblem&, ConvTile = ConvTile::automatic);
 
-// y[n,p,o] = act(d[n,o] sum over (k,i) of w[o,k,i] u[n,p+k,i] + strength noise[n,p] + b[o]), u = bf16(bf16(s[n,i])
-// x[n,p,i]), act(t) = clamp(gain lrelu(t)), and the addend. Sums are float; y is rounded once, and once more with an
-// addend. x, w, y and the addend start at multiples of 16 bytes, d and b of 8. With null s, d and noise it is a plain
-// convolution; with flipped weights [I,K,K,O], its gradient by x.
+// y[n,p,o] = then(sum over (k,i) of w[o,k,i] u[n,p+k,i]), u = bf16(bf16(s[n,i]) x[n,p,i]), and the addend. Sums are
+// float; y is rounded once, and once more with an addend. x, w, y and the addend start at multiples of 16 bytes, d and
+// b of 8. With null s, d and noise it is a plain convolution; with flipped weights [I,K,K,O], its gradient by x.
 void modulated_conv(const Stream&, const ModulatedConvProblem&, const ModulatedConvOperands&,
                     ConvTile = ConvTile::automatic);
 

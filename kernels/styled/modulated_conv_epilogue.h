@@ -1,4 +1,4 @@
-// What follows the sums of a modulated convolution, two neighbouring outputs at a time.
+// From the sums of a modulated convolution to what is stored, two neighbouring outputs at a time.
 #pragma once
 #ifdef __CUDACC__
 #include "kernels/core/mma.h"
@@ -6,33 +6,16 @@
 
 namespace firn::kernels {
 
-class PixelEpilogue {
- public:
-  // Of pixel q of sample n.
-  __device__ PixelEpilogue(const ModulatedConvProblem& p, const ModulatedConvOperands& a, int n, int q)
-      : p_(p), nu_(a.noise ? *a.strength * a.noise[(p.noise_images > 1 ? n * int(p.H * p.W) : 0) + q] : 0) {}
-
-  // y from the sums, d and b of both outputs.
-  __device__ uint32_t operator()(float z0, float z1, float2 d, float2 b) const {
-    return mma::round_pair(act(z0 * d.x + b.x + nu_), act(z1 * d.y + b.y + nu_));
-  }
-
- private:
-  __device__ float act(float t) const {
-    const float u = p_.gain * (t > 0 ? t : p_.slope * t), limit = p_.clamp < 0 ? INFINITY : p_.clamp;
-    return u > limit ? limit : u < -limit ? -limit : u;  // NaN stays: a comparison with it is false
-  }
-
-  const ModulatedConvProblem& p_;
-  float nu_;
-};
+__device__ inline uint32_t finish_pair(const Epilogue<float>& then, float z0, float z1, float2 d, float2 b, float nu) {
+  return mma::round_pair(then(z0, d.x, b.x, nu), then(z1, d.y, b.y, nu));
+}
 
 // Eight outputs of a pixel, which is counted through all samples, to y.
 __device__ inline void store_eight(const ModulatedConvProblem& p, const ModulatedConvOperands& a, int64_t pixel, int o,
                                    uint4 eight) {
   const int64_t at = pixel * p.O + o;
-  if (a.addend) {
-    const uint4 more = *reinterpret_cast<const uint4*>(a.addend + at);
+  if (a.then.addend) {
+    const uint4 more = *reinterpret_cast<const uint4*>(static_cast<const bf16*>(a.then.addend) + at);
     eight = {mma::add_pairs(eight.x, more.x), mma::add_pairs(eight.y, more.y), mma::add_pairs(eight.z, more.z),
              mma::add_pairs(eight.w, more.w)};
   }
@@ -56,14 +39,15 @@ __device__ void store_tile(const ModulatedConvProblem& p, const ModulatedConvOpe
       const int row = warp % 4 * (pixels / 4) + i * 16 + h * 8 + quad, m = pixel_of(row);
       if (m < 0) continue;
       const int n = m / HW;
-      const PixelEpilogue y(p, a, n, m - n * HW);
+      const float nu = a.then.noise_at(n, HW, m - n * HW);
 #pragma unroll
       for (int j = 0; j < outputs / 16; ++j) {
         const int column = warp / 4 * (outputs / 2) + j * 8 + pair, o = o0 + column;
         if (o >= O) continue;
-        const float2 d = a.d ? *reinterpret_cast<const float2*>(a.d + int64_t(n) * O + o) : float2{1, 1};
-        const float2 b = a.b ? *reinterpret_cast<const float2*>(a.b + o) : float2{0, 0};
-        *reinterpret_cast<uint32_t*>(tile + row * pitch + column) = y(sum[i][j][2 * h], sum[i][j][2 * h + 1], d, b);
+        const float2 d = a.then.d ? *reinterpret_cast<const float2*>(a.then.d + int64_t(n) * O + o) : float2{1, 1};
+        const float2 b = a.then.b ? *reinterpret_cast<const float2*>(a.then.b + o) : float2{0, 0};
+        *reinterpret_cast<uint32_t*>(tile + row * pitch + column) =
+            finish_pair(a.then, sum[i][j][2 * h], sum[i][j][2 * h + 1], d, b, nu);
       }
     }
   __syncthreads();  // a thread stores 16 bytes that several have written

@@ -54,18 +54,17 @@ bool fits_sm90(const ModulatedConvProblem& p) {
 
 #ifdef FIRN_CUDA
 
-bool has_modulated_conv_sm90() {
+bool has_modulated_conv_sm90(const Stream& stream) {
   if (!has_code_for_sm90a()) return false;
-  int device = 0, major = 0, minor = 0;
-  check(cudaGetDevice(&device));
-  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+  int major = 0, minor = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, stream.device));
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, stream.device));
   return major == 9 && minor == 0;
 }
 
 #else
 
-bool has_modulated_conv_sm90() { return false; }
+bool has_modulated_conv_sm90(const Stream&) { return false; }
 
 #endif
 

@@ -61,10 +61,10 @@ __device__ void ModulatedConvSm90<outputs, scales>::operator()(unsigned char* sh
     if constexpr (scales != Scales::none)
       for (int i = thread; i < samples * I; i += multipliers)
         s[i / I * scale_pitch() + i % I] = bf16(a.s[min(n0 + i / I, int(p.N) - 1) * I + i % I]);
-    for (int i = thread; i < outputs; i += multipliers) b[i] = a.b && o0 + i < O ? a.b[o0 + i] : 0;
+    for (int i = thread; i < outputs; i += multipliers) b[i] = a.then.b && o0 + i < O ? a.then.b[o0 + i] : 0;
     for (int i = thread; i < samples * outputs; i += multipliers) {
       const int n = n0 + i / outputs, o = o0 + i % outputs;
-      d[i] = a.d && n < int(p.N) && o < O ? a.d[int64_t(n) * O + o] : 1;
+      d[i] = a.then.d && n < int(p.N) && o < O ? a.then.d[int64_t(n) * O + o] : 1;
     }
     if constexpr (scales != Scales::none) wgmma::sync_some<1, multipliers>();  // s is there for all; b and d have time
     const bf16* s_of[2];
@@ -127,7 +127,7 @@ __device__ void ModulatedConvSm90<outputs, scales>::operator()(unsigned char* sh
     for (int h = 0; h < 2; ++h) {
       const int3 at = place(row + h * 8 + quad);
       if (!inside(at)) continue;
-      const PixelEpilogue y(p, a, at.z, at.y * W + at.x);
+      const float nu = a.then.noise_at(at.z, H * W, at.y * W + at.x);
       const float* const d_of_pixel = d + (at.z - n0) * outputs;
       bf16* const row_of_y = rows + (h * 8 + quad) * pitch;
       constexpr int batch = 8;  // reads before writes, which the compiler cannot reorder: both are shared memory
@@ -142,7 +142,7 @@ __device__ void ModulatedConvSm90<outputs, scales>::operator()(unsigned char* sh
 #pragma unroll
         for (int i = 0; i < batch; ++i)
           *reinterpret_cast<uint32_t*>(row_of_y + (j + i) * 8 + pair) =
-              y(sum[(j + i) * 4 + 2 * h], sum[(j + i) * 4 + 2 * h + 1], of_d[i], of_b[i]);
+              finish_pair(a.then, sum[(j + i) * 4 + 2 * h], sum[(j + i) * 4 + 2 * h + 1], of_d[i], of_b[i], nu);
       }
     }
     __syncwarp();  // a thread stores 16 bytes that several have written

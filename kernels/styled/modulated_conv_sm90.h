@@ -9,7 +9,7 @@ namespace firn::kernels {
 // Whether the build has kernels of that architecture alone; elsewhere they are empty.
 bool has_code_for_sm90a();
 // And whether the current device is of it.
-bool has_modulated_conv_sm90();
+bool has_modulated_conv_sm90(const Stream&);
 
 // I a multiple of 64, O of 8, K 1 or 3, indices of 32 bits.
 bool fits_sm90(const ModulatedConvProblem&);

@@ -12,7 +12,7 @@ bool fits_up(const ModulatedConvProblem& p) {
 void modulated_conv_up(const Stream& stream, const ModulatedConvProblem& p, const Taps& f,
                        const ModulatedConvOperands& a) {
   check_operands("modulated_conv_up", p, a, fits_up(p));
-  if (a.addend) throw ShapeError("modulated_conv_up: nothing is added here");
+  if (a.then.addend) throw ShapeError("modulated_conv_up: nothing is added here");
   if (a.s)
     run(stream, ModulatedConvUp<true>{p, f, a});
   else

@@ -101,8 +101,8 @@ __device__ void ModulatedConvUp<scaled>::operator()(unsigned char* shared) const
     for (int i = 0; i < 2; ++i) v[i] = from ? reinterpret_cast<const float2*>(from)[i] : float2{otherwise, otherwise};
   };
   float2 d[2], b[2];
-  load_two(a.d ? a.d + int64_t(n) * O + o : nullptr, 1, d);
-  load_two(a.b ? a.b + o : nullptr, 0, b);
+  load_two(a.then.d ? a.then.d + int64_t(n) * O + o : nullptr, 1, d);
+  load_two(a.then.b ? a.then.b + o : nullptr, 0, b);
   // Rows of z, filtered along x for both columns of y.
   using Row = float[2][4];
   const auto filter = [&](Row& h, int odd, int cy) {
@@ -132,9 +132,9 @@ __device__ void ModulatedConvUp<scaled>::operator()(unsigned char* shared) const
         for (int c = 0; c < 4; ++c)
           t[c] = f.y[0] * h[v][u][c] + f.y[1] * h[v + 1][u][c] + f.y[2] * h[v + 2][u][c] + f.y[3] * h[v + 3][u][c];
         const int q = (2 * qy + v) * 2 * W + 2 * qx + u;
-        const PixelEpilogue act(p, a, n, q);
-        *reinterpret_cast<uint2*>(a.y + (int64_t(n) * 4 * H * W + q) * O + o) = {act(t[0], t[1], d[0], b[0]),
-                                                                                 act(t[2], t[3], d[1], b[1])};
+        const float nu = a.then.noise_at(n, 4 * H * W, q);
+        *reinterpret_cast<uint2*>(a.y + (int64_t(n) * 4 * H * W + q) * O + o) = {
+            finish_pair(a.then, t[0], t[1], d[0], b[0], nu), finish_pair(a.then, t[2], t[3], d[1], b[1], nu)};
       }
     for (int i = 0; i < 3; ++i)
       for (int u = 0; u < 2; ++u)

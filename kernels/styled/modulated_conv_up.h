@@ -15,8 +15,8 @@ struct Taps {
 // H and W of the problem are those of y, twice those of x; K is 3. Otherwise as `fits`.
 bool fits_up(const ModulatedConvProblem&);
 
-// Takes no addend. y[n,p,o] = act(d[n,o] sum over t in 4x4 of f[t] z[n,p+t-1,o] + strength noise[n,p] + b[o]),
-// z[n,2q+k,o] += w[o,k,i] u[n,q,i], zero outside; u and act as in modulated_conv. z and its filtering are float.
+// Takes no addend. y[n,p,o] = then(sum over t in 4x4 of f[t] z[n,p+t-1,o]), z[n,2q+k,o] += w[o,k,i] u[n,q,i], zero
+// outside; u as in modulated_conv. z and its filtering are float.
 void modulated_conv_up(const Stream&, const ModulatedConvProblem&, const Taps&, const ModulatedConvOperands&);
 
 // A cell is a pixel of x with the 2x2 values of z at 2q and 2q + 1. A block computes 16x16 of them for 16 outputs, and

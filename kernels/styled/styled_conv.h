@@ -1,7 +1,8 @@
 // A convolution between what comes before and after it in a styled layer, in as few passes as a provider offers:
-// y = clamp(gain lrelu(d conv(s x, w) + strength noise + b)) + addend.
+// y = e(conv(s x, w)) + addend, e as in kernels/ops/epilogue.h.
 #pragma once
 #include <functional>
+#include <memory>
 
 #include "kernels/conv/conv.h"
 #include "kernels/styled/modulated_conv_up.h"
@@ -12,7 +13,7 @@ namespace firn::kernels {
 bool has_styled_conv(const Stream&, const ConvProblem&);
 
 // As conv_bias_act, with s [N,I], or null for none. bf16.
-void styled_conv(const Stream&, const ConvProblem&, const ConvEpilogue&, void* y, const void* x, const void* s,
+void styled_conv(const Stream&, const ConvProblem&, const Epilogue<>& e, void* y, const void* x, const void* s,
                  const void* w, WeightCache&);
 
 // Layers that resample: a convolution of 3x3, stride 2 and no padding, and a filter of four taps on its big side. Each
@@ -22,14 +23,14 @@ void styled_conv(const Stream&, const ConvProblem&, const ConvEpilogue&, void* y
 // Computes the same in other ways, into memory of its own.
 using InSteps = std::function<std::shared_ptr<const void>()>;
 
-// y = clamp(gain lrelu(d filter(conv_transposed(s x, w), padded by one) + strength noise + b)), twice as large as x.
+// y = e(filter(conv_transposed(s x, w), padded by one)), twice as large as x.
 bool has_styled_conv_up(const Stream&, const ConvProblem&);
-bool styled_conv_up(const Stream&, const ConvProblem&, const Taps& f, const ConvEpilogue&, void* y, const void* x,
+bool styled_conv_up(const Stream&, const ConvProblem&, const Taps& f, const Epilogue<>& e, void* y, const void* x,
                     const void* s, const void* w, WeightCache&, const InSteps& in_steps);
 
-// y = clamp(gain lrelu(d conv(filter(x, padded by two), w) + strength noise + b)), half as large as x.
+// y = e(conv(filter(x, padded by two), w)), half as large as x.
 bool has_styled_conv_down(const Stream&, const ConvProblem&);
-bool styled_conv_down(const Stream&, const ConvProblem&, const Taps& f, const ConvEpilogue&, void* y, const void* x,
+bool styled_conv_down(const Stream&, const ConvProblem&, const Taps& f, const Epilogue<>& e, void* y, const void* x,
                       const void* w, WeightCache&, const InSteps& in_steps);
 
 }  // namespace firn::kernels

@@ -7,7 +7,6 @@ namespace {
 using In = std::vector<Tensor>;
 
 double positive(double v) { return 0.5 + v * v; }
-double off_zero(double v) { return v + (v > 0 ? 0.1 : -0.1); }
 
 OpCase conv(const char* name, Shape x, Shape w, Shape bench_x, Shape bench_w, Conv2d p) {
   const int64_t out = bench_x[1] / (p.transposed ? 1 : p.stride);
@@ -19,9 +18,6 @@ OpCase fir(const char* name, Shape x, Shape bench_x, Fir p) {
   return {name, {x}, {bench_x}, [p](const In& in) { return upfirdn2d(in[0], p); }, {}, "a"};
 }
 
-// Leaky ReLU has a kink where its argument is 0. The inputs keep 0.1 away from zero, and the other terms (bias, noise,
-// demodulation of about 1) are scaled down so that they never carry an input across.
-Tensor small(const Tensor& t) { return t * 0.01; }
 // Not the same forwards and backwards.
 Fir blur(int pad, double gain = 1) {
   return {.taps = {0.1, 0.2, 0.4, 0.3}, .pad_x0 = pad, .pad_x1 = pad, .pad_y0 = pad, .pad_y1 = pad, .gain = gain};
@@ -32,13 +28,6 @@ Tensor noise(int64_t n, int64_t h, int64_t w, const Tensor& like) {
   std::vector<double> values(static_cast<size_t>(n * h * w));
   for (size_t i = 0; i < values.size(); ++i) values[i] = 0.25 + 0.5 * double(i % 3) + double(i / size_t(h * w));
   return Tensor::from(values, {n, h, w}, like.type(), like.device());
-}
-
-// A bias that keeps what a convolution gives on one side of zero in even channels, on the other in odd ones.
-Tensor alternating(const Tensor& b, double size) {
-  std::vector<double> values(static_cast<size_t>(b.count()));
-  for (size_t i = 0; i < values.size(); ++i) values[i] = i % 2 ? -size : size;
-  return Tensor::from(values, b.shape(), b.type(), b.device());
 }
 
 // [outputs,3,3,I] for x, without a gradient.
@@ -108,6 +97,33 @@ std::vector<OpCase> resampling_cases() {
        "aw",
        2.0 * 2 * 8 * 256 * 9 * 64 * 64},
   };
+}
+
+// Rows by number, with a row that is asked for twice and one that never is.
+std::vector<OpCase> gather_cases() {
+  const auto index = [](const Tensor& x, int64_t rows) {
+    std::vector<int32_t> numbers{2, 0, 2, 3, 0};
+    for (int32_t& n : numbers) n = n % static_cast<int32_t>(rows);
+    return Tensor::from(numbers, {5}, x.device());
+  };
+  return {{"gather",
+           {{5, 70}},
+           {{1000, 512}},
+           [=](const In& in) { return square(gather(in[0], index(in[0], in[0].dim(0)))); },
+           {},
+           "a"},
+          {"gather_of_numbers",
+           {{4}},
+           {{1000}},
+           [=](const In& in) { return square(gather(in[0], index(in[0], 4))); },
+           {},
+           "a"},
+          {"scatter_add",
+           {{5, 3, 2}},
+           {{5, 32, 32}},
+           [=](const In& in) { return square(scatter_add(in[0], index(in[0], 4), 4)); },
+           {},
+           "a"}};
 }
 
 std::vector<OpCase> make_cases() {
@@ -210,6 +226,16 @@ std::vector<OpCase> make_cases() {
            {.stride = 2, .transposed = true}),
       conv("conv2d_k3_4x4", {2, 4, 4, 16}, {16, 3, 3, 16}, {8, 4, 4, 512}, {512, 3, 3, 512}, {.pad = 1}),
       conv("conv2d_k3_down2", {2, 9, 7, 3}, {4, 3, 3, 3}, {8, 33, 33, 512}, {512, 3, 3, 512}, {.stride = 2}),
+      conv("conv2d_k3x1", {2, 5, 6, 3}, {4, 3, 1, 3}, image, {512, 3, 1, 512}, {.pad = 1, .gain = 0.5, .pad_x = 0}),
+      conv("conv2d_k1x3_wide", {1, 16, 16, 16}, {16, 1, 3, 16}, image, {512, 1, 3, 512}, {.pad_x = 1}),
+      conv("conv2d_k2x3_down2_wide", {2, 6, 9, 16}, {16, 2, 3, 16}, image, {512, 2, 3, 512}, {.stride = 2, .pad_x = 1}),
+      conv("conv2d_k3x2_up2", {2, 3, 2, 5}, {4, 3, 2, 5}, {8, 16, 16, 512}, {512, 3, 2, 512},
+           {.stride = 2, .pad = 1, .transposed = true, .pad_x = 0}),
+      conv("conv2d_groups", {2, 5, 4, 6}, {4, 3, 3, 3}, image, {512, 3, 3, 256}, {.pad = 1, .gain = 0.5, .groups = 2}),
+      conv("conv2d_groups_wide", {1, 16, 16, 32}, {64, 3, 3, 16}, image, {512, 3, 3, 256}, {.pad = 1, .groups = 2}),
+      conv("conv2d_depthwise_down2", {2, 7, 6, 4}, {4, 3, 3, 1}, image, {512, 3, 3, 128}, {.stride = 2, .groups = 4}),
+      conv("conv2d_groups_up2", {1, 3, 2, 6}, {4, 3, 3, 3}, {8, 16, 16, 512}, {512, 3, 3, 256},
+           {.stride = 2, .transposed = true, .groups = 2}),
       conv("conv2d_k1", {2, 3, 4, 5}, {6, 1, 1, 5}, image, {512, 1, 1, 512}, {}),
       conv("conv2d_k3_down2_wide", {2, 9, 7, 16}, {32, 3, 3, 16}, {8, 65, 65, 128}, {128, 3, 3, 128}, {.stride = 2}),
       conv("conv2d_up2", {2, 4, 3, 16}, {32, 3, 3, 16}, {8, 16, 16, 512}, {512, 3, 3, 512},
@@ -365,11 +391,23 @@ std::vector<OpCase> make_cases() {
        {},
        "a"},
   };
+  for (OpCase& more : gather_cases()) c.push_back(std::move(more));
   for (OpCase& more : resampling_cases()) c.push_back(std::move(more));
+  for (OpCase& more : sngan_cases()) c.push_back(std::move(more));
   return c;
 }
 
 }  // namespace
+
+double off_zero(double v) { return v + (v > 0 ? 0.1 : -0.1); }
+
+Tensor small(const Tensor& t) { return t * 0.01; }
+
+Tensor alternating(const Tensor& b, double size) {
+  std::vector<double> values(static_cast<size_t>(b.count()));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = i % 2 ? -size : size;
+  return Tensor::from(values, b.shape(), b.type(), b.device());
+}
 
 const std::vector<OpCase>& op_cases() {
   static const std::vector<OpCase> cases = make_cases();

@@ -24,6 +24,14 @@ struct OpCase {
 inline void PrintTo(const OpCase& c, std::ostream* out) { *out << c.name; }  // how GoogleTest names a case
 
 const std::vector<OpCase>& op_cases();
+std::vector<OpCase> sngan_cases();  // those of them that only SNGAN-projection needs (op_cases_sngan.cpp)
+
+// Leaky ReLU has a kink where its argument is 0. Inputs keep 0.1 away from zero, and the other terms (bias, noise,
+// demodulation of about 1) are scaled down so that they never carry an input across.
+double off_zero(double v);
+Tensor small(const Tensor& t);
+// A bias that keeps what a convolution gives on one side of zero in even channels, on the other in odd ones.
+Tensor alternating(const Tensor& b, double size);
 
 // Those that an interpreter of device code gets through: without the ones as large as a CPU provider wants them.
 std::vector<OpCase> small_op_cases();

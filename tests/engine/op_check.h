@@ -10,8 +10,8 @@ namespace firn::tests {
 // While one lives, a GPU runs our kernels for shapes so small that libraries would be asked instead.
 class WithoutLibraries {
  public:
-  WithoutLibraries() : saved_(std::exchange(kernels::numerics().libraries, false)) {}
-  ~WithoutLibraries() { kernels::numerics().libraries = saved_; }
+  WithoutLibraries() : saved_(std::exchange(kernels::initial_numerics().libraries, false)) {}
+  ~WithoutLibraries() { kernels::initial_numerics().libraries = saved_; }
   WithoutLibraries(const WithoutLibraries&) = delete;
   WithoutLibraries& operator=(const WithoutLibraries&) = delete;
 

@@ -75,6 +75,22 @@ TEST_P(DeviceTest, RandomNumbersMatchCpu) {
               return randn({7, 9}, rng, GetParam(), device);
             }),
             1e-5);  // drawn in float for every type
+  EXPECT_LT(difference([](const Device& device) {
+              Rng rng{.seed = 3, .offset = 5};
+              return uniform({7, 9}, -2, 3, rng, GetParam(), device);
+            }),
+            1e-6);
+}
+
+TEST(DeviceRandom, Bf16IsWhatFloatRoundsTo) {
+  if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
+  const auto drawn = [](DType type) {
+    Rng rng{.seed = 3};
+    return concat({randn({500}, rng, type, Device::cuda()), uniform({500}, -1, 1, rng, type, Device::cuda())}, 0)
+        .to_floats();
+  };
+  const std::vector<float> exact = drawn(DType::f32), rounded = drawn(DType::bf16);
+  for (size_t i = 0; i < exact.size(); ++i) EXPECT_EQ(rounded[i], float(bf16(exact[i]))) << i;
 }
 
 TEST_P(DeviceTest, AdamRepairsAndUpdatesAsOnCpu) {
@@ -113,11 +129,11 @@ TEST_P(DeviceTest, AdamTakesTensorsThatBeginAnywhere) {
                   Tensor p = drawn(), average = drawn(), g = drawn(), m = drawn(), v = square(p);
                   Tensor rounded = Tensor::zeros({n + shift}, DType::bf16, device);
                   const Tensor rates = Tensor::from(std::vector<double>{0.1, 0.5, 0.5, 0.75}, {4}, GetParam(), device);
-                  Tensor repaired = Tensor::zeros({2}, DType::f64, device);
+                  Tensor repaired = Tensor::zeros({2}, DType::i64, device);
                   kernels::Adam<T> kernel{.tensor_count = 1,
                                           .block_count = 2,
                                           .rates = static_cast<const kernels::AdamRates<T>*>(rates.data()),
-                                          .repaired = static_cast<int64_t*>(repaired.mutable_data()),
+                                          .repaired = repaired.mutable_as<int64_t>(),
                                           .beta1 = T(0.5),
                                           .beta2 = T(0.75),
                                           .eps = T(1e-8)};
@@ -130,7 +146,7 @@ TEST_P(DeviceTest, AdamTakesTensorsThatBeginAnywhere) {
                                        .gain = 0.5f,
                                        .count = n};
                   run(device.stream(), kernel);
-                  EXPECT_EQ(repaired.to_doubles(), (std::vector<double>{0, 0}));
+                  EXPECT_EQ(repaired.to_integers(), (std::vector<int64_t>{0, 0}));
                   const std::vector<float> copy = rounded.to_floats(), exact = p.to_floats();
                   for (auto i = static_cast<size_t>(shift); i < copy.size(); ++i)
                     EXPECT_EQ(copy[i], float(bf16(0.5f * exact[i]))) << i;
@@ -272,7 +288,7 @@ TEST(DeviceWeights, AdamKeepsTheirRoundedCopyCurrent) {
   const kernels::ConvProblem problem{
       .I = 16, .O = 8, .KH = 3, .KW = 3, .stride = 1, .pad_y = 1, .pad_x = 1, .gain = 0.25, .type = DType::bf16};
   const auto copy = [&] {
-    const auto packed = kernels::packed_weights(p().stream(), problem, p().data(), p().weight_cache());
+    const auto packed = p().weight_cache().packed(p().stream(), problem, p().data());
     std::vector<bf16> values(static_cast<size_t>(p.count()));
     kernels::copy_to_host(p().stream(), values.data(), packed.get(), values.size() * sizeof(bf16));
     const std::vector<float> w = p().to_floats();

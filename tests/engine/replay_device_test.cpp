@@ -28,15 +28,15 @@ void expect_recorded_training_equals_the_cpu(bool cache_features) {
   o.cond = o.data.use_labels = o.data.mirror = true;
   o.cache_features = cache_features;
   o.freeze.blocks = cache_features ? 1 : 0;
-  o.model.c_dim = 2;
-  o.loss.d_reg_interval = 2;
+  model_of(o).c_dim = 2;
+  loss_of(o).d_reg_interval = 2;
   o.batch = o.batch_gpu = 2;
-  o.model.channel_max = 4;
+  model_of(o).channel_max = 4;
   o.lr = 1e-3;
   TinyRun here(o, scratch / "cpu"), there(o, scratch / "gpu", {}, Device::cuda());
-  for (const auto& [from, to] : {std::pair{&here.state.g.parameters(), &there.state.g.parameters()},
-                                 {&here.state.d.parameters(), &there.state.d.parameters()},
-                                 {&here.state.ema.parameters(), &there.state.ema.parameters()}})
+  for (const auto& [from, to] : {std::pair{&here.state.generator().parameters(), &there.state.generator().parameters()},
+                                 {&here.state.discriminator().parameters(), &there.state.discriminator().parameters()},
+                                 {&here.state.sampled().parameters(), &there.state.sampled().parameters()}})
     for (size_t i = 0; i < from->size(); ++i) {
       Parameter p = (*to)[i];
       p.value().copy_from(Tensor::from((*from)[i].value().to_floats(), p.value().shape(), DType::f32, Device::cuda()));
@@ -50,8 +50,8 @@ void expect_recorded_training_equals_the_cpu(bool cache_features) {
     EXPECT_EQ(b.at(name).finite, stat.finite) << name;
     EXPECT_NEAR(b.at(name).mean(), stat.mean(), 1e-3 * (1 + std::abs(stat.mean()))) << name;
   }
-  for (const auto& [x, y] : {std::pair{&here.state.ema.parameters(), &there.state.ema.parameters()},
-                             {&here.state.d.parameters(), &there.state.d.parameters()}})
+  for (const auto& [x, y] : {std::pair{&here.state.sampled().parameters(), &there.state.sampled().parameters()},
+                             {&here.state.discriminator().parameters(), &there.state.discriminator().parameters()}})
     for (size_t i = 0; i < x->size(); ++i) {
       const std::vector<double> u = (*x)[i].value().to_doubles(), v = (*y)[i].value().to_doubles();
       for (size_t k = 0; k < u.size(); ++k) ASSERT_NEAR(u[k], v[k], 5e-3) << (*x)[i].name();
@@ -64,7 +64,7 @@ TEST_F(ReplayTest, RecordedTrainingWithFeaturesEqualsTheCpu) { expect_recorded_t
 
 TEST_F(ReplayTest, ReadsFreshValuesAndDrawsNewNumbers) {
   const Device device = Device::cuda();
-  Tensor x = Tensor::zeros({4}, DType::f32, device), y = Tensor::zeros({4}, DType::f32, device);
+  Tensor x = Tensor::zeros({4}, DType::f32, device), y = x.like(), z = x.like({5});
   Replay replay(device, std::make_shared<Arena>());
   Rng rng{.seed = 3}, expected{.seed = 3};
   for (int run = 0; run < 5; ++run) {
@@ -73,13 +73,34 @@ TEST_F(ReplayTest, ReadsFreshValuesAndDrawsNewNumbers) {
     replay.run(rng, [&](Rng& draws) {
       randn({2}, draws, DType::f32, device);
       y.copy_from(square(x) + randn({4}, draws, DType::f32, device));
+      z.copy_from(uniform({5}, 2, 3, draws, DType::f32, device));
     });
     randn({2}, expected, DType::f32, device);
     const std::vector<float> noise = randn({4}, expected, DType::f32, device).to_floats(), got = y.to_floats();
     for (size_t i = 0; i < 4; ++i) EXPECT_FLOAT_EQ(got[i], values[i] * values[i] + noise[i]) << "run " << run;
+    EXPECT_EQ(z.to_floats(), uniform({5}, 2, 3, expected, DType::f32, device).to_floats()) << "run " << run;
   }
   EXPECT_TRUE(replay.recorded());
   EXPECT_EQ(rng.offset, expected.offset);
+}
+
+TEST_F(ReplayTest, FollowsALearningRateThatChanges) {
+  const auto trained = [](const Device& device) {
+    Parameters parameters;
+    parameters.add(Parameter("w", Tensor::full({3}, 0, DType::f32, device)));
+    Adam adam(parameters, {.lr = 1});
+    Replay replay(device, std::make_shared<Arena>());
+    Rng rng;
+    for (int run = 0; run < 6; ++run) {
+      adam.set_lr(1.0 / (1 << run));
+      adam.advance();
+      replay.run(rng, [&](Rng&) { adam.apply({Tensor::full({3}, 1, DType::f32, device)}); });
+    }
+    EXPECT_EQ(adam.lr(), 1.0 / 32);
+    return parameters[0].value().to_floats();
+  };
+  const std::vector<float> w = trained(Device::cuda());
+  for (const float v : w) EXPECT_NEAR(v, -(2 - 1.0 / 32), 1e-6);  // the gradient is 1 in every step
 }
 
 // The rounded weights that tensor cores read lie outside the arena: the optimiser of one replay writes what the next

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "engine/ops.h"
+#include "engine/ops/deferred.h"
 #include "kernels/device/memory.h"
 
 namespace firn {
@@ -54,6 +55,59 @@ TEST(Tape, ThirdDerivativeOfTheCube) {
   EXPECT_DOUBLE_EQ(g.item(), 12);
   EXPECT_DOUBLE_EQ(gg.item(), 12);
   EXPECT_DOUBLE_EQ(grad(gg, {x})[0].item(), 6);
+}
+
+TEST(Tape, AnOpFindsTheGradientsOfItsInputsTogether) {
+  const Tensor a = random({3}, 1).require_grad(), b = random({3}, 2).require_grad(), c = random({3}, 3);
+  std::vector<Wanted> asked;
+  const Tensor y = record("pair", random({3}, 4), {a, c, {}, b},
+                          [&](std::vector<Tensor> parts, const Tensor&, const Wanted& wanted) -> std::vector<Tensor> {
+                            asked.push_back(wanted);
+                            const Tensor gy = sum_of_parts(std::move(parts));
+                            return {gy * 2, {}, {}, gy * 3};
+                          });
+  const auto both = grad(sum(y + y), {a, b});
+  EXPECT_EQ(both[0].to_doubles(), std::vector<double>(3, 4));
+  EXPECT_EQ(both[1].to_doubles(), std::vector<double>(3, 6));
+  EXPECT_EQ(grad(sum(y), {b})[0].to_doubles(), std::vector<double>(3, 3));
+  EXPECT_EQ(asked, (std::vector<Wanted>{{true, false, false, true}, {false, false, false, true}}));
+  EXPECT_EQ(grad(sum(y), {y, a})[0].to_doubles(), std::vector<double>(3, 1));
+  const auto none = [](std::vector<Tensor>, const Tensor&, const Wanted&) { return std::vector<Tensor>{}; };
+  EXPECT_FALSE(record("frozen", random({3}, 4), {c, {}}, none).wants_grad());
+}
+
+// Of two kinds, each of which the op below takes or leaves.
+template <int kind>
+struct Counted : Deferred {
+  explicit Counted(int* made) : made(made) {}
+  int* made;
+  Tensor make() override {
+    ++*made;
+    return Tensor::full({3}, kind, DType::f64, Device::cpu());
+  }
+};
+
+TEST(Tape, ADeferredGradientIsTakenOrMade) {
+  const Tensor x = random({3}, 1).require_grad();
+  int taken = 0, made = 0;
+  const Tensor y = record("takes", random({3}, 2), {x},
+                          [](std::vector<Tensor> parts, const Tensor&, const Wanted&) -> std::vector<Tensor> {
+                            const auto found = ops::take<Counted<7>>(parts);
+                            const Tensor rest = sum_of_parts(std::move(parts));
+                            return {found ? rest + 100 : rest};
+                          });
+  const auto through = [&]<int kind>(const Tensor& input, int* made, std::integral_constant<int, kind>) {
+    return record("defers", random({3}, 3), {{input, [made](const Tensor& gy, const Tensor&) {
+                                                return Tensor::deferred(gy.shape(), gy.type(), gy.device(),
+                                                                        std::make_shared<Counted<kind>>(made));
+                                              }}});
+  };
+  const Tensor z =
+      through(y, &taken, std::integral_constant<int, 7>{}) + through(y, &made, std::integral_constant<int, 5>{}) + y;
+  EXPECT_EQ(grad(sum(z), {x})[0].to_doubles(), std::vector<double>(3, 106));
+  EXPECT_EQ(taken, 0);
+  EXPECT_EQ(made, 1);
+  EXPECT_EQ(grad(sum(z), {y, x})[0].to_doubles(), std::vector<double>(3, 13)) << "one that is asked for is made";
 }
 
 TEST(Tape, NoGradRecordsNothing) {

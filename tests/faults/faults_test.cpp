@@ -1,7 +1,7 @@
 // System calls and allocations that fail, one at a time (tests/faults): an error in one line, and the old snapshot or
 // the new one whole.
 #include "tests/tools/tools_support.h"
-#include "training/run_folder.h"
+#include "training/run/run_folder.h"
 
 namespace fs = std::filesystem;
 namespace firn {

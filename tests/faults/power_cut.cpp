@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "io/files.h"
 #include "io/safetensors.h"
-#include "training/snapshot.h"
+#include "training/state/snapshot.h"
 
 namespace firn::faults {
 namespace fs = std::filesystem;

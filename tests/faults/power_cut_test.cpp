@@ -1,7 +1,7 @@
 // Power cuts, replayed from what a run wrote (tests/faults): without what was not synced, at every moment.
 #include "tests/faults/power_cut.h"
 #include "tests/tools/tools_support.h"
-#include "training/run_folder.h"
+#include "training/run/run_folder.h"
 
 namespace fs = std::filesystem;
 namespace firn {

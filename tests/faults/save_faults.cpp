@@ -13,10 +13,11 @@
 #include "engine/threads.h"
 #include "faults.h"
 #include "io/run_log.h"
+#include "models/stylegan2/stylegan2.h"
 #include "tools/common.h"
-#include "training/run_folder.h"
-#include "training/snapshot.h"
-#include "training/state.h"
+#include "training/run/run_folder.h"
+#include "training/state/snapshot.h"
+#include "training/state/state.h"
 
 namespace fs = std::filesystem;
 using namespace firn;
@@ -24,8 +25,8 @@ using namespace firn;
 namespace {
 
 TrainOptions tiny_options() {
-  TrainOptions o;
-  o.model = {
+  TrainOptions o = TrainOptions::of("stylegan2");
+  o.model = StyleGan2Options{
       .height = 8, .z_dim = 8, .w_dim = 8, .channel_base = 64, .channel_max = 8, .mapping_layers = 1, .mbstd_group = 2};
   o.batch = o.batch_gpu = 4;
   return o;

@@ -21,7 +21,7 @@ double difference(const Case& c, DType type, const Device& device) {
   Rng rng{.seed = 5};
   const DType wide = acc_type(type);
   const auto draw = [&](Shape shape, DType t) { return cast(randn(std::move(shape), rng, wide, device), t); };
-  const int64_t H = kernels::numerics().deterministic ? 7 : 6;  // a choice holds for its shape
+  const int64_t H = kernels::initial_numerics().deterministic ? 7 : 6;  // a choice holds for its shape
   const int64_t N = 2, I = 8, O = 16;
   const Tensor x = draw({N, H, H, I}, type), w = draw({O, 3, 3, I}, wide);
   BiasAct p{.slope = c.slope, .gain = c.gain, .clamp = c.clamp};
@@ -50,15 +50,15 @@ double difference(const Case& c, DType type, const Device& device) {
                                      .pad_x = 1,
                                      .gain = 0.5,
                                      .type = type};
-  const kernels::ConvEpilogue epilogue{.d = data(p.d),
-                                       .noise = data(p.noise),
-                                       .strength = data(p.strength),
-                                       .b = data(b),
-                                       .noise_images = c.noise_each ? N : 1,
-                                       .slope = c.slope,
-                                       .gain = c.gain,
-                                       .clamp = c.clamp,
-                                       .addend = data(addend)};
+  const kernels::Epilogue<> epilogue{.d = data(p.d),
+                                     .noise = data(p.noise),
+                                     .strength = data(p.strength),
+                                     .b = data(b),
+                                     .noise_images = c.noise_each ? N : 1,
+                                     .slope = c.slope,
+                                     .gain = c.gain,
+                                     .clamp = c.clamp,
+                                     .addend = data(addend)};
   Tensor y = x.like(expected.shape());
   kernels::conv_bias_act(x.stream(), problem, epilogue, y.mutable_data(), x.data(), w.data(), w.weight_cache());
   const std::vector<double> got = y.to_doubles(), want = expected.to_doubles();
@@ -69,8 +69,8 @@ double difference(const Case& c, DType type, const Device& device) {
 
 // Deterministic prefers the fused kernel, the stopwatch may prefer two passes.
 class ConvBiasAct : public testing::TestWithParam<bool> {
-  void SetUp() override { kernels::numerics().deterministic = GetParam(); }
-  void TearDown() override { kernels::numerics().deterministic = false; }
+  void SetUp() override { kernels::initial_numerics().deterministic = GetParam(); }
+  void TearDown() override { kernels::initial_numerics().deterministic = false; }
 };
 
 TEST_P(ConvBiasAct, GivesWhatTheTwoOpsGive) {

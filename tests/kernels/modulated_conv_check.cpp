@@ -82,24 +82,21 @@ double modulated_conv_error(const ModulatedConvCase& c) {
   const int64_t H = c.by == c.up ? p.H / 2 : c.by == c.down ? p.H * 2 : p.H;  // of x
   const int64_t W = c.by == c.up ? p.W / 2 : c.by == c.down ? p.W * 2 : p.W;
   const kernels::Taps f{.x = {0.5f, 1, 2, 0.25f}, .y = {1, -0.5f, 0.25f, 0.125f}};
+  kernels::Epilogue<float> e{.noise_images = c.noise_for_all ? 1 : p.N};
+  if (!c.linear) e.slope = 0.2f, e.gain = 1.4f, e.clamp = c.clamped ? 6 : -1;
   Draw draw;
   Array<bf16> x(stream, draw.operator()<bf16>(p.N * H * W * p.I)), w(stream, draw.operator()<bf16>(p.O * taps * p.I));
   Array<float> s(stream, draw.operator()<float>(p.N * p.I, 1)), d(stream, draw.operator()<float>(p.N * p.O, 1)),
-      noise(stream, draw.operator()<float>(p.noise_images * P)), strength(stream, {0.5f}),
+      noise(stream, draw.operator()<float>(e.noise_images * P)), strength(stream, {0.5f}),
       b(stream, draw.operator()<float>(p.O));
   Array<bf16> addend(stream, draw.operator()<bf16>(p.N * P * p.O));
   bf16 poison;
   poison.bits = kPoison;
   Array<bf16> y(stream, std::vector<bf16>(static_cast<size_t>(p.N * P * p.O) + 2 * kMargin, poison));
-  const kernels::ModulatedConvOperands a{.y = y.device() + kMargin,
-                                         .x = x.device(),
-                                         .w = w.device(),
-                                         .s = s.device(c.s),
-                                         .d = d.device(c.d),
-                                         .noise = noise.device(c.noise),
-                                         .strength = strength.device(c.noise),
-                                         .b = b.device(c.b),
-                                         .addend = addend.device(c.addend)};
+  e.d = d.device(c.d), e.b = b.device(c.b), e.addend = addend.device(c.addend);
+  e.noise = noise.device(c.noise), e.strength = strength.device(c.noise);
+  const kernels::ModulatedConvOperands a{
+      .y = y.device() + kMargin, .x = x.device(), .w = w.device(), .s = s.device(c.s), .then = e};
   const auto launch = [&] {
     if (c.by == c.same_sm90) return kernels::modulated_conv_sm90(stream, p, a, c.outputs);
     if (c.by == c.up) return kernels::modulated_conv_up(stream, p, f, a);
@@ -159,13 +156,13 @@ double modulated_conv_error(const ModulatedConvCase& c) {
         }
         const double dn = c.d ? at(d, n * p.O + o) : 1;
         const double t =
-            dn * z + (c.noise ? 0.5 * at(noise, (p.noise_images > 1 ? n : 0) * P + q) : 0) + (c.b ? at(b, o) : 0);
-        double e = p.gain * (t > 0 ? t : p.slope * t);
-        if (p.clamp >= 0) e = std::clamp(e, -double(p.clamp), double(p.clamp));
-        const double sum = c.addend ? e + at(addend, (n * P + q) * p.O + o) : e;
+            dn * z + (c.noise ? 0.5 * at(noise, (e.noise_images > 1 ? n : 0) * P + q) : 0) + (c.b ? at(b, o) : 0);
+        double act = e.gain * (t > 0 ? t : e.slope * t);
+        if (e.clamp >= 0) act = std::clamp(act, -double(e.clamp), double(e.clamp));
+        const double sum = c.addend ? act + at(addend, (n * P + q) * p.O + o) : act;
         // y is rounded once, to 8 bits, and again with an addend.
-        const double allowed = 0x1p-8 * (std::abs(e) + (c.addend ? std::abs(sum) : 0)) +
-                               p.gain * sum_error(taps * p.I) * (std::abs(dn) * size + 1);
+        const double allowed = 0x1p-8 * (std::abs(act) + (c.addend ? std::abs(sum) : 0)) +
+                               e.gain * sum_error(taps * p.I) * (std::abs(dn) * size + 1);
         const double error = std::abs(sum - at(y, int64_t(kMargin) + (n * P + q) * p.O + o)) / allowed;
         if (!(error <= worst)) worst = error;  // a NaN counts
       }
@@ -174,8 +171,7 @@ double modulated_conv_error(const ModulatedConvCase& c) {
 }
 
 std::vector<ModulatedConvCase> modulated_conv_cases() {
-  const ModulatedConvProblem full{
-      .N = 2, .H = 5, .W = 5, .I = 32, .O = 24, .K = 3, .noise_images = 2, .slope = 0.2f, .gain = 1.4f, .clamp = 6};
+  const ModulatedConvProblem full{.N = 2, .H = 5, .W = 5, .I = 32, .O = 24, .K = 3};
   const auto with = [&](auto change) {
     ModulatedConvProblem p = full;
     change(p);
@@ -187,28 +183,22 @@ std::vector<ModulatedConvCase> modulated_conv_cases() {
       {.name = "without_demodulation", .p = full, .d = false},
       {.name = "without_noise", .p = full, .noise = false},
       {.name = "without_bias", .p = full, .b = false},
-      {.name = "plain",
-       .p = with([](auto& p) { p.slope = p.gain = 1, p.clamp = -1; }),
-       .s = false,
-       .d = false,
-       .noise = false,
-       .b = false},
-      {.name = "noise_for_all", .p = with([](auto& p) { p.noise_images = 1; })},
-      {.name = "samples_share_tiles",
-       .p = with([](auto& p) { p.N = 3, p.H = 8, p.W = 9, p.I = 64, p.noise_images = 3; })},
+      {.name = "plain", .p = full, .s = false, .d = false, .noise = false, .b = false, .linear = true},
+      {.name = "noise_for_all", .p = full, .noise_for_all = true},
+      {.name = "samples_share_tiles", .p = with([](auto& p) { p.N = 3, p.H = 8, p.W = 9, p.I = 64; })},
       {.name = "one_sample_a_tile", .p = with([](auto& p) { p.H = p.W = 8, p.I = 64, p.O = 64; })},
-      {.name = "with_addend", .p = with([](auto& p) { p.K = 1, p.clamp = -1; }), .addend = true},
+      {.name = "with_addend", .p = with([](auto& p) { p.K = 1; }), .addend = true, .clamped = false},
       {.name = "k1", .p = with([](auto& p) { p.K = 1, p.H = 9, p.O = 8; })},
       {.name = "k1_many_channels", .p = with([](auto& p) { p.K = 1, p.I = 192, p.O = 72; })},
-      {.name = "one_pixel", .p = with([](auto& p) { p.N = 3, p.H = p.W = 1, p.noise_images = 3; })},
-      {.name = "small_images", .p = with([](auto& p) { p.N = 9, p.H = p.W = 4, p.noise_images = 9; })},
+      {.name = "one_pixel", .p = with([](auto& p) { p.N = 3, p.H = p.W = 1; })},
+      {.name = "small_images", .p = with([](auto& p) { p.N = 9, p.H = p.W = 4; })},
       {.name = "recorded", .p = with([](auto& p) { p.K = 1; }), .recorded = true},
-      {.name = "longest_sums", .p = with([](auto& p) { p.N = 1, p.H = p.W = 4, p.I = 512, p.noise_images = 1; })},
-      {.name = "one_row", .p = with([](auto& p) { p.N = 1, p.H = 1, p.W = 70, p.noise_images = 1; })},
+      {.name = "longest_sums", .p = with([](auto& p) { p.N = 1, p.H = p.W = 4, p.I = 512; })},
+      {.name = "one_row", .p = with([](auto& p) { p.N = 1, p.H = 1, p.W = 70; })},
   };
   for (const auto& [name, tile] : {std::pair{"m128n64", ConvTile::m128n64}, {"m128n128", ConvTile::m128n128}}) {
     cases.push_back({.name = fmt::format("{}_ends", name),
-                     .p = with([](auto& p) { p.N = 3, p.H = 8, p.W = 9, p.O = 136, p.noise_images = 3; }),
+                     .p = with([](auto& p) { p.N = 3, p.H = 8, p.W = 9, p.O = 136; }),
                      .tile = tile});
     cases.push_back({.name = fmt::format("{}_whole", name),
                      .p = with([](auto& p) { p.H = 8, p.W = 16, p.O = 128, p.K = 1; }),
@@ -240,13 +230,13 @@ std::vector<ModulatedConvCase> modulated_conv_cases() {
     add("without_noise", one).noise = false;
     add("without_bias", one).b = false;
     if (!up) add("with_addend", one).addend = true;
-    add("noise_for_all", one).p.noise_images = 1;
+    add("noise_for_all", one).noise_for_all = true;
     add("recorded", one).recorded = true;
     ModulatedConvCase& plain = add("plain", one);
     plain.s = plain.d = plain.noise = plain.b = false;
-    plain.p.slope = plain.p.gain = 1, plain.p.clamp = -1;
+    plain.linear = true;
     add("one_pixel", with([&](auto& p) { p.H = p.W = up ? 2 : 1, p.I = 64, p.O = 8; }));
-    add("tiles", with([&](auto& p) { p.N = 1, p.H = up ? 34 : 17, p.W = up ? 30 : 9, p.noise_images = 1; }));
+    add("tiles", with([&](auto& p) { p.N = 1, p.H = up ? 34 : 17, p.W = up ? 30 : 9; }));
     add("whole_tiles", with([&](auto& p) { p.H = up ? 28 : 16, p.W = up ? 56 : 16, p.O = 16; }));
     add("columns", with([&](auto& p) { p.H = up ? 6 : 3, p.W = 4, p.I = 160, p.O = up ? 40 : 136; }));
   }

@@ -13,6 +13,7 @@ struct ModulatedConvCase {
   kernels::ModulatedConvProblem p;
   kernels::ConvTile tile = kernels::ConvTile::automatic;
   bool s = true, d = true, noise = true, b = true, addend = false;
+  bool noise_for_all = false, linear = false, clamped = true;
   bool recorded = false;                         // as a CUDA graph
   enum { same, same_sm90, up, down } by = same;  // which kernel; its name is kernel()
   int outputs = 0;                               // of a tile on sm_90

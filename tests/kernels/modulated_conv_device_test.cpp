@@ -21,7 +21,8 @@ class ModulatedConvTest : public testing::TestWithParam<ModulatedConvCase> {};
 TEST_P(ModulatedConvTest, MatchesDouble) {
   if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
   const ModulatedConvCase& c = GetParam();
-  if (c.by == c.same_sm90 && !kernels::has_modulated_conv_sm90()) GTEST_SKIP() << "this GPU or build has no sm_90a";
+  if (c.by == c.same_sm90 && !kernels::has_modulated_conv_sm90(kernels::cuda_stream(0)))
+    GTEST_SKIP() << "this GPU or build has no sm_90a";
   const LaunchCounter launches;
   EXPECT_LT(modulated_conv_error(c), 1);
   EXPECT_EQ(launches[c.kernel()], 1);
@@ -98,7 +99,7 @@ TEST(ModulatedConv, SaysWhatItCannotDo) {
   const float scales = 1;
   EXPECT_THROW(kernels::conv_down({}, good, {}, {.s = &scales}), ShapeError);
   alignas(16) const bf16 more{};
-  EXPECT_THROW(kernels::modulated_conv_up({}, good, {}, {.addend = &more}), ShapeError);
+  EXPECT_THROW(kernels::modulated_conv_up({}, good, {}, {.then = {.addend = &more}}), ShapeError);
   EXPECT_THROW(kernels::modulated_conv_sm90({}, with([](auto& p) { p.I = 96; }), {}), ShapeError);
 }
 

@@ -21,6 +21,7 @@ struct Ways {
   std::vector<int> prepared = std::vector<int>(microseconds.size(), 0);
   int tried = 0, timed = 0, last_run = -1;
   std::string driver = "1";
+  bool deterministic = false;
 
   std::vector<Candidate> candidates() {
     std::vector<Candidate> all;
@@ -45,7 +46,8 @@ struct Ways {
     };
     return {.once = [=, this](const std::function<void()>& run) { ++tried, run_it(run); },
             .microseconds = [=, this](const std::function<void()>& run) { return ++timed, run_it(run); },
-            .driver = driver};
+            .driver = driver,
+            .deterministic = deterministic};
   }
   // The name of the choice, or "none".
   std::string choose_in(ChoiceCache& cache, bool may_measure = true) {
@@ -105,9 +107,8 @@ TEST(ProviderChoice, DeterministicTakesTheFirstAndReadsNoFile) {
   ChoiceCache cache({});
   cache.remember("conv | a GPU", {"c", 1});
   Ways ways{{30, 20, 10}};
-  numerics().deterministic = true;
+  ways.deterministic = true;
   const std::string name = ways.choose_in(cache);
-  numerics().deterministic = false;
   EXPECT_EQ(name, "a");
   EXPECT_EQ(ways.timed, 0);
 }
@@ -155,10 +156,9 @@ TEST(ProviderChoice, WhatLosesTheGpuIsNamedAndLeftOutByAllProcesses) {
   EXPECT_EQ(newer.choose_in(again), "c") << "what was chosen holds";
   again.remember("conv | a GPU", {"", 0, {}, {{"b", "1"}}});
   EXPECT_EQ(newer.choose_in(again), "b") << "a new driver has another chance";
-  numerics().deterministic = true;
+  first.deterministic = true;
   EXPECT_THROW(first.choose_in(deterministic), DeviceLost);
   const std::string name = first.choose_in(deterministic);
-  numerics().deterministic = false;
   EXPECT_EQ(name, "b") << "even where no other choice is remembered";
 }
 

@@ -9,44 +9,29 @@
 #include "base/error.h"
 #include "kernels/device/memory.h"
 #include "tests/models/stylegan2_support.h"
-#include "training/phases.h"
+#include "tests/training/phase_support.h"
 
 namespace firn {
 namespace {
 
-struct Networks {
-  explicit Networks(DType type = DType::f32) : g(small_stylegan2(4, type), cpu), d(small_stylegan2(4, type), cpu) {
-    in = {.z = normal({4, 16}, 1, type),
-          .images = normal({4, 32, 32, 3}, 2, type),
-          .pl_noise = normal({4, 32, 32, 3}, 3, type),
-          .noise = NoiseMode::constant};
-    pl_mean = Tensor::zeros({1}, type, cpu);
-  }
-  StyleGan2Generator g;
-  StyleGan2Discriminator d;
-  PhaseInputs in;
-  Tensor pl_mean;
+struct Networks : Subject {
+  explicit Networks(DType type = DType::f32) : Networks(small_stylegan2(4, type)) {}
+  explicit Networks(const StyleGan2Options& o)
+      : Subject(o),
+        in(batch_of({{"z", normal({4, 16}, 1, o.type)},
+                     {"images", normal({4, 32, 32, 3}, 2, o.type)},
+                     {"pl_noise", normal({4, 32, 32, 3}, 3, o.type)}})) {}
+  PhaseResult run(const std::string& phase) { return Subject::run(phase, in); }
+  StyleGan2Generator& g = Subject::g();
+  StyleGan2Discriminator& d = Subject::d();
+  Inputs in;
 };
+constexpr const char* phases[] = {"Gmain", "Greg", "Dmain", "Dreg"};
 
-// Each phase with its network's parameters.
-struct Phase {
-  const char* name;
-  std::function<PhaseResult(Networks&)> run;
-  std::function<const Parameters&(const Networks&)> parameters;
-};
-const Parameters& g_parameters(const Networks& n) { return n.g.parameters(); }
-const Parameters& d_parameters(const Networks& n) { return n.d.parameters(); }
-const std::vector<Phase> phases = {
-    {"g_main", [](Networks& n) { return g_main(n.g, n.d, n.in, {}); }, g_parameters},
-    {"g_reg", [](Networks& n) { return g_reg(n.g, n.pl_mean, n.in, {}); }, g_parameters},
-    {"d_main", [](Networks& n) { return d_main(n.g, n.d, n.in, {}); }, d_parameters},
-    {"d_reg", [](Networks& n) { return d_reg(n.d, n.in, {}); }, d_parameters},
-};
-
-std::map<std::string, std::vector<double>> gradients(const Phase& phase, Networks& n) {
-  const PhaseResult result = phase.run(n);
+std::map<std::string, std::vector<double>> gradients(const std::string& phase, Networks& n) {
+  const PhaseResult result = n.run(phase);
   std::map<std::string, std::vector<double>> named;
-  const Parameters trained = phase.parameters(n).trainable();
+  const Parameters trained = n.trained_by(phase).trainable();
   for (size_t i = 0; i < trained.size(); ++i) named[trained[i].name()] = result.gradients[i].to_doubles();
   EXPECT_EQ(named.size(), result.gradients.size());
   return named;
@@ -61,13 +46,13 @@ void expect_same(const std::vector<double>& a, const std::vector<double>& b, con
 }
 
 void expect_rest_unchanged(const std::vector<std::string>& g_patterns, const std::vector<std::string>& d_patterns) {
-  for (const Phase& phase : phases) {
+  for (const std::string phase : phases) {
     Networks free(DType::f64), frozen(DType::f64);
     frozen.g.parameters().matching(g_patterns).freeze();
     frozen.d.parameters().matching(d_patterns).freeze();
     const auto all = gradients(phase, free), rest = gradients(phase, frozen);
-    EXPECT_EQ(rest.size(), phase.parameters(frozen).trainable().size());
-    for (const auto& [name, values] : rest) expect_same(values, all.at(name), std::string(phase.name) + " " + name);
+    EXPECT_EQ(rest.size(), frozen.trained_by(phase).trainable().size());
+    for (const auto& [name, values] : rest) expect_same(values, all.at(name), phase + " " + name);
   }
 }
 
@@ -89,8 +74,8 @@ TEST(Freeze, PathLengthGradientsPassThroughFrozenLayers) {
 TEST(Freeze, R1GradientsPassThroughFrozenLayers) {
   Networks free, frozen;
   frozen.d.parameters()("b32.*", "b16.*").freeze();
-  EXPECT_DOUBLE_EQ(d_reg(free.d, free.in, {}).regularizer.item(), d_reg(frozen.d, frozen.in, {}).regularizer.item());
-  const auto rest = gradients(phases[3], frozen);
+  EXPECT_DOUBLE_EQ(free.run("Dreg")["regularizer"].item(), frozen.run("Dreg")["regularizer"].item());
+  const auto rest = gradients("Dreg", frozen);
   const std::vector<double>& values = rest.at("b8.conv0.weight");
   EXPECT_TRUE(std::ranges::any_of(values, [](double v) { return v != 0; }));
 }
@@ -100,7 +85,7 @@ TEST(Freeze, FrozenLayerLaunchesNoWeightGradientKernel) {
     Networks n;
     n.d.parameters().matching(patterns).freeze();
     const LaunchCounter counter;
-    d_main(n.g, n.d, n.in, {});
+    n.run("Dmain");
     return std::pair(counter["conv_backward_weights"], counter["conv_backward_data"]);
   };
   // Three blocks of conv0, conv1 and skip, and b4.conv. G's three up-convolutions run as backward_data in its forward.
@@ -148,14 +133,13 @@ TEST(Freeze, FeaturesStandForTheReals) {
        {std::tuple{DType::f64, DType::f64, 0.0}, {DType::f32, DType::f32, 1e-5}, {DType::f32, DType::bf16, 4e-3}}) {
     StyleGan2Options o = small_stylegan2(4, type);
     o.activation_type = activations;
-    Networks n(type);
-    n.d = StyleGan2Discriminator(o, cpu);
+    Networks n(o);
     n.d.parameters()("b32.*", "b16.*", "b8.conv1.*").freeze();
-    const auto uncached = gradients(phases[2], n);
-    n.in.features = n.d.features(std::exchange(n.in.images, {}));
-    EXPECT_EQ(n.in.features.shape(), (Shape{4, 8, 8, 16}));
-    EXPECT_EQ(n.in.features.type(), activations == DType::bf16 ? DType::bf16 : type);
-    for (const auto& [name, values] : gradients(phases[2], n)) {
+    const auto uncached = gradients("Dmain", n);
+    n.in = batch_of({{"z", n.in["z"]}, {"features", n.d.features(n.in["images"])}});
+    EXPECT_EQ(n.in["features"].shape(), (Shape{4, 8, 8, 16}));
+    EXPECT_EQ(n.in["features"].type(), activations == DType::bf16 ? DType::bf16 : type);
+    for (const auto& [name, values] : gradients("Dmain", n)) {
       const std::vector<double>& expected = uncached.at(name);
       double scale = 0;
       for (const double v : expected) scale = std::max(scale, std::abs(v));
@@ -172,21 +156,21 @@ TEST(Freeze, OnlyWholeBlocksInFrontHaveFeatures) {
     return n.d.frozen_blocks();
   };
   EXPECT_EQ(frozen({"b16.*"}), 0);
-  EXPECT_THROW(n.d.features(n.in.images), ConfigError);
+  EXPECT_THROW(n.d.features(n.in["images"]), ConfigError);
   EXPECT_EQ(frozen({"b32.conv*", "b32.fromrgb.*"}), 0);  // its skip trains
   EXPECT_EQ(frozen({"b32.*", "b16.conv0.*", "b8.*"}), 1);
   EXPECT_EQ(frozen({"b*"}), 3);
-  EXPECT_THROW(n.d.logits(n.in.images), ShapeError);
+  EXPECT_THROW(n.d.logits(n.in["images"]), ShapeError);
   StyleGan2Options o = small_stylegan2(4);
   o.d_architecture = Architecture::skip;
   const StyleGan2Discriminator skip(o, cpu);
   skip.parameters()("b32.*").freeze();
-  EXPECT_THROW(skip.features(n.in.images), ConfigError);
+  EXPECT_THROW(skip.features(n.in["images"]), ConfigError);
 }
 
 TEST(Tape, R1FirstPassLaunchesNoWeightGradient) {
   Networks n;
-  const Tensor images = n.in.images.require_grad(), logits = n.d(images);
+  const Tensor images = n.in["images"].require_grad(), logits = n.d(images);
   const LaunchCounter launches;
   const Tensor slopes = grad(logits, {images}, {.create_graph = true})[0];
   EXPECT_EQ(weight_gradients(launches), 0);
@@ -197,7 +181,7 @@ TEST(Tape, R1FirstPassLaunchesNoWeightGradient) {
 TEST(Phases, GeneratorStepComputesNoDiscriminatorWeightGradient) {
   Networks n;
   const LaunchCounter launches;
-  g_main(n.g, n.d, n.in, {});
+  n.run("Gmain");
   EXPECT_EQ(weight_gradients(launches), 7);  // G's 3x3 convolutions: one at 4x4, two at 8, 16 and 32
   EXPECT_EQ(n.d.parameters().trainable().size(), n.d.parameters().size());
 }
@@ -208,11 +192,11 @@ TEST(Phases, DiscriminatorStepRecordsNothingOfTheGenerator) {
   {
     const NoGrad scope;
     const LaunchCounter launches;
-    n.g.synthesize(n.g.broadcast(n.g.map(n.in.z, {})), NoiseMode::constant);
+    n.g.synthesize(n.g.broadcast(n.g.map(n.in["z"], {})), NoiseMode::constant);
     inference = launches.counts();
   }
   const LaunchCounter launches;
-  d_main(n.g, n.d, n.in, {});
+  n.run("Dmain");
   // Only G uses these two, and the gradient of each would launch them again.
   for (const char* kernel : {"scale_channels", "dot_pixels"})
     EXPECT_EQ(launches[kernel], inference.at(kernel)) << kernel;
@@ -220,29 +204,29 @@ TEST(Phases, DiscriminatorStepRecordsNothingOfTheGenerator) {
 }
 
 TEST(Phases, ANetworkWithNothingToTrainGetsNoGradients) {
-  for (const Phase& phase : phases) {
+  for (const std::string phase : phases) {
     Networks n;
-    phase.parameters(n).freeze();
-    EXPECT_TRUE(phase.run(n).gradients.empty()) << phase.name;
+    n.trained_by(phase).freeze();
+    EXPECT_TRUE(n.run(phase).gradients.empty()) << phase;
   }
   Networks n;  // R1 does not depend on the last bias
   n.d.parameters().freeze();
   n.d.parameters()("b4.out.bias").unfreeze();
-  EXPECT_EQ(d_reg(n.d, n.in, {}).gradients.at(0).item(), 0);
+  EXPECT_EQ(n.run("Dreg").gradients.at(0).item(), 0);
 }
 
 // What a network records needlessly shows as memory: neither phase needs more than when the network that it only passes
 // through is frozen beforehand.
 TEST(Phases, TheOtherNetworkCapturesNothing) {
-  const auto peak = [](const Phase& phase, bool freeze_other) {
+  const auto peak = [](const std::string& phase, bool freeze_other) {
     Networks n(DType::f64);
-    if (freeze_other) (phase.name[0] == 'g' ? n.d.parameters() : n.g.parameters()).freeze();
+    if (freeze_other) (phase[0] == 'G' ? n.d.parameters() : n.g.parameters()).freeze();
     kernels::reset_peak();
     const size_t before = kernels::memory_use().live;
-    phase.run(n);
+    n.run(phase);
     return kernels::memory_use().peak - before;
   };
-  for (const Phase& phase : {phases[0], phases[2]}) EXPECT_EQ(peak(phase, false), peak(phase, true)) << phase.name;
+  for (const char* phase : {"Gmain", "Dmain"}) EXPECT_EQ(peak(phase, false), peak(phase, true)) << phase;
 }
 
 std::vector<std::string> frozen_names(const Parameters& parameters) {

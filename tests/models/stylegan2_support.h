@@ -1,7 +1,7 @@
 // A StyleGAN2 small enough for tests of its parts, and numbers to put in.
 #pragma once
 #include "engine/random.h"
-#include "models/stylegan2.h"
+#include "models/stylegan2/stylegan2.h"
 
 namespace firn {
 

@@ -1,5 +1,5 @@
 // StyleGAN2's shapes, counts, modes and options; its values are checked in golden_test.cpp.
-#include "models/stylegan2.h"
+#include "models/stylegan2/stylegan2.h"
 
 #include <fmt/core.h>
 #include <gtest/gtest.h>
@@ -7,19 +7,13 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "models/weights.h"
+#include "models/files.h"
 #include "tests/models/stylegan2_support.h"
-#include "training/phases.h"
+#include "tests/training/phase_support.h"
+#include "training/step/feed.h"
 
 namespace firn {
 namespace {
-
-Tensor one_hot(const std::vector<int>& labels, int classes) {
-  std::vector<float> values;
-  for (int label : labels)
-    for (int c = 0; c < classes; ++c) values.push_back(c == label);
-  return Tensor::from(values, {static_cast<int64_t>(labels.size()), classes}, DType::f32, cpu);
-}
 
 void set(const Parameters& parameters, const std::string& name, double value) {
   Parameter p = *parameters.find(name);
@@ -173,16 +167,19 @@ TEST(StyleGan2, NoiseIsAddedWithItsStrength) {
 }
 
 TEST(StyleGan2, LabelsConditionBothNetworks) {
+  const auto labels = [](const std::vector<int>& classes) { return class_labels(classes, 3, cpu); };
   StyleGan2Options o = small_stylegan2(2);
   o.c_dim = 3;
   const StyleGan2Generator g(o, cpu);
   const StyleGan2Discriminator d(o, cpu);
-  const Tensor z = normal({2, 16}, 1), a = one_hot({0, 2}, 3), b = one_hot({1, 2}, 3);
+  const Tensor z = normal({2, 16}, 1), a = labels({0, 2}), b = labels({1, 2});
   const Tensor images = generate(g, z, NoiseMode::none, nullptr, a),
                others = generate(g, z, NoiseMode::none, nullptr, b);
   EXPECT_NE(slice(images, 0, 0, 1).to_floats(), slice(others, 0, 0, 1).to_floats());
   EXPECT_EQ(slice(images, 0, 1, 2).to_floats(), slice(others, 0, 1, 2).to_floats());
   EXPECT_NE(d(images, a).to_floats()[0], d(images, b).to_floats()[0]);
+  const Tensor mixtures = one_hot(a, 3, DType::f32);  // a share of each class
+  EXPECT_EQ(d(images, mixtures).to_floats(), d(images, a).to_floats());
   EXPECT_THROW(g.map(z, {}), ConfigError);
   EXPECT_THROW(d(images), ConfigError);
   EXPECT_THROW(StyleGan2Generator(small_stylegan2(2), cpu).map(z, a), ConfigError);
@@ -206,23 +203,21 @@ TEST(StyleGan2, Bf16ActivationsStayCloseToF32) {
   for (const Architecture a : {Architecture::orig, Architecture::skip, Architecture::resnet}) {
     StyleGan2Options o = small_stylegan2(2);
     o.g_architecture = o.d_architecture = a;
-    StyleGan2Generator g(o, cpu);
-    StyleGan2Discriminator d(o, cpu);
+    Subject full(o);
     o.activation_type = DType::bf16;
-    StyleGan2Generator g16(o, cpu);
-    StyleGan2Discriminator d16(o, cpu);
-    const PhaseInputs in{.z = normal({4, 16}, 1),
-                         .images = normal({4, 32, 32, 3}, 2),
-                         .pl_noise = normal({4, 32, 32, 3}, 3),
-                         .noise = NoiseMode::constant};
-    const Tensor images = generate(g, in.z, NoiseMode::constant), images16 = generate(g16, in.z, NoiseMode::constant);
+    Subject half(o);
+    const Tensor z = normal({4, 16}, 1);
+    const Inputs in =
+        batch_of({{"z", z}, {"images", normal({4, 32, 32, 3}, 2)}, {"pl_noise", normal({4, 32, 32, 3}, 3)}});
+    const Tensor images = generate(full.g(), z, NoiseMode::constant),
+                 images16 = generate(half.g(), z, NoiseMode::constant);
     EXPECT_EQ(images16.type(), DType::f32);
     EXPECT_LT(distance(images16, images), kBf16Tolerance);
-    EXPECT_LT(distance(d16(images), d(images)), kBf16Tolerance);
+    EXPECT_LT(distance(half.d()(images), full.d()(images)), kBf16Tolerance);
 
-    Tensor pl = Tensor::zeros({1}, DType::f32, cpu), pl16 = Tensor::zeros({1}, DType::f32, cpu);
-    const auto expect_close = [&](const char* phase, const PhaseResult& low, const PhaseResult& high) {
-      EXPECT_NEAR(low.loss.item(), high.loss.item(), 0.05 * std::abs(high.loss.item())) << phase;
+    for (const Phase& phase : full.phases) {
+      const PhaseResult low = half.run(phase.name, in), high = full.run(phase.name, in);
+      EXPECT_NEAR(low["loss"].item(), high["loss"].item(), 0.05 * std::abs(high["loss"].item())) << phase.name;
       ASSERT_EQ(low.gradients.size(), high.gradients.size());
       // All gradients as one vector: small ones of a few numbers may be off by more.
       double difference = 0, scale = 0;
@@ -231,12 +226,8 @@ TEST(StyleGan2, Bf16ActivationsStayCloseToF32) {
         difference += sum(square(low.gradients[i] - high.gradients[i])).item();
         scale += sum(square(high.gradients[i])).item();
       }
-      EXPECT_LT(std::sqrt(difference / scale), kBf16GradientTolerance) << phase;
-    };
-    expect_close("g_main", g_main(g16, d16, in, {}), g_main(g, d, in, {}));
-    expect_close("g_reg", g_reg(g16, pl16, in, {}), g_reg(g, pl, in, {}));
-    expect_close("d_main", d_main(g16, d16, in, {}), d_main(g, d, in, {}));
-    expect_close("d_reg", d_reg(d16, in, {}), d_reg(d, in, {}));
+      EXPECT_LT(std::sqrt(difference / scale), kBf16GradientTolerance) << phase.name;
+    }
   }
 }
 
@@ -259,32 +250,33 @@ TEST(StyleGan2, LayersOfDCoverItsParametersFrontToBack) {
 TEST(StyleGan2, MicroBatchesAddUpToTheBatch) {
   StyleGan2Options o = small_stylegan2(2);
   o.type = DType::f64;
-  StyleGan2Generator g(o, cpu);
-  const StyleGan2Discriminator d(o, cpu);
+  Subject s(o);
   const Tensor z = normal({4, 16}, 1, DType::f64), images = normal({4, 32, 32, 3}, 2, DType::f64);
   // Samples n and n + 2 form a group in the whole batch, and so they do here.
-  const auto part = [](const Tensor& x, int64_t i) {
-    return concat({slice(x, 0, i, i + 1), slice(x, 0, i + 2, i + 3)}, 0);
+  const auto parts = [](const Tensor& x) {
+    const auto one = [&](int64_t i) { return slice(x, 0, i, i + 1); };
+    return concat({one(0), one(2), one(1), one(3)}, 0);
   };
-  const auto run = [&](const Tensor& z, const Tensor& images, double weight) {
-    return d_main(g, d, {.z = z, .images = images, .noise = NoiseMode::none, .weight = weight}, {});
-  };
-  const PhaseResult whole = run(z, images, 1), a = run(part(z, 0), part(images, 0), 0.5),
-                    b = run(part(z, 1), part(images, 1), 0.5);
-  EXPECT_NEAR(whole.loss.item(), (a.loss.item() + b.loss.item()) / 2, 1e-12);
+  const PhaseResult whole = s.run("Dmain", batch_of({{"z", z}, {"images", images}})),
+                    sum = s.run("Dmain", batch_of({{"z", parts(z)}, {"images", parts(images)}}), 2);
+  EXPECT_NEAR(whole["loss"].item(), sum["loss"].item(), 1e-12);
   for (size_t i = 0; i < whole.gradients.size(); ++i)
-    EXPECT_LT(distance(a.gradients[i] + b.gradients[i], whole.gradients[i]), 1e-9) << d.parameters()[i].name();
+    EXPECT_LT(distance(sum.gradients[i], whole.gradients[i]), 1e-9) << s.d().parameters()[i].name();
 }
 
 TEST(StyleGan2, PhasesMixStylesAndAverageOnlyTheFirst) {
-  StyleGan2Generator g(small_stylegan2(2), cpu);
-  const StyleGan2Discriminator d(small_stylegan2(2), cpu);
+  Subject s(options_of(small_stylegan2(2), {.style_mixing = 1}));
+  StyleGan2Generator& g = s.g();
   const Tensor z = normal({4, 16}, 1), other = normal({4, 16}, 2);
   const Tensor w = g.map(z, {}).detach();
-  const Tensor logits = d(g.synthesize(g.mix(w, g.map(other, {}), g.mixing(3)), NoiseMode::none));
-  const PhaseResult mixed = g_main(g, d, {.z = z, .z_mix = other, .mixing = g.mixing(3), .noise = NoiseMode::none}, {});
-  EXPECT_NEAR(mixed.fake_score.item(), mean(logits).item(), 1e-6);
-  EXPECT_NEAR(mixed.loss.item(), mean(softplus(-logits)).item(), 1e-6);
+  Rng rng{.seed = 1}, same = rng;
+  for (const auto& feed : s.phase("Gmain").feeds) feed->refresh(rng);
+  same.uniform();  // below 1: it mixes
+  const int cutoff = static_cast<int>(same.integer(1, g.num_ws()));
+  const Tensor logits = s.d()(g.synthesize(g.mix(w, g.map(other, {}), g.mixing(cutoff)), NoiseMode::none));
+  const PhaseResult mixed = s.run("Gmain", batch_of({{"z", z}, {"z_mix", other}}));
+  EXPECT_NEAR(mixed["fake_score"].item(), mean(logits).item(), 1e-6);
+  EXPECT_NEAR(mixed["loss"].item(), mean(softplus(-logits)).item(), 1e-6);
   const Tensor average = g.parameters().find("mapping.w_avg")->value();
   EXPECT_LT(distance(average, reshape(mean_axes(w, {0}), {16}) * 0.005), 1e-5);
 }

@@ -3,7 +3,6 @@
 
 #include "kernels/choice/cudnn_planner.h"
 #include "tests/tools/tools_support.h"
-#include "training/phases.h"
 
 namespace firn {
 namespace {
@@ -32,22 +31,15 @@ TEST_F(Ahead, ARunIsPlannedOnceAndLeavesNoFolder) {
 TEST(DryRun, NotesEveryConvolutionAndNeedsNoGpu) {
   const Device dry = Device::dry();
   const StyleGan2Options options{.height = 32, .channel_base = 1024, .channel_max = 64, .activation_type = DType::bf16};
-  StyleGan2Generator g(options, dry);
-  StyleGan2Discriminator d(options, dry);
+  Subject s(options, dry);
   Rng rng{.seed = 1};
-  const auto latents = [&] {
-    return PhaseInputs{.z = randn({4, 512}, rng, DType::f32, dry),
-                       .images = randn({4, 32, 32, 3}, rng, DType::f32, dry),
-                       .pl_noise = randn({4, 32, 32, 3}, rng, DType::f32, dry),
-                       .rng = &rng};
-  };
-  const LossOptions loss;
-  Tensor pl_mean = Tensor::zeros({1}, DType::f32, dry);
   const LaunchCounter counter;
-  g_main(g, d, latents(), loss);
-  g_reg(g, pl_mean, latents(), loss);
-  d_main(g, d, latents(), loss);
-  d_reg(d, latents(), loss);
+  for (const Phase& phase : s.phases)
+    s.run(phase.name,
+          batch_of({{"z", randn({4, 512}, rng, DType::f32, dry)},
+                    {"images", randn({4, 32, 32, 3}, rng, DType::f32, dry)},
+                    {"pl_noise", randn({4, 32, 32, 3}, rng, DType::f32, dry)}}),
+          0, &rng);
   std::map<std::string, int> kinds;
   for (const auto& o : kernels::cudnn::take_noted()) ++kinds[o.name.substr(0, o.name.find(' '))];
   for (const char* kind : {"conv_forward", "conv_backward_data", "conv_backward_weights", "conv_bias_act"})

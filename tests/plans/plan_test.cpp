@@ -13,8 +13,8 @@ namespace firn::plans {
 namespace {
 
 using namespace kernels::cudnn;
-using kernels::ConvEpilogue;
 using kernels::ConvProblem;
+using kernels::Epilogue;
 
 struct Found {
   std::optional<Config> config;
@@ -37,7 +37,7 @@ Found first_plan(const Graph& graph, DType type, bool tf32, const Target& target
   return {};
 }
 
-ConvEpilogue epilogue_of(const Layer& layer) {
+Epilogue<> epilogue_of(const Layer& layer) {
   static const float operand = 1;
   const bool s = layer.styled;
   if (layer.added) return {.addend = &operand};
@@ -152,6 +152,33 @@ TEST_P(Plans, OddChannelsHaveARoundedWeightGradient) {
   };
   EXPECT_FALSE(found(Pass::weights).config);
   expect_tensor_cores(found(Pass::weights_rounded), "the rounded gradient");
+}
+
+// Groups in bf16 have no gradient of weights in f32, as odd channels have none.
+TEST_P(Plans, OblongWindowsAndGroupsHavePlans) {
+  for (const DType type : {DType::f32, DType::bf16})
+    for (const int groups : {1, 4}) {
+      const ConvProblem p{.N = 16,
+                          .H = 16,
+                          .W = 8,
+                          .I = 64,
+                          .OH = 16,
+                          .OW = 8,
+                          .O = 128,
+                          .KH = 3,
+                          .KW = 1,
+                          .stride = 1,
+                          .pad_y = 1,
+                          .pad_x = 0,
+                          .type = type,
+                          .groups = groups};
+      const bool rounded = type == DType::bf16 && groups > 1;
+      for (const Pass pass : {Pass::forward, Pass::data, rounded ? Pass::weights_rounded : Pass::weights}) {
+        const auto found =
+            first_plan(conv_graph(p, pass, true).graph, type, type == DType::bf16, target(), Generated::are_proposed);
+        EXPECT_TRUE(found.config) << name_of(type) << ", " << groups << " groups, pass " << static_cast<int>(pass);
+      }
+    }
 }
 
 TEST_P(Plans, WhatCannotBeIsNotPlanned) {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "kernels/conv/conv.h"
-#include "models/stylegan2.h"
+#include "models/stylegan2/stylegan2.h"
 
 namespace firn::plans {
 

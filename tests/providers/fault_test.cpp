@@ -12,14 +12,14 @@
 #include "tests/providers/stand_in.h"
 #include "tests/ptx/runtime.h"
 #include "tests/training/training_support.h"
-#include "training/rehearsal.h"
-#include "training/run_folder.h"
+#include "training/run/rehearsal.h"
+#include "training/run/run_folder.h"
 
 namespace firn::providers {
 namespace {
 
-Tensor filled(Shape shape, DType type, double value = 0.5) {
-  return Tensor::full(std::move(shape), value, type, Device::cuda());
+Tensor filled(Shape shape, DType type, const Device& device = Device::cuda()) {
+  return Tensor::full(std::move(shape), 0.5, type, device);
 }
 
 struct Faults : testing::Test {
@@ -29,7 +29,7 @@ struct Faults : testing::Test {
     stand_in() = {};
     ptx::events() = {};
     ptx::on_launch({});
-    kernels::numerics() = {};
+    kernels::initial_numerics() = {};
   }
   // The GPU is lost when a kernel of this name is launched for the n-th time.
   static void lose_at(const char* kernel, int n = 1) {
@@ -40,8 +40,8 @@ struct Faults : testing::Test {
 };
 
 // Layers of shapes that no other test has: `side` is part of what the choice is remembered by.
-Tensor convolved(int64_t side) {
-  return conv2d(filled({1, 2, side, 8}, DType::bf16), filled({8, 3, 3, 8}, DType::f32), {.pad = 1});
+Tensor convolved(int64_t side, const Device& device = Device::cuda()) {
+  return conv2d(filled({1, 2, side, 8}, DType::bf16, device), filled({8, 3, 3, 8}, DType::f32, device), {.pad = 1});
 }
 Tensor styled(int64_t side) {
   return styled_conv2d(filled({1, 2, side, 64}, DType::bf16), filled({1, 64}, DType::f32),
@@ -87,7 +87,7 @@ TEST_F(Faults, AnEngineOfALibraryIsNamedWhetherItSaysSoOrNot) {
 }
 
 TEST_F(Faults, APartOfOneWayIsNamedByItself) {
-  kernels::numerics().without = {"modulated_conv_sm90"};
+  kernels::initial_numerics().without = {"modulated_conv_sm90"};
   stand_in().faulty = tensor_cores;
   const std::string said = message_of<DeviceLost>([] { styled(17); });
   EXPECT_MENTIONS(said, "of conv_bias_act bf16 N1 2x17x64");
@@ -117,13 +117,13 @@ TEST_F(Faults, WithoutOurKernelsLibrariesRun) {
     styled(side);
     return counter["modulated_conv"];
   };
-  kernels::numerics().without = kernels::own_kernels("all");
+  kernels::initial_numerics().without = kernels::own_kernels("all");
   EXPECT_EQ(launches(20), 0);
   EXPECT_FALSE(stand_in().executed.empty());
-  kernels::numerics().without = kernels::own_kernels("modulated_conv_sm90");
+  kernels::initial_numerics().without = kernels::own_kernels("modulated_conv_sm90");
   launches(21);
-  kernels::numerics().libraries = false;
-  kernels::numerics().without = kernels::own_kernels("all");
+  kernels::initial_numerics().libraries = false;
+  kernels::initial_numerics().without = kernels::own_kernels("all");
   EXPECT_EQ(launches(22), 1) << "where no library can, ours does";
 }
 
@@ -131,11 +131,10 @@ TEST_F(Faults, WhatKeepsAGpuBusyLiesOnThatGpu) {
   const auto large = [] { return std::ranges::count(stand_in().allocated, size_t{32} << 20); };
   convolved(23);
   stand_in().allocated.clear();
-  stand_in().device = 1;
-  convolved(24);
+  stand_in().gpus = 2;
+  convolved(24, Device::cuda(1));
   EXPECT_EQ(large(), 1);
-  convolved(25);
-  stand_in().device = 0;
+  convolved(25, Device::cuda(1));
   convolved(26);
   EXPECT_EQ(large(), 1);
 }
@@ -144,7 +143,7 @@ TEST_F(Faults, WhatKeepsAGpuBusyLiesOnThatGpu) {
 TrainOptions small_options(const std::filesystem::path& data) {
   TrainOptions o = tiny_options(data);
   o.batch = o.batch_gpu = 2;
-  o.model.channel_max = 4;
+  model_of(o).channel_max = 4;
   o.grid_columns = o.grid_rows = 1;
   return o;
 }
@@ -170,7 +169,7 @@ TEST_F(Faults, ARunThatLosesTheGpuEndsWithOneErrorAndGoesOnFromItsSnapshot) {
 TEST_F(Faults, RehearsalPlansAllThatTrainingRuns) {
   const firn::Scratch scratch;
   TrainOptions o = small_options(write_images(scratch / "data", 4));
-  o.model.channel_max = 2;  // shapes that no other test has
+  model_of(o).channel_max = 2;  // shapes that no other test has
   const Dataset data(o.data);
   TinyRun run(o, scratch / "run", {}, Device::cuda());
   int64_t told = 0;
@@ -182,7 +181,7 @@ TEST_F(Faults, RehearsalPlansAllThatTrainingRuns) {
   EXPECT_EQ(told, done.operations);
   const kernels::ChoiceWatch watch;
   run.iterate(1);
-  fakes_sheet(run.state.ema, o, sheet_layout(o, Device::cuda()));
+  fakes_sheet(run.state.sampled(), o, sheet_layout(o, Device::cuda()));
   EXPECT_EQ(watch.operations(), 0);
 }
 

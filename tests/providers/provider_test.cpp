@@ -12,10 +12,14 @@
 #include "kernels/choice/provider_cuda.h"
 #include "kernels/choice/provider_numerics.h"
 #include "kernels/conv/conv_cudnn.h"
+#include "kernels/device/memory.h"
+#include "kernels/device/timer.h"
 #include "kernels/ops/elementwise.h"
 #include "tests/engine/op_check.h"
+#include "tests/io/io_support.h"
 #include "tests/providers/stand_in.h"
 #include "tests/ptx/runtime.h"
+#include "training/step/feed.h"
 
 namespace firn::providers {
 namespace {
@@ -39,7 +43,7 @@ struct Providers : testing::Test {
   static void reset() {
     stand_in() = {};
     ptx::events() = {};
-    kernels::numerics() = {};
+    kernels::initial_numerics() = {};
   }
   static bool only_used(const std::vector<int64_t>& used, int64_t engine) {
     return !used.empty() && std::ranges::all_of(used, [&](int64_t e) { return e == engine; });
@@ -85,7 +89,7 @@ TEST_F(Providers, F32KeepsOffTensorCoresUnlessAllowed) {
   convolved(6, w, DType::f32);
   EXPECT_TRUE(only_used(stand_in().executed, exact));
   stand_in() = {};
-  kernels::numerics() = {.tf32 = true, .deterministic = true};
+  kernels::initial_numerics() = {.tf32 = true, .deterministic = true};
   convolved(6, w, DType::f32);
   EXPECT_TRUE(only_used(stand_in().executed, tensor_cores));
 }
@@ -122,7 +126,7 @@ TEST_F(Providers, OperandsThatAreAlignedLessHavePlansOfTheirOwn) {
 }
 
 TEST_F(Providers, DeterministicTakesTheFirstWithoutMeasuring) {
-  kernels::numerics().deterministic = true;
+  kernels::initial_numerics().deterministic = true;
   convolved(8, filled({8, 3, 3, 8}, DType::f32), DType::bf16);
   EXPECT_EQ(ptx::events().waits, 0);
   EXPECT_TRUE(only_used(stand_in().executed, tensor_cores));
@@ -156,7 +160,7 @@ TEST_F(Providers, WeightsArePackedOnceUntilTheyChangeOrMayHaveChanged) {
   EXPECT_EQ(packs(), 0);
   w.copy_from(filled({8, 3, 3, 8}, DType::f32, 0.25));
   EXPECT_EQ(packs(), 1);
-  forget_weight_caches();
+  kernels::forget_weight_caches();
   EXPECT_EQ(packs(), 1);
 }
 
@@ -201,9 +205,9 @@ TEST_F(Providers, AnEpilogueRunsFusedOrInTwoPassesByTheStopwatch) {
     return counter["bias_act"];
   };
   EXPECT_EQ(launches(3), 1) << "the last candidate is the fastest, and that is two passes";
-  kernels::numerics().deterministic = true;
+  kernels::initial_numerics().deterministic = true;
   EXPECT_EQ(launches(4), 0);
-  kernels::numerics().deterministic = false;
+  kernels::initial_numerics().deterministic = false;
   stand_in().fused = false;
   EXPECT_EQ(launches(5), 1);
   stand_in().fused = true;
@@ -232,9 +236,9 @@ TEST_F(Providers, LayersThatResampleRunInOneKernelOrInStepsByTheStopwatch) {
   expect(16, 0, 1);  // the last candidate is the fastest
   expect(16, 0, 1);
   expect(15, 0, 1);  // too small to be worth a try
-  kernels::numerics().deterministic = true;
+  kernels::initial_numerics().deterministic = true;
   expect(17, 1, 0);
-  kernels::numerics().deterministic = false;
+  kernels::initial_numerics().deterministic = false;
   ptx::events().capturing = true;
   expect(18, 1, 0);
 }
@@ -273,12 +277,14 @@ TEST_F(Providers, AWayThatComputesSomethingElseIsNotUsed) {
                            kernels::Candidate{"other", always, [] { throw DeviceError("no memory"); }}};
   const kernels::Ways ways{failing, 0, y.mutable_as<bf16>(), count, expected};
   EXPECT_EQ(kernels::fastest(y.stream(), "a failing layer", ways), 0u);
-  kernels::numerics().deterministic = true;
-  EXPECT_EQ(kernels::fastest(y.stream(), "another failing layer", ways), 0u);
+  kernels::initial_numerics().deterministic = true;
+  EXPECT_EQ(kernels::fastest(Device::cuda().stream(), "another failing layer", ways), 0u);
   testing::internal::CaptureStderr();
   const std::array wrong{kernels::Candidate{"other", always, [&] { fill(count, 3); }},
                          kernels::Candidate{"trusted", always, [&] { fill(count, 2); }}};
-  EXPECT_EQ(kernels::fastest(y.stream(), "a wrong layer", {wrong, 1, y.mutable_as<bf16>(), count, expected}), 1u);
+  EXPECT_EQ(
+      kernels::fastest(Device::cuda().stream(), "a wrong layer", {wrong, 1, y.mutable_as<bf16>(), count, expected}),
+      1u);
   EXPECT_NE(testing::internal::GetCapturedStderr(), "");
   // What a file remembers has agreed once, which a deterministic run does not rely on.
   const auto remembered = [&](const char* what) {
@@ -286,17 +292,51 @@ TEST_F(Providers, AWayThatComputesSomethingElseIsNotUsed) {
         fmt::format("{} | {} | cudnn {}", what, kernels::device_name(y.stream()), kernels::cudnn::version());
     kernels::choice_cache().remember(key, {"other", 1});
     testing::internal::CaptureStderr();
-    const size_t index = kernels::fastest(y.stream(), what, {wrong, 1, y.mutable_as<bf16>(), count, expected});
+    const size_t index =
+        kernels::fastest(Device::cuda().stream(), what, {wrong, 1, y.mutable_as<bf16>(), count, expected});
     testing::internal::GetCapturedStderr();
     return index;
   };
   EXPECT_EQ(remembered("a remembered layer"), 1u);
-  kernels::numerics().deterministic = false;
+  kernels::initial_numerics().deterministic = false;
   EXPECT_EQ(remembered("another remembered layer"), 0u);
 }
 
+// Whichever was asked for last: what runs on a GPU makes it the current one.
+TEST_F(Providers, TwoGpusWorkSideBySide) {
+  stand_in().gpus = 2;
+  kernels::initial_numerics().deterministic = true;
+  const Device devices[] = {Device::cuda(0), Device::cuda(1)};
+  std::vector<float> results[2];
+  kernels::DeviceTimer timers[] = {kernels::DeviceTimer(devices[0].stream()),
+                                   kernels::DeviceTimer(devices[1].stream())};
+  for (const DType type : {DType::f32, DType::bf16})
+    for (size_t i : {size_t{0}, size_t{1}, size_t{0}}) {
+      const Device& device = devices[i];
+      timers[i].start();
+      Rng rng{.seed = 5};
+      const Tensor x = randn({1, 6, 29, 8}, rng, type, device), w = randn({16, 3, 3, 8}, rng, DType::f32, device);
+      const Tensor y = styled_conv2d(x, {}, w, randn({16}, rng, DType::f32, device), {.pad = 1}, lrelu());
+      const Tensor z = matmul(reshape(y, {6 * 29, 16}), cast(reshape(w, {72, 16}), type), {.trans_b = true});
+      ImageFeed feed({1, 2, 2, 3}, DType::f32, device);
+      const Tensor images = feed.put(std::vector<uint8_t>(12, 255));
+      EXPECT_EQ(images.to_floats(), std::vector<float>(12, 1));
+      EXPECT_GE(timers[i].stop(), 0);
+      kernels::trim(device.stream());
+      results[i] = z.to_floats();
+      Tensor there = Tensor::zeros(z.shape(), type, devices[1 - i]);
+      there.copy_from(z);
+      EXPECT_EQ(there.to_floats(), results[i]) << device.name();
+      EXPECT_EQ(results[0].size(), 6u * 29 * 72);
+      if (i == 1) {
+        EXPECT_EQ(results[0], results[1]);
+      }
+    }
+  EXPECT_MENTIONS(message_of<DeviceError>([] { Device::cuda(2); }), "there is no GPU 2: this machine has 2");
+}
+
 TEST_F(Providers, WithoutLibrariesTheReferenceKernelsRun) {
-  kernels::numerics().libraries = false;
+  kernels::initial_numerics().libraries = false;
   const LaunchCounter counter;
   convolved(12, filled({8, 3, 3, 8}, DType::f32), DType::bf16);
   EXPECT_EQ(counter["conv_forward_reference"], 1);

@@ -30,12 +30,13 @@ struct StandIn {
   bool restores = true;                    // whether plans come back from text
   bool fused = true;                       // whether graphs of more than one operation have engines
   std::vector<size_t> allocated;           // bytes
-  int device = 0;                          // which is current
+  int gpus = 1, device = 0;                // how many there are, all alike; which is current
   cudaError_t lost = cudaSuccess;          // what every call returns once the GPU is lost
   int64_t faulty = -1;                     // the engine that loses it,
   bool says_so = false;                    // with an error of its own
 };
 StandIn& stand_in();
+int device_of(cudaStream_t);
 
 // Device memory as what is queued finds it; the interpreter's checker sees it.
 template <class T>

@@ -9,6 +9,7 @@
 namespace {
 
 using firn::bf16;
+using firn::providers::device_of;
 using firn::providers::from_device;
 using firn::providers::to_device;
 
@@ -89,7 +90,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t product, co
                               cublasLtMatrixLayout_t a_layout, const void* b, cublasLtMatrixLayout_t b_layout,
                               const void*, const void*, cublasLtMatrixLayout_t, void* d,
                               cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t* algorithm, void* workspace,
-                              size_t, cudaStream_t) {
+                              size_t, cudaStream_t stream) {
+  if (device_of(stream) != stand_in().device) return CUBLAS_STATUS_INVALID_VALUE;
   if (algorithm->data[0] == 0 && !workspace) return CUBLAS_STATUS_INVALID_VALUE;
   for (const void* operand : {a, b, static_cast<const void*>(d)})
     if (reinterpret_cast<uintptr_t>(operand) % algorithm->data[1]) return CUBLAS_STATUS_INVALID_VALUE;

@@ -171,13 +171,14 @@ class Execution {
     const auto alpha = op.one<float>(alpha_name);
     Tensor& into = tensor(result);
     std::fill(into.values.begin(), into.values.end(), 0);
+    const int64_t outputs = w.dims[0] * w.dims[1] / x.dims[1];  // of a group
     y.for_each([&](int64_t n, int64_t o, int64_t i, int64_t j) {
-      for (int64_t c = 0; c < x.dims[1]; ++c)
+      for (int64_t c = 0; c < w.dims[1]; ++c)
         for (int64_t ky = 0; ky < w.dims[2]; ++ky)
           for (int64_t kx = 0; kx < w.dims[3]; ++kx) {
             const int64_t row = i * stride[0] + ky - before[0], column = j * stride[1] + kx - before[1];
             if (row < 0 || row >= x.dims[2] || column < 0 || column >= x.dims[3]) continue;
-            double &a = x(n, c, row, column), &b = w(o, c, ky, kx), &v = y(n, o, i, j);
+            double &a = x(n, o / outputs * w.dims[1] + c, row, column), &b = w(o, c, ky, kx), &v = y(n, o, i, j);
             if (&into == &y)
               v += alpha * a * b;
             else if (&into == &x)
@@ -294,12 +295,15 @@ extern "C" {
 size_t cudnnGetVersion() { return 91900; }
 const char* cudnnGetErrorString(cudnnStatus_t) { return "the stand-in refuses"; }
 void cudnnGetLastErrorString(char* message, size_t size) { std::strncpy(message, "two\nlines", size); }
+static char handles[2];  // of each GPU
 cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
-  static int only;
-  *handle = reinterpret_cast<cudnnHandle_t>(&only);
+  *handle = reinterpret_cast<cudnnHandle_t>(handles + stand_in().device);
   return CUDNN_STATUS_SUCCESS;
 }
-cudnnStatus_t cudnnSetStream(cudnnHandle_t, cudaStream_t) { return CUDNN_STATUS_SUCCESS; }
+cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream) {
+  const bool same = reinterpret_cast<const char*>(handle) - handles == device_of(stream);
+  return same ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM;
+}
 
 cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type, cudnnBackendDescriptor_t* d) {
   *d = new Descriptor{type, {}, {}, false};

@@ -93,7 +93,7 @@ TEST_F(Stored, PlansThatTheLibraryRefusesAreMadeAnew) {
 TEST_F(Stored, WhatIsDeterministicDependsOnNoStore) {
   const auto engines = [](bool restores) {
     return in_a_process([=] {
-      kernels::numerics().deterministic = true;
+      kernels::initial_numerics().deterministic = true;
       stand_in().restores = restores;
       const kernels::ConvProblem p{.N = 1,
                                    .H = 25,

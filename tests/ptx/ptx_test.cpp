@@ -221,7 +221,7 @@ TEST(Ptx, SwappedFragmentRegistersAreCaught) {
 
 // Libraries would look for a real GPU. After all tests: which kernels none of them has executed.
 class EveryKernelRuns : public testing::Environment {
-  void SetUp() override { kernels::numerics().libraries = false; }
+  void SetUp() override { kernels::initial_numerics().libraries = false; }
   void TearDown() override {
     const testing::UnitTest& all = *testing::UnitTest::GetInstance();
     if (all.test_to_run_count() < all.total_test_count()) return;

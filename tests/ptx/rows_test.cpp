@@ -14,6 +14,7 @@
 #include "tests/io/io_support.h"
 #include "tests/kernels/modulated_conv_check.h"
 #include "tests/ptx/executor.h"
+#include "tests/ptx/reductions.h"
 #include "tests/ptx/rows.h"
 #include "tests/ptx/runtime.h"
 #include "tests/ptx/sums.h"
@@ -265,6 +266,62 @@ TEST(PtxRows, VotesAndShuffles) {
     EXPECT_EQ(r[32 + i], i / 8 * 64 + 28);
     EXPECT_EQ(r[64 + i], i % 16 < 3 ? i : i - 3);
   }
+}
+
+// With the barriers of any one reduction left out, what one thread still reads another writes.
+TEST(PtxRows, ATeamReducesAnyNumberOfTimes) {
+  constexpr size_t kRounds = 5, kThreads = 256;
+  std::vector<float> v(kRounds * kThreads);
+  std::mt19937 random(3);
+  for (float& x : v) x = float(int(random() % 2001) - 1000);
+  v[3 * kThreads + 100] = NAN;
+  DeviceArray<float> x(v), maxima(v.size());
+  DeviceArray<double> sums(v.size());
+  DeviceArray<int64_t> where(v.size());
+  const auto reduce = [&] {
+    run_cuda(kernels::cuda_stream(0), Reductions{maxima.data(), sums.data(), where.data(), x.data(), int(kRounds)});
+    return ended();
+  };
+  check(reduce());
+  EXPECT_TRUE(take_findings().empty());
+  const auto most = maxima.host();
+  const auto sum = sums.host();
+  const auto places = where.host();
+  for (size_t r = 0; r < kRounds; ++r) {
+    const auto row = v.begin() + std::ptrdiff_t(r * kThreads), end = row + kThreads;
+    const float largest = *std::max_element(row, end);
+    double expected = -double(*std::min_element(row, end));
+    int64_t place = 0;
+    for (auto i = row; i < end; ++i) expected += 2 * double(*i), place += *i == largest ? i - row : 0;
+    for (size_t i = r * kThreads; i < (r + 1) * kThreads; ++i) {
+      if (r == 3) {
+        EXPECT_TRUE(std::isnan(most[i]) && std::isnan(sum[i])) << i;
+        continue;
+      }
+      EXPECT_EQ(most[i], largest) << i;
+      EXPECT_EQ(sum[i], expected) << i;
+      EXPECT_EQ(places[i], place) << i;
+    }
+  }
+  int barriers = 0;
+  for (const Kernel& kernel : kernels()) {
+    if (kernel.name.find("Reductions") == kernel.name.npos) continue;
+    for (int i = kernel.function->first; i < kernel.function->last; ++i) {
+      Instruction& in = kernel.module->code[size_t(i)];
+      if (!in.mnemonic.starts_with("bar")) continue;
+      ++barriers;
+      Instruction without = in;
+      without.flow = Instruction::Flow::next;
+      without.step = [](Warp&, uint32_t) {};
+      std::swap(in, without);
+      EXPECT_NE(reduce(), cudaSuccess) << i;
+      std::swap(in, without);
+      const auto findings = take_findings();
+      ASSERT_FALSE(findings.empty()) << i;
+      EXPECT_MENTIONS(findings[0], "race");
+    }
+  }
+  EXPECT_GE(barriers, 5);
 }
 
 // Element c of row r is in chunk (c / 8) ^ (r % 8) of the row, and zero outside the tensor.

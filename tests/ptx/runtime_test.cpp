@@ -104,9 +104,9 @@ TEST_F(PtxRuntime, AGraphHasNoNodeAboveTheLastLimit) {
 TEST_F(PtxRuntime, AKernelMayHaveAllSharedMemoryFromItsFirstLaunchOn) {
   const void* const kernel = kernel_of_64_threads();
   limit(kernel, 0);
-  allow_shared_memory(kernel, "a kernel", 100);
+  allow_shared_memory(kernels::cuda_stream(0), kernel, "a kernel", 100);
   EXPECT_EQ(launched(kernel, 1, 64, kMost - kStatic), cudaSuccess);
-  EXPECT_EQ(message_of<DeviceError>([&] { allow_shared_memory(kernel, "a kernel", kMost); }),
+  EXPECT_EQ(message_of<DeviceError>([&] { allow_shared_memory(kernels::cuda_stream(0), kernel, "a kernel", kMost); }),
             "a kernel: a block needs 232448 bytes of shared memory, and this GPU gives one at most 231424");
 }
 

@@ -4,7 +4,7 @@
 #include <thread>
 
 #include "tests/tools/tools_support.h"
-#include "training/run_folder.h"
+#include "training/run/run_folder.h"
 
 namespace fs = std::filesystem;
 namespace firn {

@@ -3,7 +3,7 @@
 #include <set>
 
 #include "tests/tools/tools_support.h"
-#include "training/run_folder.h"
+#include "training/run/run_folder.h"
 
 namespace fs = std::filesystem;
 namespace firn {
@@ -142,6 +142,7 @@ TEST_F(GanSample, ASnapshotIsHeldAgainstItsHeaderBeforeMemoryIsSpent) {
   for (const char* key : {"channel_max", "z_dim", "w_dim"}) options["model"][key] = 4096;
   options["model"]["channel_base"] = 1 << 19;
   file.metadata["options"] = options.dump();
+  file.metadata["model"] = options["model"].dump();
   write_safetensors(*scratch / "claims.safetensors", file);
   const std::string limited =
       fmt::format("{}OMP_WAIT_POLICY=passive ", runs_under_limits() ? "ulimit -v 2000000; " : "");

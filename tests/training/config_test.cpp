@@ -7,10 +7,16 @@
 namespace firn {
 namespace {
 
-TrainOptions resolved(const std::string& cfg, int size, const PresetOverrides& set = {}) {
-  TrainOptions o;
+TrainOptions configured(const std::string& cfg, const ImageShape& images, const Overlay& set = {},
+                        const SourceModel* source = nullptr) {
+  TrainOptions o = TrainOptions::of("stylegan2");
   o.cfg = cfg;
-  apply_preset(o, size, size, 3, 0, set);
+  configure(o, images, 0, set, source);
+  return o;
+}
+
+TrainOptions resolved(const std::string& cfg, int size, const Overlay& set = {}, const SourceModel* source = nullptr) {
+  const TrainOptions o = configured(cfg, {size, size, 3}, set, source);
   o.check();
   return o;
 }
@@ -19,19 +25,19 @@ TEST(Config, AutoFollowsTheResolution) {
   const TrainOptions at32 = resolved("auto", 32), at256 = resolved("auto", 256), at512 = resolved("auto", 512),
                      at1024 = resolved("auto", 1024);
   EXPECT_EQ(at32.batch, 32);
-  EXPECT_EQ(at32.model.channel_base, 16384);
+  EXPECT_EQ(model_of(at32).channel_base, 16384);
   EXPECT_DOUBLE_EQ(at32.lr, 0.0025);
   EXPECT_DOUBLE_EQ(at32.ema_kimg, 10);
   EXPECT_EQ(at256.batch, 16);
-  EXPECT_NEAR(at256.loss.r1_gamma, 0.8192, 1e-12);
+  EXPECT_NEAR(loss_of(at256).r1_gamma, 0.8192, 1e-12);
   EXPECT_DOUBLE_EQ(at256.ema_kimg, 5);
-  EXPECT_EQ(at512.model.channel_base, 32768);
+  EXPECT_EQ(model_of(at512).channel_base, 32768);
   EXPECT_EQ(at1024.batch, 4);
-  EXPECT_NEAR(at1024.loss.r1_gamma, 52.4, 0.1);
+  EXPECT_NEAR(loss_of(at1024).r1_gamma, 52.4, 0.1);
   EXPECT_DOUBLE_EQ(at1024.lr, 0.002);
   for (const TrainOptions& o : {at32, at256, at512, at1024}) {
-    EXPECT_EQ(o.model.mapping_layers, 2);
-    EXPECT_EQ(o.model.mbstd_group, 4);
+    EXPECT_EQ(model_of(o).mapping_layers, 2);
+    EXPECT_EQ(model_of(o).mbstd_group, 4);
     EXPECT_DOUBLE_EQ(o.ema_ramp, 0.05);
   }
 }
@@ -39,79 +45,98 @@ TEST(Config, AutoFollowsTheResolution) {
 TEST(Config, NamedConfigurationsAreThoseOfThePapers) {
   const TrainOptions s = resolved("stylegan2", 256), p = resolved("paper256", 256), q = resolved("paper512", 512),
                      r = resolved("paper1024", 1024), c = resolved("cifar", 32);
-  EXPECT_EQ(std::tuple(s.batch, s.batch_gpu, s.model.mbstd_group, s.model.channel_base, s.model.mapping_layers),
-            std::tuple(32, 4, 4, 32768, 8));
-  EXPECT_EQ(std::tuple(p.batch, p.batch_gpu, p.model.mbstd_group, p.model.channel_base, p.model.mapping_layers),
-            std::tuple(64, 8, 8, 16384, 8));
-  EXPECT_EQ(std::tuple(q.batch, q.model.mbstd_group, q.model.channel_base), std::tuple(64, 8, 32768));
-  EXPECT_EQ(std::tuple(r.batch, r.model.mbstd_group, r.model.channel_base), std::tuple(32, 4, 32768));
-  EXPECT_EQ(std::tuple(c.batch, c.batch_gpu, c.model.mbstd_group, c.model.mapping_layers), std::tuple(64, 32, 32, 2));
-  EXPECT_EQ(std::tuple(s.lr, s.loss.r1_gamma, s.ema_kimg, s.ema_ramp), std::tuple(0.002, 10.0, 10.0, -1.0));
-  EXPECT_EQ(std::tuple(p.lr, p.loss.r1_gamma, p.ema_kimg), std::tuple(0.0025, 1.0, 20.0));
-  EXPECT_EQ(std::tuple(q.lr, q.loss.r1_gamma, q.ema_kimg), std::tuple(0.0025, 0.5, 20.0));
-  EXPECT_EQ(std::tuple(r.lr, r.loss.r1_gamma, r.ema_kimg), std::tuple(0.002, 2.0, 10.0));
-  EXPECT_EQ(std::tuple(c.lr, c.loss.r1_gamma, c.ema_kimg, c.ema_ramp, c.kimg),
+  EXPECT_EQ(
+      std::tuple(s.batch, s.batch_gpu, model_of(s).mbstd_group, model_of(s).channel_base, model_of(s).mapping_layers),
+      std::tuple(32, 4, 4, 32768, 8));
+  EXPECT_EQ(
+      std::tuple(p.batch, p.batch_gpu, model_of(p).mbstd_group, model_of(p).channel_base, model_of(p).mapping_layers),
+      std::tuple(64, 8, 8, 16384, 8));
+  EXPECT_EQ(std::tuple(q.batch, model_of(q).mbstd_group, model_of(q).channel_base), std::tuple(64, 8, 32768));
+  EXPECT_EQ(std::tuple(r.batch, model_of(r).mbstd_group, model_of(r).channel_base), std::tuple(32, 4, 32768));
+  EXPECT_EQ(std::tuple(c.batch, c.batch_gpu, model_of(c).mbstd_group, model_of(c).mapping_layers),
+            std::tuple(64, 32, 32, 2));
+  EXPECT_EQ(std::tuple(s.lr, loss_of(s).r1_gamma, s.ema_kimg, s.ema_ramp), std::tuple(0.002, 10.0, 10.0, -1.0));
+  EXPECT_EQ(std::tuple(p.lr, loss_of(p).r1_gamma, p.ema_kimg), std::tuple(0.0025, 1.0, 20.0));
+  EXPECT_EQ(std::tuple(q.lr, loss_of(q).r1_gamma, q.ema_kimg), std::tuple(0.0025, 0.5, 20.0));
+  EXPECT_EQ(std::tuple(r.lr, loss_of(r).r1_gamma, r.ema_kimg), std::tuple(0.002, 2.0, 10.0));
+  EXPECT_EQ(std::tuple(c.lr, loss_of(c).r1_gamma, c.ema_kimg, c.ema_ramp, c.kimg),
             std::tuple(0.0025, 0.01, 500.0, 0.05, 100000.0));
-  EXPECT_EQ(std::tuple(c.loss.pl_weight, c.loss.style_mixing), std::tuple(0.0, 0.0));
-  EXPECT_EQ(c.model.d_architecture, Architecture::orig);
+  EXPECT_EQ(std::tuple(loss_of(c).pl_weight, loss_of(c).style_mixing), std::tuple(0.0, 0.0));
+  EXPECT_EQ(model_of(c).d_architecture, Architecture::orig);
 }
 
 // The shorter side a power of two, the longer a multiple of its quarter.
 TEST(Config, DefaultsFitEverySizeAndEveryBatch) {
-  for (const std::string& cfg : preset_names())
+  for (const Preset& preset : objective_of(StyleGan2Options{}).presets)
     for (int side = 8; side <= 1024; side *= 2)
       for (int quarters = 4; quarters <= 32; ++quarters)
         for (const auto& [width, height] : {std::pair{side, side / 4 * quarters}, {side / 4 * quarters, side}})
-          for (const std::optional<int> batch : {std::optional<int>{}, {6}, {7}, {10}, {24}, {25}, {32}}) {
-            TrainOptions o;
-            o.cfg = cfg;
-            apply_preset(o, width, height, 3, 0, {.batch = batch});
-            ASSERT_NO_THROW(o.check()) << cfg << " " << width << "x" << height << " " << o.batch;
-            ASSERT_EQ(o.batch_gpu % o.model.mbstd_group, 0);
+          for (const char* batch : {"", "6", "7", "10", "24", "25", "32"}) {
+            const TrainOptions o =
+                configured(preset.name, {height, width, 3}, *batch ? Overlay{{"--batch", batch}} : Overlay{});
+            ASSERT_NO_THROW(o.check()) << preset.name << " " << width << "x" << height << " " << o.batch;
+            ASSERT_EQ(o.batch_gpu % model_of(o).mbstd_group, 0);
             const bool alone = o.batch_gpu == 1 || std::max(width, height) > 2048;
-            ASSERT_TRUE(alone || o.model.mbstd_group > 1) << o.batch;
+            ASSERT_TRUE(alone || model_of(o).mbstd_group > 1) << o.batch;
           }
 }
 
 TEST(Config, AGroupThatDividesTheBatchIsTaken) {
-  EXPECT_EQ(resolved("auto", 32, {.batch = 6}).model.mbstd_group, 3);
-  EXPECT_EQ(resolved("auto", 32, {.batch = 7}).model.mbstd_group, 7);
-  EXPECT_EQ(resolved("auto", 32, {.batch = 25}).model.mbstd_group, 5);
-  EXPECT_EQ(resolved("auto", 32, {.usual_group = 8}).model.mbstd_group, 8);
-  EXPECT_EQ(resolved("auto", 32, {.batch = 12, .usual_group = 8}).model.mbstd_group, 6);
-  EXPECT_EQ(resolved("auto", 32, {.usual_group = 1}).model.mbstd_group, 1);
-  TrainOptions o;
-  apply_preset(o, 320, 256, 3, 0, {});
-  EXPECT_EQ(std::pair(o.batch, o.model.mbstd_group), std::pair(12, 4));
-  EXPECT_MENTIONS(message_of<ConfigError>([] { resolved("auto", 32, {.mbstd_group = 3}); }), "--mbstd-group");
+  EXPECT_EQ(model_of(resolved("auto", 32, {{"--batch", "6"}})).mbstd_group, 3);
+  EXPECT_EQ(model_of(resolved("auto", 32, {{"--batch", "7"}})).mbstd_group, 7);
+  EXPECT_EQ(model_of(resolved("auto", 32, {{"--batch", "25"}})).mbstd_group, 5);
+  // A source that says its own takes the place of the configuration's.
+  const auto of_source = [](int group, const Overlay& set = {}) {
+    const SourceModel source{.g = true, .d = true, .described = true, .model = StyleGan2Options{.mbstd_group = group}};
+    return model_of(resolved("auto", 32, set, &source)).mbstd_group;
+  };
+  EXPECT_EQ(of_source(8), 8);
+  EXPECT_EQ(of_source(8, {{"--batch", "12"}}), 6);
+  EXPECT_EQ(of_source(1), 1);
+  const TrainOptions o = configured("auto", {256, 320, 3});
+  EXPECT_EQ(std::pair(o.batch, model_of(o).mbstd_group), std::pair(12, 4));
+  EXPECT_MENTIONS(message_of<ConfigError>([] { resolved("auto", 32, {{"--mbstd-group", "3"}}); }), "--mbstd-group");
 }
 
 TEST(Config, NumbersThatMakeNoSenseAreTold) {
   TrainOptions o = resolved("auto", 32);
   o.kimg = INFINITY;
-  EXPECT_MENTIONS(message_of<ConfigError>([&] { o.check(); }), "--kimg inf: expected a number from 0 up");
+  EXPECT_MENTIONS(message_of<ConfigError>([&] { o.check(); }), "--kimg inf: expected a number from 0 to 1000000000");
   o.kimg = NAN;
   EXPECT_MENTIONS(message_of<ConfigError>([&] { o.check(); }), "--kimg nan");
   o.kimg = 1;
-  o.loss.style_mixing = 2;
+  loss_of(o).style_mixing = 2;
   EXPECT_MENTIONS(message_of<ConfigError>([&] { o.check(); }), "--mixing 2: expected a number from 0 to 1");
-  o.loss.style_mixing = 0;
+  loss_of(o).style_mixing = 0;
   o.lr = INFINITY;
   EXPECT_MENTIONS(message_of<ConfigError>([&] { o.check(); }), "--lr inf: expected a number above 0");
 }
 
 TEST(Config, WhatTheUserSetsWins) {
-  const TrainOptions o =
-      resolved("paper256", 64, {.kimg = 5, .gamma = 3, .batch = 16, .batch_gpu = 8, .channel_base = 4096});
-  EXPECT_EQ(std::tuple(o.batch, o.batch_gpu, o.model.channel_base, o.kimg, o.loss.r1_gamma),
+  const TrainOptions o = resolved(
+      "paper256", 64,
+      {{"--kimg", "5"}, {"--gamma", "3"}, {"--batch", "16"}, {"--batch-gpu", "8"}, {"--channel-base", "4096"}});
+  EXPECT_EQ(std::tuple(o.batch, o.batch_gpu, model_of(o).channel_base, o.kimg, loss_of(o).r1_gamma),
             std::tuple(16, 8, 4096, 5.0, 3.0));
-  EXPECT_EQ(o.model.mbstd_group, 8);
+  EXPECT_EQ(model_of(o).mbstd_group, 8);
+}
+
+TEST(Config, AResumedRunTakesOnlyWhatMayChange) {
+  TrainOptions o = resolved("auto", 32);
+  Overlay{{"--kimg", "7"}, {"--gamma", "2"}, {"--batch", "32"}}.apply_resumed(o);
+  EXPECT_EQ(std::pair(o.kimg, loss_of(o).r1_gamma), std::pair(7.0, 2.0));
+  for (const auto& [flag, text] :
+       {std::pair{"--batch", "16"}, {"--z-dim", "8"}, {"--freeze-d", "1"}, {"--cfg", "small"}})
+    EXPECT_MENTIONS(message_of<ConfigError>([&] {
+                      Overlay{{flag, text}}.apply_resumed(o);
+                    }),
+                    std::string(flag) + " differs from the run that --resume goes on with");
 }
 
 TEST(Config, ATransferHasNoRamp) {
-  TrainOptions o;
+  TrainOptions o = TrainOptions::of("stylegan2");
   o.init = "source.safetensors";
-  apply_preset(o, 32, 32, 3, 0, {});
+  configure(o, {32, 32, 3}, 0, {});
   EXPECT_LT(o.ema_ramp, 0);
 }
 
@@ -121,14 +146,14 @@ TEST(Config, ContradictionsAreNamed) {
   EXPECT_MENTIONS(message_of<ConfigError>([&] { o.check(); }), "--batch 30 is not a multiple of --batch-gpu 32");
   o.batch = o.batch_gpu = 6;
   EXPECT_MENTIONS(message_of<ConfigError>([&] { o.check(); }), "minibatch-std group (4)");
-  EXPECT_MENTIONS(message_of<ConfigError>([] { preset("paper123", 64); }), "paper256");
+  EXPECT_MENTIONS(message_of<ConfigError>([] { preset(StyleGan2Options{}, "paper123"); }), "paper256");
   o = resolved("auto", 32);
   o.freeze.blocks = o.freeze.layers = 1;
   EXPECT_MENTIONS(message_of<ConfigError>([&] { o.check(); }), "--freezed");
 }
 
 TEST(Config, OptionsSurviveJson) {
-  TrainOptions o = resolved("cifar", 32, {.gamma = 0.1});
+  TrainOptions o = resolved("cifar", 32, {{"--gamma", "0.1"}});
   o.data = {.path = "some where.zip", .mirror = true, .subset = 7, .classes = {3, 1}};
   o.freeze.patterns = {"D:b32.*"};
   o.seed = 1234567890123456789;
@@ -150,6 +175,10 @@ TEST(Config, HostileJsonIsAnIoError) {
   j["model"]["z_dim"] = "many";
   EXPECT_MENTIONS(message_of([&] { train_options_from_json(j, "x.safetensors"); }), "x.safetensors");
   j["model"]["z_dim"] = 1 << 30;
+  EXPECT_MENTIONS(message_of([&] { train_options_from_json(j, "x.safetensors"); }),
+                  "x.safetensors: --z-dim 1073741824: expected a number from 1 to 8192");
+  j = to_json(resolved("auto", 32));
+  j["model"]["c_dim"] = 1 << 30;
   EXPECT_MENTIONS(message_of([&] { train_options_from_json(j, "x.safetensors"); }), "larger than anything");
 }
 
@@ -202,11 +231,8 @@ TEST(Config, OldSnapshotsKeepTheirRulesOfFolders) {
 }
 
 TEST(Config, ClassesWithoutImagesAreNotSampled) {
-  TrainOptions o;
-  o.model.c_dim = 4;
-  EXPECT_EQ(sampled_classes(o), (std::vector<int>{0, 1, 2, 3}));
-  o.class_counts = {3, 0, 0, 1};
-  EXPECT_EQ(sampled_classes(o), (std::vector<int>{0, 3}));
+  EXPECT_EQ(sampled_classes(4, {}), (std::vector<int>{0, 1, 2, 3}));
+  EXPECT_EQ(sampled_classes(4, {3, 0, 0, 1}), (std::vector<int>{0, 3}));
 }
 
 }  // namespace

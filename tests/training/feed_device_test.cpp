@@ -4,12 +4,13 @@
 #include <cmath>
 #include <numeric>
 
+#include "engine/ops.h"
 #include "engine/random.h"
 #include "kernels/device/memory.h"
 #include "kernels/ops/control.h"
 #include "tests/io/io_support.h"
-#include "training/feed.h"
-#include "training/stats.h"
+#include "training/state/stats.h"
+#include "training/step/feed.h"
 
 namespace firn {
 namespace {
@@ -48,7 +49,7 @@ TEST_P(FeedTest, ResidentImagesComeByNumber) {
   ResidentImages set(batch, count, type(), device());
   set.store(0, std::span(pixels).first(static_cast<size_t>(size)));
   set.store(1, std::span(pixels).subspan(static_cast<size_t>(size)));
-  Numbers items(3, device());
+  Tensor items = Tensor::empty({3}, DType::i32, device());
   for (const std::vector<int32_t>& numbers : {std::vector<int32_t>{2, 0, 2}, {6, 4, 3}}) {
     items.put(numbers);
     const std::vector<double> values = set.put(items).to_doubles();
@@ -60,17 +61,16 @@ TEST_P(FeedTest, ResidentImagesComeByNumber) {
     }
   }
   EXPECT_MENTIONS(message_of<ShapeError>([&] { set.store(1, pixels); }), "do not fit 4 images");
-  EXPECT_MENTIONS(message_of<ShapeError>([&] { items.put({}); }), "0 numbers where 3 belong");
+  EXPECT_MENTIONS(message_of<ShapeError>([&] { items.put({}); }), "0 values do not fill a tensor [3]");
 }
 
 TEST_P(FeedTest, RowsAreCopiedByNumber) {
   const int64_t width = 5000;  // more than one block takes
   const Tensor x = randn({4, width}, rng_, type(), device());
   Tensor y = Tensor::zeros({4, width}, type(), device()), z = Tensor::zeros({2, width}, type(), device());
-  Numbers rows(2, device());
-  rows.put(std::vector<int32_t>{3, 1});
-  copy_rows(y, x, rows.data(), nullptr, 2);
-  copy_rows(z, y, nullptr, rows.data(), 2);
+  const Tensor rows = Tensor::from(std::vector<int32_t>{3, 1, 4, -1}, {4}, device());  // the last two are not there
+  copy_rows(y, x, rows.as<int32_t>(), nullptr, 4);
+  copy_rows(z, y, nullptr, rows.as<int32_t>(), 4);
   const std::vector<double> from = x.to_doubles(), scattered = y.to_doubles(), gathered = z.to_doubles();
   for (size_t i = 0; i < gathered.size(); ++i) ASSERT_EQ(gathered[i], from[i]) << i;
   for (size_t i = 0; i < width; ++i) {
@@ -79,14 +79,18 @@ TEST_P(FeedTest, RowsAreCopiedByNumber) {
   }
 }
 
-TEST_P(FeedTest, LabelsAreOneHot) {
-  LabelFeed feed(300, 3, type(), device());  // more labels than one launch carries
+TEST_P(FeedTest, LabelsAreIntegersAndOneHotWhereAskedFor) {
+  LabelFeed feed(300, 3, device());  // more labels than one launch carries
   std::vector<int> labels(300);
   for (size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<int>(i * 5 % 3);
-  const std::vector<double> values = feed.put(labels).to_doubles();
+  EXPECT_EQ(feed.put(labels).type(), DType::i32);
+  const std::vector<double> values = one_hot(feed.labels(), 3, type()).to_doubles();
+  ASSERT_EQ(values.size(), 3 * labels.size());
   for (size_t i = 0; i < values.size(); ++i) ASSERT_EQ(values[i], static_cast<int>(i % 3) == labels[i / 3]) << i;
-  EXPECT_FALSE(LabelFeed(2, 0, type(), device()).put(labels).defined());
-  EXPECT_MENTIONS(message_of<ShapeError>([&] { feed.put({}); }), "0 numbers where 300 belong");
+  labels[7] = 3;
+  EXPECT_EQ(message_of<ShapeError>([&] { feed.put(labels); }), "label 3 where there are 3 classes");
+  EXPECT_FALSE(LabelFeed(2, 0, device()).put(labels).defined());
+  EXPECT_MENTIONS(message_of<ShapeError>([&] { feed.put({}); }), "0 values do not fill a tensor [300]");
 }
 
 TEST_P(FeedTest, StatisticsAddUpAndKeepWhatIsNotFiniteApart) {

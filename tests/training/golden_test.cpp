@@ -10,8 +10,9 @@
 
 #include "engine/adam.h"
 #include "io/safetensors.h"
-#include "models/weights.h"
-#include "training/phases.h"
+#include "models/files.h"
+#include "tests/training/phase_support.h"
+#include "training/step/feed.h"
 
 namespace firn {
 namespace {
@@ -54,24 +55,25 @@ StyleGan2Options model_options(const Options& o, DType type) {
           .type = type};
 }
 
+TrainOptions train_options(const Options& o, DType type) {
+  return options_of(model_options(o, type), {.r1_gamma = o["gamma"],
+                                             .pl_weight = o["pl_weight"],
+                                             .pl_decay = o["pl_decay"],
+                                             .g_reg_interval = o["g_reg_interval"],
+                                             .d_reg_interval = o["d_reg_interval"]});
+}
+
 class GoldenTest : public testing::TestWithParam<Case> {
  protected:
   GoldenTest()
       : file_(
             read_safetensors(std::filesystem::path(FIRN_TEST_DATA) / "golden" / (GetParam().fixture + ".safetensors"))),
         options_(Options::parse(file_.metadata.at("options"))),
-        g_(model_options(options_, GetParam().type), Device::cpu()),
-        d_(model_options(options_, GetParam().type), Device::cpu()) {
+        subject_(train_options(options_, GetParam().type)) {
     load(g_.parameters(), "G.");
     load(d_.parameters(), "D.");
     for (const std::string pattern : options_["frozen"])
       (pattern[0] == 'G' ? g_.parameters() : d_.parameters()).matching({pattern.substr(2)}).freeze();
-    loss_ = {.r1_gamma = options_["gamma"],
-             .pl_weight = options_["pl_weight"],
-             .pl_decay = options_["pl_decay"],
-             .g_reg_interval = options_["g_reg_interval"],
-             .d_reg_interval = options_["d_reg_interval"]};
-    pl_mean_ = Tensor::zeros({1}, GetParam().type, Device::cpu());
   }
 
   void load(const Parameters& parameters, const std::string& prefix) const {
@@ -94,30 +96,27 @@ class GoldenTest : public testing::TestWithParam<Case> {
     return p();
   }
 
-  Tensor one_hot(const std::string& name) const {
+  Tensor labels(const std::string& name) const {
     if (!options_["c_dim"].get<int>()) return {};
-    const StoredTensor& t = file_.at(name);
-    const int64_t classes = options_["c_dim"];
-    std::vector<double> values;
-    for (const double label : t.to_doubles())
-      for (int64_t c = 0; c < classes; ++c) values.push_back(static_cast<double>(c) == label);
-    return Tensor::from(values, {t.count(), classes}, GetParam().type, Device::cpu());
+    const std::vector<double> values = file_.at(name).to_doubles();
+    return class_labels(std::vector<int>(values.begin(), values.end()), options_["c_dim"], Device::cpu());
   }
 
   PhaseResult run_phase(const std::string& phase, const std::string& prefix) {
-    PhaseInputs in{.gen_labels = one_hot(prefix + "gen_labels"),
-                   .images = input(prefix + "images"),
-                   .labels = one_hot(prefix + "labels"),
-                   .noise = NoiseMode::constant};
-    if (phase != "Dreg") in.z = input(prefix + "z." + phase);
-    if (phase == "Gmain") return g_main(g_, d_, in, loss_);
-    if (phase == "Dmain") return d_main(g_, d_, in, loss_);
-    if (phase == "Dreg") return d_reg(d_, in, loss_);
-    const int64_t half = in.z.dim(0) / 2;
-    in.z = slice(in.z, 0, 0, half);
-    if (in.gen_labels.defined()) in.gen_labels = slice(in.gen_labels, 0, 0, half);
-    in.pl_noise = input(prefix + "pl_noise");
-    return g_reg(g_, pl_mean_, in, loss_);
+    Inputs in;
+    if (phase != "Dreg") {
+      in.put("z", input(prefix + "z." + phase));
+      in.put("gen_labels", labels(prefix + "gen_labels"));
+    }
+    if (phase[0] == 'D') {
+      in.put("images", input(prefix + "images"));
+      in.put("labels", labels(prefix + "labels"));
+    }
+    if (phase == "Greg") {
+      in = in.slice(0, in.size() / 2);
+      in.put("pl_noise", input(prefix + "pl_noise"));
+    }
+    return subject_.run(phase, in);
   }
 
   // The largest difference, relative to the largest expected value or to `floor`.
@@ -156,26 +155,26 @@ class GoldenTest : public testing::TestWithParam<Case> {
 
   SafetensorsFile file_;
   Options options_;
-  StyleGan2Generator g_;
-  StyleGan2Discriminator d_;
-  LossOptions loss_;
-  Tensor pl_mean_;
+  Subject subject_;
+  StyleGan2Generator& g_ = subject_.g();
+  StyleGan2Discriminator& d_ = subject_.d();
+  Tensor& pl_mean_ = subject_.state.scalar("pl_mean");
   double worst_ = 0;
 };
 
 TEST_P(GoldenTest, OutputsMatch) {
-  const Tensor w = g_.map(input("in.z.Gmain"), one_hot("in.gen_labels"));
+  const Tensor w = g_.map(input("in.z.Gmain"), labels("in.gen_labels"));
   expect_near(g_.broadcast(w), "out.G.ws");
   expect_near(g_.synthesize(g_.broadcast(w), NoiseMode::constant), "out.G.images");
   const Truncation truncation{.psi = options_["truncation_psi"], .cutoff = options_["truncation_cutoff"]};
   expect_near(g_.synthesize(g_.broadcast(w, truncation), NoiseMode::constant), "out.G.truncated");
-  expect_near(d_(input("in.images"), one_hot("in.labels")), "out.D.logits");
+  expect_near(d_(input("in.images"), labels("in.labels")), "out.D.logits");
 }
 
 TEST_P(GoldenTest, LossesAndGradientsMatch) {
   for (const std::string phase : {"Gmain", "Greg", "Dmain", "Dreg"}) {
     const PhaseResult result = run_phase(phase, "in.");
-    expect_near(result.loss, phase + ".loss");
+    expect_near(result["loss"], phase + ".loss");
     const Parameters trained = (phase[0] == 'G' ? g_.parameters() : d_.parameters()).trainable();
     ASSERT_EQ(result.gradients.size(), trained.size());
     size_t stored = 0;
@@ -184,7 +183,7 @@ TEST_P(GoldenTest, LossesAndGradientsMatch) {
     for (size_t i = 0; i < trained.size(); ++i)
       expect_near(result.gradients[i], phase + ".grad." + trained[i].name(), floor_of(phase, trained[i].name()));
     if (phase == "Greg") expect_near(reshape(pl_mean_, {}), "Greg.pl_mean");
-    if (phase == "Dreg") expect_near(result.regularizer, "Dreg.r1_penalty");
+    if (phase == "Dreg") expect_near(result["regularizer"], "Dreg.r1_penalty");
   }
 }
 

@@ -9,8 +9,8 @@ struct RealsTest : testing::Test {
   TrainOptions options(DType type = DType::f64, int size = 8) {
     TrainOptions o = tiny_options(write_images(scratch / "data", 7, size, 3, 2), type);
     o.data.mirror = o.data.use_labels = o.cond = true;
-    o.model.height = size;
-    o.model.c_dim = 2;
+    model_of(o).height = size;
+    model_of(o).c_dim = 2;
     o.batch_gpu = 2;
     return o;
   }
@@ -21,7 +21,8 @@ struct RealsTest : testing::Test {
 };
 
 Reals reals_of(const TinyRun& run, DataMemory memory = DataMemory::host) {
-  return Reals(run.options, run.state, run.data, {.plan = plan_reals(run.options, run.state.d, *run.data, memory)});
+  return Reals(run.options, run.state, run.data,
+               {.plan = plan_reals(run.options, run.state.discriminator(), *run.data, memory)});
 }
 
 TEST_F(RealsTest, AreTheSameFromEitherMemory) {
@@ -54,7 +55,8 @@ TEST_F(RealsTest, FeaturesAreThoseOfTheBatch) {
     Reals reals = reals_of(run, memory);
     for (int batch = 0; batch < 8; ++batch) {
       reals.next();
-      ASSERT_EQ(reals.features().to_doubles(), run.state.d.features(reals.images()).to_doubles()) << batch;
+      ASSERT_EQ(reals.features().to_doubles(), run.state.discriminator().features(reals.images()).to_doubles())
+          << batch;
     }
   }
 }
@@ -68,7 +70,7 @@ TEST_F(RealsTest, TrainingWithFeaturesEqualsTrainingWithout) {
   for (const auto& [type, activations, tolerance] :
        {Case{DType::f64, DType::f32, 0}, Case{DType::f32, DType::f32, 1e-5}, Case{DType::f32, DType::bf16, 1e-3}}) {
     TrainOptions o = options(type, 16);
-    o.model.activation_type = activations;
+    model_of(o).activation_type = activations;
     o.freeze.blocks = 1;
     TinyRun plain(o, scratch / "plain");
     o.cache_features = true;
@@ -81,8 +83,9 @@ TEST_F(RealsTest, TrainingWithFeaturesEqualsTrainingWithout) {
     const Stats expected = plain.state.stats.read();
     for (const auto& [name, stat] : cached.state.stats.read())
       EXPECT_NEAR(stat.mean(), expected.at(name).mean(), tolerance * (1 + std::abs(stat.mean()))) << name;
-    for (const auto& [with, without] : {std::pair{&cached.state.g.parameters(), &plain.state.g.parameters()},
-                                        {&cached.state.d.parameters(), &plain.state.d.parameters()}})
+    for (const auto& [with, without] :
+         {std::pair{&cached.state.generator().parameters(), &plain.state.generator().parameters()},
+          {&cached.state.discriminator().parameters(), &plain.state.discriminator().parameters()}})
       for (size_t i = 0; i < with->size() && type == DType::f64; ++i)
         EXPECT_EQ((*with)[i].value().to_doubles(), (*without)[i].value().to_doubles()) << (*with)[i].name();
     EXPECT_EQ(read_bytes(second.save("end.safetensors")), read_bytes(cached.save("end.safetensors")));
@@ -93,14 +96,14 @@ TEST_F(RealsTest, PlanSaysWhatIsNeeded) {
   TrainOptions o = options(DType::f32, 16);
   o.freeze.blocks = 1;
   const TinyRun run(o, scratch / "run");
-  const auto plan = [&](DataMemory memory) { return plan_reals(o, run.state.d, *run.data, memory); };
+  const auto plan = [&](DataMemory memory) { return plan_reals(o, run.state.discriminator(), *run.data, memory); };
   EXPECT_EQ(plan(DataMemory::automatic).images, 0);  // a CPU
   EXPECT_EQ(plan(DataMemory::automatic).features, 0);
   EXPECT_EQ(plan(DataMemory::device).images, 7 * 16 * 16 * 3);
   o.cache_features = true;
   EXPECT_EQ(plan(DataMemory::device).features, 14 * 8 * 8 * 8 * 4);
 
-  StyleGan2Options m = o.model;  // features of 512x8388608 take more than machines have
+  StyleGan2Options m = model_of(o);  // features of 512x8388608 take more than machines have
   m.height = 1024;
   m.width = 1 << 24;
   m.channel_base = 1 << 13;

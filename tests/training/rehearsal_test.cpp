@@ -1,5 +1,5 @@
 // Training that was rehearsed is the training that was not.
-#include "training/rehearsal.h"
+#include "training/run/rehearsal.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,8 @@ namespace {
 
 std::vector<std::vector<float>> weights(const TrainState& state) {
   std::vector<std::vector<float>> all;
-  for (const Parameters* network : {&state.g.parameters(), &state.d.parameters(), &state.ema.parameters()})
+  for (const Parameters* network :
+       {&state.generator().parameters(), &state.discriminator().parameters(), &state.sampled().parameters()})
     for (const Parameter& p : *network) all.push_back(p.value().to_floats());
   return all;
 }
@@ -41,7 +42,7 @@ TEST(Rehearsal, ChangesNoBitOfTraining) { expect_unchanged(tiny_options({})); }
 TEST(Rehearsal, ChangesNoBitOfConditionalTrainingOnFeaturesInParts) {
   TrainOptions o = tiny_options({});
   o.cond = o.data.use_labels = o.data.mirror = true;
-  o.model.c_dim = 2;
+  model_of(o).c_dim = 2;
   o.cache_features = true;
   o.freeze.blocks = 1;
   o.batch_gpu = 2;
@@ -58,9 +59,9 @@ TEST(Rehearsal, RunsEveryPhaseThatTrainingRuns) {
   };
   const int64_t all = launches("adam");
   EXPECT_EQ(all, 3 * 4);
-  o.loss.pl_weight = 0;
+  loss_of(o).pl_weight = 0;
   EXPECT_EQ(launches("adam"), 3 * 3);
-  o.loss.d_reg_interval = 0;
+  loss_of(o).d_reg_interval = 0;
   EXPECT_EQ(launches("adam"), 3 * 2);
 }
 

@@ -1,10 +1,10 @@
 // What a resumed run goes on with: the same data, wherever it lies now, and no paths in what is published.
-#include "training/resume.h"
+#include "training/run/resume.h"
 
 #include <nlohmann/json.hpp>
 
 #include "tests/tools/tools_support.h"
-#include "training/run_folder.h"
+#include "training/run/run_folder.h"
 
 namespace fs = std::filesystem;
 namespace firn {
@@ -42,7 +42,7 @@ TEST_F(Resume, StopsWhenThePicturesAreOthers) {
 TEST_F(Resume, StopsWhenClassFoldersAreRenamed) {
   options.data.use_labels = true;
   options.cond = true;
-  options.model.c_dim = 2;
+  model_of(options).c_dim = 2;
   options.fingerprint = Dataset(options.data).fingerprint();
   fs::rename(data / "class0", data / "class2");
   EXPECT_MENTIONS(refusal(), "its classes have other names");

@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/training/training_support.h"
-#include "training/run_folder.h"
+#include "training/run/run_folder.h"
 
 namespace fs = std::filesystem;
 namespace firn {
@@ -16,7 +16,7 @@ TEST_P(Resume, LossesAreBitIdentical) {
   const Scratch scratch;
   TrainOptions o =
       tiny_options(write_images(scratch / "data", 10));  // no multiple of the batch: epochs straddle iterations
-  o.model.activation_type = GetParam();
+  model_of(o).activation_type = GetParam();
   TinyRun whole(o, scratch / "whole"), first(o, scratch / "first");
   whole.iterate(12);
   first.iterate(5);
@@ -34,7 +34,7 @@ TEST(Run, StoppedAndResumedEqualsUninterrupted) {
   const Scratch scratch;
   TrainOptions o = tiny_options(write_images(scratch / "data", 10, 8, 3, 2));
   o.cond = o.data.use_labels = true;
-  o.model.c_dim = 2;
+  model_of(o).c_dim = 2;
   TinyRun whole(o, scratch / "whole"), first(o, scratch / "first");
   EXPECT_EQ(whole.run(), Outcome::finished);
   const std::atomic<int> stop = SIGINT;
@@ -181,35 +181,6 @@ TEST(Run, BrokenImagesAreSkippedAndCounted) {
   EXPECT_EQ(run.data->bad_images().size(), 1u);
 }
 
-// Minibatch-std compares samples of one micro-batch, so it is switched off by groups of one.
-TEST(Accumulation, EqualsTheWholeBatch) {
-  const Scratch scratch;
-  TrainOptions o = tiny_options(write_images(scratch / "data", 8), DType::f64);
-  o.model.mbstd_group = 1;
-  TrainState s(o, Device::cpu());
-  Rng rng{.seed = 5};
-  PhaseInputs in{.noise = NoiseMode::constant};
-  in.z = randn({4, 8}, rng, DType::f64, Device::cpu());
-  in.z_mix = randn({4, 8}, rng, DType::f64, Device::cpu());
-  in.mixing = s.g.mixing(2);
-  in.images = randn({4, 8, 8, 3}, rng, DType::f64, Device::cpu());
-  const auto compare = [&](const char* name, const auto& phase) {
-    const PhaseResult whole = accumulate(in, 4, phase), parts = accumulate(in, 1, phase),
-                      uneven = accumulate(in, 3, phase);
-    for (const PhaseResult* r : {&parts, &uneven}) {
-      EXPECT_NEAR(r->loss.item(), whole.loss.item(), 1e-12) << name;
-      ASSERT_EQ(r->gradients.size(), whole.gradients.size());
-      for (size_t i = 0; i < whole.gradients.size(); ++i) {
-        const auto a = whole.gradients[i].to_doubles(), b = r->gradients[i].to_doubles();
-        for (size_t k = 0; k < a.size(); ++k) ASSERT_NEAR(a[k], b[k], 1e-11 * (1 + std::abs(a[k]))) << name << " " << i;
-      }
-    }
-  };
-  compare("Gmain", [&](const PhaseInputs& p) { return g_main(s.g, s.d, p, o.loss); });
-  compare("Dmain", [&](const PhaseInputs& p) { return d_main(s.g, s.d, p, o.loss); });
-  compare("Dreg", [&](const PhaseInputs& p) { return d_reg(s.d, p, o.loss); });
-}
-
 TEST(Iteration, LazyPhasesKeepTheirIntervals) {
   const Scratch scratch;
   TinyRun run(tiny_options(write_images(scratch / "data", 8)), scratch / "run");
@@ -218,9 +189,29 @@ TEST(Iteration, LazyPhasesKeepTheirIntervals) {
   EXPECT_EQ(stats.at("Loss/G/loss").finite, 7);
   EXPECT_EQ(stats.at("Loss/G/reg").finite, 4);  // 0 2 4 6
   EXPECT_EQ(stats.at("Loss/D/reg").finite, 3);  // 0 3 6
-  EXPECT_EQ(run.state.g_adam.step_count(), 11);
-  EXPECT_EQ(run.state.d_adam.step_count(), 10);
+  EXPECT_EQ(run.state.role("G").adam->step_count(), 11);
+  EXPECT_EQ(run.state.role("D").adam->step_count(), 10);
   EXPECT_EQ(run.state.counters.images, 28);
+}
+
+// It generates nothing: no latents, no labels, no cutoff of styles.
+TEST(Iteration, DregDrawsNothing) {
+  const Scratch scratch;
+  TrainOptions o = tiny_options(write_images(scratch / "data", 8, 8, 3, 2));
+  o.cond = o.data.use_labels = true;
+  model_of(o).c_dim = 2;
+  const auto after_an_iteration = [&](int d_reg_interval) {
+    loss_of(o).d_reg_interval = d_reg_interval;
+    TinyRun run(o, scratch / "run");
+    run.iterate(1);
+    EXPECT_EQ(run.state.stats.read().contains("Loss/D/reg"), d_reg_interval == 1);
+    const uint64_t offset = run.state.rng.offset;
+    const Phase gmain = phases_of({.options = run.options, .state = run.state})[0];
+    for (const auto& feed : gmain.feeds) feed->refresh(run.state.rng);
+    const Inputs next = gmain.draw(run.state.rng);
+    return std::tuple(offset, next["z"].to_doubles(), next["z_mix"].to_doubles());
+  };
+  EXPECT_EQ(after_an_iteration(1), after_an_iteration(0));
 }
 
 TEST(Iteration, GeneratedLabelsFollowTheData) {
@@ -231,13 +222,13 @@ TEST(Iteration, GeneratedLabelsFollowTheData) {
   write_text(scratch / "data/dataset.json", "{\"labels\": [" + labels + "]}");
   TrainOptions o = tiny_options(scratch / "data");
   o.cond = o.data.use_labels = true;
-  o.model.c_dim = 2;
+  model_of(o).c_dim = 2;
   TinyRun run(o, scratch / "run");
   run.iterate(2);
-  const Parameters& targets = run.state.g_adam.targets();
+  const Parameters& targets = run.state.role("G").adam->targets();
   for (size_t i = 0; i < targets.size(); ++i) {
     if (targets[i].name() != "mapping.embed.weight") continue;
-    const std::vector<double> squares = run.state.g_adam.second_moment(i).to_doubles();  // [out,2]
+    const std::vector<double> squares = run.state.role("G").adam->second_moment(i).to_doubles();  // [out,2]
     for (size_t j = 0; j < squares.size(); j += 2) {
       EXPECT_EQ(squares[j], 0);
       EXPECT_GT(squares[j + 1], 0);

@@ -18,7 +18,7 @@ TEST_F(Snapshot, RoundTripIsBitExact) {
   TinyRun b(options, scratch / "b", a.save("s.safetensors"));
   EXPECT_EQ(read_bytes(b.save("s.safetensors")), read_bytes(scratch / "a/s.safetensors"));
   EXPECT_EQ(b.state.rng.offset, a.state.rng.offset);
-  EXPECT_EQ(b.state.g_adam.step_count(), a.state.g_adam.step_count());
+  EXPECT_EQ(b.state.role("G").adam->step_count(), a.state.role("G").adam->step_count());
 }
 
 TEST_F(Snapshot, NamesAndShapesAreThoseOfTheOriginal) {
@@ -79,7 +79,7 @@ TEST_F(Transfer, EqualModelsCopyEverything) {
   TrainOptions o = options;
   o.seed = 9;
   TinyRun target(o, scratch / "b");
-  const TransferReport report = transfer(target.state, read_safetensors(source.save("s.safetensors")));
+  const TransferReport report = transfer(target.state, o, read_safetensors(source.save("s.safetensors")));
   ASSERT_EQ(report.networks.size(), 3u);
   for (const auto& n : report.networks) {
     EXPECT_GT(n.copied, 10) << n.name;
@@ -90,22 +90,22 @@ TEST_F(Transfer, EqualModelsCopyEverything) {
       if (a[i].value().to_floats() != b[i].value().to_floats()) return false;
     return true;
   };
-  EXPECT_TRUE(same(source.state.g.parameters(), target.state.g.parameters()));
-  EXPECT_TRUE(same(source.state.d.parameters(), target.state.d.parameters()));
-  EXPECT_TRUE(same(source.state.ema.parameters(), target.state.ema.parameters()));
-  EXPECT_FALSE(same(target.state.g.parameters(), target.state.ema.parameters()));
+  EXPECT_TRUE(same(source.state.generator().parameters(), target.state.generator().parameters()));
+  EXPECT_TRUE(same(source.state.discriminator().parameters(), target.state.discriminator().parameters()));
+  EXPECT_TRUE(same(source.state.sampled().parameters(), target.state.sampled().parameters()));
+  EXPECT_FALSE(same(target.state.generator().parameters(), target.state.sampled().parameters()));
   EXPECT_EQ(target.state.counters.images, 0);
-  EXPECT_EQ(target.state.g_adam.step_count(), 0);
+  EXPECT_EQ(target.state.role("G").adam->step_count(), 0);
 }
 
 TEST_F(Transfer, TellsWhatFitsAndWhatDoesNot) {
   TinyRun source(options, scratch / "a");
   TrainOptions o = options;
-  o.model.img_channels = 1;
-  o.model.c_dim = 2;
+  model_of(o).img_channels = 1;
+  model_of(o).c_dim = 2;
   o.data.channels = 1;
   TinyRun target(o, scratch / "b");
-  const TransferReport report = transfer(target.state, read_safetensors(source.save("s.safetensors")));
+  const TransferReport report = transfer(target.state, o, read_safetensors(source.save("s.safetensors")));
   const std::string text = to_string(report);
   EXPECT_MENTIONS(text, "mapping.embed.weight: not in the file");
   EXPECT_MENTIONS(text, "b4.out.weight: [1,8] in the file, [8,8] here");
@@ -119,15 +119,16 @@ TEST_F(Transfer, AverageAloneInitialisesBothGenerators) {
   SafetensorsFile file = read_safetensors(source.save("s.safetensors"));
   std::erase_if(file.tensors, [](const auto& t) { return !t.first.starts_with("G_ema."); });
   TinyRun target(options, scratch / "b");
-  const TransferReport report = transfer(target.state, file);
+  const TransferReport report = transfer(target.state, options, file);
   EXPECT_EQ(report.networks[0].source, "G_ema");
-  EXPECT_EQ(target.state.g.parameters()[0].value().to_floats(), source.state.ema.parameters()[0].value().to_floats());
+  EXPECT_EQ(target.state.generator().parameters()[0].value().to_floats(),
+            source.state.sampled().parameters()[0].value().to_floats());
   EXPECT_EQ(report.networks[1].copied, 0);
 }
 
 TEST_F(Transfer, NothingInCommonIsAnError) {
   TinyRun target(options, scratch / "b");
-  EXPECT_MENTIONS(message_of([&] { transfer(target.state, SafetensorsFile{}); }), "no tensor");
+  EXPECT_MENTIONS(message_of([&] { transfer(target.state, options, SafetensorsFile{}); }), "no tensor");
 }
 
 TEST_F(Transfer, FrozenTensorsStayAsTheyCame) {
@@ -135,14 +136,15 @@ TEST_F(Transfer, FrozenTensorsStayAsTheyCame) {
   TrainOptions o = options;
   o.freeze.blocks = 1;
   TinyRun target(o, scratch / "b");
-  transfer(target.state, read_safetensors(source.save("s.safetensors")));
+  transfer(target.state, o, read_safetensors(source.save("s.safetensors")));
   target.iterate(2);
-  for (const Parameter& p : target.state.d.parameters()) {
-    const bool same = p.value().to_floats() == source.state.d.parameters().find(p.name())->value().to_floats();
+  for (const Parameter& p : target.state.discriminator().parameters()) {
+    const bool same =
+        p.value().to_floats() == source.state.discriminator().parameters().find(p.name())->value().to_floats();
     EXPECT_EQ(same, p.frozen()) << p.name();
   }
   TinyRun resumed(o, scratch / "c", target.save("s.safetensors"));
-  EXPECT_EQ(resumed.state.d_adam.targets().size(), target.state.d_adam.targets().size());
+  EXPECT_EQ(resumed.state.role("D").adam->targets().size(), target.state.role("D").adam->targets().size());
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "kernels/device/memory.h"
 #include "tests/engine/op_check.h"
-#include "training/phases.h"
+#include "tests/training/phase_support.h"
 
 namespace firn {
 namespace {
@@ -30,24 +30,20 @@ class DevicePhaseTest : public testing::TestWithParam<const char*> {
                              .mapping_layers = 1,
                              .mbstd_group = 2,
                              .activation_type = activations};
-    StyleGan2Generator g(o, device);
-    const StyleGan2Discriminator d(o, device);
+    Subject s(o, device);
     Rng rng{.seed = 5};
     const auto draw = [&](const Shape& shape) {
       return Tensor::from(randn(shape, rng, DType::f32, Device::cpu()).to_doubles(), shape, DType::f32, device);
     };
-    for (const Parameters* parameters : {&g.parameters(), &d.parameters()})
+    for (const Parameters* parameters : {&s.g().parameters(), &s.d().parameters()})
       for (Parameter p : *parameters) p.value().copy_from(draw(p.value().shape()));
-    PhaseInputs in{.noise = NoiseMode::constant};
-    in.z = draw({4, 8});
-    in.images = draw({4, 8, 8, 3});
-    in.pl_noise = draw({4, 8, 8, 3});
-    Tensor pl_mean = Tensor::full({1}, 0.5, DType::f32, device);
-    const PhaseResult r = phase == "Gmain"   ? g_main(g, d, in, {})
-                          : phase == "Greg"  ? g_reg(g, pl_mean, in, {})
-                          : phase == "Dmain" ? d_main(g, d, in, {})
-                                             : d_reg(d, in, {});
-    Values values{r.loss.to_doubles()};
+    Inputs in;
+    in.put("z", draw({4, 8}));
+    in.put("images", draw({4, 8, 8, 3}));
+    in.put("pl_noise", draw({4, 8, 8, 3}));
+    s.state.scalar("pl_mean").copy_from(Tensor::full({1}, 0.5, DType::f32, device));
+    const PhaseResult r = s.run(phase, in);
+    Values values{r["loss"].to_doubles()};
     for (const Tensor& t : r.gradients) values.push_back(t.to_doubles());
     return values;
   }

@@ -1,9 +1,10 @@
 // A training run small enough for a test: 8x8 images, a few channels, thousands of parameters.
 #pragma once
 #include "tests/io/io_support.h"
-#include "training/snapshot.h"
-#include "training/trainer.h"
-#include "training/transfer.h"
+#include "tests/training/phase_support.h"
+#include "training/run/trainer.h"
+#include "training/state/snapshot.h"
+#include "training/state/transfer.h"
 
 namespace firn {
 
@@ -18,17 +19,16 @@ inline std::filesystem::path write_images(const std::filesystem::path& dir, int 
 }
 
 inline TrainOptions tiny_options(const std::filesystem::path& data, DType type = DType::f32) {
-  TrainOptions o;
+  TrainOptions o = options_of({.height = 8,
+                               .z_dim = 8,
+                               .w_dim = 8,
+                               .channel_base = 64,
+                               .channel_max = 8,
+                               .mapping_layers = 1,
+                               .mbstd_group = 2,
+                               .type = type},
+                              {.r1_gamma = 0.5, .g_reg_interval = 2, .d_reg_interval = 3});
   o.data = {.path = data, .use_labels = false};
-  o.model = {.height = 8,
-             .z_dim = 8,
-             .w_dim = 8,
-             .channel_base = 64,
-             .channel_max = 8,
-             .mapping_layers = 1,
-             .mbstd_group = 2,
-             .type = type};
-  o.loss = {.r1_gamma = 0.5, .g_reg_interval = 2, .d_reg_interval = 3};
   o.batch = o.batch_gpu = 4;
   o.ema_kimg = 0.05;
   o.ema_ramp = 0.5;
@@ -50,7 +50,7 @@ struct TinyRun {
 
   void iterate(int count) {
     Reals reals(options, state, data, {.plan = plan()});
-    Iteration iteration(options, state, *data, reals);
+    Iteration iteration(options, state, data.get(), reals);
     for (int i = 0; i < count; ++i) iteration.run();
   }
 
@@ -68,7 +68,7 @@ struct TinyRun {
     }
   }
 
-  RealsPlan plan() const { return plan_reals(options, state.d, *data, DataMemory::automatic); }
+  RealsPlan plan() const { return plan_reals(options, state.discriminator(), *data, DataMemory::automatic); }
 
   std::filesystem::path save(const std::string& name) {
     save_snapshot(dir / name, options, state);

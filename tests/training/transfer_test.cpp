@@ -2,15 +2,15 @@
 #include <cmath>
 
 #include "tests/training/training_support.h"
-#include "training/colours.h"
+#include "training/state/colours.h"
 
 namespace fs = std::filesystem;
 namespace firn {
 namespace {
 
-Tensor generated(const StyleGan2Generator& g, const Tensor& z) {
+Tensor generated(const Generator& g, const Tensor& z) {
   const NoGrad scope;
-  return g.synthesize(g.broadcast(g.map(z, {})), NoiseMode::constant);
+  return g.image(g.code(z, {}));
 }
 
 // As to_channels converts bytes, in [-1,1].
@@ -49,7 +49,8 @@ struct TransferTest : testing::Test {
     o.seed = 3;
     TrainState state(o, Device::cpu());
     uint64_t seed = 100;
-    for (const Parameters* p : {&state.g.parameters(), &state.d.parameters(), &state.ema.parameters()})
+    for (const Parameters* p :
+         {&state.generator().parameters(), &state.discriminator().parameters(), &state.sampled().parameters()})
       for (Parameter parameter : *p) parameter.value().copy_from(noise(parameter.value().shape(), seed++));
     save_snapshot(scratch / "source.safetensors", o, state);
     return read_safetensors(scratch / "source.safetensors");
@@ -79,39 +80,39 @@ TEST_F(Colours, AreCarriedOverExactly) {
     for (const int from : {1, 3, 4})
       for (const int to : {1, 3, 4}) {
         TrainOptions there = options, here = options;
-        there.model.img_channels = from;
-        here.model.img_channels = to;
-        there.model.g_architecture = here.model.g_architecture = architecture;
-        there.model.d_architecture = here.model.d_architecture = Architecture::resnet;
+        model_of(there).img_channels = from;
+        model_of(here).img_channels = to;
+        model_of(there).g_architecture = model_of(here).g_architecture = architecture;
+        model_of(there).d_architecture = model_of(here).d_architecture = Architecture::resnet;
         const SafetensorsFile file = source_file(there);
         TrainState source(there, Device::cpu()), target(here, Device::cpu());
-        transfer(source, file);
-        const TransferReport report = transfer(target, file);
+        transfer(source, there, file);
+        const TransferReport report = transfer(target, here, file);
         for (const auto& n : report.networks) {
           EXPECT_TRUE(n.fresh.empty() && n.skipped.empty()) << to_string(report);
           EXPECT_EQ(n.carried.empty(), from == to);
         }
         const Tensor z = noise({2, 8}, 1), images = noise({4, 8, 8, to}, 2);
         SCOPED_TRACE(fmt::format("{} to {}", from, to));
-        expect_near(generated(target.ema, z), converted(generated(source.ema, z), to));
+        expect_near(generated(target.sampled(), z), converted(generated(source.sampled(), z), to));
         const NoGrad scope;
-        expect_near(target.d(images), source.d(converted(images, from)));
+        expect_near(target.discriminator()(images), source.discriminator()(converted(images, from)));
       }
 }
 
 TEST_F(Colours, AreCountedInTheReport) {
   const SafetensorsFile file = source_file(options);
   TrainOptions grey = options;
-  grey.model.img_channels = 1;
+  model_of(grey).img_channels = 1;
   TrainState target(grey, Device::cpu());
-  const std::string text = to_string(transfer(target, file));
+  const std::string text = to_string(transfer(target, grey, file));
   EXPECT_MENTIONS(text, "4 carried over, 0 skipped, 0 newly initialised");
   EXPECT_MENTIONS(text, "b8.fromrgb.weight: from 3 to 1 channels");
 }
 
 // What tensors tell, for options of every kind.
 TEST_F(Source, TensorsTellTheModel) {
-  std::vector<StyleGan2Options> models(5, options.model);
+  std::vector<StyleGan2Options> models(5, model_of(options));
   models[1].g_architecture = models[1].d_architecture = Architecture::resnet;
   models[1].mapping_layers = 3;
   models[2].g_architecture = Architecture::orig;
@@ -134,7 +135,7 @@ TEST_F(Source, TensorsTellTheModel) {
     const SourceModel source = source_model(file);
     EXPECT_TRUE(source.g && source.d && !source.described);
     EXPECT_EQ(shape_differences(source, model), "");
-    const StyleGan2Options& m = source.model();
+    const StyleGan2Options& m = source.model.as<StyleGan2Options>();
     EXPECT_EQ(std::tuple(m.height, m.width, m.img_channels, m.c_dim, m.z_dim, m.w_dim, m.mapping_layers),
               std::tuple(model.height, model.width ? model.width : model.height, model.img_channels, model.c_dim,
                          model.z_dim, model.w_dim, model.mapping_layers));
@@ -145,7 +146,7 @@ TEST_F(Source, TensorsTellTheModel) {
     StyleGan2Options doubles = m;
     doubles.type = DType::f64;
     const StyleGan2Generator same(doubles, Device::cpu());
-    load_network(same.parameters(), file, "G_ema");
+    load_network(same, file, "G_ema");
   }
 }
 
@@ -157,12 +158,13 @@ TEST_F(Source, OneNetworkAloneTellsItsPart) {
   std::erase_if(d.tensors, [](const auto& t) { return !t.first.starts_with("D."); });
   EXPECT_TRUE(source_model(average).g);
   EXPECT_FALSE(source_model(average).d);
-  EXPECT_EQ(source_model(average).model().z_dim, 8);
+  EXPECT_EQ(source_model(average).model.as<StyleGan2Options>().z_dim, 8);
   EXPECT_FALSE(source_model(d).g);
-  EXPECT_EQ(source_model(d).model().channel_max, 8);
-  PresetOverrides set;
-  EXPECT_EQ(take_shape(set, source_model(d)), "channel base 64, channel max 8, D resnet");
-  EXPECT_FALSE(set.map_depth);
+  EXPECT_EQ(source_model(d).model.as<StyleGan2Options>().channel_max, 8);
+  ModelSpec here = StyleGan2Options{};
+  EXPECT_EQ(take_shape(here, source_model(d), [](const Option&) { return false; }),
+            "channel base 64, channel max 8, D resnet");
+  EXPECT_EQ(here.as<StyleGan2Options>().mapping_layers, StyleGan2Options{}.mapping_layers);
 }
 
 TEST_F(Source, HostileTensorsAreOneLine) {
@@ -188,57 +190,78 @@ TEST_F(Source, HostileTensorsAreOneLine) {
 
 TEST_F(Source, WhatTheUserSetIsNotTaken) {
   TrainOptions o = options;
-  o.model.conv_clamp = 256;
+  model_of(o).conv_clamp = 256;
   const SourceModel source = source_model(source_file(o));
-  PresetOverrides set{.channel_max = 4, .map_depth = 2};
-  EXPECT_EQ(take_shape(set, source), "channel base 64, z 8, w 8, G skip, D resnet, clamp 256");
-  EXPECT_EQ(std::tuple(*set.map_depth, *set.channel_max, *set.z_dim, *set.usual_group), std::tuple(2, 4, 8, 2));
+  const Overlay set{{"--channel-max", "4"}, {"--map-depth", "2"}};
+  TrainOptions here = TrainOptions::of("stylegan2");
+  EXPECT_EQ(configure(here, {8, 8, 3}, 0, set, &source), "channel base 64, z 8, w 8, G skip, D resnet, clamp 256");
+  const StyleGan2Options& m = model_of(here);
+  EXPECT_EQ(std::tuple(m.mapping_layers, m.channel_max, m.z_dim, m.mbstd_group), std::tuple(2, 4, 8, 2));
 }
 
 TEST_F(Transferred, MoreThanATenthLostOrNewIsRefused) {
   TrainOptions deep = options, shallow = options;
-  deep.model.mapping_layers = 8;
+  model_of(deep).mapping_layers = 8;
   for (const auto& [from, to] : {std::pair{&deep, &shallow}, {&shallow, &deep}}) {
     const SafetensorsFile file = source_file(*from);
     TrainState target(*to, Device::cpu());
-    const TransferReport report = transfer(target, file);
+    const TransferReport report = transfer(target, *to, file);
     EXPECT_MENTIONS(
         message_of<ConfigError>([&] { require_most(report, source_model(file), to->model); }),
         fmt::format("of G, for the source has --map-depth {} (here {}); make that the same, or give --init-partial",
-                    from->model.mapping_layers, to->model.mapping_layers));
+                    model_of(*from).mapping_layers, model_of(*to).mapping_layers));
   }
   const SafetensorsFile file = source_file(options);
   TrainState same(options, Device::cpu());
-  require_most(transfer(same, file), source_model(file), options.model);
+  require_most(transfer(same, options, file), source_model(file), options.model);
   TrainOptions other = options;
-  other.model.channel_max = 4;
+  model_of(other).channel_max = 4;
   TrainState narrow(other, Device::cpu());
   EXPECT_MENTIONS(
-      message_of<ConfigError>([&] { require_most(transfer(narrow, file), source_model(file), other.model); }),
+      message_of<ConfigError>([&] { require_most(transfer(narrow, other, file), source_model(file), other.model); }),
       "--channel-max 8 (here 4)");
 }
 
 TEST_F(Transferred, AnotherNumberOfClassesIsLittle) {
   TrainOptions five = options, two = options;
-  five.model.c_dim = 5;
-  two.model.c_dim = 2;
+  model_of(five).c_dim = 5;
+  model_of(two).c_dim = 2;
   const SafetensorsFile file = source_file(five);
   TrainState target(two, Device::cpu());
-  const TransferReport report = transfer(target, file);
+  const TransferReport report = transfer(target, two, file);
   EXPECT_EQ(report.networks[0].fresh.size(), 1u);
   require_most(report, source_model(file), two.model);
+}
+
+// G's first layer grows with classes as it does with latents, and D's mapping network has names that G's has, too.
+TEST_F(Transferred, NothingElseIsTakenForOtherClasses) {
+  TrainOptions longer = options;
+  model_of(longer).z_dim = 16;
+  const SafetensorsFile file = source_file(options);
+  TrainState target(longer, Device::cpu());
+  const TransferReport report = transfer(target, longer, file);
+  EXPECT_TRUE(report.networks[0].carried.empty());
+  EXPECT_EQ(report.networks[0].fresh.size(), 1u);
+
+  TrainOptions deep = options;
+  model_of(deep).mapping_layers = 8;
+  model_of(deep).c_dim = 5;
+  TrainState conditional(deep, Device::cpu());
+  EXPECT_MENTIONS(
+      message_of<ConfigError>([&] { require_most(transfer(conditional, deep, file), source_model(file), deep.model); }),
+      "of G, for the source has --map-depth 1 (here 8)");
 }
 
 TEST_F(Transferred, AFileWithoutDLeavesDNewButNotFrozen) {
   SafetensorsFile file = source_file(options);
   std::erase_if(file.tensors, [](const auto& t) { return t.first.starts_with("D."); });
   TrainState target(options, Device::cpu());
-  const TransferReport report = transfer(target, file);
+  const TransferReport report = transfer(target, options, file);
   require_most(report, source_model(file), options.model);
-  require_frozen_copied(target, report, source_model(file));
-  target.d.parameters()("b8.*").freeze();
+  require_frozen_copied(target, options, report, source_model(file));
+  target.discriminator().parameters()("b8.*").freeze();
   EXPECT_MENTIONS(
-      message_of<ConfigError>([&] { require_frozen_copied(target, report, source_model(file)); }),
+      message_of<ConfigError>([&] { require_frozen_copied(target, options, report, source_model(file)); }),
       "D: b8.fromrgb.weight, b8.fromrgb.bias, b8.conv0.weight, b8.conv0.bias, b8.conv1.weight, b8.conv1.bias, "
       "b8.skip.weight; the file holds no D");
 }
@@ -246,14 +269,14 @@ TEST_F(Transferred, AFileWithoutDLeavesDNewButNotFrozen) {
 TEST_F(Transferred, WhatIsFrozenMustHaveBeenCopied) {
   const SafetensorsFile file = source_file(options);
   TrainOptions o = options;
-  o.model.d_architecture = Architecture::skip;
+  model_of(o).d_architecture = Architecture::skip;
   TrainState target(o, Device::cpu());
-  const TransferReport report = transfer(target, file);
-  target.d.parameters()("b8.*").freeze();
-  require_frozen_copied(target, report, source_model(file));
-  target.d.parameters()("b4.fromrgb.*").freeze();
+  const TransferReport report = transfer(target, o, file);
+  target.discriminator().parameters()("b8.*").freeze();
+  require_frozen_copied(target, o, report, source_model(file));
+  target.discriminator().parameters()("b4.fromrgb.*").freeze();
   const std::string message =
-      message_of<ConfigError>([&] { require_frozen_copied(target, report, source_model(file)); });
+      message_of<ConfigError>([&] { require_frozen_copied(target, o, report, source_model(file)); });
   EXPECT_MENTIONS(message, "D: b4.fromrgb.weight, b4.fromrgb.bias; the source has --d-arch resnet (here skip)");
   EXPECT_MENTIONS(message_of<ConfigError>([&] { require_frozen_copied(target); }), "there is no --init");
 }
@@ -262,10 +285,10 @@ TEST_F(Transferred, WhatIsFrozenMustHaveBeenCopied) {
 TEST_F(Transferred, FrozenColourLayersMayBeCarriedOver) {
   const SafetensorsFile file = source_file(options);
   TrainOptions grey = options;
-  grey.model.img_channels = 1;
+  model_of(grey).img_channels = 1;
   TrainState target(grey, Device::cpu());
-  target.d.parameters()("b8.*").freeze();
-  require_frozen_copied(target, transfer(target, file), source_model(file));
+  target.discriminator().parameters()("b8.*").freeze();
+  require_frozen_copied(target, grey, transfer(target, grey, file), source_model(file));
 }
 
 TEST_F(Transferred, WeightsThatAreNotFiniteAreNamed) {
@@ -273,7 +296,8 @@ TEST_F(Transferred, WeightsThatAreNotFiniteAreNamed) {
     SafetensorsFile file = source_file(options);
     std::memcpy(file.tensors["D.b4.fc.weight"].bytes.data() + 80, &bad, sizeof bad);
     TrainState state(options, Device::cpu());
-    EXPECT_MENTIONS(message_of([&] { transfer(state, file); }), "D.b4.fc.weight has values that are not finite");
+    EXPECT_MENTIONS(message_of([&] { transfer(state, options, file); }),
+                    "D.b4.fc.weight has values that are not finite");
     EXPECT_MENTIONS(message_of([&] { restore(state, file); }), "D.b4.fc.weight has values that are not finite");
   }
 }

@@ -1,0 +1,57 @@
+#include "base/option_json.h"
+
+namespace firn {
+namespace {
+
+void require_object(const nlohmann::json& json, const char* key) {
+  if (!json.is_object()) throw nlohmann::json::type_error::create(302, std::string(key) + " is not an object", &json);
+}
+
+}  // namespace
+
+void JsonWriter::row(const Option& option, OptionValue value) {
+  if (!*option.key) return;
+  nlohmann::json& member = (*objects_.back())[option.key];
+  std::visit(
+      [&](const auto& v) {
+        if constexpr (std::is_same_v<std::decay_t<decltype(v)>, TextValue>)
+          member = v.get();
+        else
+          member = *v;
+      },
+      value);
+}
+
+void JsonWriter::enter(const char* key) {
+  nlohmann::json& member = (*objects_.back())[key];
+  if (member.is_null()) member = nlohmann::json::object();
+  objects_.push_back(&member);
+}
+
+JsonReader::JsonReader(const nlohmann::json& json) : objects_{&json} { require_object(json, "the value"); }
+
+void JsonReader::row(const Option& option, OptionValue value) {
+  if (!*option.key || !objects_.back()) return;
+  const auto member = objects_.back()->find(option.key);
+  if (member == objects_.back()->end()) return;
+  std::visit(
+      [&](const auto& v) {
+        if constexpr (std::is_same_v<std::decay_t<decltype(v)>, TextValue>)
+          v.set(member->template get<std::string>());
+        else
+          member->get_to(*v);
+      },
+      value);
+}
+
+void JsonReader::enter(const char* key) {
+  const nlohmann::json* inner = nullptr;
+  if (objects_.back())
+    if (const auto member = objects_.back()->find(key); member != objects_.back()->end()) {
+      require_object(*member, key);
+      inner = &*member;
+    }
+  objects_.push_back(inner);
+}
+
+}  // namespace firn

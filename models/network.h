@@ -1,0 +1,137 @@
+// What training and sampling see of a network. Concrete classes are values, whose copies share their parameters.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "engine/ops.h"
+#include "engine/parameters.h"
+#include "io/safetensors.h"
+
+namespace firn {
+
+class Network {
+ public:
+  virtual ~Network() = default;
+  const Parameters& parameters() const { return parameters_; }
+  const Device& device() const { return device_; }
+
+  // Tensors beside the parameters that other programs expect in files, and the value of any that a file may have.
+  virtual std::vector<std::string> constant_names() const { return {}; }
+  virtual const StoredTensor* constant(const std::string& /*name*/) const { return nullptr; }
+
+ protected:
+  explicit Network(const Device& device) : device_(device) {}
+  Device device_;
+  Parameters parameters_;
+};
+
+// Training moves what a network keeps of its batches: averages of statistics, vectors of the power iteration.
+enum class Mode { train, eval };
+
+enum class NoiseMode { none, constant, random };
+
+struct Truncation {
+  double psi = 1;
+  int cutoff = -1;  // how many of the styles are truncated; -1: all
+};
+
+// What one image is made of, besides noise.
+struct Code {
+  Tensor values;  // [N,...]: a style-based generator's ws, any other's z
+  Tensor labels;  // undefined where `values` say all
+};
+
+class Generator : public Network {
+ public:
+  using Network::Network;
+  virtual int z_dim() const = 0;
+  virtual int classes() const = 0;  // 0: unconditional
+  virtual DType type() const = 0;   // of latents and images
+
+  // z [N,z_dim], labels [N] i32 or undefined -> images [N,H,W,C] in [-1,1], as while training. `rng` draws noise; null:
+  // constant noise.
+  virtual Tensor forward(const Tensor& z, const Tensor& labels, Rng* rng = nullptr) const = 0;
+  // After training, in two steps. ConfigError for a truncation that the network does not have.
+  virtual Code code(const Tensor& z, const Tensor& labels, Truncation truncation = {}) const = 0;
+  // rng only for NoiseMode::random; not all have noise.
+  virtual Tensor image(const Code& code, NoiseMode noise = NoiseMode::constant, Rng* rng = nullptr) const = 0;
+};
+
+// StyleGAN's family: latents become styles, of which each layer takes its own.
+class StyleGenerator : public Generator {
+ public:
+  using Generator::Generator;
+  virtual int num_ws() const = 0;
+  virtual int w_dim() const = 0;
+  // z [N,z_dim] -> w [N,w_dim].
+  virtual Tensor map(const Tensor& z, const Tensor& labels) const = 0;
+  // w [N,w_dim] -> ws [N,num_ws,w_dim], truncated towards the average.
+  virtual Tensor broadcast(const Tensor& w, Truncation truncation = {}) const = 0;
+  // Style mixing: ws[n,i] = share[i] w1[n] + (1 - share[i]) w2[n]. share [num_ws] lies in device memory, so that it can
+  // change from run to run of one recording; set_mixing(share, cutoff) makes it 1 before the cutoff (1..num_ws), then
+  // 0.
+  virtual Tensor mix(const Tensor& w1, const Tensor& w2, const Tensor& share) const = 0;
+  virtual void set_mixing(Tensor& share, int cutoff) const = 0;  // without waiting for the device
+  // The average of w takes part in: once per training-mode mapping call, not for the mixing call.
+  virtual void update_w_avg(const Tensor& w) = 0;
+  // ws [N,num_ws,w_dim] -> images. rng only for NoiseMode::random.
+  virtual Tensor synthesize(const Tensor& ws, NoiseMode noise, Rng* rng = nullptr) const = 0;
+
+  Tensor forward(const Tensor& z, const Tensor& labels, Rng* rng) const override {
+    return synthesize(broadcast(map(z, labels)), rng ? NoiseMode::random : NoiseMode::constant, rng);
+  }
+  Code code(const Tensor& z, const Tensor& labels, Truncation truncation) const override {
+    return {broadcast(map(z, labels), truncation), {}};
+  }
+  Tensor image(const Code& code, NoiseMode noise, Rng* rng) const override {
+    return synthesize(code.values, noise, rng);
+  }
+};
+
+class Discriminator : public Network {
+ public:
+  using Network::Network;
+
+  // images [N,H,W,C], labels [N] i32 or undefined -> logits [N,1]. `segments`: independent batches in one (reals and
+  // fakes), between which statistics over the batch do not mix.
+  virtual Tensor operator()(const Tensor& images, const Tensor& labels = {}, int segments = 1,
+                            Mode mode = Mode::train) const = 0;
+
+  // Before phases are run, and recorded: computes what does not change while frozen parameters stay as they are now.
+  virtual void settle() {}
+
+  // The same call in two parts, logits(features(images)), cut behind the blocks in front that are frozen as a whole.
+  // ConfigError where there is no such block or the network cannot be cut there.
+  virtual int frozen_blocks() const { return 0; }
+  virtual Tensor features(const Tensor& images) const;  // features_shape(N), features_type()
+  virtual Tensor logits(const Tensor& features, const Tensor& labels = {}, int segments = 1,
+                        Mode mode = Mode::train) const;
+  virtual Shape features_shape(int64_t n) const;
+  virtual DType features_type() const { return DType::f32; }
+
+  // One layer's share of the work, front (images) to back.
+  enum class Reads { images, previous, block };  // `block`: what the block that it is in reads
+  struct Layer {
+    std::string name, block;              // "b64.conv0", "b64"
+    std::vector<std::string> parameters;  // "b64.conv0.weight", "b64.conv0.bias"
+    double flops;                         // forward, per image
+    Reads reads = Reads::previous;
+    bool head = false;  // always trains: it is not counted when layers are frozen by number
+  };
+  virtual std::vector<Layer> layers() const = 0;
+};
+
+// While one lives, this thread makes networks of names and shapes alone, to hold a file against before memory is spent.
+class ShapesOnly {
+ public:
+  ShapesOnly();
+  ~ShapesOnly();
+  ShapesOnly(const ShapesOnly&) = delete;
+  ShapesOnly& operator=(const ShapesOnly&) = delete;
+  static bool active();
+
+ private:
+  bool outer_;
+};
+
+}  // namespace firn

@@ -1,0 +1,106 @@
+// The rows of the table for pooling, batch normalisation, spectral normalisation and the projection.
+#include "tests/engine/op_cases.h"
+
+namespace firn::tests {
+
+namespace {
+
+using In = std::vector<Tensor>;
+
+OpCase norm(const char* name, Shape x, Shape gamma, Shape bench_x, Shape bench_gamma, BatchNorm p) {
+  return {name,
+          {x, gamma, gamma},
+          {bench_x, bench_gamma, bench_gamma},
+          [p](const In& in) {
+            BatchNorm q = p;
+            if (!p.train) {
+              q.avg_mean = Tensor::full({in[0].dim(-1)}, 0.25, acc_type(in[0].type()), in[0].device());
+              q.avg_var = Tensor::full({in[0].dim(-1)}, 1.5, acc_type(in[0].type()), in[0].device());
+            }
+            const Tensor beta = p.relu ? small(in[2]) + alternating(in[2], 4) : in[2];
+            return batch_norm(in[0], small(in[1]) + 1.0, beta, q);
+          },
+          {},
+          "aww"};
+}
+
+// Vectors for w [O,...] that are no singular ones, so that nothing vanishes.
+Spectral vectors_for(const Shape& w, const Tensor& like) {
+  Rng rng{.seed = 5};
+  const DType type = acc_type(like.type());
+  const auto drawn = [&](int64_t n) {
+    return Tensor::from(randn({n}, rng, DType::f32, Device::cpu()).to_doubles(), {n}, type, like.device());
+  };
+  return {drawn(w[0]), drawn(count(w) / w[0])};
+}
+
+// A class that comes twice and one that never does.
+Tensor labels_for(const Tensor& x) {
+  std::vector<int32_t> labels(static_cast<size_t>(x.dim(0)));
+  for (size_t i = 0; i < labels.size(); ++i) labels[i] = i % 3 == 0 ? 2 : 0;
+  return Tensor::from(labels, {x.dim(0)}, x.device());
+}
+
+}  // namespace
+
+std::vector<OpCase> sngan_cases() {
+  const Shape image{16, 32, 32, 256}, classes{16, 256};
+  return {
+      {"upsample_nearest",
+       {{2, 3, 2, 8}},
+       {{16, 16, 16, 256}},
+       [](const In& in) { return square(upsample_nearest(in[0])); },
+       {},
+       "a"},
+      {"average_pool", {{2, 4, 6, 5}}, {image}, [](const In& in) { return square(average_pool(in[0], 2)); }, {}, "a"},
+      {"relu", {{2, 3, 4, 5}}, {image}, [](const In& in) { return square(relu(in[0])); }, off_zero, "a"},
+      {"relu_of_scores", {{7}}, {{16}}, [](const In& in) { return relu(in[0] - 0.05); }, off_zero},
+      {"spectral_sigma",
+       {{4, 3, 2, 5}},
+       {{512, 3, 3, 512}},
+       [](const In& in) { return square(spectral_sigma(in[0], vectors_for(in[0].shape(), in[0]))); }},
+      {"spectral_outer",
+       {{}},
+       {{}},
+       [](const In& in) {
+         return square(spectral_outer(in[0], vectors_for({4, 3, 5}, in[0]), {4, 3, 5}));
+       }},
+      {"spectral_conv2d",
+       {{2, 3, 4, 32}, {16, 3, 3, 32}, {16}},
+       {image, {256, 3, 3, 256}, {256}},
+       [](const In& in) {
+         return spectral_conv2d(in[0], in[1], vectors_for(in[1].shape(), in[1]), small(in[2]) + alternating(in[2], 3),
+                                {.pad = 1}, {.slope = 0});
+       },
+       {},
+       "aww",
+       2.0 * 16 * 1024 * 9 * 256 * 256},
+      {"projection",
+       {{4, 2, 3, 8}, {1, 8}, {1}, {3, 8}, {}, {}},
+       {{16, 4, 4, 1024}, {1, 1024}, {1}, {102, 1024}, {}, {}},
+       [](const In& in) {
+         return square(projection(in[0], {.w = in[1],
+                                          .b = in[2],
+                                          .embed = in[3],
+                                          .labels = labels_for(in[0]),
+                                          .w_sigma = in[4] + 3.0,
+                                          .embed_sigma = in[5] + 4.0}));
+       },
+       off_zero,
+       "awwwww"},
+      {"projection_without_classes",
+       {{3, 2, 2, 5}, {5}, {}},
+       {{16, 4, 4, 1024}, {1024}, {}},
+       [](const In& in) { return square(projection(in[0], {.w = in[1], .b = in[2]})); },
+       off_zero,
+       "aww"},
+      norm("batch_norm", {3, 2, 3, 5}, {5}, image, {256}, {}),
+      norm("batch_norm_conditional", {3, 4, 8}, {3, 8}, image, classes, {}),
+      norm("batch_norm_relu", {2, 2, 2, 8}, {8}, image, {256}, {.relu = true}),
+      norm("batch_norm_conditional_relu", {3, 4, 6}, {3, 6}, image, classes, {.relu = true}),
+      norm("batch_norm_by_averages", {2, 3, 8}, {8}, image, {256}, {.train = false}),
+      norm("batch_norm_by_averages_relu", {2, 3, 6}, {2, 6}, image, classes, {.relu = true, .train = false}),
+  };
+}
+
+}  // namespace firn::tests

@@ -1,0 +1,91 @@
+#include "training/options/overlay.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "training/objectives/objective.h"
+
+namespace firn {
+
+Overlay::Overlay(std::initializer_list<std::pair<std::string, std::string>> given) {
+  for (const auto& [flag, text] : given) give(flag, {text});
+}
+
+const std::vector<std::string>* Overlay::texts(const Option& option) const {
+  if (!*option.flag) return nullptr;
+  const auto it = given_.find(option.name());
+  return it == given_.end() ? nullptr : &it->second;
+}
+
+std::optional<std::string> Overlay::take(const std::string& flag) {
+  const auto it = given_.find(flag);
+  if (it == given_.end() || it->second.empty()) return std::nullopt;
+  const std::string text = it->second.back();
+  given_.erase(it);
+  return text;
+}
+
+void Overlay::apply(TrainOptions& options) const {
+  std::set<std::string> used;
+  for_each_option(options, [&](const Option& option, const OptionValue& value) {
+    const auto* text = texts(option);
+    if (!text) return;
+    set_from_text(option, value, *text);
+    used.insert(option.name());
+  });
+  for (const auto& [flag, text] : given_)
+    if (!used.contains(flag))
+      throw ConfigError(fmt::format("{} means nothing to {}", flag, model(options.model.kind()).title));
+}
+
+void Overlay::apply_resumed(TrainOptions& options) const {
+  TrainOptions before = options;
+  apply(options);
+  std::map<std::string, std::string> values;
+  for_each_option(before, [&](const Option& o, const OptionValue& v) { values[o.name()] = to_text(v); });
+  for_each_option(options, [&](const Option& option, const OptionValue& value) {
+    if (texts(option) && !option.may_change && to_text(value) != values[option.name()])
+      throw ConfigError(fmt::format("{} differs from the run that --resume goes on with; start a new run with --init",
+                                    option.name()));
+  });
+}
+
+std::string configure(TrainOptions& o, const ImageShape& images, int classes, const Overlay& given,
+                      const SourceModel* source) {
+  const ModelBasics before = o.model.basics();
+  o.model = model(o.model.kind()).defaults();
+  o.loss = objective_of(o.model).defaults();
+  ModelBasics b = o.model.basics();
+  b.images = images;
+  b.classes = classes;
+  b.activation_type = before.activation_type;
+  b.type = before.type;
+  o.model.set(b);
+  preset(o.model, o.cfg).fill(o, std::max(images.width, images.height));
+  if (!o.init.empty()) o.ema_ramp = -1;
+  const int batch_gpu = o.batch_gpu;
+  std::string taken;
+  if (source) taken = take_shape(o.model, *source, [&](const Option& option) { return given.has(option); });
+  given.apply(o);
+  o.model = o.model.seeded(o.seed);
+  // A batch of another size keeps the configuration's micro-batch where that divides it.
+  if (!given.has("--batch-gpu")) o.batch_gpu = o.batch % batch_gpu == 0 ? std::min(batch_gpu, o.batch) : o.batch;
+  objective_of(o.model).settle(o, given);
+  return taken;
+}
+
+std::string configure(TrainOptions& o, const Dataset& data, const Overlay& given, const SourceModel* source) {
+  o.dataset_size = data.size();
+  o.class_counts = o.cond ? data.class_counts() : std::vector<int64_t>{};
+  o.fingerprint = data.fingerprint();
+  std::string taken =
+      configure(o, {data.height(), data.width(), data.channels()}, o.cond ? data.num_classes() : 0, given, source);
+  o.data.channels = data.channels();  // what the set decided, it decides once
+  if (o.data.resize) std::tie(o.data.width, o.data.height) = std::pair(data.width(), data.height());
+  return taken;
+}
+
+}  // namespace firn

@@ -1,0 +1,267 @@
+#include "training/run/trainer.h"
+
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "io/files.h"
+#include "kernels/device/memory.h"
+#include "training/run/run_folder.h"
+#include "training/state/snapshot.h"
+
+namespace firn {
+
+namespace {
+
+constexpr double kSaveSeconds = 900;
+
+// Losses are about as large as D's logits, which stay below some hundreds while anything is learnt.
+constexpr double kAbsurdLoss = 1e6;
+
+}  // namespace
+
+Trainer::Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr<const Dataset> dataset, RunLog& log,
+                 RunSettings settings)
+    : options_(options),
+      state_(state),
+      dataset_(std::move(dataset)),
+      log_(log),
+      settings_(std::move(settings)),
+      layout_(sheet_layout(options, state.device())),
+      first_image_(state.counters.images),
+      first_image_of_tick_(state.counters.images) {}
+
+// Training goes on when nobody reads the console any more; log.txt has the lines.
+void Trainer::console(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t n = ::write(STDOUT_FILENO, text.data(), text.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return complain_once();
+    text.remove_prefix(size_t(n));
+  }
+}
+
+void Trainer::complain_once() {
+  const int reason = errno;
+  if (std::exchange(console_failed_, true)) return;
+  const std::string line = fmt::format("cannot write to the console: {}; the run goes on, and {} has every line\n",
+                                       std::strerror(reason), (settings_.dir / "log.txt").string());
+  [[maybe_unused]] const ssize_t shown = ::write(STDERR_FILENO, line.data(), line.size());
+}
+
+void Trainer::say(const std::string& line) {
+  clear_progress();
+  console(line + "\n");
+  log_.text(line);
+}
+
+bool Trainer::tick_is_over() const {  // the first tick is one iteration, to show soon that all is well
+  const Counters& c = state_.counters;
+  return done() || c.tick == 0 || double(c.images) >= double(c.tick_start) + options_.kimg_per_tick * 1000;
+}
+
+bool Trainer::prepare() {
+  write_text(settings_.dir / "training_options.json", to_json(options_).dump(2) + "\n");
+  if (settings_.in_place) {
+    log_.events().restart(state_.counters.images + 1);
+  } else {
+    save_png(settings_.dir / "reals.png", reals_sheet(*dataset_, layout_));
+    save_png(settings_.dir / "fakes-init.png", fakes_sheet(state_.sampled(), options_, layout_));
+  }
+  loading_ = last_shown_ = Clock::now();
+  try {
+    reals_.emplace(options_, state_, dataset_,
+                   RealsSettings{.plan = settings_.reals, .workers = settings_.workers, .progress = [this](auto... of) {
+                                   return show_loading(of...);
+                                 }});
+  } catch (const LoadingStopped&) {
+    return false;
+  }
+  iteration_.emplace(options_, state_, dataset_.get(), *reals_);
+  start_ = tick_began_ = last_saved_ = Clock::now();
+  return true;
+}
+
+Outcome Trainer::run() try { return train(); } catch (const std::exception& e) {
+  clear_progress();
+  try {
+    log_.text(fmt::format("error: {}",
+                          dynamic_cast<const std::bad_alloc*>(&e) ? "out of memory" : printable(e.what(), 4000)));
+  } catch (const std::exception&) {  // the disk may be full, which is what `e` says
+  }
+  throw;
+}
+
+Outcome Trainer::train() {
+  if (done() && state_.counters.images > 0) {
+    say(fmt::format("nothing to do: {:.1f} of {:g} kimg are done; a larger --kimg goes on",
+                    double(state_.counters.images) / 1000, options_.kimg));
+    return Outcome::finished;
+  }
+  if (!prepare()) {
+    save();
+    return Outcome::stopped;
+  }
+  while (!done()) {
+    iteration_->run();
+    if (tick_is_over())
+      end_tick();
+    else
+      show_progress();
+    if (stopping() && !done()) {
+      check_health(state_.stats.read(), true);
+      if (saved_image_ != state_.counters.images) save();
+      return Outcome::stopped;
+    }
+  }
+  if (state_.counters.iteration == 0) save();
+  summarize();
+  return Outcome::finished;
+}
+
+void Trainer::end_tick() {
+  Counters& c = state_.counters;
+  state_.count_repaired();  // waits for the device: what follows is measured
+  const double spent = seconds_since(tick_began_);
+  trained_seconds_ += spent;
+  const Stats stats = tick_stats(state_, *iteration_,
+                                 {.total = seconds_since(start_),
+                                  .tick = spent,
+                                  .maintenance = maintenance_,
+                                  .images = c.images - first_image_of_tick_});
+  const Clock::time_point maintenance_began = Clock::now();
+  say(tick_line(stats, options_));
+  log_.stats(stats_record(stats));
+  for (const auto& [name, stat] : stats) log_.events().scalar(name, float(stat.mean()), c.images);
+  if (const auto bad = dataset_->bad_images(); bad.size() > bad_images_) {
+    say(fmt::format("{} broken images skipped so far; the last is {}: {}", bad.size(), printable(bad.back().first),
+                    printable(bad.back().second)));
+    bad_images_ = bad.size();
+  }
+  check_health(stats, done());
+
+  const int64_t finished_tick = c.tick++;
+  c.tick_start = c.images;
+  state_.stats.set({});
+  kernels::reset_peak();
+  if (bad_ticks_ == 0) {
+    if (done() || (finished_tick > 0 && finished_tick % options_.snap == 0))
+      save();
+    else if (finished_tick == 0 || seconds_since(last_saved_) > kSaveSeconds)
+      save_latest();
+  }
+  log_.flush();
+  maintenance_ = seconds_since(maintenance_began);
+  tick_began_ = Clock::now();
+  first_image_of_tick_ = c.images;
+}
+
+// A run that ends, or is ended, while its losses make no sense has nothing worth saving.
+void Trainer::check_health(const Stats& stats, bool ending) {
+  bool bad = false;
+  for (const auto& [name, stat] : stats)
+    if (name.starts_with("Loss/") && name.ends_with("/loss"))
+      bad |= stat.mostly_not_finite() || std::abs(stat.mean()) > kAbsurdLoss;
+  if (bad)
+    ++bad_ticks_;
+  else if (!stats.empty())
+    bad_ticks_ = 0;
+  if (bad_ticks_ == 0 || (bad_ticks_ < options_.abort_after && !ending)) return;
+  throw Error(fmt::format(
+      "the run diverged at {:.1f} kimg: losses were not finite or beyond 1e6 through {} tick(s); what was saved before "
+      "in {} is kept; "
+      "try a smaller --lr or a larger --gamma",
+      double(state_.counters.images) / 1000, bad_ticks_, settings_.dir.string()));
+}
+
+void Trainer::require_finite_weights() const {
+  for (const Role& role : state_.roles)
+    for (const Network* network : {role.network.get(), role.average.get()})
+      if (network && !all_finite(network->parameters()))
+        throw Error(fmt::format(
+            "the run diverged at {:.1f} kimg: weights are not finite; not saved, what was saved before in {} is kept",
+            double(state_.counters.images) / 1000, settings_.dir.string()));
+}
+
+// Between snapshots: a crash costs a quarter of an hour, and no file more is kept.
+void Trainer::save_latest() {
+  require_finite_weights();
+  save_snapshot(latest_path(settings_.dir), options_, state_);
+  last_saved_ = Clock::now();
+}
+
+void Trainer::save() {
+  require_finite_weights();
+  const std::filesystem::path path = snapshot_path(settings_.dir, state_.counters.images);
+  save_snapshot(path, options_, state_);
+  publish_latest(path);
+  prune_snapshots(settings_.dir, options_.keep);
+  const Image fakes = fakes_sheet(state_.sampled(), options_, layout_);
+  save_png(settings_.dir / numbered("fakes", state_.counters.images, "png"), fakes);
+  log_.events().image("fakes", fakes, state_.counters.images);
+  last_saved_ = Clock::now();
+  saved_image_ = state_.counters.images;
+  say("saved " + path.string());
+}
+
+void Trainer::show_progress() {
+  if (!settings_.live || seconds_since(last_shown_) < 0.2) return;
+  last_shown_ = Clock::now();
+  const double kimg = double(state_.counters.images) / 1000;
+  const double speed = double(state_.counters.images - first_image_of_tick_) / seconds_since(tick_began_);
+  const Stats s = state_.stats.read();
+  console(fmt::format("\r\033[Kkimg {:.2f}/{:g}  {:.1f} img/s  eta {}  G {:.3f}  D {:.3f}", kimg, options_.kimg, speed,
+                      duration((options_.kimg - kimg) * 1000 / speed), mean_of(s, "Loss/G/loss"),
+                      mean_of(s, "Loss/D/loss")));
+  line_open_ = true;
+}
+
+bool Trainer::show_loading(const char* what, int64_t done, int64_t total) {
+  if (done == total) {
+    say(fmt::format("{} {} in {}", total, what, duration(seconds_since(loading_))));
+    loading_ = Clock::now();
+    return true;
+  }
+  if (stopping()) return false;
+  if (seconds_since(last_shown_) < (settings_.live ? 0.2 : 30)) return true;
+  last_shown_ = Clock::now();
+  const std::string line = fmt::format("{} of {} {}", done, total, what);
+  if (settings_.live) {
+    console("\r\033[K" + line);
+    line_open_ = true;
+  } else {
+    say(line);
+  }
+  return true;
+}
+
+void Trainer::clear_progress() {
+  if (line_open_) console("\r\033[K");
+  line_open_ = false;
+}
+
+void Trainer::summarize() {
+  const int64_t images = state_.counters.images - first_image_;
+  const Parameters d = state_.discriminator().parameters().without_buffers(),
+                   g = state_.generator().parameters().without_buffers();
+  const double speed = trained_seconds_ > 0 ? double(images) / trained_seconds_ : 0, memory = process_memory().peak_gb;
+  nlohmann::json summary = {{"kimg", double(state_.counters.images) / 1000},
+                            {"seconds", seconds_since(start_)},
+                            {"images_per_second", speed},
+                            {"peak_memory_gb", memory},
+                            {"d_parameters", d.count()},
+                            {"d_parameters_trainable", d.trainable().count()},
+                            {"g_parameters", g.count()},
+                            {"g_parameters_trainable", g.trainable().count()}};
+  for (const Iteration::Timing& t : iteration_->timings()) summary[t.name + "_ms"] = t.mean();
+  write_text(settings_.dir / "summary.json", summary.dump(2) + "\n");
+  say(fmt::format("done: {:.1f} kimg in {}, {:.1f} img/s, peak memory {:.2f} GB, {} of {} parameters of D trained",
+                  double(state_.counters.images) / 1000, duration(seconds_since(start_)), speed, memory,
+                  d.trainable().count(), d.count()));
+}
+
+}  // namespace firn

@@ -1,0 +1,73 @@
+// The training loop: iterations, ticks, snapshots and what the run folder shows of them.
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+
+#include "io/run_log.h"
+#include "training/run/report.h"
+#include "training/run/sheets.h"
+
+namespace firn {
+
+struct RunSettings {
+  std::filesystem::path dir;
+  bool in_place = false;  // a run continues in the folder that it began in
+  RealsPlan reals;
+  int workers = 2;                         // threads that decode images
+  const std::atomic<int>* stop = nullptr;  // set: finish the iteration, save, return
+  bool live = false;                       // one line that rewrites itself, besides a line a tick
+};
+
+enum class Outcome { finished, stopped };
+
+class Trainer {
+ public:
+  // `state` is fresh, transferred or restored; the reals take up at state.data.
+  Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr<const Dataset> dataset, RunLog& log,
+          RunSettings settings);
+
+  // Error when the run diverges: losses not finite or absurd through abort_after ticks, or weights not finite. The
+  // snapshots that were saved before stay, and log.txt has the error, as it has any other.
+  Outcome run();
+
+  void say(const std::string& line);  // to the console and to log.txt
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  double seconds_since(Clock::time_point t) const { return std::chrono::duration<double>(Clock::now() - t).count(); }
+  bool done() const { return double(state_.counters.images) >= options_.kimg * 1000; }
+  bool tick_is_over() const;
+  bool stopping() const { return settings_.stop && *settings_.stop != 0; }
+  Outcome train();
+  void console(std::string_view text);
+  void complain_once();
+  bool prepare();  // false: stopped meanwhile
+  void end_tick();
+  void check_health(const Stats& stats, bool ending);
+  void require_finite_weights() const;
+  void save_latest();
+  void save();
+  void show_progress();
+  bool show_loading(const char* what, int64_t done, int64_t total);
+  void clear_progress();
+  void summarize();
+
+  const TrainOptions& options_;
+  TrainState& state_;
+  std::shared_ptr<const Dataset> dataset_;
+  RunLog& log_;
+  RunSettings settings_;
+  SheetLayout layout_;
+  std::optional<Reals> reals_;  // both from prepare() on
+  std::optional<Iteration> iteration_;
+  Clock::time_point start_ = Clock::now(), tick_began_ = start_, last_shown_{}, last_saved_ = start_, loading_ = start_;
+  int64_t first_image_ = 0, first_image_of_tick_ = 0, saved_image_ = -1;  // the last: of the newest snapshot
+  double maintenance_ = 0, trained_seconds_ = 0;
+  int bad_ticks_ = 0;
+  size_t bad_images_ = 0;
+  bool line_open_ = false, console_failed_ = false;
+};
+
+}  // namespace firn

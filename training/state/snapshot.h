@@ -1,0 +1,30 @@
+// A snapshot is one safetensors file: a role's network under its name, its average's under NAME_ema; training state
+// under state.*; the options, and the model by itself, as JSON in the metadata. Written whole or not at all.
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "io/safetensors.h"
+#include "models/files.h"
+#include "models/registry.h"
+#include "training/state/state.h"
+
+namespace firn {
+
+// What of the options goes into a snapshot, which people publish: data and --init by file name alone.
+TrainOptions published(TrainOptions options);
+
+void save_snapshot(const std::filesystem::path& path, const TrainOptions& options, const TrainState& state);
+
+// IoError when the file is not a snapshot.
+TrainOptions snapshot_options(const std::map<std::string, std::string>& metadata, std::string_view name);
+inline TrainOptions snapshot_options(const SafetensorsFile& file) { return snapshot_options(file.metadata, file.name); }
+
+// IoError unless the file has exactly the tensors of networks of this model.
+void check_networks(const ModelSpec& model, const SafetensorsFile& file,
+                    const std::vector<std::string>& prefixes = {"G", "D", "G_ema"});
+
+// The state that was saved, bit for bit; `state` was made with the same model and freezing.
+void restore(TrainState& state, const SafetensorsFile& file);
+
+}  // namespace firn

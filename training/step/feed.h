@@ -1,0 +1,59 @@
+// What a training step takes from the host, in tensors that stay the same, so that a recorded phase finds it. The
+// host runs at most a few batches ahead of the device.
+#pragma once
+#include <cstdint>
+#include <span>
+
+#include "engine/tensor.h"
+#include "kernels/device/staging.h"
+
+namespace firn {
+
+// to[to_rows[i]] <- from[from_rows[i]] for i below n; a null list: row i. Rows fill whole 32-bit words; those that are
+// not there are left out.
+void copy_rows(Tensor& to, const Tensor& from, const int32_t* to_rows, const int32_t* from_rows, int64_t n);
+
+// Batches of 8-bit images from the host, in [-1,1].
+class ImageFeed {
+ public:
+  ImageFeed(const Shape& shape, DType type, const Device& device);  // [N,H,W,C], f32 or f64
+  const Tensor& images() const { return images_; }
+  // Fills images() with v / 127.5 - 1. ShapeError unless pixels.size() fits the shape.
+  const Tensor& put(std::span<const uint8_t> pixels);
+
+ private:
+  Tensor images_;
+  kernels::Staging staging_;
+};
+
+// A set of 8-bit images in device memory, and batches of it in [-1,1].
+class ResidentImages {
+ public:
+  ResidentImages(const Shape& batch, int64_t count, DType type, const Device& device);  // batch [N,H,W,C]
+  const Tensor& images() const { return images_; }
+  void store(int64_t first, std::span<const uint8_t> pixels);  // whole images from number `first` on
+  // Fills images(): items from `count` on are items 0, 1, ... mirrored.
+  const Tensor& put(const Tensor& items);  // [N] i32
+
+ private:
+  int64_t count_;
+  Tensor images_;
+  Storage pixels_;
+};
+
+// Class labels.
+class LabelFeed {
+ public:
+  LabelFeed(int64_t n, int classes, const Device& device);
+  const Tensor& labels() const { return labels_; }  // [n] i32; undefined for 0 classes
+  // n of them, ignored for 0 classes; ShapeError for one that is no class.
+  const Tensor& put(std::span<const int> labels);
+
+ private:
+  int classes_;
+  Tensor labels_;
+};
+
+Tensor class_labels(std::span<const int> labels, int classes, const Device& device);  // undefined for 0 classes
+
+}  // namespace firn

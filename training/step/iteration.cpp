@@ -1,0 +1,82 @@
+#include "training/step/iteration.h"
+
+#include "engine/range.h"
+
+namespace firn {
+
+Iteration::Iteration(const TrainOptions& options, TrainState& state, const Dataset* dataset, Reals& reals)
+    : options_(options), state_(state), reals_(reals) {
+  Training training{.options = options, .state = state, .reals = &reals, .draw_label = {}};
+  if (dataset) training.draw_label = [dataset](Rng& rng) { return dataset->label(rng.integer(0, dataset->size())); };
+  phases_ = phases_of(training);
+  for (const Role& role : state.roles)
+    if (auto* d = dynamic_cast<Discriminator*>(role.network.get())) d->settle();
+  const auto arena = std::make_shared<Arena>();
+  for (const Phase& phase : phases_) runs_.emplace_back(state.device(), arena, phase.name);
+}
+
+Iteration::Runs::Runs(const Device& device, const std::shared_ptr<Arena>& arena, const std::string& name)
+    : replay(device, arena), timer(std::make_unique<kernels::DeviceTimer>(device.stream())), timing{.name = name} {}
+
+void Iteration::Runs::collect() {
+  if (!std::exchange(timing.pending, false)) return;
+  timing.last = timer->ms();
+  timing.total += timing.last;
+  ++timing.runs;
+}
+
+std::vector<Iteration::Timing> Iteration::timings() {
+  std::vector<Timing> all;
+  for (Runs& runs : runs_) {
+    runs.collect();
+    all.push_back(runs.timing);
+  }
+  return all;
+}
+
+void Iteration::run_phase(size_t i, double average_decay) {
+  const Phase& phase = phases_[i];
+  Runs& runs = runs_[i];
+  Role& role = state_.role(phase.trains);
+  const Range range(phase.name.c_str());
+  runs.collect();
+  const bool typical = !state_.device().is_cuda() || runs.replay.settled();  // not choosing, planning, recording
+  runs.timer->start();
+  for (const auto& feed : phase.feeds) feed->refresh(state_.rng);
+  role.adam->set_lr(objective_of(options_.model).adam(options_, role.name).lr *
+                    lr_share(options_, state_.counters.images));
+  role.adam->advance(average_decay);
+  runs.replay.run(state_.rng, [&](Rng& rng) {
+    PhaseResult result = ::firn::run_phase(phase, state_, phase.draw(rng), &rng);
+    for (const Term& term : result.report)
+      if (!term.stat.empty()) state_.stats.add(term.stat, term.value);
+    role.adam->apply(result.gradients);
+  });
+  runs.timer->finish();
+  runs.timing.pending = typical;
+}
+
+bool Iteration::due(const Phase& phase) const {
+  return phase.interval > 0 && state_.counters.iteration % phase.interval == 0;
+}
+
+void Iteration::run() {
+  Counters& c = state_.counters;
+  const double decay = ema_decay(options_, c.images);
+  // An average moves with the last step of its network.
+  std::map<std::string, std::pair<size_t, int>> last;
+  for (size_t i = 0; i < phases_.size(); ++i)
+    if (due(phases_[i])) last[phases_[i].trains] = {i, phases_[i].repeats - 1};
+  const int64_t shown = reals_.shown();
+  for (size_t i = 0; i < phases_.size(); ++i)
+    for (int repeat = 0; due(phases_[i]) && repeat < phases_[i].repeats; ++repeat)
+      run_phase(i,
+                state_.role(phases_[i].trains).average && last[phases_[i].trains] == std::pair(i, repeat) ? decay : 1);
+  for (const Role& role : state_.roles)
+    if (role.average) update_average(role.not_trained.averages, role.not_trained.current, decay);
+  state_.data = reals_.position();
+  c.images += reals_.shown() - shown;
+  ++c.iteration;
+}
+
+}  // namespace firn

@@ -1,0 +1,51 @@
+// One training iteration: its phases in order, each with its own optimiser step, then the averages. On a GPU each phase
+// is recorded once and replayed: what differs from one run to the next is put into device memory before, and nothing is
+// read back.
+#pragma once
+#include <deque>
+
+#include "engine/replay.h"
+#include "kernels/device/timer.h"
+#include "training/objectives/objective.h"
+#include "training/step/reals.h"
+
+namespace firn {
+
+class Iteration {
+ public:
+  // The phases of options.model's objective. `dataset` gives the label distribution that generated labels are drawn
+  // from; null: all classes are equally likely.
+  Iteration(const TrainOptions& options, TrainState& state, const Dataset* dataset, Reals& reals);
+
+  void run();  // every phase that is due, the averages, the counters
+  const std::vector<Phase>& phases() const { return phases_; }
+  void run_phase(size_t i, double average_decay);  // one, with its optimiser step; 1: the average stays
+
+  struct Timing {  // milliseconds on the device
+    std::string name;
+    double last = 0, total = 0;
+    int64_t runs = 0;
+    bool pending = false;
+    double mean() const { return runs ? total / double(runs) : 0; }
+  };
+  std::vector<Timing> timings();  // by phase; waits for the device
+
+ private:
+  // What the runs of a phase share.
+  struct Runs {
+    Runs(const Device& device, const std::shared_ptr<Arena>& arena, const std::string& name);
+    Replay replay;
+    std::unique_ptr<kernels::DeviceTimer> timer;  // of the run under way; read when the next one begins
+    Timing timing;
+    void collect();
+  };
+  bool due(const Phase& phase) const;
+
+  const TrainOptions& options_;
+  TrainState& state_;
+  Reals& reals_;
+  std::vector<Phase> phases_;
+  std::deque<Runs> runs_;
+};
+
+}  // namespace firn

@@ -1,0 +1,76 @@
+// A phase is data: which role it trains, how often, on what, and a function from a slice of the batch to a loss.
+// Whoever runs one (iteration.h, gan-check) freezes every other role, sums micro-batches and differentiates: here, once
+// for all.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "training/state/state.h"
+
+namespace firn {
+
+// Named tensors of one batch, samples along the first axis. What is not there is undefined.
+class Inputs {
+ public:
+  void put(const std::string& name, Tensor t);  // an undefined one is left out
+  Tensor operator[](const std::string& name) const;
+  bool has(const std::string& name) const { return (*this)[name].defined(); }
+  int64_t size() const;  // samples; ShapeError unless all have as many
+  Inputs slice(int64_t begin, int64_t end) const;
+
+ private:
+  std::vector<std::pair<std::string, Tensor>> tensors_;
+};
+
+// A scalar on the device that a phase reports: its name in gan-check, and in the statistics ("" for none).
+struct Term {
+  std::string name, stat;
+  Tensor value;
+};
+
+struct Terms {
+  Tensor total;              // what is differentiated
+  std::string stat;          // its name in the statistics
+  std::vector<Term> report;  // sample means
+};
+
+// Puts fresh values into lasting tensors before each run of a phase, from the host.
+class Feed {
+ public:
+  virtual ~Feed() = default;
+  virtual void refresh(Rng& rng) = 0;
+};
+
+struct Phase {
+  // What terms() reads of a batch, for who brings his own: `shape` of one sample, images as [H,W,C].
+  struct Input {
+    std::string name;
+    Shape shape;
+    enum class Kind { normal, images, label } kind = Kind::normal;
+    std::string file = {};  // its name in files; empty: the same
+  };
+
+  std::string name, trains;          // "Dreg", role "D"
+  int interval = 1, repeats = 1;     // runs `repeats` times in every interval-th iteration
+  int64_t samples = 0, at_once = 0;  // of the batch; of a micro-batch
+  std::vector<std::shared_ptr<Feed>> feeds = {};
+  std::vector<Input> inputs = {};
+  // The whole batch: draws, and tensors that feeds fill. What it draws does not depend on micro-batches.
+  std::function<Inputs(Rng&)> draw;
+  // `rng` draws noise; null: constant noise. Nothing here reads the device, so that a run can be recorded and replayed.
+  std::function<Terms(const Inputs&, Rng* rng)> terms;
+};
+
+struct PhaseResult {
+  std::vector<Term> report;                        // sample means over the whole batch; "loss" first
+  std::vector<Tensor> gradients;                   // by position of the role's trainable parameters
+  Tensor operator[](std::string_view name) const;  // of the report; undefined where the phase has none
+};
+
+// Runs `phase` on slices of at most phase.at_once samples, in order, and sums their gradients. Equal to one run on the
+// whole where the networks treat samples independently (minibatch-std does not). Other roles are frozen meanwhile.
+PhaseResult run_phase(const Phase& phase, const TrainState& state, const Inputs& whole, Rng* rng);
+
+}  // namespace firn

@@ -1,0 +1,87 @@
+// The reals of each iteration: images, labels and, where the front of D is frozen, what it makes of them. A set that
+// fits is decoded once and stays in device memory, as features do; an iteration then puts only numbers there.
+#pragma once
+#include <functional>
+#include <optional>
+
+#include "training/step/feed.h"
+#include "training/step/phase.h"
+
+namespace firn {
+
+enum class DataMemory { automatic, host, device };  // automatic: the device if it is a GPU with room
+
+struct RealsPlan {       // bytes
+  int64_t images = 0;    // the whole set on the device; 0: batches are loaded as they come
+  int64_t features = 0;  // of all items; 0: they are not kept
+};
+
+// ConfigError when features are to be kept and cannot be, or when there is too little memory.
+RealsPlan plan_reals(const TrainOptions& options, const Discriminator& d, const Dataset& dataset, DataMemory memory);
+
+struct RealsSettings {
+  RealsPlan plan;
+  int workers = 1;  // threads that decode images
+  // Told while images are loaded and features computed; false: stop, by throwing LoadingStopped.
+  std::function<bool(const char* what, int64_t done, int64_t total)> progress = [](const char*, int64_t, int64_t) {
+    return true;
+  };
+};
+struct LoadingStopped {};
+
+class Reals {
+ public:
+  // Fills the memory that is planned, and takes up at state.data. The frozen tensors of D must be what they will be.
+  Reals(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
+        const RealsSettings& settings);
+  // One batch of noise, over and over, in place of a data set.
+  Reals(const TrainOptions& options, const TrainState& state);
+
+  void next();
+  // Of the batch; always the same tensors.
+  const Tensor& images() const { return resident_ ? resident_->images() : staged_->images(); }
+  const Tensor& labels() const { return labels_.labels(); }
+  const Tensor& features() const { return features_; }  // undefined: they are not kept
+  int64_t shown() const { return shown_; }              // images, so far
+  DataPosition position() const { return loader_ ? loader_->position() : order_.position(); }  // of the next batch
+
+ private:
+  void load_images(const Dataset& dataset, Loader loader, const RealsSettings& settings);
+  void compute_features(const Discriminator& d, int64_t items, int64_t at_once, const RealsSettings& settings);
+
+  int64_t shown_ = 0;
+  std::optional<Loader> loader_;  // batches that are loaded as they come
+  std::optional<ImageFeed> staged_;
+  ItemOrder order_;  // or of a set on the device
+  std::optional<ResidentImages> resident_;
+  std::vector<int> resident_labels_;
+  Tensor items_;  // [batch] i32
+  LabelFeed labels_;
+  Tensor all_features_, features_;
+};
+
+// The next batch of reals, for the first phase that reads them.
+class RealsFeed : public Feed {
+ public:
+  explicit RealsFeed(Reals* reals) : reals_(reals) {}
+  void refresh(Rng&) override { reals_->next(); }
+
+ private:
+  Reals* reals_;
+};
+
+// Labels of generated images.
+class GeneratedLabels : public Feed {
+ public:
+  // Classes that `draw` gives; unset: all are equally likely.
+  GeneratedLabels(int64_t n, int classes, std::function<int(Rng&)> draw, const Device& device);
+  const Tensor& labels() const { return labels_.labels(); }  // [n] i32; undefined without classes
+  void refresh(Rng& rng) override;
+
+ private:
+  int64_t n_;
+  std::function<int(Rng&)> draw_;
+  LabelFeed labels_;
+};
+
+}  // namespace firn
