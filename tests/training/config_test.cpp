@@ -121,6 +121,28 @@ TEST(Config, WhatTheUserSetsWins) {
   EXPECT_EQ(model_of(o).mbstd_group, 8);
 }
 
+TEST(Config, AFlagThatAModelOrItsLossLacksIsTold) {
+  EXPECT_EQ(message_of<ConfigError>([] {
+              resolved("auto", 32, {{"--frobnicate", "1"}});
+            }),
+            "--frobnicate means nothing to StyleGAN2");
+  EXPECT_MENTIONS(message_of<ConfigError>([] { resolved("auto", 32, {{"--n-dis", "1"}}); }), "--n-dis means nothing");
+  TrainOptions sngan = TrainOptions::of("sngan");
+  for (const char* flag : {"--gamma", "--map-depth"})
+    EXPECT_MENTIONS(message_of<ConfigError>([&] {
+                      configure(sngan, {32, 32, 3}, 0, {{flag, "1"}});
+                    }),
+                    std::string(flag) + " means nothing to SNGAN");
+}
+
+TEST(Config, OneKindIsNotTakenForAnother) {
+  const TrainOptions sngan = TrainOptions::of("sngan");
+  EXPECT_MENTIONS(message_of<ConfigError>([&] { model_of(sngan); }), "kind stylegan2, not 'sngan'");
+  EXPECT_THROW(loss_of(sngan), ConfigError);
+  EXPECT_MENTIONS(message_of<ConfigError>([] { TrainOptions::of("vqgan"); }), "there are stylegan2");
+  EXPECT_MENTIONS(message_of<ConfigError>([] { TrainOptions{}.check(); }), "no model was chosen");
+}
+
 TEST(Config, AResumedRunTakesOnlyWhatMayChange) {
   TrainOptions o = resolved("auto", 32);
   Overlay{{"--kimg", "7"}, {"--gamma", "2"}, {"--batch", "32"}}.apply_resumed(o);

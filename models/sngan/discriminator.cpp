@@ -1,0 +1,199 @@
+// SNGAN's discriminator. sigma divides what a layer gives: weights are never copied. What average pooling only blurs is
+// computed behind it: the 1x1 shortcuts. Layers that are frozen for good have their sigma computed once.
+#include <algorithm>
+#include <numbers>
+
+#include "base/error.h"
+#include "engine/range.h"
+#include "models/sngan/layers.h"
+
+namespace firn {
+namespace {
+
+Tensor conv(const Tensor& x, const SpectralWeight& l, const std::vector<Spectral>& sigma, double slope = 1) {
+  return spectral_conv2d(x, l.weight(), sigma[l.number], (*l.bias)(), {.pad = static_cast<int>(l.weight().dim(1) / 2)},
+                         {.slope = slope});
+}
+
+// `front`: the block that reads images, which no ReLU comes before.
+Tensor down_block(const SnganDownBlock& b, const Tensor& x, const std::vector<Spectral>& sigma, bool front) {
+  const Range range("D.{}", b.name);
+  Tensor h = conv(conv(front ? x : relu(x), b.c1, sigma, 0), b.c2, sigma);
+  if (b.down) h = average_pool(h);
+  if (!b.c_sc) return h + x;
+  return h + conv(b.down ? average_pool(x) : x, *b.c_sc, sigma);
+}
+
+}  // namespace
+
+SnganDiscriminator::SnganDiscriminator(SnganOptions options, const Device& device)
+    : Discriminator(device), options_(options), settled_(std::make_shared<std::vector<Spectral>>()) {
+  const SnganOptions& o = options_;
+  o.check();
+  ParameterMaker make(parameters_, o.seed, o.type, device);
+  size_t count = 0;
+  const auto layer = [&](const std::string& name, Shape shape, double gain, bool bias = true) {
+    const int64_t out = shape[0];
+    SpectralWeight l;
+    l.weight = glorot(make, name + ".weight", std::move(shape), gain);
+    if (bias) l.bias = make.constant(name + ".bias", {out}, 0);
+    l.u = make.normal_buffer(name + ".u", {out});
+    l.number = count++;
+    return l;
+  };
+  const std::vector<SnganOptions::Block> blocks = o.d_blocks();
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const auto [in, out, hidden, down] = blocks[i];
+    SnganDownBlock b{.name = fmt::format("block{}", i + 1), .down = down};
+    b.c1 = layer(b.name + ".c1", {hidden, 3, 3, in}, std::numbers::sqrt2);
+    b.c2 = layer(b.name + ".c2", {out, 3, 3, hidden}, std::numbers::sqrt2);
+    if (in != out || down) b.c_sc = layer(b.name + ".c_sc", {out, 1, 1, in}, 1);
+    blocks_.push_back(std::move(b));
+  }
+  const int top = blocks.back().out;
+  linear_ = layer(fmt::format("l{}", blocks.size() + 1), {1, top}, 1);
+  if (o.c_dim) embedding_ = layer("l_y", {o.c_dim, top}, 1, false);
+}
+
+// sigma of every layer of the blocks from `first_block` on and of the head, by number.
+std::vector<Spectral> SnganDiscriminator::normalise(size_t first_block, Mode mode) const {
+  std::vector<Spectral> all(linear_.number + (options_.c_dim ? 2 : 1));
+  std::vector<SpectralLayer> layers;
+  std::vector<size_t> numbers;
+  const auto add = [&](const SpectralWeight& l, bool keep) {
+    if (l.number < settled_->size() && (*settled_)[l.number].sigma.defined()) {
+      all[l.number] = (*settled_)[l.number];
+      return;
+    }
+    layers.push_back({l.weight().detach(), l.u(), keep});
+    numbers.push_back(l.number);
+  };
+  const bool train = mode == Mode::train;
+  for (size_t i = first_block; i < blocks_.size(); ++i) {
+    const SnganDownBlock& b = blocks_[i];
+    add(b.c1, train);
+    add(b.c2, train);
+    if (b.c_sc) add(*b.c_sc, train);
+  }
+  add(linear_, true);
+  if (options_.c_dim) add(embedding_, true);
+  const std::vector<Spectral> found = power_iteration(layers);
+  for (size_t i = 0; i < found.size(); ++i) all[numbers[i]] = found[i];
+  return all;
+}
+
+void SnganDiscriminator::settle() {
+  const NoGrad no_grad;
+  settled_->clear();
+  std::vector<Spectral> all(linear_.number + (options_.c_dim ? 2 : 1));
+  std::vector<SpectralLayer> layers;
+  std::vector<size_t> numbers;
+  const auto add = [&](const SpectralWeight& l) {
+    if (!l.weight.frozen()) return;
+    layers.push_back({l.weight(), l.u(), false});
+    numbers.push_back(l.number);
+  };
+  for (const SnganDownBlock& b : blocks_) {
+    add(b.c1);
+    add(b.c2);
+    if (b.c_sc) add(*b.c_sc);
+  }
+  add(linear_);
+  if (options_.c_dim) add(embedding_);
+  const std::vector<Spectral> found = power_iteration(layers);
+  for (size_t i = 0; i < found.size(); ++i) all[numbers[i]] = found[i];
+  *settled_ = std::move(all);
+}
+
+int SnganDiscriminator::frozen_blocks() const {
+  const auto trains = [&](const SnganDownBlock& b) { return !parameters_(b.name + ".*").trainable().empty(); };
+  return static_cast<int>(std::ranges::find_if(blocks_, trains) - blocks_.begin());
+}
+
+Shape SnganDiscriminator::features_shape(int64_t n) const {
+  const int cut = frozen_blocks();
+  if (cut == 0)
+    throw ConfigError("no block of D in front is frozen as a whole, so its features change; --freeze-d 1 freezes one");
+  int64_t size = options_.height;
+  for (int i = 0; i < cut; ++i) size /= blocks_[size_t(i)].down ? 2 : 1;
+  return {n, size, size, blocks_[size_t(cut) - 1].c2.weight().dim(0)};
+}
+
+DType SnganDiscriminator::features_type() const {
+  return options_.activation_type == DType::bf16 ? DType::bf16 : options_.type;
+}
+
+Tensor SnganDiscriminator::run_blocks(Tensor x, size_t begin, size_t end, const std::vector<Spectral>& sigma) const {
+  for (size_t i = begin; i < end; ++i) x = down_block(blocks_[i], std::exchange(x, {}), sigma, i == 0);
+  return x;
+}
+
+Tensor SnganDiscriminator::head(const Tensor& x, const Tensor& labels, const std::vector<Spectral>& sigma) const {
+  if (labels.defined() != (options_.c_dim > 0))
+    throw ConfigError(options_.c_dim ? "a conditional discriminator needs labels"
+                                     : "an unconditional discriminator takes no labels");
+  const Range range("D.head");
+  Projection p{.w = linear_.weight(),
+               .b = (*linear_.bias)(),
+               .w_sigma = spectral_sigma(linear_.weight(), sigma[linear_.number])};
+  if (options_.c_dim) {
+    p.embed = embedding_.weight();
+    p.labels = labels;
+    p.embed_sigma = spectral_sigma(embedding_.weight(), sigma[embedding_.number]);
+  }
+  return projection(x, p);
+}
+
+Tensor SnganDiscriminator::operator()(const Tensor& images, const Tensor& labels, int, Mode mode) const {
+  const SnganOptions& o = options_;
+  const Shape expected = {images.dim(0), o.height, o.height, o.img_channels};
+  if (images.shape() != expected)
+    throw ShapeError(
+        fmt::format("discriminator: images {} should be {}", to_string(images.shape()), to_string(expected)));
+  const std::vector<Spectral> sigma = normalise(0, mode);
+  return head(run_blocks(as_type(images, features_type()), 0, blocks_.size(), sigma), labels, sigma);
+}
+
+Tensor SnganDiscriminator::features(const Tensor& images) const {
+  features_shape(images.dim(0));
+  const std::vector<Spectral> sigma = normalise(0, Mode::eval);
+  return run_blocks(as_type(images, features_type()), 0, static_cast<size_t>(frozen_blocks()), sigma);
+}
+
+Tensor SnganDiscriminator::logits(const Tensor& features, const Tensor& labels, int, Mode mode) const {
+  if (const Shape expected = features_shape(features.dim(0)); features.shape() != expected)
+    throw ShapeError(
+        fmt::format("discriminator: features {} should be {}", to_string(features.shape()), to_string(expected)));
+  const size_t cut = static_cast<size_t>(frozen_blocks());
+  const std::vector<Spectral> sigma = normalise(cut, mode);
+  return head(run_blocks(features, cut, blocks_.size(), sigma), labels, sigma);
+}
+
+std::vector<Discriminator::Layer> SnganDiscriminator::layers() const {
+  std::vector<Layer> result;
+  const auto add = [&](const std::string& block, const SpectralWeight& l, int64_t pixels, Reads reads, bool is_head) {
+    const std::string name = l.weight.name().substr(0, l.weight.name().rfind('.'));
+    Layer layer{.name = name,
+                .block = block,
+                .parameters = {l.weight.name()},
+                .flops = 2.0 * double(pixels * l.weight.count()),
+                .reads = reads,
+                .head = is_head};
+    if (l.bias) layer.parameters.push_back(l.bias->name());
+    result.push_back(std::move(layer));
+  };
+  int64_t size = options_.height;
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const SnganDownBlock& b = blocks_[i];
+    const int64_t small = size / (b.down ? 2 : 1);
+    add(b.name, b.c1, size * size, i == 0 ? Reads::images : Reads::previous, false);
+    add(b.name, b.c2, size * size, Reads::previous, false);
+    if (b.c_sc) add(b.name, *b.c_sc, small * small, i == 0 ? Reads::images : Reads::block, false);
+    size = small;
+  }
+  add("head", linear_, 1, Reads::previous, true);
+  if (options_.c_dim) add("head", embedding_, 1, Reads::previous, true);
+  return result;
+}
+
+}  // namespace firn
