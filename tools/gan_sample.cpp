@@ -31,7 +31,7 @@ constexpr const char* examples = R"(Examples:
 
 struct Arguments {
   std::string snapshot, grid, outdir, raw, latents, title, mix_rows, mix_cols, mix_layers;
-  std::string seeds, noise = "const", weights = "G_ema", device = "auto", precision = "fp32";
+  std::string seeds, weights, noise = "const", device = "auto", precision = "fp32";
   double trunc = 1;
   int trunc_cutoff = -1, klass = -1, interpolate = 0, columns = 0, batch = 16, threads = 0;
 };
@@ -39,7 +39,7 @@ struct Arguments {
 void add_options(CLI::App& app, Arguments& a) {
   tools::Group network(app, "Network");
   network.add("--snapshot,--network", a.snapshot, "a snapshot of gan-train, or its run folder")->required();
-  network.add("--weights", a.weights, "G_ema, the average, or G")->capture_default_str();
+  network.add("--weights", a.weights, "G_ema, the average, or G [G_ema where there is one]");
   tools::Group what(app, "What to show");
   what.add("--seeds", a.seeds, "one image a seed, like 0-15,20 [0-15]");
   what.add("--class", a.klass, "class, for conditional networks; without it a seed has class SEED mod classes")
@@ -90,7 +90,7 @@ void check(const Arguments& a) {
   if (!a.seeds.empty() && (mixing || !a.latents.empty()))
     throw ConfigError(
         fmt::format("--seeds says nothing beside {}", mixing ? "--mix-rows and --mix-cols" : "--latents"));
-  if (a.weights != "G" && a.weights != "G_ema")
+  if (!a.weights.empty() && a.weights != "G" && a.weights != "G_ema")
     throw ConfigError(fmt::format("--weights {}: there are G and G_ema", a.weights));
   if (a.precision != "fp32" && a.precision != "bf16")
     throw ConfigError(fmt::format("--precision {}: there are fp32 and bf16", a.precision));
@@ -301,8 +301,10 @@ int sample(const Arguments& a) {
   const SafetensorsFile file = read_safetensors(snapshot);
   const SourceModel source = source_model(file);
   if (!source.g) throw IoError(fmt::format("{}: there is no G in it, nor G_ema", a.snapshot));
-  const std::string weights = has_network(file, a.weights) ? a.weights : a.weights == "G" ? "G_ema" : "G";
-  if (weights != a.weights) fmt::print("{} has no {}: the images are {}'s\n", a.snapshot, a.weights, weights);
+  const std::string wish = a.weights.empty() ? "G_ema" : a.weights;
+  const std::string weights = has_network(file, wish) ? wish : wish == "G" ? "G_ema" : "G";
+  if (!a.weights.empty() && weights != wish)
+    fmt::print("{} has no {}: the images are {}'s\n", a.snapshot, a.weights, weights);
   ModelSpec model = source.model;
   if (model.type() == DType::f32) model.set_types(DType::f32, a.precision == "bf16" ? DType::bf16 : DType::f32);
   {

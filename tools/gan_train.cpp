@@ -155,7 +155,11 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
   const auto precision = tools::asked_precision(a);
   if (precision) options.tf32 = a.precision == "tf32";
 
-  if (!resumed.empty()) check_networks(options.model, *source);  // before memory is spent on what the file only claims
+  if (!resumed.empty()) {  // before memory is spent on what the file only claims
+    std::vector<std::string> networks = {"G", "D"};
+    if (objective_of(options.model).averages(options)) networks.push_back("G_ema");
+    check_networks(options.model, *source, networks);
+  }
   if (!a.plan_for.empty()) return plan_aloud(a.plan_for, options, *data);
   TrainState state(options, device);
   const RealsPlan reals = plan_reals(options, state.discriminator(), *data, memory);

@@ -21,8 +21,7 @@ TrainOptions snapshot_options(const std::map<std::string, std::string>& metadata
 inline TrainOptions snapshot_options(const SafetensorsFile& file) { return snapshot_options(file.metadata, file.name); }
 
 // IoError unless the file has exactly the tensors of networks of this model.
-void check_networks(const ModelSpec& model, const SafetensorsFile& file,
-                    const std::vector<std::string>& prefixes = {"G", "D", "G_ema"});
+void check_networks(const ModelSpec& model, const SafetensorsFile& file, const std::vector<std::string>& prefixes);
 
 // The state that was saved, bit for bit; `state` was made with the same model and freezing.
 void restore(TrainState& state, const SafetensorsFile& file);

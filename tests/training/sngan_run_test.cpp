@@ -1,0 +1,57 @@
+// SNGAN in runs: its snapshots go on with the same bits, and frozen layers cost nothing.
+#include <gtest/gtest.h>
+
+#include "kernels/core/run.h"
+#include "models/sngan/sngan.h"
+#include "tests/tools/tools_support.h"
+#include "training/run/run_folder.h"
+#include "training/step/iteration.h"
+
+namespace firn {
+namespace {
+
+std::string tiny_sngan(const Scratch& scratch, const std::string& runs, const std::string& more) {
+  return fmt::format(
+      "--outdir '{0}/{1}' --data '{0}/data' --model sngan --ch 1 --batch 4 --n-dis 2 --cond --grid 2x2 "
+      "--tick 0.016 --snap 1 --precision fp32 --threads 1 {2}",
+      scratch.path().string(), runs, more);
+}
+
+TEST(SnganRun, AResumedRunEndsWithTheSameBits) {
+  const Scratch scratch;
+  write_images(scratch.path() / "data", 8, 32, 3, 2);
+  ASSERT_EQ(tool("gan-train", tiny_sngan(scratch, "whole", "--kimg 0.064")).code, 0);
+  ASSERT_EQ(tool("gan-train", tiny_sngan(scratch, "parts", "--kimg 0.032")).code, 0);
+  const Ran resumed = tool("gan-train", fmt::format("--outdir '{}/parts' --resume latest --kimg 0.064 --threads 1",
+                                                    scratch.path().string()));
+  ASSERT_EQ(resumed.code, 0) << resumed.output;
+  const SafetensorsFile a = read_safetensors(latest_snapshot(scratch.path() / "whole")),
+                        b = read_safetensors(latest_snapshot(scratch.path() / "parts"));
+  ASSERT_EQ(a.tensors.size(), b.tensors.size());
+  for (const auto& [name, tensor] : a.tensors) EXPECT_EQ(tensor.bytes, b.at(name).bytes) << name;
+}
+
+// Gradients by weights and by data that one step of D launches.
+std::pair<int64_t, int64_t> gradients(int frozen_blocks) {
+  TrainOptions o = TrainOptions::of("sngan");
+  o.model = SnganOptions{.height = 32, .z_dim = 4, .ch = 1};
+  o.batch = o.batch_gpu = 2;
+  o.freeze.blocks = frozen_blocks;
+  TrainState state(o, Device::cpu());
+  Reals noise(o, state);
+  Iteration iteration(o, state, nullptr, noise);
+  const LaunchCounter launches;
+  iteration.run_phase(1, 1);
+  return {launches["conv_backward_weights"], launches["conv_backward_data"]};
+}
+
+// Reals and fakes pass D one after the other; its blocks have 3, 3, 2 and 2 convolutions.
+TEST(SnganRun, FrozenBlocksLaunchNoGradients) {
+  EXPECT_EQ(gradients(0), std::pair(int64_t{2 * 10}, int64_t{2 * 8}));
+  EXPECT_EQ(gradients(1), std::pair(int64_t{2 * 7}, int64_t{2 * 5}));
+  EXPECT_EQ(gradients(2), std::pair(int64_t{2 * 4}, int64_t{2 * 3}));
+  EXPECT_EQ(gradients(4), std::pair(int64_t{0}, int64_t{0}));
+}
+
+}  // namespace
+}  // namespace firn
