@@ -92,15 +92,16 @@ FIRN_DEVICE void BiasActBackward<T>::operator()(Team t) const {
       const auto g = read<width>((gy ? gy : y) + at), u = read<width>((scaled ? scaled : y) + at);
       A gt[width], row = 0;
       for (int v = 0; v < width; ++v) {
-        const A value = A(stored[v]), g_here = (gy ? A(g[v]) : A(0)) + (scaled ? k[v] * A(u[v]) : A(0));
-        gt[v] = e.gradient(g_here, stored[v]);
+        const A value = A(stored[v]);
+        A g_here = (gy ? A(g[v]) : A(0)) + (scaled ? k[v] * A(u[v]) : A(0));
+        if (e.clamps(stored[v])) g_here = 0;
+        gt[v] = g_here * e.slope_at(value);
         sum[v] += gt[v];
         row += gt[v];
         if (scaled_dots) scaled_dot[v] += A(u[v]) * value;
         if (!dots) continue;
-        // gt t = g y unless clamped, as y = t act'(t): no division, which is a subroutine on a GPU.
-        dot[v] +=
-            x ? gt[v] * A(from[v]) : (gt[v] == 0 ? A(0) : g_here * value) - gt[v] * (amplitude * noise_here + bc[v]);
+        // gt t = g y, as y = t act'(t): no division, which is a subroutine on a GPU.
+        dot[v] += x ? gt[v] * A(from[v]) : g_here * value - gt[v] * (amplitude * noise_here + bc[v]);
       }
       of_noise += row * noise_here;
       write<width>(gx + at, [&](int v) { return T(gt[v] * dc[v]); });

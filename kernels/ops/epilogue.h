@@ -39,11 +39,16 @@ struct Epilogue {
 
   // d act(t) / dt within the clamp, read off y, whose sign is that of t.
   FIRN_DEVICE Number slope_at(Number y) const { return y > 0 ? gain : gain * slope; }
-  // The gradient of t from gy and y as it was stored: what is clamped passes nothing.
+  // Whether y, as it was stored, is clamped.
+  template <class T>
+  FIRN_DEVICE bool clamps(T y) const {
+    const Number limit = clamp < 0 ? Number(INFINITY) : Number(T(clamp));
+    return Number(y) >= limit || Number(y) <= -limit;
+  }
+  // The gradient of t from gy: what is clamped passes nothing.
   template <class T>
   FIRN_DEVICE Number gradient(Number gy, T y) const {
-    const Number value = Number(y), limit = clamp < 0 ? Number(INFINITY) : Number(T(clamp));
-    return value >= limit || value <= -limit ? Number(0) : gy * slope_at(value);
+    return clamps(y) ? Number(0) : gy * slope_at(Number(y));
   }
 };
 
