@@ -26,10 +26,10 @@ FIRN_DEVICE void SumPool<T>::operator()(Team t) const {
   const T* const xs = x + t.block() * 2 * row;
   T* const ys = y + t.block() * W * C;
   each_pixel(t, 0, W, C, has_vectors(C, xs, ys), [&](int64_t w, int64_t c, auto width) {
-    const T* const from = xs + 2 * w * C + c;
-    const auto a = read<width>(from), b = read<width>(from + C), d = read<width>(from + row),
-               e = read<width>(from + row + C);
-    write<width>(ys + w * C + c, [&](int v) { return T(gain * ((A(a[v]) + A(b[v])) + (A(d[v]) + A(e[v])))); });
+    const int at = int(w) * int(C), from = 2 * at + int(c);  // within two rows
+    const auto a = read<width>(xs + from), b = read<width>(xs + from + C), d = read<width>(xs + row + from),
+               e = read<width>(xs + row + from + C);
+    write<width>(ys + at + c, [&](int v) { return T(gain * ((A(a[v]) + A(b[v])) + (A(d[v]) + A(e[v])))); });
   });
 }
 
