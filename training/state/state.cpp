@@ -22,6 +22,7 @@ Device device_for(const TrainOptions& o, const Device& device) {
 
 void Role::train(const AdamOptions& options) {
   adam.emplace(network->parameters().trainable(), options);
+  lr = options.lr;
   if (adam->targets().empty()) throw ConfigError(fmt::format("nothing of {} is left to train", name));
   if (average) keep_average(std::move(average));
 }

@@ -38,6 +38,7 @@ struct Role {
   std::string name;
   std::shared_ptr<Network> network, average;  // the average may be null
   std::optional<Adam> adam;                   // none: it is only passed through
+  double lr = 0;                              // of adam, before lr_share()
   struct {
     Parameters averages, current;
   } not_trained;  // what of the network Adam does not write: buffers and what is frozen

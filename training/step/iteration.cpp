@@ -43,8 +43,7 @@ void Iteration::run_phase(size_t i, double average_decay) {
   const bool typical = !state_.device().is_cuda() || runs.replay.settled();  // not choosing, planning, recording
   runs.timer->start();
   for (const auto& feed : phase.feeds) feed->refresh(state_.rng);
-  role.adam->set_lr(objective_of(options_.model).adam(options_, role.name).lr *
-                    lr_share(options_, state_.counters.images));
+  role.adam->set_lr(role.lr * lr_share(options_, state_.counters.images));
   role.adam->advance(average_decay);
   runs.replay.run(state_.rng, [&](Rng& rng) {
     PhaseResult result = ::firn::run_phase(phase, state_, phase.draw(rng), &rng);
