@@ -10,10 +10,10 @@
 namespace firn::tests {
 namespace {
 
-Tensor drawn(Shape shape, uint64_t seed, const Device& device) {
+Tensor drawn(Shape shape, uint64_t seed, const Device& device, DType type = DType::f32) {
   Rng rng{.seed = seed};
   const std::vector<double> values = randn(shape, rng, DType::f32, Device::cpu()).to_doubles();
-  return Tensor::from(values, std::move(shape), DType::f32, device);
+  return Tensor::from(values, std::move(shape), type, device);
 }
 
 void expect_alike(const std::vector<Tensor>& here, const std::vector<Tensor>& there, double tolerance) {
@@ -29,16 +29,18 @@ void expect_alike(const std::vector<Tensor>& here, const std::vector<Tensor>& th
 
 TEST(DeviceSpectralNorm, IteratesAsOnCpu) {
   if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
-  const auto result = [](const Device& device) {
+  const auto result = [](const Device& device, DType type) {
     std::vector<SpectralLayer> layers;  // whole and broken vectors, one and several strips and rows a block
     for (const Shape& shape : {Shape{12, 3, 3, 3}, {1, 40}, {24, 3, 3, 16}, {70, 1, 1, 8}, {3, 8}})
-      layers.push_back({drawn(shape, layers.size(), device), drawn({shape[0]}, 9, device), layers.size() % 2 == 0});
+      layers.push_back(
+          {drawn(shape, layers.size(), device, type), drawn({shape[0]}, 9, device, type), layers.size() % 2 == 0});
     std::vector<Tensor> all;
     for (const Spectral& s : power_iteration(layers, 2)) all.insert(all.end(), {s.u, s.v, s.sigma});
     for (const SpectralLayer& l : layers) all.push_back(l.u);
     return all;
   };
-  expect_alike(result(Device::cpu()), result(Device::cuda()), 1e-5);
+  expect_alike(result(Device::cpu(), DType::f32), result(Device::cuda(), DType::f32), 1e-5);
+  expect_alike(result(Device::cpu(), DType::f64), result(Device::cuda(), DType::f64), 1e-12);
 }
 
 TEST(DeviceBatchNorm, JoinsPartsAsOnCpu) {
