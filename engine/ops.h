@@ -79,6 +79,14 @@ struct Fir {
   double gain = 1;
 };
 Tensor upfirdn2d(const Tensor& x, Fir p);
+// The mean of 2x2 times gain, as the four taps of layers that resample (below). It takes a fourth of the products for
+// average_pool(conv2d(x, w, {.pad = 1})), w 3x3:     conv2d_down(x, w, b, two_by_two(2), {.stride = 2}, act)
+// conv2d(upsample_nearest(x), w, {.pad = 1}): styled_conv2d_up(x, {}, w with its window turned by half a turn, b,
+//                                                              {.stride = 2, .transposed = true}, two_by_two(1, 4),
+//                                                              act)
+inline Fir two_by_two(int pad, double gain = 1) {
+  return {.taps = {0, 0.5, 0.5, 0}, .pad_x0 = pad, .pad_x1 = pad, .pad_y0 = pad, .pad_y1 = pad, .gain = gain};
+}
 Tensor upsample2d(const Tensor& x);    // x2, spec: pad (2,1), gain 4
 Tensor downsample2d(const Tensor& x);  // /2, pad (1,1)
 
@@ -147,6 +155,7 @@ Tensor projection(const Tensor& x, const Projection& p);
 // --- layout (ops/layout.cpp)
 Tensor reshape(const Tensor& x, Shape shape);  // shares memory; one size may be -1
 Tensor permute(const Tensor& x, const std::vector<int>& axes);
+Tensor flip(const Tensor& x, int axis);  // in reverse order along an axis
 Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end);
 Tensor embed(const Tensor& x, int axis, int64_t begin,
              int64_t size);  // zeros of that size with x at begin: slice's gradient

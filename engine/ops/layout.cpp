@@ -43,6 +43,17 @@ Tensor permute(const Tensor& x, const std::vector<int>& axes) {
   return record("permute", y, {{x, [inverse](const Tensor& gy, const Tensor&) { return permute(gy, inverse); }}});
 }
 
+Tensor flip(const Tensor& x, int axis) {
+  const auto a = static_cast<size_t>(axis < 0 ? axis + x.rank() : axis);
+  if (a >= x.shape().size()) throw ShapeError(fmt::format("flip: {} has no axis {}", to_string(x.shape()), axis));
+  const std::vector<int64_t> strides = ops::strides_of(x.shape());
+  std::vector<int64_t> back = strides;
+  back[a] = -back[a];
+  Tensor y = x.like();
+  if (x.count()) ops::strided_copy(y, 0, strides, x, (x.shape()[a] - 1) * strides[a], back, x.shape());
+  return record("flip", y, {{x, [axis](const Tensor& gy, const Tensor&) { return flip(gy, axis); }}});
+}
+
 Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end) {
   const auto a = static_cast<size_t>(axis < 0 ? axis + x.rank() : axis);
   if (a >= x.shape().size() || begin < 0 || begin > end || end > x.shape()[a])

@@ -1,5 +1,6 @@
 // SNGAN's discriminator. sigma divides what a layer gives: weights are never copied. What average pooling only blurs is
-// computed behind it: the 1x1 shortcuts. Layers that are frozen for good have their sigma computed once.
+// computed behind it: the 1x1 shortcuts, and of 3x3 windows all but a mean of 2x2. Layers that are frozen for good have
+// their sigma computed once.
 #include <algorithm>
 #include <numbers>
 
@@ -15,11 +16,17 @@ Tensor conv(const Tensor& x, const SpectralWeight& l, const std::vector<Spectral
                          {.slope = slope});
 }
 
+// average_pool(conv(x)) of a 3x3 window
+Tensor conv_down(const Tensor& x, const SpectralWeight& l, const std::vector<Spectral>& sigma) {
+  return spectral_conv2d(upfirdn2d(x, two_by_two(2)), l.weight(), sigma[l.number], (*l.bias)(), {.stride = 2},
+                         {.slope = 1});
+}
+
 // `front`: the block that reads images, which no ReLU comes before.
 Tensor down_block(const SnganDownBlock& b, const Tensor& x, const std::vector<Spectral>& sigma, bool front) {
   const Range range("D.{}", b.name);
-  Tensor h = conv(conv(front ? x : relu(x), b.c1, sigma, 0), b.c2, sigma);
-  if (b.down) h = average_pool(h);
+  Tensor h = conv(front ? x : relu(x), b.c1, sigma, 0);
+  h = b.down ? conv_down(h, b.c2, sigma) : conv(h, b.c2, sigma);
   if (!b.c_sc) return h + x;
   return h + conv(b.down ? average_pool(x) : x, *b.c_sc, sigma);
 }

@@ -1,4 +1,5 @@
-// SNGAN's generator. What nearest-neighbour upsampling only repeats is computed before it: the 1x1 shortcuts.
+// SNGAN's generator. What nearest-neighbour upsampling only repeats is computed before it: the 1x1 shortcuts, and of
+// 3x3 windows all but a sum of 2x2.
 #include <numbers>
 
 #include "base/error.h"
@@ -28,10 +29,17 @@ Tensor conv(const Tensor& x, const Parameter& w, const Parameter& b) {
   return styled_conv2d(x, {}, w(), b(), {.pad = static_cast<int>(w().dim(1) / 2)}, linear());
 }
 
+// conv(upsample_nearest(x))
+Tensor up_conv(const Tensor& x, const Parameter& w, const Parameter& b) {
+  const Shape shape = w().shape();
+  const Tensor flipped = reshape(flip(reshape(w(), {shape[0], 9, shape[3]}), 1), shape);
+  return styled_conv2d_up(x, {}, flipped, b(), {.stride = 2, .transposed = true}, two_by_two(1, 4), linear());
+}
+
 Tensor up_block(const SnganUpBlock& b, const Tensor& x, const Tensor& labels, bool train) {
   const Range range("G.{}", b.name);
-  Tensor h = upsample_nearest(norm_relu(b.b1, x, labels, train));
-  h = norm_relu(b.b2, conv(h, b.c1_weight, b.c1_bias), labels, train);
+  Tensor h = up_conv(norm_relu(b.b1, x, labels, train), b.c1_weight, b.c1_bias);
+  h = norm_relu(b.b2, std::exchange(h, {}), labels, train);
   return conv(h, b.c2_weight, b.c2_bias) + upsample_nearest(conv(x, b.c_sc_weight, b.c_sc_bias));
 }
 

@@ -365,6 +365,7 @@ std::vector<OpCase> make_cases() {
        },
        {},
        "a"},
+      {"flip", {{2, 9, 3}}, {{256, 9, 256}}, [](const In& in) { return square(flip(in[0], 1)); }, {}, "a"},
       {"slice", {{2, 5, 3}}, {image}, [](const In& in) { return square(slice(in[0], 1, 1, 4)); }, {}, "a"},
       {"embed",
        {{2, 3, 3}},

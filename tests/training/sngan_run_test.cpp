@@ -45,12 +45,13 @@ std::pair<int64_t, int64_t> gradients(int frozen_blocks) {
   return {launches["conv_backward_weights"], launches["conv_backward_data"]};
 }
 
-// Reals and fakes pass D one after the other; its blocks have 3, 3, 2 and 2 convolutions.
+// Reals and fakes pass D one after the other; its blocks have 3, 3, 2 and 2 convolutions. What G upsamples, in making
+// the fakes, are transposed convolutions, three of them.
 TEST(SnganRun, FrozenBlocksLaunchNoGradients) {
-  EXPECT_EQ(gradients(0), std::pair(int64_t{2 * 10}, int64_t{2 * 8}));
-  EXPECT_EQ(gradients(1), std::pair(int64_t{2 * 7}, int64_t{2 * 5}));
-  EXPECT_EQ(gradients(2), std::pair(int64_t{2 * 4}, int64_t{2 * 3}));
-  EXPECT_EQ(gradients(4), std::pair(int64_t{0}, int64_t{0}));
+  EXPECT_EQ(gradients(0), std::pair(int64_t{2 * 10}, int64_t{2 * 8 + 3}));
+  EXPECT_EQ(gradients(1), std::pair(int64_t{2 * 7}, int64_t{2 * 5 + 3}));
+  EXPECT_EQ(gradients(2), std::pair(int64_t{2 * 4}, int64_t{2 * 3 + 3}));
+  EXPECT_EQ(gradients(4), std::pair(int64_t{0}, int64_t{3}));
 }
 
 }  // namespace
