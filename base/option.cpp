@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 
@@ -101,7 +102,12 @@ void set_from_text(const Option& option, const OptionValue& value, const std::ve
         } else if constexpr (std::is_same_v<V, std::string*>) {
           *v = text;
         } else if constexpr (std::is_same_v<V, bool*>) {
-          *v = text != "false";
+          const auto is = [&](std::initializer_list<const char*> words) {
+            return std::ranges::find(words, text) != words.end();
+          };
+          *v = is({"", "true", "1", "yes", "on"});
+          if (!*v && !is({"false", "0", "no", "off"}))
+            throw ConfigError(fmt::format("{} {}: expected yes or no", option.name(), printable(text, 40)));
         } else if constexpr (is_number<std::remove_pointer_t<V>>) {
           *v = number<std::remove_pointer_t<V>>(option, text);
         } else if constexpr (std::is_same_v<V, std::vector<std::string>*>) {

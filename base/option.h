@@ -18,7 +18,7 @@ struct Option {
   const char* key = "";   // in JSON; empty: other rows keep the value
   const char* flag = "";  // on the command line, as "--kimg-per-tick,--tick"; empty: it is not there
   const char* help = "";
-  const char* group = "";  // heading of --help
+  const char* group = "Configuration";  // heading of --help
   double least = -INFINITY, most = INFINITY;
   bool above_least = false;  // the least itself is not allowed
   bool may_change = false;   // in a run that goes on

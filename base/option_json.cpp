@@ -1,10 +1,29 @@
 #include "base/option_json.h"
 
+#include <fmt/format.h>
+
+#include <utility>
+
 namespace firn {
 namespace {
 
 void require_object(const nlohmann::json& json, const char* key) {
   if (!json.is_object()) throw nlohmann::json::type_error::create(302, std::string(key) + " is not an object", &json);
+}
+
+template <class T>
+constexpr bool is_whole = std::is_integral_v<T> && !std::is_same_v<T, bool>;
+
+// The library casts what does not fit.
+template <class T>
+T whole(const nlohmann::json& json, const char* key) {
+  const bool fits = json.is_number_unsigned()  ? std::in_range<T>(json.get<uint64_t>())
+                    : json.is_number_integer() ? std::in_range<T>(json.get<int64_t>())
+                                               : false;
+  if (!fits)
+    throw nlohmann::json::type_error::create(302, fmt::format("{} is {}, no whole number here", key, json.dump()),
+                                             &json);
+  return json.get<T>();
 }
 
 }  // namespace
@@ -38,6 +57,8 @@ void JsonReader::row(const Option& option, OptionValue value) {
       [&](const auto& v) {
         if constexpr (std::is_same_v<std::decay_t<decltype(v)>, TextValue>)
           v.set(member->template get<std::string>());
+        else if constexpr (is_whole<std::decay_t<decltype(*v)>>)
+          *v = whole<std::decay_t<decltype(*v)>>(*member, option.key);
         else
           member->get_to(*v);
       },

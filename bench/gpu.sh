@@ -87,8 +87,8 @@ report() { "$python" bench/gpu_report.py "$@" --work "$work"; }
 if [[ $tiny ]]; then
   type=f32 torch_type=fp32
   sizes=16/256/4 few=$sizes freeze_size=16/256/4 freeze=1
-  step=(--mapping-layers 2 --warm-up 1 --repeats 1 --cycles 1 --threads 1)
-  once=(--mapping-layers 2 --warm-up 0 --repeats 1 --threads 1)
+  step=(--map-depth 2 --warm-up 1 --repeats 1 --cycles 1 --threads 1)
+  once=(--map-depth 2 --warm-up 0 --repeats 1 --threads 1)
   torch=(--mapping-layers 2 --repeats 1 --threads 1 --format contiguous --fir depthwise)
   compare=(--resolution 16 --channel-base 128 --channel-max 16 --mapping-layers 2 --threads 1)
   ceiling=(--type f32 --size 256 --megabytes 16 --repeats 2)

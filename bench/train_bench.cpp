@@ -22,6 +22,7 @@
 #include "kernels/device/memory.h"
 #include "kernels/device/timer.h"
 #include "models/freeze.h"
+#include "tools/option_rows.h"
 #include "tools/own_kernels.h"
 #include "training/step/iteration.h"
 
@@ -30,11 +31,12 @@ namespace {
 using namespace firn;
 
 struct Options {
-  int resolution = 32, channel_base = 0, batch = 8, mapping_layers = 0, frozen_blocks = 0, frozen_layers = 0;
+  int resolution = 32, classes = 0, batch = 8, frozen_blocks = 0, frozen_layers = 0;
   int warm_up = 1, repeats = 5, cycles = 0, threads = 2;
   double seconds = 0;
   std::string model, type = "f32", device = "cpu", plan_for;
   bool json = false, cache_features = false;
+  Overlay set;  // options of the model
 };
 
 constexpr int kRecorded = 3;  // runs until a phase is a graph (engine/replay.h)
@@ -66,12 +68,10 @@ TrainOptions training_options(const Options& o) {
   TrainOptions t = TrainOptions::of(o.model.empty() ? std::string_view(models().front().kind) : o.model);
   ModelBasics basics = t.model.basics();
   basics.images = {o.resolution, o.resolution, 3};
+  basics.classes = o.classes;
   t.model.set(basics);
   t.model.set_types(DType::f32, o.type == "bf16" ? DType::bf16 : DType::f32);
-  Overlay set;
-  if (o.channel_base > 0) set.give("--channel-base", {std::to_string(o.channel_base)});
-  if (o.mapping_layers > 0) set.give("--map-depth", {std::to_string(o.mapping_layers)});
-  set.apply(t);
+  o.set.apply(t);
   t.batch = t.batch_gpu = o.batch;
   t.freeze = {.blocks = o.frozen_blocks, .layers = o.frozen_layers, .patterns = {}};
   t.cache_features = o.cache_features;
@@ -119,14 +119,17 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
       for (int k = 0; k < cycle; ++k) iteration.run();
     }));
 
-  nlohmann::ordered_json row{{"model", options.model.kind()},
-                             {"resolution", o.resolution},
-                             {"channel_base", to_json(options.model).value("channel_base", 0)},
-                             {"batch", o.batch},
-                             {"type", o.type},
-                             {"frozen_blocks", o.frozen_blocks},
-                             {"frozen_layers", o.frozen_layers},
-                             {"cache_features", o.cache_features}};
+  nlohmann::ordered_json row{{"model", options.model.kind()}, {"resolution", o.resolution}, {"classes", o.classes}};
+  const nlohmann::json described = to_json(options.model);
+  ModelSpec spec = options.model;
+  for_each_option(spec, [&](const Option& option, const OptionValue&) {
+    if (o.set.has(option)) row[option.key] = described[option.key];
+  });
+  row.update(nlohmann::ordered_json{{"batch", o.batch},
+                                    {"type", o.type},
+                                    {"frozen_blocks", o.frozen_blocks},
+                                    {"frozen_layers", o.frozen_layers},
+                                    {"cache_features", o.cache_features}});
   double total = 0;
   for (const Timed& p : phases) {
     row[p.phase->name + "_ms"] = median(p.ms);
@@ -135,10 +138,10 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   row["iteration_ms"] = total;
-  row["images_per_s"] = o.batch / total * 1e3;
+  row["images_per_s"] = double(iteration.images()) / total * 1e3;
   if (!cycles.empty()) {
     row["cycle_ms"] = median(cycles) / cycle;
-    row["cycle_images_per_s"] = o.batch * cycle / median(cycles) * 1e3;
+    row["cycle_images_per_s"] = double(iteration.images()) * cycle / median(cycles) * 1e3;
   }
   row["tensor_peak_mb"] = double(kernels::memory_use().peak) / 1e6;
   row["peak_mb"] = device.is_cuda() ? row["tensor_peak_mb"].get<double>() : double(usage.ru_maxrss) * 1024 / 1e6;
@@ -197,14 +200,13 @@ int main(int argc, char** argv) {
   CLI::App app{"Speed of a training iteration"};
   app.add_option("--model", o.model, "kind of networks [the first of gan-train --model]");
   app.add_option("--resolution", o.resolution)->capture_default_str();
-  app.add_option("--channel-base", o.channel_base, "[the model's own]");
+  app.add_option("--classes", o.classes, "0: unconditional")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--batch", o.batch)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--type", o.type, "f32 or bf16")->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
   app.add_option("--frozen-blocks", o.frozen_blocks, "D's highest-resolution blocks")->capture_default_str();
   app.add_option("--frozen-layers", o.frozen_layers, "D's first layers, counted as stylegan2-ada-pytorch does")
       ->capture_default_str();
   app.add_flag("--cache-features", o.cache_features, "the reals enter D behind its frozen blocks");
-  app.add_option("--mapping-layers", o.mapping_layers, "[the model's own]");
   app.add_option("--warm-up", o.warm_up, "rounds before the first that counts")->capture_default_str();
   app.add_option("--repeats", o.repeats)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--cycles", o.cycles, "runs of whole cycles of iterations to time")->capture_default_str();
@@ -213,6 +215,8 @@ int main(int argc, char** argv) {
   app.add_option("--device", o.device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str();
   app.add_option("--plan-for", o.plan_for, "store plans for the GPU that this file describes; measures nothing");
   tools::add_no_own_kernels(app);
+  const tools::OptionRows rows = tools::OptionRows::of_models();
+  rows.add_to(app);
   app.add_flag("--json", o.json, "one line of JSON instead of a table");
   try {
     app.parse(argc, argv);
@@ -221,6 +225,7 @@ int main(int argc, char** argv) {
   }
   try {
     set_threads(o.threads);
+    o.set = rows.given(app);
     const auto row = planned_and_measured(o);
     if (o.json)
       fmt::print("{}\n", row.dump());

@@ -30,7 +30,10 @@ void freeze_patterns(const std::string& spec, const Parameters& parameters) {
     patterns.push_back(std::move(name));
     begin = end + 1;
   }
-  parameters.matching(patterns).freeze();
+  const Parameters matching = parameters.matching(patterns);
+  if (matching.without_buffers().size() == 0)
+    throw ConfigError(fmt::format("freeze '{}': only buffers are called so, which are not trained", spec));
+  matching.freeze();
 }
 
 FreezeTable table_of(const Parameters& parameters) {

@@ -26,7 +26,7 @@ nlohmann::json parsed(const std::string& text, const std::string& name) {
   return parse_json(text, name, {.depth = 8, .values = 1 << 20});
 }
 
-// The parts of a run's options that describe its networks; `model` stands alone in files without a run.
+// The parts of a run's options that describe its networks; in files without a run `model` stands alone.
 void read_description(const SafetensorsFile& file, SourceModel& source) {
   nlohmann::json model;
   if (const auto options = file.metadata.find("options"); options != file.metadata.end()) {
@@ -38,9 +38,14 @@ void read_description(const SafetensorsFile& file, SourceModel& source) {
       throw IoError(fmt::format("{}: the options cannot be read: {}", file.name, e.what()));
     }
   }
-  if (const auto own = file.metadata.find("model"); own != file.metadata.end()) model = parsed(own->second, file.name);
+  if (const auto own = file.metadata.find("model"); model.is_null() && own != file.metadata.end())
+    model = parsed(own->second, file.name);
   if (!model.is_object()) throw IoError(fmt::format("{}: its metadata says nothing of a model", file.name));
   source.model = model_from_json(model, file.name);
+  const std::vector<int64_t>& counts = source.class_counts;
+  if (!counts.empty() &&
+      (std::ssize(counts) != source.model.classes() || std::ranges::min(counts) < 0 || std::ranges::max(counts) == 0))
+    throw IoError(fmt::format("{}: class_counts are not those of {} classes", file.name, source.model.classes()));
 }
 
 void check_networks(const SafetensorsFile& file, const SourceModel& source) {

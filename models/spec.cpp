@@ -6,13 +6,9 @@
 
 namespace firn {
 
-ModelSpec::Held& ModelSpec::held() const {
-  if (!held_) throw ConfigError("no model was chosen");
-  return *held_;
-}
-
-void ModelSpec::require(std::string_view wanted) const {
-  if (kind() != wanted) throw ConfigError(fmt::format("expected a model of kind {}, not '{}'", wanted, kind()));
+const ModelSpec::Face& ModelSpec::face() const {
+  if (!face_) throw ConfigError("no model was chosen");
+  return *face_;
 }
 
 void ModelSpec::set_types(DType type, DType activation_type) {

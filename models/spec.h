@@ -1,11 +1,10 @@
 // A model and its options as one value: what a run keeps of them, and what the metadata of files says under "model".
 #pragma once
-#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 
-#include "base/option.h"
+#include "base/any_options.h"
 #include "kernels/core/types.h"
 
 namespace firn {
@@ -31,81 +30,68 @@ class ModelSpec {
   ModelSpec() = default;  // none
   template <class O>
   requires requires { O::kind; }
-  ModelSpec(O options) : held_(std::make_unique<Holder<O>>(std::move(options))) {}
-  ModelSpec(const ModelSpec& other) : held_(other.held_ ? other.held_->clone() : nullptr) {}
-  ModelSpec& operator=(const ModelSpec& other) { return held_ = other.held_ ? other.held_->clone() : nullptr, *this; }
-  ModelSpec(ModelSpec&&) = default;
-  ModelSpec& operator=(ModelSpec&&) = default;
+  ModelSpec(O options) : options_(std::move(options)), face_(&face_of<O>) {}
 
-  bool defined() const { return held_ != nullptr; }
-  std::string_view kind() const { return held_ ? held_->kind() : std::string_view(); }
-  ModelBasics basics() const { return held().basics(); }
-  void set(const ModelBasics& basics) { held().set(basics); }
+  bool defined() const { return options_.defined(); }
+  std::string_view kind() const { return options_.kind(); }
+  ModelBasics basics() const { return face().basics(options_); }
+  void set(const ModelBasics& basics) { face().set(options_, basics); }
   ImageShape images() const { return basics().images; }
   int classes() const { return basics().classes; }
   DType type() const { return basics().type; }
   void set_types(DType type, DType activation_type);
   ModelSpec seeded(uint64_t seed) const;
-  void visit(OptionVisitor& v) { held().visit(v); }
-  std::string describe() const { return held().describe(); }  // a line of the start-up text, without the model's name
-  void check() const { held().check(); }
+  void visit(OptionVisitor& v) { options_.visit(v); }
+  std::string describe() const { return face().describe(options_); }  // in the start-up text, behind the model's name
+  void check() const { face().check(options_); }
 
   // ConfigError for another kind.
   template <class O>
   const O& as() const {
-    require(O::kind);
-    return static_cast<const Holder<O>&>(held()).options;
+    return options_.as<O>();
   }
   template <class O>
   O& as() {
-    require(O::kind);
-    return static_cast<Holder<O>&>(held()).options;
+    return options_.as<O>();
   }
 
  private:
-  struct Held {
-    virtual ~Held() = default;
-    virtual std::string_view kind() const = 0;
-    virtual std::unique_ptr<Held> clone() const = 0;
-    virtual ModelBasics basics() const = 0;
-    virtual void set(const ModelBasics& basics) = 0;
-    virtual void visit(OptionVisitor& v) = 0;
-    virtual std::string describe() const = 0;
-    virtual void check() const = 0;
+  struct Face {
+    ModelBasics (*basics)(const AnyOptions&);
+    void (*set)(AnyOptions&, const ModelBasics&);
+    std::string (*describe)(const AnyOptions&);
+    void (*check)(const AnyOptions&);
   };
   template <class O>
-  struct Holder : Held {
-    explicit Holder(O o) : options(std::move(o)) {}
-    std::string_view kind() const override { return O::kind; }
-    std::unique_ptr<Held> clone() const override { return std::make_unique<Holder>(options); }
-    ModelBasics basics() const override {
-      const O& o = options;
-      return {.images = {o.height, o.width ? o.width : o.height, o.img_channels},
-              .classes = o.c_dim,
-              .z_dim = o.z_dim,
-              .type = o.type,
-              .activation_type = o.activation_type,
-              .seed = o.seed};
-    }
-    void set(const ModelBasics& b) override {
-      options.height = b.images.height;
-      options.width = b.images.width;
-      options.img_channels = b.images.channels;
-      options.c_dim = b.classes;
-      options.z_dim = b.z_dim;
-      options.type = b.type;
-      options.activation_type = b.activation_type;
-      options.seed = b.seed;
-    }
-    void visit(OptionVisitor& v) override { options.visit(v); }
-    std::string describe() const override { return options.describe(); }
-    void check() const override { options.check(); }
-    O options;
-  };
+  static constexpr Face face_of = {.basics =
+                                       [](const AnyOptions& any) {
+                                         const O& o = any.as<O>();
+                                         return ModelBasics{
+                                             .images = {o.height, o.width ? o.width : o.height, o.img_channels},
+                                             .classes = o.c_dim,
+                                             .z_dim = o.z_dim,
+                                             .type = o.type,
+                                             .activation_type = o.activation_type,
+                                             .seed = o.seed};
+                                       },
+                                   .set =
+                                       [](AnyOptions& any, const ModelBasics& b) {
+                                         O& o = any.as<O>();
+                                         o.height = b.images.height;
+                                         o.width = b.images.width;
+                                         o.img_channels = b.images.channels;
+                                         o.c_dim = b.classes;
+                                         o.z_dim = b.z_dim;
+                                         o.type = b.type;
+                                         o.activation_type = b.activation_type;
+                                         o.seed = b.seed;
+                                       },
+                                   .describe = [](const AnyOptions& any) { return any.as<O>().describe(); },
+                                   .check = [](const AnyOptions& any) { any.as<O>().check(); }};
 
-  Held& held() const;  // ConfigError where there is none
-  void require(std::string_view kind) const;
-  std::unique_ptr<Held> held_;
+  const Face& face() const;  // ConfigError where there is none
+  AnyOptions options_;
+  const Face* face_ = nullptr;
 };
 
 TextValue type_value(DType& type);  // "f32", "bf16", "f64"

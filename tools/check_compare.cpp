@@ -4,14 +4,15 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/check_phase.h"
+#include "tools/option_rows.h"
 #include "training/run/run_folder.h"
 
 namespace firn::tools {
 namespace {
 
 constexpr const char* compare_notes =
-    R"(The difference of two tensors is max |a - b| / max |a|. What divides is at least a millionth of the phase's largest
-gradient, so that rounding errors around zero do not count. Gradients that are one number (strengths of noise) are
+    R"(The difference of two tensors is max |a - b| / max |a|. What divides is at least a thousandth of the phase's
+largest gradient, so that rounding errors around zero do not count (of biases before batch normalisation, say). Gradients that are one number (strengths of noise) are
 measured as one tensor, because a single sum may cancel. Exit code 1: the worst difference is above --tolerance.
 
 Examples:
@@ -28,27 +29,22 @@ TrainOptions fresh_options(const CompareArguments& a) {
   TrainOptions options = TrainOptions::of(a.model.empty() ? std::string_view(models().front().kind) : a.model);
   ModelBasics basics = options.model.basics();
   basics.images = {a.resolution, a.resolution, 3};
+  basics.classes = a.classes;
   options.model.set(basics);
   options.seed = a.seed;
-  Overlay set;
-  for (const auto& [flag, value] : {std::pair{"--channel-base", a.channel_base},
-                                    {"--channel-max", a.channel_max},
-                                    {"--map-depth", a.mapping_layers}})
-    if (value > 0) set.give(flag, {std::to_string(value)});
-  set.apply(options);
+  a.set.apply(options);
   return options;
 }
 
-// As a snapshot would hold them. What begins as a constant (biases, strengths of noise) is moved off it, so that
-// everything takes part.
+// As a snapshot would hold them, every parameter moved a little: some begin as a constant, and everything shall take
+// part.
 SafetensorsFile fresh_networks(const TrainOptions& options) {
   const TrainState state(options, Device::cpu());
   Rng rng{.seed = options.seed};
   SafetensorsFile file;
   for (const Role& role : state.roles)
     for (Parameter p : role.network->parameters()) {
-      if (p.name().ends_with(".bias") || p.name().ends_with(".noise_strength"))
-        p.value().copy_from(p.value() + randn(p.value().shape(), rng, DType::f32, Device::cpu()) * 0.1);
+      if (!p.buffer()) p.value().copy_from(p.value() + randn(p.value().shape(), rng, DType::f32, Device::cpu()) * 0.1);
       file.tensors[role.name + "." + p.name()] = stored(p);
     }
   return file;
@@ -148,7 +144,7 @@ std::vector<Row> differences(const std::vector<Value>& a, const std::vector<Valu
   for (size_t i = 0; i < a.size(); ++i) {
     const std::string& phase = a[i].phase;
     const double own = largest(a[i].numbers),
-                 shared = a[i].numbers.size() == 1 ? of_single_numbers[phase] : 1e-6 * of_phase[phase],
+                 shared = a[i].numbers.size() == 1 ? of_single_numbers[phase] : 1e-3 * of_phase[phase],
                  scale = a[i].name == "loss" ? own : std::max(own, shared);
     rows.push_back({&a[i], own, difference(a[i].numbers, b[i].numbers, scale)});
   }
@@ -186,14 +182,13 @@ void add_options(CLI::App& app, CompareArguments& a) {
   app.add_option("--snapshot", a.snapshot, "networks of a snapshot of gan-train [fresh ones]");
   app.add_option("--model", a.model, "of fresh networks");
   app.add_option("--resolution", a.resolution, "likewise")->capture_default_str();
-  app.add_option("--channel-base", a.channel_base, "likewise [the model's own]");
-  app.add_option("--channel-max", a.channel_max, "likewise [the model's own]");
-  app.add_option("--mapping-layers,--map-depth", a.mapping_layers, "likewise [the model's own]");
+  app.add_option("--classes", a.classes, "likewise; 0: unconditional")->check(CLI::Range(0, 100'000));
   app.add_option("--inputs", a.inputs, "what the phases are given, as without compare [random numbers]");
   app.add_option("--batch", a.batch, "of random inputs")->check(CLI::Range(1, 4096))->capture_default_str();
   app.add_option("--seed", a.seed, "of fresh networks and random inputs")->capture_default_str();
   app.add_option("--threads", a.threads, "CPU threads [all]");
   app.add_flag("--json", a.json, "one line of JSON instead of a table");
+  OptionRows::of_models().add_to(app);
   app.footer(compare_notes);
 }
 

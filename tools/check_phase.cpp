@@ -1,5 +1,8 @@
 #include "tools/check_phase.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "base/error.h"
 #include "engine/threads.h"
 #include "kernels/choice/provider_numerics.h"
@@ -8,6 +11,27 @@
 
 namespace firn::tools {
 namespace {
+
+// Integers [N] or one-hot [N,classes].
+std::vector<int> classes_of(const std::vector<double>& values, const Shape& shape, int classes,
+                            const std::string& file) {
+  std::vector<int> result;
+  if (shape.size() == 1) {
+    for (const double c : values) {
+      if (!(c >= 0 && c < classes) || c != std::floor(c))
+        throw IoError(fmt::format("{}: label {} is not a class of 0 to {}", file, c, classes - 1));
+      result.push_back(int(c));
+    }
+    return result;
+  }
+  for (auto row = values.begin(); row != values.end(); row += classes) {
+    const auto one = std::find(row, row + classes, 1.0);
+    if (one == row + classes || std::count(row, row + classes, 0.0) != classes - 1)
+      throw IoError(fmt::format("{}: labels of {} numbers are not one-hot", file, classes));
+    result.push_back(int(one - row));
+  }
+  return result;
+}
 
 // One input of a phase by the tensor of that name; undefined where the networks take none.
 Tensor read(const SafetensorsFile& file, const Phase::Input& input, const ModelBasics& m, const Device& device) {
@@ -27,15 +51,10 @@ Tensor read(const SafetensorsFile& file, const Phase::Input& input, const ModelB
     throw IoError(
         fmt::format("{}: {} is {}, expected {} (-1: any)", file.name, name, to_string(t.shape), to_string(want)));
   const std::vector<double> values = t.to_doubles();
-  if (input.kind == Kind::label && t.shape.size() == 1) {
-    std::vector<int> classes;
-    for (const double c : values) {
-      if (!(c >= 0 && c < m.classes))
-        throw IoError(fmt::format("{}: label {} is not a class of 0 to {}", file.name, c, m.classes - 1));
-      classes.push_back(int(c));
-    }
-    return class_labels(classes, m.classes, device);
-  }
+  if (!std::ranges::all_of(values, [](double v) { return std::isfinite(v); }))
+    throw IoError(fmt::format("{}: {} has values that are not finite", file.name, name));
+  if (input.kind == Kind::label)
+    return class_labels(classes_of(values, t.shape, m.classes, file.name), m.classes, device);
   const NoGrad no_grad;
   const Tensor tensor = Tensor::from(std::span<const double>(values), t.shape, m.type, device);
   return input.kind == Kind::images ? permute(tensor, {0, 2, 3, 1}) : tensor;

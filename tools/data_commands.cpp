@@ -3,7 +3,7 @@
 #include <cstdio>
 
 #include "base/text.h"
-#include "models/stylegan2/stylegan2.h"
+#include "models/registry.h"
 
 namespace firn::tools {
 namespace {
@@ -41,12 +41,18 @@ void FolderOptions::add_to(CLI::App& command) {
 }
 
 bool trainable(Size size) {
-  try {
-    StyleGan2Options{.height = size.height, .width = size.width}.check();
-    return true;
-  } catch (const ConfigError&) {
-    return false;
-  }
+  return std::ranges::any_of(models(), [&](const Model& m) {
+    ModelSpec spec = m.defaults();
+    ModelBasics basics = spec.basics();
+    basics.images = {.height = size.height, .width = size.width};
+    spec.set(basics);
+    try {
+      spec.check();
+      return true;
+    } catch (const ConfigError&) {
+      return false;
+    }
+  });
 }
 
 Size trainable_around(Size size) {

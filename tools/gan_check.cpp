@@ -4,6 +4,7 @@
 #include "engine/threads.h"
 #include "tools/check_compare.h"
 #include "tools/check_phase.h"
+#include "tools/option_rows.h"
 #include "tools/own_kernels.h"
 #include "training/run/run_folder.h"
 
@@ -14,7 +15,8 @@ namespace {
 constexpr const char* notes = R"(Inputs (safetensors):   z [N,z_dim]          Gmain, Greg, Dmain
                         images [N,C,H,W]     Dmain, Dreg; in [-1,1]
                         pl_noise [N,C,H,W]   Greg; N(0,1), divided by sqrt(H W) here
-                        labels               integers [N] or one-hot [N,classes], for conditional networks
+                        labels, gen_labels   integers [N] or one-hot [N,classes], for conditional networks: of images,
+                                             and (SNGAN) of what z makes
 Outputs (safetensors):  loss, what the phase has of regularizer, path_length, real_score and fake_score, and grad.NAME
                         for each trainable tensor
 
@@ -30,7 +32,7 @@ struct Arguments {
 
 void add_options(CLI::App& app, Arguments& a) {
   app.add_option("--snapshot", a.snapshot, "a snapshot of gan-train, or its run folder");
-  app.add_option("--phase", a.phase, "of those that the model is trained by: Gmain, Greg, Dmain or Dreg of StyleGAN2");
+  app.add_option("--phase", a.phase, "of those that the model is trained by: Gmain, Dmain, ...");
   app.add_option("--inputs", a.inputs, "what the phase is given");
   app.add_option("--out", a.out, "where the results go");
   app.add_option("--type", a.type, "f32, f64 or bf16")->capture_default_str();
@@ -48,7 +50,10 @@ int check(const Arguments& a) {
     if (value->empty()) throw ConfigError(fmt::format("{} is required", name));
   tools::use_threads(a.threads);
   const Device device = Device::from_name(a.device);
-  const SafetensorsFile snapshot = read_safetensors(snapshot_file(a.snapshot));
+  const std::filesystem::path file = snapshot_file(a.snapshot);
+  for (const std::filesystem::path& source : {file, std::filesystem::path(a.inputs)})
+    tools::require_other_file(a.out, source);
+  const SafetensorsFile snapshot = read_safetensors(file);
   tools::Check subject(snapshot_options(snapshot), snapshot, a.type, device);
   subject.phase(a.phase);  // says at once that there is no such phase
   const PhaseResult result = subject.run(a.phase, read_safetensors(a.inputs));
@@ -81,6 +86,7 @@ int main(int argc, char** argv) {
     bool proceed;
     const int code = tools::parse(app, argc, argv, proceed);
     if (!proceed) return code;
+    compare_arguments.set = tools::OptionRows::of_models().given(*sub);
     return sub->parsed() ? tools::compare(compare_arguments) : check(arguments);
   });
 }

@@ -1,6 +1,7 @@
 // gan-sample: images from a snapshot: by seeds or given latents, as a grid or single files, mixed or interpolated.
 #include <algorithm>
 #include <climits>
+#include <cmath>
 
 #include "engine/threads.h"
 #include "io/files.h"
@@ -173,6 +174,8 @@ class Sampler {
       throw ConfigError(
           fmt::format("--interpolate {} between {} seeds is more than the {} frames that are made at once; give fewer",
                       steps, keys, most));
+    if (a_.klass < 0 && of_seed(seeds[0]).labels.defined())
+      throw ConfigError("--interpolate goes within a class of this network; give --class");
     return {.count = keys * steps,
             .code = [=, this](int64_t i) -> Code {
               const NoGrad no_grad;
@@ -273,6 +276,8 @@ void write(const Arguments& a, const Generator& g, const ImageShape& image, cons
   // One by one is no slower on a CPU, whose products round otherwise in other batches.
   const int batch = g.device().is_cuda() ? a.batch : 1;
   firn::sample(g, plan.count, plan.code, {.noise = noise, .rng = rng, .batch = batch}, [&](const Tensor& images) {
+    if (const NoGrad no_grad; !std::isfinite(sum(images * 0.0).item()))
+      throw Error("this network makes values that are not finite; it cannot be shown");
     if (!a.raw.empty()) parts.push_back(images);
     for (Image& one : to_images(images)) {
       if (!a.outdir.empty()) save_png(fs::path(a.outdir) / (plan.name(done) + ".png"), one);

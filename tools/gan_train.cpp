@@ -8,6 +8,7 @@
 #include "kernels/choice/provider_numerics.h"
 #include "kernels/conv/conv_wgrad_amx.h"
 #include "tools/common.h"
+#include "tools/option_rows.h"
 #include "tools/progress.h"
 #include "tools/train_options.h"
 #include "training/methods/method.h"
@@ -57,8 +58,10 @@ std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& 
   if (data.num_classes() > 0)
     text += fmt::format(", {} classes{}", data.num_classes(), o.cond ? "" : " (unused: no --cond)");
   text += fmt::format("\nmodel      {} {}\n", model(o.model.kind()).title, o.model.describe());
-  text += fmt::format("training   {} kimg, batch {} ({} at once), lr {:g}, {}, ema {:g} kimg, seed {}\n", o.kimg,
-                      o.batch, o.batch_gpu, o.lr, objective_of(o.model).describe(o), o.ema_kimg, o.seed);
+  const bool averages = std::ranges::any_of(s.roles, [](const Role& r) { return r.average != nullptr; });
+  text += fmt::format("training   {} kimg, batch {} ({} at once), lr {:g}, {}, {}seed {}\n", o.kimg, o.batch,
+                      o.batch_gpu, o.lr, objective_of(o.model).describe(o),
+                      averages ? fmt::format("ema {:g} kimg, ", o.ema_kimg) : "", o.seed);
   text += fmt::format("machine    {}, {} threads, {} activations{}\n", device.name(), threads(),
                       name_of(o.model.basics().activation_type),
                       device.is_cuda()     ? kernels::numerics(s.device().stream()).tf32 ? ", TF32 products" : ""
@@ -121,7 +124,7 @@ int plan_aloud(const fs::path& gpu, const TrainOptions& o, const Dataset& data) 
 }
 
 int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
-  tools::take_given(app, a);
+  a.set = tools::OptionRows::of_runs().given(app);
   tools::check_contradictions(app, a);
   const DataMemory memory = tools::data_memory(a.data_memory);
   if (a.threads > 0) set_threads(a.threads);

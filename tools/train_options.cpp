@@ -4,12 +4,11 @@
 #include <filesystem>
 #include <memory>
 
-#include <fmt/ranges.h>
-
 #include "base/text.h"
 #include "kernels/conv/conv_wgrad_amx.h"
 #include "tools/common.h"
 #include "tools/numbers.h"
+#include "tools/option_rows.h"
 #include "tools/own_kernels.h"
 #include "training/objectives/objective.h"
 
@@ -28,61 +27,6 @@ constexpr const char* examples = R"(Examples:
   # go on after Ctrl-C, a crash or a power cut, as if nothing had happened
   gan-train --outdir runs --resume latest
 )";
-
-struct Row {
-  Option option;
-  OptionValue value;
-  std::vector<std::string> models;  // whose runs have it, by kind
-};
-
-// Every row on the command line, with its default: of all models' runs first, as --help shows them.
-class Rows {
- public:
-  Rows() {
-    for (const Model& m : models()) {
-      options_.push_back(std::make_unique<TrainOptions>(TrainOptions::of(m.kind)));
-      for_each_option(*options_.back(), [&](const Option& option, const OptionValue& value) {
-        if (!*option.flag) return;
-        const auto known = std::ranges::find_if(rows_, [&](const Row& r) { return r.option.name() == option.name(); });
-        if (known == rows_.end())
-          rows_.push_back({option, value, {m.kind}});
-        else
-          known->models.push_back(m.kind);
-      });
-    }
-  }
-  auto begin() const { return rows_.begin(); }
-  auto end() const { return rows_.end(); }
-
- private:
-  std::vector<std::unique_ptr<TrainOptions>> options_;
-  std::vector<Row> rows_;
-};
-
-const char* type_of(const OptionValue& value) {
-  return std::visit(
-      [](const auto& v) {
-        using V = std::decay_t<decltype(v)>;
-        return std::is_same_v<V, double*>                                                               ? "FLOAT"
-               : std::is_same_v<V, int*> || std::is_same_v<V, int64_t*> || std::is_same_v<V, uint64_t*> ? "INT"
-                                                                                                        : "TEXT";
-      },
-      value);
-}
-
-void add_row(CLI::App& app, const Option& option, const OptionValue& value) {
-  if (std::holds_alternative<bool*>(value)) {
-    app.add_flag(option.flag, option.help)->group(option.group);
-    return;
-  }
-  CLI::Option* o = app.add_option(option.flag, option.help)->group(option.group)->type_name(type_of(value));
-  if (std::holds_alternative<std::vector<std::string>*>(value))
-    o->expected(1, CLI::detail::expected_max_vector_size)
-        ->allow_extra_args(false)
-        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  else
-    o->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-}
 
 // "." and ".." have names, too: a run and its snapshots are called after their data.
 fs::path data_path(const std::string& given) {
@@ -128,41 +72,17 @@ void add_options(CLI::App& app, TrainArguments& a) {
               "fp32, tf32 (products on a GPU's tensor cores) or bf16 activations [bf16 on GPUs and CPUs with AMX]");
   machine.flag("--fp32", a.fp32, "--precision fp32");
   machine.flag("--bf16", a.bf16, "--precision bf16");
-  for (const Row& row : Rows()) add_row(app, row.option, row.value);
+  OptionRows::of_runs().add_to(app);
   add_no_own_kernels(app)->group("Machine");
   app.add_flag_callback(
          "--list-options",
          [] {
-           fmt::print("{}", options_table());
+           fmt::print("{}", OptionRows::of_runs().table());
            throw CLI::Success();
          },
          "print every option of a run as a table in Markdown, and stop")
       ->group("Run");
   app.footer(examples);
-}
-
-void take_given(const CLI::App& app, TrainArguments& a) {
-  for (const Row& row : Rows())
-    if (const CLI::Option* o = app.get_option(row.option.name()); o->count() > 0)
-      a.set.give(row.option.name(), o->results());
-}
-
-std::string options_table() {
-  std::string text =
-      "# Options of a run\n\nWhat `gan-train` keeps of a run and writes into its snapshots; `gan-train --help` also "
-      "lists "
-      "what is only\nthis process's (devices, files). Defaults are those before a configuration (`--cfg`) fills in its "
-      "own. With\n`--resume` only what may change may differ.\n";
-  for (const char* heading : {"Run", "Data", "Configuration", "Where to start", "Machine"}) {
-    text += fmt::format("\n## {}\n\n| option | default | | with --resume |\n|---|---|---|---|\n", heading);
-    for (const Row& row : Rows()) {
-      if (row.option.group != std::string_view(heading)) continue;
-      std::string of = row.models.size() == models().size() ? "" : fmt::format(" ({})", fmt::join(row.models, ", "));
-      text += fmt::format("| `{}` | {} | {}{} | {} |\n", row.option.flag, to_text(row.value), row.option.help, of,
-                          row.option.may_change ? "may change" : "");
-    }
-  }
-  return text;
 }
 
 std::optional<DType> asked_precision(const TrainArguments& a) {

@@ -20,8 +20,6 @@ struct TrainArguments {
 };
 
 void add_options(CLI::App& app, TrainArguments& a);
-std::string options_table();                              // docs/options.md: every row that has a flag, in Markdown
-void take_given(const CLI::App& app, TrainArguments& a);  // fills in a.set, once `app` has parsed
 void check_contradictions(const CLI::App& app, const TrainArguments& a);
 
 std::optional<DType> asked_precision(const TrainArguments& a);  // what the user asked for, or nothing

@@ -23,7 +23,7 @@ FIRN_DEVICE void Projection<T>::operator()(Team t) const {
     A s[width] = {};
     columns.rows(0, P, [&](int64_t i) {
       const auto u = read<width>(xs + i * C + c);
-      for (int v = 0; v < width; ++v) s[v] += A(u[v]) > 0 ? A(u[v]) : A(0);
+      for (int v = 0; v < width; ++v) s[v] += A(u[v]) < 0 ? A(0) : A(u[v]);  // a NaN stays
     });
     columns.put(0, c, s, hs);
     for (int v = 0; v < width; ++v) {

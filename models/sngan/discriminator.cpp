@@ -62,54 +62,51 @@ SnganDiscriminator::SnganDiscriminator(SnganOptions options, const Device& devic
   if (o.c_dim) embedding_ = layer("l_y", {o.c_dim, top}, 1, false);
 }
 
-// sigma of every layer of the blocks from `first_block` on and of the head, by number.
-std::vector<Spectral> SnganDiscriminator::normalise(size_t first_block, Mode mode) const {
+std::vector<SpectralWeight> SnganDiscriminator::spectral_layers(size_t begin, size_t end) const {
+  std::vector<SpectralWeight> layers;
+  for (size_t i = begin; i < std::min(end, blocks_.size()); ++i) {
+    const SnganDownBlock& b = blocks_[i];
+    layers.insert(layers.end(), {b.c1, b.c2});
+    if (b.c_sc) layers.push_back(*b.c_sc);
+  }
+  if (end <= blocks_.size()) return layers;
+  layers.push_back(linear_);
+  if (options_.c_dim) layers.push_back(embedding_);
+  return layers;
+}
+
+// sigma of the layers of blocks [begin, end), by number. As published, what the head keeps of its iterations moves in
+// every call, what blocks keep only while training.
+std::vector<Spectral> SnganDiscriminator::normalise(size_t begin, size_t end, Mode mode) const {
   std::vector<Spectral> all(linear_.number + (options_.c_dim ? 2 : 1));
   std::vector<SpectralLayer> layers;
   std::vector<size_t> numbers;
-  const auto add = [&](const SpectralWeight& l, bool keep) {
+  for (const SpectralWeight& l : spectral_layers(begin, end))
     if (l.number < settled_->size() && (*settled_)[l.number].sigma.defined()) {
       all[l.number] = (*settled_)[l.number];
-      return;
+    } else {
+      layers.push_back({l.weight().detach(), l.u(), mode == Mode::train || l.number >= linear_.number});
+      numbers.push_back(l.number);
     }
-    layers.push_back({l.weight().detach(), l.u(), keep});
-    numbers.push_back(l.number);
-  };
-  const bool train = mode == Mode::train;
-  for (size_t i = first_block; i < blocks_.size(); ++i) {
-    const SnganDownBlock& b = blocks_[i];
-    add(b.c1, train);
-    add(b.c2, train);
-    if (b.c_sc) add(*b.c_sc, train);
-  }
-  add(linear_, true);
-  if (options_.c_dim) add(embedding_, true);
   const std::vector<Spectral> found = power_iteration(layers);
   for (size_t i = 0; i < found.size(); ++i) all[numbers[i]] = found[i];
   return all;
 }
 
+// Other programs iterate further at each step; here it is the end of that, also from vectors that are random.
 void SnganDiscriminator::settle() {
+  constexpr int iterations = 100;
   const NoGrad no_grad;
-  settled_->clear();
-  std::vector<Spectral> all(linear_.number + (options_.c_dim ? 2 : 1));
+  settled_->assign(linear_.number + (options_.c_dim ? 2 : 1), {});
   std::vector<SpectralLayer> layers;
   std::vector<size_t> numbers;
-  const auto add = [&](const SpectralWeight& l) {
-    if (!l.weight.frozen()) return;
-    layers.push_back({l.weight(), l.u(), false});
-    numbers.push_back(l.number);
-  };
-  for (const SnganDownBlock& b : blocks_) {
-    add(b.c1);
-    add(b.c2);
-    if (b.c_sc) add(*b.c_sc);
-  }
-  add(linear_);
-  if (options_.c_dim) add(embedding_);
-  const std::vector<Spectral> found = power_iteration(layers);
-  for (size_t i = 0; i < found.size(); ++i) all[numbers[i]] = found[i];
-  *settled_ = std::move(all);
+  for (const SpectralWeight& l : spectral_layers(0, blocks_.size() + 1))
+    if (l.weight.frozen()) {
+      layers.push_back({l.weight(), l.u(), false});
+      numbers.push_back(l.number);
+    }
+  const std::vector<Spectral> found = power_iteration(layers, iterations);
+  for (size_t i = 0; i < found.size(); ++i) (*settled_)[numbers[i]] = found[i];
 }
 
 int SnganDiscriminator::frozen_blocks() const {
@@ -157,14 +154,14 @@ Tensor SnganDiscriminator::operator()(const Tensor& images, const Tensor& labels
   if (images.shape() != expected)
     throw ShapeError(
         fmt::format("discriminator: images {} should be {}", to_string(images.shape()), to_string(expected)));
-  const std::vector<Spectral> sigma = normalise(0, mode);
+  const std::vector<Spectral> sigma = normalise(0, blocks_.size() + 1, mode);
   return head(run_blocks(as_type(images, features_type()), 0, blocks_.size(), sigma), labels, sigma);
 }
 
 Tensor SnganDiscriminator::features(const Tensor& images) const {
   features_shape(images.dim(0));
-  const std::vector<Spectral> sigma = normalise(0, Mode::eval);
-  return run_blocks(as_type(images, features_type()), 0, static_cast<size_t>(frozen_blocks()), sigma);
+  const size_t cut = static_cast<size_t>(frozen_blocks());
+  return run_blocks(as_type(images, features_type()), 0, cut, normalise(0, cut, Mode::eval));
 }
 
 Tensor SnganDiscriminator::logits(const Tensor& features, const Tensor& labels, int, Mode mode) const {
@@ -172,7 +169,7 @@ Tensor SnganDiscriminator::logits(const Tensor& features, const Tensor& labels, 
     throw ShapeError(
         fmt::format("discriminator: features {} should be {}", to_string(features.shape()), to_string(expected)));
   const size_t cut = static_cast<size_t>(frozen_blocks());
-  const std::vector<Spectral> sigma = normalise(cut, mode);
+  const std::vector<Spectral> sigma = normalise(cut, blocks_.size() + 1, mode);
   return head(run_blocks(features, cut, blocks_.size(), sigma), labels, sigma);
 }
 
@@ -183,7 +180,7 @@ std::vector<Discriminator::Layer> SnganDiscriminator::layers() const {
     Layer layer{.name = name,
                 .block = block,
                 .parameters = {l.weight.name()},
-                .flops = 2.0 * double(pixels * l.weight.count()),
+                .flops = 2.0 * double(pixels * (&l == &embedding_ ? l.weight().dim(1) : l.weight.count())),
                 .reads = reads,
                 .head = is_head};
     if (l.bias) layer.parameters.push_back(l.bias->name());
@@ -194,7 +191,7 @@ std::vector<Discriminator::Layer> SnganDiscriminator::layers() const {
     const SnganDownBlock& b = blocks_[i];
     const int64_t small = size / (b.down ? 2 : 1);
     add(b.name, b.c1, size * size, i == 0 ? Reads::images : Reads::previous, false);
-    add(b.name, b.c2, size * size, Reads::previous, false);
+    add(b.name, b.c2, small * small, Reads::previous, false);
     if (b.c_sc) add(b.name, *b.c_sc, small * small, i == 0 ? Reads::images : Reads::block, false);
     size = small;
   }

@@ -59,6 +59,7 @@ Model sngan_model() {
           .recognise = recognise,
           .writers = {"l[4-9]"},
           .readers = {"block1.c1", "block1.c_sc"},
+          .spectral = true,
           .class_tensors = {{"G.block*.b?.gamma", ClassTensor::Kind::table},
                             {"G.block*.b?.beta", ClassTensor::Kind::table},
                             {"D.l_y.weight", ClassTensor::Kind::table},

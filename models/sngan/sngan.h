@@ -87,7 +87,8 @@ class SnganDiscriminator : public Discriminator {
   SnganDiscriminator(SnganOptions options, const Device& device);
   const SnganOptions& options() const { return options_; }
 
-  // Segments do not matter: samples are independent. Each call in training mode moves the vectors u once.
+  // Segments do not matter: samples are independent. Each call in training mode moves the vectors u once, each other
+  // call those of the head.
   Tensor operator()(const Tensor& images, const Tensor& labels = {}, int segments = 1,
                     Mode mode = Mode::train) const override;
 
@@ -101,7 +102,8 @@ class SnganDiscriminator : public Discriminator {
   std::vector<Layer> layers() const override;
 
  private:
-  std::vector<Spectral> normalise(size_t first_block, Mode mode) const;
+  std::vector<SpectralWeight> spectral_layers(size_t begin, size_t end) const;  // of blocks, the last being the head
+  std::vector<Spectral> normalise(size_t begin, size_t end, Mode mode) const;
   Tensor run_blocks(Tensor x, size_t begin, size_t end, const std::vector<Spectral>& sigma) const;
   Tensor head(const Tensor& x, const Tensor& labels, const std::vector<Spectral>& sigma) const;
 

@@ -112,9 +112,15 @@ bool any_starts(const SafetensorsFile& file, const std::string& prefix) {
   return it != file.tensors.end() && it->first.starts_with(prefix);
 }
 
+// D.b4.conv, but not D.block1
+bool has_block(const SafetensorsFile& file) {
+  for (char digit = '1'; digit <= '9'; ++digit)
+    if (any_starts(file, std::string("D.b") + digit)) return true;
+  return false;
+}
+
 bool recognise(const SafetensorsFile& file, SourceModel& source) {
-  if (!any_starts(file, "G.synthesis.") && !any_starts(file, "G_ema.synthesis.") && !any_starts(file, "D.b"))
-    return false;
+  if (!any_starts(file, "G.synthesis.") && !any_starts(file, "G_ema.synthesis.") && !has_block(file)) return false;
   StyleGan2Options m;
   if (source.g) read_g(Shapes(file, has_network(file, "G") ? "G" : "G_ema"), file, m);
   if (source.d) read_d(Shapes(file, "D"), file, m, !source.g);

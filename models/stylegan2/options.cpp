@@ -71,7 +71,7 @@ void StyleGan2Options::visit(OptionVisitor& v) {
   v({.key = "img_channels"}, img_channels);
   v({.key = "c_dim"}, c_dim);
   v({.key = "mapping_layers",
-     .flag = "--map-depth",
+     .flag = "--map-depth,--mapping-layers",
      .help = "layers of the mapping network",
      .group = group,
      .least = 1,

@@ -137,7 +137,7 @@ TEST(Config, AFlagThatAModelOrItsLossLacksIsTold) {
 
 TEST(Config, OneKindIsNotTakenForAnother) {
   const TrainOptions sngan = TrainOptions::of("sngan");
-  EXPECT_MENTIONS(message_of<ConfigError>([&] { model_of(sngan); }), "kind stylegan2, not 'sngan'");
+  EXPECT_MENTIONS(message_of<ConfigError>([&] { model_of(sngan); }), "options of stylegan2, not of sngan");
   EXPECT_THROW(loss_of(sngan), ConfigError);
   EXPECT_MENTIONS(message_of<ConfigError>([] { TrainOptions::of("vqgan"); }), "there are stylegan2");
   EXPECT_MENTIONS(message_of<ConfigError>([] { TrainOptions{}.check(); }), "no model was chosen");
@@ -219,11 +219,11 @@ TEST(Schedule, AverageStartsAsACopyAndRampsUp) {
   o.batch = 32;
   o.ema_kimg = 10;
   o.ema_ramp = 0.05;
-  EXPECT_EQ(ema_decay(o, 0), 0);
-  EXPECT_DOUBLE_EQ(ema_decay(o, 64000), std::pow(0.5, 32 / 3200.0));
-  EXPECT_DOUBLE_EQ(ema_decay(o, 10'000'000), std::pow(0.5, 32 / 10000.0));
+  EXPECT_EQ(ema_decay(o, 0, o.batch), 0);
+  EXPECT_DOUBLE_EQ(ema_decay(o, 64000, o.batch), std::pow(0.5, 32 / 3200.0));
+  EXPECT_DOUBLE_EQ(ema_decay(o, 10'000'000, o.batch), std::pow(0.5, 32 / 10000.0));
   o.ema_ramp = -1;
-  EXPECT_DOUBLE_EQ(ema_decay(o, 0), std::pow(0.5, 32 / 10000.0));
+  EXPECT_DOUBLE_EQ(ema_decay(o, 0, o.batch), std::pow(0.5, 32 / 10000.0));
 }
 
 TEST(Stats, WhatIsNotFiniteIsCountedApart) {

@@ -54,5 +54,44 @@ TEST(SnganRun, FrozenBlocksLaunchNoGradients) {
   EXPECT_EQ(gradients(4), std::pair(int64_t{0}, int64_t{3}));
 }
 
+// Features of the reals are computed again by a run that goes on; nothing that trains notices.
+TEST(SnganRun, AResumedRunWithCachedFeaturesEndsWithTheSameBits) {
+  const Scratch scratch;
+  write_images(scratch.path() / "data", 8, 32, 3, 2);
+  ASSERT_EQ(tool("gan-train", tiny_sngan(scratch, "source", "--kimg 0.016")).code, 0);
+  const std::string freeze =
+      fmt::format("--freeze-d 2 --cache-features --init '{}'", latest_snapshot(scratch.path() / "source").string());
+  ASSERT_EQ(tool("gan-train", tiny_sngan(scratch, "whole", freeze + " --kimg 0.064")).code, 0);
+  ASSERT_EQ(tool("gan-train", tiny_sngan(scratch, "parts", freeze + " --kimg 0.032")).code, 0);
+  const Ran resumed = tool("gan-train", fmt::format("--outdir '{}/parts' --resume latest --kimg 0.064 --threads 1",
+                                                    scratch.path().string()));
+  ASSERT_EQ(resumed.code, 0) << resumed.output;
+  const SafetensorsFile a = read_safetensors(latest_snapshot(scratch.path() / "whole")),
+                        b = read_safetensors(latest_snapshot(scratch.path() / "parts"));
+  for (const auto& [name, tensor] : a.tensors) EXPECT_EQ(tensor.bytes, b.at(name).bytes) << name;
+}
+
+// Products of a layer that halves the image are those of its small side.
+TEST(SnganRun, FrozenBlocksSaveTheirShare) {
+  const SnganDiscriminator d({.height = 32, .c_dim = 10, .ch = 1}, Device::cpu());
+  std::map<std::string, double> flops;
+  for (const auto& layer : d.layers()) flops[layer.name] = layer.flops;
+  EXPECT_EQ(flops["block1.c1"], 2.0 * 32 * 32 * 9 * 3 * 2);
+  EXPECT_EQ(flops["block1.c2"], 2.0 * 16 * 16 * 9 * 2 * 2);
+  EXPECT_EQ(flops["block1.c_sc"], 2.0 * 16 * 16 * 3 * 2);
+  EXPECT_EQ(flops["block4.c2"], 2.0 * 8 * 8 * 9 * 2 * 2);
+  EXPECT_EQ(flops["l_y"], 2.0 * 2);
+}
+
+// kimg of --ema-kimg are of reals, of which n_dis batches are shown in an iteration.
+TEST(SnganRun, AnIterationShowsTheRealsOfAllItsStepsOfD) {
+  TrainOptions o = TrainOptions::of("sngan");
+  o.model = SnganOptions{.height = 32, .z_dim = 4, .ch = 1};
+  o.batch = o.batch_gpu = 2;
+  TrainState state(o, Device::cpu());
+  Reals noise(o, state);
+  EXPECT_EQ(Iteration(o, state, nullptr, noise).images(), 5 * 2);
+}
+
 }  // namespace
 }  // namespace firn

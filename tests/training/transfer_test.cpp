@@ -233,6 +233,20 @@ TEST_F(Transferred, AnotherNumberOfClassesIsLittle) {
   require_most(report, source_model(file), two.model);
 }
 
+// What a method keeps of its own comes from no file.
+TEST_F(Transferred, NetworksOfMethodsAreLeftOut) {
+  const SafetensorsFile file = source_file(options);
+  TrainState target(options, Device::cpu());
+  const TransferReport before = transfer(target, options, file);
+  target.roles.emplace_back("source", make_discriminator(options.model, Device::cpu()));
+  target.roles.back().of_method = true;
+  target.roles.back().network->parameters().freeze();
+  const TransferReport report = transfer(target, options, file);
+  EXPECT_EQ(report.networks.size(), before.networks.size());
+  require_most(report, source_model(file), options.model);
+  require_frozen_copied(target, options, report, source_model(file));
+}
+
 // G's first layer grows with classes as it does with latents, and D's mapping network has names that G's has, too.
 TEST_F(Transferred, NothingElseIsTakenForOtherClasses) {
   TrainOptions longer = options;

@@ -39,6 +39,9 @@ struct Objective {
   std::vector<std::pair<std::string, Tensor>> (*scalars)(const TrainOptions&, const Device&) =
       [](const TrainOptions&, const Device&) { return std::vector<std::pair<std::string, Tensor>>(); };
   std::vector<Phase> (*phases)(const Training&);
+  // What D sees of the bytes of reals in [-1,1] where that does not change from step to step (--cache-features).
+  Tensor (*reals)(const Tensor& images) = [](const Tensor& images) { return images; };
+  const char* steadier = "a smaller --lr";  // what to try after a run that diverged
 };
 
 const std::vector<Objective>& objectives();

@@ -19,10 +19,13 @@ Tensor d_loss(const Tensor& real, const Tensor& fake, GanLoss loss) {
   return mean(softplus(-real)) + mean(softplus(fake));
 }
 
-// Bytes v as v / 128 - 1 + U(0, 1/128), from v / 127.5 - 1.
-Tensor dequantised(const Tensor& images, const Tensor& uniform) {
+// Bytes v as v / 128 - 1, from v / 127.5 - 1; with U(0, 1/128) added, or the mean of that.
+Tensor dequantised(const Tensor& images, double mean = 0) {
   constexpr double scale = 127.5 / 128;
-  const Tensor x = affine(images, scale, scale - 1);
+  return affine(images, scale, scale - 1 + mean);
+}
+Tensor dequantised(const Tensor& images, const Tensor& uniform) {
+  const Tensor x = dequantised(images);
   return uniform.defined() ? x + uniform * (1.0 / 128) : x;
 }
 
@@ -142,7 +145,7 @@ void SnganLoss::visit(OptionVisitor& v) {
     n_dis);
   v({.key = "average",
      .flag = "--average",
-     .help = "keep an average of G's weights, for pictures and snapshots [StyleGAN2 always does]",
+     .help = "keep an average of G's weights, for pictures and snapshots",
      .group = group},
     average);
 }
@@ -155,7 +158,8 @@ Objective sngan_objective() {
           .averages = [](const TrainOptions& o) { return loss_of(o).average; },
           .adam = [](const TrainOptions& o,
                      std::string_view) { return AdamOptions{.lr = o.lr, .beta1 = o.beta1, .beta2 = o.beta2}; },
-          .phases = phases};
+          .phases = phases,
+          .reals = [](const Tensor& images) { return dequantised(images, 0.5 / 128); }};
 }
 
 }  // namespace firn

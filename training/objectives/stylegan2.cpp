@@ -340,7 +340,8 @@ Objective stylegan2_objective() {
           [](const TrainOptions& o, const Device& device) {
             return std::vector<std::pair<std::string, Tensor>>{{"pl_mean", Tensor::zeros({1}, o.model.type(), device)}};
           },
-      .phases = phases};
+      .phases = phases,
+      .steadier = "a smaller --lr or a larger --gamma"};
 }
 
 }  // namespace firn

@@ -173,9 +173,9 @@ void Trainer::check_health(const Stats& stats, bool ending) {
   if (bad_ticks_ == 0 || (bad_ticks_ < options_.abort_after && !ending)) return;
   throw Error(fmt::format(
       "the run diverged at {:.1f} kimg: losses were not finite or beyond 1e6 through {} tick(s); what was saved before "
-      "in {} is kept; "
-      "try a smaller --lr or a larger --gamma",
-      double(state_.counters.images) / 1000, bad_ticks_, settings_.dir.string()));
+      "in {} is kept; try {}",
+      double(state_.counters.images) / 1000, bad_ticks_, settings_.dir.string(),
+      objective_of(options_.model).steadier));
 }
 
 void Trainer::require_finite_weights() const {

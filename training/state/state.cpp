@@ -55,6 +55,7 @@ TrainState::TrainState(const TrainOptions& o, const Device& on)
   roles.emplace_back("D", d);
   for (const Method& method : methods())  // before the optimisers: they hold what trains
     if (method.prepare && method.chosen(o)) method.prepare(*this, o);
+  for (size_t i = 2; i < roles.size(); ++i) roles[i].of_method = true;
   for (const char* name : {"G", "D"}) role(name).train(objective.adam(o, name));
   for (const Role& role : roles)
     if (role.average) update_average(role.average->parameters(), role.network->parameters(), 0);
@@ -98,10 +99,10 @@ double lr_share(const TrainOptions& o, int64_t images) {
   return std::max(0.0, (o.kimg - kimg) / (o.kimg - o.lr_decay_kimg));
 }
 
-double ema_decay(const TrainOptions& o, int64_t images_before) {
+double ema_decay(const TrainOptions& o, int64_t images_before, int64_t images) {
   double half_life = o.ema_kimg * 1000;
   if (o.ema_ramp >= 0) half_life = std::min(half_life, double(images_before) * o.ema_ramp);
-  return std::pow(0.5, o.batch / std::max(half_life, 1e-8));
+  return std::pow(0.5, double(images) / std::max(half_life, 1e-8));
 }
 
 bool all_finite(const Parameters& parameters) {

@@ -39,6 +39,7 @@ struct Role {
   std::shared_ptr<Network> network, average;  // the average may be null
   std::optional<Adam> adam;                   // none: it is only passed through
   double lr = 0;                              // of adam, before lr_share()
+  bool of_method = false;                     // a method filled it, no source's weights do
   struct {
     Parameters averages, current;
   } not_trained;  // what of the network Adam does not write: buffers and what is frozen
@@ -76,9 +77,9 @@ AdamOptions lazy_adam(const TrainOptions& options, int interval);
 // Share of the learning rate after so many images (lr_decay_kimg).
 double lr_share(const TrainOptions& options, int64_t images);
 
-// Decay of the average for one iteration: half-life ema_kimg, at most `ramp` of what has been seen (ramp < 0: no
-// limit).
-double ema_decay(const TrainOptions& options, int64_t images_before);
+// Decay of the average for one iteration of so many images: half-life ema_kimg, at most `ramp` of what has been seen
+// (ramp < 0: no limit).
+double ema_decay(const TrainOptions& options, int64_t images_before, int64_t images);
 
 bool all_finite(const Parameters& parameters);
 

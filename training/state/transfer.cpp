@@ -29,7 +29,7 @@ bool any_matches(const std::vector<std::string>& patterns, const std::string& na
 }
 
 // `name`: of the weight or the bias. Nothing: no such layer, or the channels agree, or more than them differs, or
-// windows that reach over the border would need another value there.
+// windows that reach over the border would need another value there, or a bias would depend on sigma.
 std::optional<ColourLayer> colour_layer(const Model& model, const Parameters& parameters, const SafetensorsFile& file,
                                         const std::string& source, const std::string& name) {
   const std::string layer = name.substr(0, name.rfind('.')), there = source + "." + layer;
@@ -46,14 +46,15 @@ std::optional<ColourLayer> colour_layer(const Model& model, const Parameters& pa
     return std::nullopt;
   expected[axis] = stored[axis];
   if (stored != expected || bias->second.shape != Shape{stored[0]}) return std::nullopt;
-  if (reads && here[2] > 1 &&
+  if (reads && (here[2] > 1 || model.spectral) &&
       std::ranges::any_of(ColourMap(int(here[axis]), int(stored[axis])).offset, std::identity{}))
     return std::nullopt;
   return ColourLayer{reads,           model.equalised, here[1 - axis], here[2] * here[3], int(stored[axis]),
                      int(here[axis]), weight->second,  bias->second};
 }
 
-// D then finds in an image what it found in that image converted to the source's channels: x -> D(convert(x)).
+// D then finds in an image what it found in that image converted to the source's channels: x -> D(convert(x)); with
+// spectral normalisation only up to a factor of the layer, whose sigma is another.
 std::vector<double> carried_reader(const ColourLayer& l, bool bias) {
   const ColourMap convert(l.here, l.there);
   const std::vector<double> w = l.weight.to_doubles();  // [features, there, window]
@@ -122,6 +123,7 @@ class ClassRules {
 struct Carried {
   std::vector<double> values;
   std::string how;
+  bool partly = false;  // some of them are fresh
 };
 std::optional<Carried> carried_classes(const ClassTensor& t, const Parameter& here, const StoredTensor& there,
                                        const Model& model, const TransferOptions& how) {
@@ -158,15 +160,13 @@ std::optional<Carried> carried_classes(const ClassTensor& t, const Parameter& he
   int64_t inner = 1;
   for (size_t i = axis + 1; i < want.size(); ++i) inner *= want[i];
   const int64_t outer = count(want) / (inner * want[axis]);
-  for (const auto& [old, now] : how.class_map) {
-    if (old >= have[axis] || now >= want[axis])
-      throw ConfigError(fmt::format("--class-map {}={}: the source has classes 0 to {}, this model 0 to {}", old, now,
-                                    have[axis] - 1, want[axis] - 1));
+  const double gain = model.equalised && axis == 1 ? std::sqrt(double(want[1]) / double(have[1])) : 1;
+  for (const auto& [old, now] : how.class_map)
     for (int64_t o = 0; o < outer; ++o)
       for (int64_t i = 0; i < inner; ++i)
-        to[size_t((o * want[axis] + now) * inner + i)] = from[size_t((o * have[axis] + old) * inner + i)];
-  }
-  return Carried{to, fmt::format("{} of {} classes", how.class_map.size(), want[axis])};
+        to[size_t((o * want[axis] + now) * inner + i)] = gain * from[size_t((o * have[axis] + old) * inner + i)];
+  return Carried{to, fmt::format("{} of {} classes", how.class_map.size(), want[axis]),
+                 std::ssize(how.class_map) < want[axis]};
 }
 
 TransferReport::Network transfer_network(const Model& model, const Network& network, const SafetensorsFile& file,
@@ -211,6 +211,7 @@ TransferReport::Network transfer_network(const Model& model, const Network& netw
       if (carried) {
         load_file_order<double>(p, carried->values);
         report.carried.emplace_back(p.name(), carried->how);
+        if (carried->partly) report.partly_fresh.push_back(p.name());
         continue;
       }
       const std::string reason =
@@ -244,11 +245,25 @@ std::string frozen_and_fresh(const TrainState& s, const auto& fresh) {
   std::vector<std::string> networks;
   for (const Role& role : s.roles) {
     std::vector<std::string> names;
+    if (role.of_method) continue;
     for (const Parameter& p : role.network->parameters())
       if (p.frozen() && !p.buffer() && fresh(role.name, p.name())) names.push_back(p.name());
     if (!names.empty()) networks.push_back(listed(role.name, names));
   }
   return fmt::format("{}", fmt::join(networks, "; "));
+}
+
+void check_class_map(const TransferOptions& how, int there, int here) {
+  std::vector<bool> taken(size_t(std::max(here, 0)));
+  for (const auto& [old, now] : how.class_map) {
+    if (there == 0 || here == 0)
+      throw ConfigError(fmt::format("--class-map: {} has no classes", here == 0 ? "this model" : "the source"));
+    if (old >= there || now >= here)
+      throw ConfigError(fmt::format("--class-map {}={}: the source has classes 0 to {}, this model 0 to {}", old, now,
+                                    there - 1, here - 1));
+    if (taken[size_t(now)]) throw ConfigError(fmt::format("--class-map {}={}: class {} comes twice", old, now, now));
+    taken[size_t(now)] = true;
+  }
 }
 
 }  // namespace
@@ -273,21 +288,25 @@ std::vector<std::pair<int, int>> parse_class_map(const std::string& text) {
 
 TransferReport transfer(TrainState& s, const TrainOptions& o, const SafetensorsFile& file, const TransferOptions& how) {
   const Model& m = model(o.model.kind());
-  const bool other_classes = !how.class_map.empty() || source_model(file).model.classes() != o.model.classes();
+  const ModelSpec source = source_model(file).model;
+  if (source.kind() != o.model.kind())
+    throw ConfigError(fmt::format("{} holds a {}, this is a {}; leave out --model, or give --model {}", file.name,
+                                  model(source.kind()).title, m.title, source.kind()));
+  const int there = source.classes(), here = o.model.classes();
+  check_class_map(how, there, here);
+  const bool other_classes = !how.class_map.empty() || there != here;
   const auto class_rules = [&](const Role& role) { return ClassRules(m, role.name, other_classes); };
   TransferReport report;
   int64_t taken = 0;
   for (const Role& role : s.roles) {
+    if (role.of_method) continue;
     const std::string ema = role.average_name();
-    const auto source = [&](const std::string& wish, const std::string& other) {
-      return has_network(file, wish) ? wish : has_network(file, other) ? other : wish;
-    };
-    report.networks.push_back(
-        transfer_network(m, *role.network, file, role.name, source(role.name, ema), how, class_rules(role)));
+    const std::string from = !has_network(file, role.name) && has_network(file, ema) ? ema : role.name;
+    report.networks.push_back(transfer_network(m, *role.network, file, role.name, from, how, class_rules(role)));
     taken += report.networks.back().taken();
   }
   for (const Role& role : s.roles) {
-    if (!role.average) continue;
+    if (!role.average || role.of_method) continue;
     const std::string ema = role.average_name(), from = has_network(file, ema) ? ema : role.name;
     update_average(role.average->parameters(), role.network->parameters(), 0);  // what the file lacks is as the network
     report.networks.push_back(transfer_network(m, *role.average, file, ema, from, how, class_rules(role)));
@@ -320,8 +339,9 @@ void require_frozen_copied(const TrainState& s) {
 void require_frozen_copied(const TrainState& s, const TrainOptions& o, const TransferReport& report,
                            const SourceModel& source) {
   const std::string names = frozen_and_fresh(s, [&](std::string_view network, const std::string& name) {
-    const auto& fresh = std::ranges::find(report.networks, network, &TransferReport::Network::name)->fresh;
-    return std::ranges::any_of(fresh, [&](const auto& f) { return f.first == name; });
+    const auto& of = *std::ranges::find(report.networks, network, &TransferReport::Network::name);
+    return std::ranges::any_of(of.fresh, [&](const auto& f) { return f.first == name; }) ||
+           std::ranges::count(of.partly_fresh, name) > 0;
   });
   if (names.empty()) return;
   const std::string differences = shape_differences(source, o.model);

@@ -16,6 +16,7 @@ struct TransferReport {
     int64_t copied = 0;
     std::vector<std::pair<std::string, std::string>> carried, skipped, fresh;  // carried, fresh: of the network;
                                                                                // skipped: of the file; with the reason
+    std::vector<std::string> partly_fresh;                                     // carried over, but for some classes
     int64_t expected_fresh = 0, expected_skipped = 0;  // of those, what other classes and options explain
     int64_t taken() const { return copied + int64_t(carried.size()); }
   };

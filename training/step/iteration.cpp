@@ -59,9 +59,17 @@ bool Iteration::due(const Phase& phase) const {
   return phase.interval > 0 && state_.counters.iteration % phase.interval == 0;
 }
 
+int64_t Iteration::images() const {
+  int64_t n = 0;
+  for (const Phase& phase : phases_)
+    for (const auto& feed : phase.feeds)
+      if (phase.interval == 1) n += phase.repeats * feed->reals();
+  return n;
+}
+
 void Iteration::run() {
   Counters& c = state_.counters;
-  const double decay = ema_decay(options_, c.images);
+  const double decay = ema_decay(options_, c.images, images());
   // An average moves with the last step of its network.
   std::map<std::string, std::pair<size_t, int>> last;
   for (size_t i = 0; i < phases_.size(); ++i)

@@ -29,6 +29,7 @@ class Iteration {
     double mean() const { return runs ? total / double(runs) : 0; }
   };
   std::vector<Timing> timings();  // by phase; waits for the device
+  int64_t images() const;         // of the data, that an iteration shows to D
 
  private:
   // What the runs of a phase share.

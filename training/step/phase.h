@@ -41,6 +41,7 @@ class Feed {
  public:
   virtual ~Feed() = default;
   virtual void refresh(Rng& rng) = 0;
+  virtual int64_t reals() const { return 0; }  // images of the data that each refresh shows
 };
 
 struct Phase {

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "kernels/device/memory.h"
+#include "training/objectives/objective.h"
 
 namespace firn {
 namespace {
@@ -56,7 +57,7 @@ Reals::Reals(const TrainOptions& options, const TrainState& state, std::shared_p
     staged_.emplace(batch, options.model.type(), state.device());
     loader_.emplace(dataset, loading);
   }
-  if (plan.features > 0) compute_features(state.discriminator(), dataset->size(), options.batch_gpu, settings);
+  if (plan.features > 0) compute_features(options, state.discriminator(), dataset->size(), settings);
   if (loader_)
     loader_->seek(state.data);
   else
@@ -72,7 +73,7 @@ Reals::Reals(const TrainOptions& options, const TrainState& state)
   std::vector<uint8_t> noise(size_t(images().count()));
   std::ranges::generate(noise, [random = std::minstd_rand()]() mutable { return uint8_t(random()); });
   resident_->store(0, noise);
-  if (options.cache_features) compute_features(state.discriminator(), options.batch, options.batch_gpu, {});
+  if (options.cache_features) compute_features(options, state.discriminator(), options.batch, {});
 }
 
 // The loader replaces broken images. Number n + i is number i mirrored, also where both are replaced.
@@ -88,16 +89,20 @@ void Reals::load_images(const Dataset& dataset, Loader loader, const RealsSettin
 }
 
 // An epoch has every item once.
-void Reals::compute_features(const Discriminator& d, int64_t items, int64_t at_once, const RealsSettings& settings) {
+void Reals::compute_features(const TrainOptions& options, Discriminator& d, int64_t items,
+                             const RealsSettings& settings) {
   const NoGrad no_grad;
+  d.settle();
+  const Objective& objective = objective_of(options.model);
+  const int64_t at_once = options.batch_gpu;
   const auto room = [&](int64_t n) { return Tensor::empty(d.features_shape(n), d.features_type(), d.device()); };
   all_features_ = room(items);
   const int64_t batch = items_.count();
   for (int64_t done = 0; done < items; done += batch) {
     next();
     for (int64_t i = 0; i < batch; i += at_once)
-      copy_rows(all_features_, d.features(slice(images(), 0, i, i + at_once)), items_.as<int32_t>() + i, nullptr,
-                at_once);
+      copy_rows(all_features_, d.features(objective.reals(slice(images(), 0, i, i + at_once))),
+                items_.as<int32_t>() + i, nullptr, at_once);
     if (!settings.progress("features computed", std::min(done + batch, items), items)) throw LoadingStopped{};
   }
   features_ = room(batch);

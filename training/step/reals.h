@@ -43,11 +43,12 @@ class Reals {
   const Tensor& labels() const { return labels_.labels(); }
   const Tensor& features() const { return features_; }  // undefined: they are not kept
   int64_t shown() const { return shown_; }              // images, so far
+  int64_t batch() const { return items_.count(); }
   DataPosition position() const { return loader_ ? loader_->position() : order_.position(); }  // of the next batch
 
  private:
   void load_images(const Dataset& dataset, Loader loader, const RealsSettings& settings);
-  void compute_features(const Discriminator& d, int64_t items, int64_t at_once, const RealsSettings& settings);
+  void compute_features(const TrainOptions& options, Discriminator& d, int64_t items, const RealsSettings& settings);
 
   int64_t shown_ = 0;
   std::optional<Loader> loader_;  // batches that are loaded as they come
@@ -65,6 +66,7 @@ class RealsFeed : public Feed {
  public:
   explicit RealsFeed(Reals* reals) : reals_(reals) {}
   void refresh(Rng&) override { reals_->next(); }
+  int64_t reals() const override { return reals_->batch(); }
 
  private:
   Reals* reals_;
