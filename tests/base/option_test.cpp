@@ -80,8 +80,9 @@ TEST(Options, KeepWhatJsonDoesNotSay) {
 }
 
 TEST(Options, JsonOfAnotherTypeThrows) {
-  for (const char* text : {R"({"count": "3"})", R"({"fast": 1})", R"({"title": 3})", R"({"inner": 4})",
-                           R"({"inner": {"layers": 1}})", "[]"}) {
+  for (const char* text :
+       {R"({"count": "3"})", R"({"count": 2.5})", R"({"count": true})", R"({"count": 4294967298})", R"({"seed": -1})",
+        R"({"fast": 1})", R"({"title": 3})", R"({"inner": 4})", R"({"inner": {"layers": 1}})", "[]"}) {
     Options o;
     EXPECT_THROW(options_from_json(nlohmann::json::parse(text), o), nlohmann::json::exception) << text;
   }
@@ -105,14 +106,18 @@ TEST(Options, AreSetByTextWhoseLastCounts) {
   EXPECT_EQ(o.inner.names, (std::vector<std::string>{"a", "b"}));
   give(o, "--twice", {"8"});
   EXPECT_EQ(o.count, 4);
-  give(o, "--fast", {"false"});
-  EXPECT_FALSE(o.fast);
+  for (const char* no : {"false", "0", "no", "off"}) {
+    o.fast = true;
+    give(o, "--fast", {no});
+    EXPECT_FALSE(o.fast) << no;
+  }
 }
 
 TEST(Options, TextThatIsNoValueIsToldWithTheRange) {
   EXPECT_EQ(refusal("--count", "x"), "--count: expected a whole number from 1 to 100, not 'x'");
   EXPECT_EQ(refusal("--count", "0"), "--count: expected a whole number from 1 to 100, not '0'");
   EXPECT_EQ(refusal("--count", "3.5"), "--count: expected a whole number from 1 to 100, not '3.5'");
+  EXPECT_EQ(refusal("--fast", "abc"), "--fast abc: expected yes or no");
   EXPECT_EQ(refusal("--count", ""), "--count: expected a whole number from 1 to 100, not ''");
   EXPECT_EQ(refusal("--rate", "0"), "--rate: expected a number above 0 and up to 1000000000, not '0'");
   EXPECT_EQ(refusal("--rate", "nan"), "--rate: expected a number above 0 and up to 1000000000, not 'nan'");

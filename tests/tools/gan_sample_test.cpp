@@ -242,6 +242,73 @@ TEST_F(GanCheck, WritesEveryGradientOfEachPhase) {
   EXPECT_EQ(missing.lines(), 1) << missing.output;
 }
 
+TEST_F(GanCheck, KeepsWhatItReads) {
+  const fs::path copy = *scratch / "copy.safetensors";
+  fs::copy_file(snapshot, copy);
+  const Ran ran =
+      tool("gan-check", fmt::format("--snapshot '{0}' --phase Gmain --inputs x --out '{0}'", copy.string()));
+  EXPECT_EQ(ran.code, 2) << ran.output;
+  EXPECT_MENTIONS(ran.output, "would replace");
+  EXPECT_EQ(fs::file_size(copy), fs::file_size(snapshot));
+}
+
+TEST_F(GanCheck, TakesLabelsAsNumbersAndOneHot) {
+  SafetensorsFile in;
+  Rng rng{.seed = 4};
+  const auto normal = [&](const Shape& shape) {
+    return StoredTensor::of(std::span<const float>(randn(shape, rng, DType::f32, Device::cpu()).to_floats()), shape);
+  };
+  in.tensors["z"] = normal({2, 8});
+  in.tensors["images"] = normal({2, 3, 8, 8});
+  const auto run = [&](StoredTensor labels) {
+    in.tensors["labels"] = std::move(labels);
+    write_safetensors(*scratch / "labelled.safetensors", in);
+    return tool("gan-check", fmt::format("--snapshot '{}' --phase Dmain --inputs {} --out {}", snapshot.string(),
+                                         at("labelled.safetensors"), at("labels-out.safetensors")));
+  };
+  const auto loss_of = [&](const StoredTensor& labels) {
+    const Ran ran = run(labels);
+    EXPECT_EQ(ran.code, 0) << ran.output;
+    return read_safetensors(at("labels-out.safetensors")).at("loss").to_doubles()[0];
+  };
+  const auto floats = [](std::vector<float> v, Shape shape) {
+    return StoredTensor::of(std::span<const float>(v), std::move(shape));
+  };
+  const double loss = loss_of(floats({1, 0}, {2}));
+  EXPECT_EQ(loss_of(floats({0, 1, 1, 0}, {2, 2})), loss);
+  EXPECT_NE(loss_of(floats({1, 0, 1, 0}, {2, 2})), loss);
+  EXPECT_MENTIONS(run(floats({0.5f, 0}, {2})).output, "label 0.5 is not a class of 0 to 1");
+  EXPECT_MENTIONS(run(floats({1, 1, 1, 0}, {2, 2})).output, "are not one-hot");
+  in.tensors["z"] = floats(std::vector<float>(16, NAN), {2, 8});
+  EXPECT_MENTIONS(run(floats({1, 0}, {2})).output, "z has values that are not finite");
+}
+
+TEST_F(GanSample, WhatIsNotFiniteIsNoPicture) {
+  SafetensorsFile file = read_safetensors(snapshot);
+  StoredTensor& weight = file.tensors["G_ema.synthesis.b8.torgb.bias"];
+  weight = StoredTensor::of(std::span<const float>(std::vector<float>(size_t(weight.count()), NAN)), weight.shape);
+  write_safetensors(*scratch / "nan.safetensors", file);
+  const Ran ran =
+      tool("gan-sample", fmt::format("--snapshot {} --seeds 0 --grid {}", at("nan.safetensors"), at("nan.png")));
+  EXPECT_EQ(ran.code, 1) << ran.output;
+  EXPECT_EQ(ran.lines(), 1) << ran.output;
+  EXPECT_FALSE(fs::exists(*scratch / "nan.png"));
+}
+
+TEST_F(GanSample, ClassesThatNoImageHadAreAnError) {
+  SafetensorsFile file = read_safetensors(snapshot);
+  nlohmann::json options = nlohmann::json::parse(file.metadata["options"]);
+  for (const auto& counts : {std::vector<int64_t>{-1, -1}, {0, 0}, {1, 1, 1}}) {
+    options["class_counts"] = counts;
+    file.metadata["options"] = options.dump();
+    write_safetensors(*scratch / "counts.safetensors", file);
+    const Ran ran = tool("gan-sample",
+                         fmt::format("--snapshot {} --seeds 0 --grid {}", at("counts.safetensors"), at("counts.png")));
+    EXPECT_EQ(ran.code, 1) << ran.output;
+    EXPECT_MENTIONS(ran.output, "class_counts are not those of 2 classes");
+  }
+}
+
 TEST_F(GanCheck, ComparesTwoTypesAndHoldsThemToATolerance) {
   const auto compare = [&](const std::string& arguments) {
     return tool("gan-check", "compare --a cpu:f64 --b cpu:f32 " + arguments);

@@ -135,6 +135,48 @@ TEST_P(Classes, OutOfTheMapsRangeAreNamed) {
                   "--class-map 0=3: the source has classes 0 to 3, this model 0 to 2");
 }
 
+TEST_P(Classes, AModelIsKnownByItsTensors) {
+  for (const int classes : {0, 3}) {
+    SafetensorsFile file = source(classes).second;
+    file.metadata.clear();
+    SafetensorsFile d = file;
+    std::erase_if(d.tensors, [](const auto& t) { return !t.first.starts_with("D."); });
+    for (const SafetensorsFile& f : {file, d}) {
+      const SourceModel found = source_model(f);
+      EXPECT_EQ(found.model.kind(), GetParam());
+      EXPECT_EQ(found.model.classes(), classes);
+      EXPECT_EQ(found.model.images(), options(classes).model.images());
+    }
+  }
+}
+
+TEST_P(Classes, OfTheOtherModelAreNamed) {
+  const auto [from, file] = source(0);
+  TrainOptions o = options(0);
+  o.model = sngan ? ModelSpec(StyleGan2Options{.height = 8}) : ModelSpec(SnganOptions{.ch = 1});
+  o = [&] {
+    TrainOptions other = TrainOptions::of(o.model.kind());
+    other.model = o.model;
+    return other;
+  }();
+  TrainState to(o, Device::cpu());
+  EXPECT_MENTIONS(message_of<ConfigError>([&] { transfer(to, o, file); }), fmt::format("give --model {}", GetParam()));
+}
+
+// A row of a table that no class of the source fills is random: it may not be frozen.
+TEST_P(Classes, ThatAreNewMayNotBeFrozen) {
+  const auto [from, file] = source(4);
+  TrainOptions o = options(3);
+  o.freeze.patterns = {sngan ? "D:l_y.weight" : "D:mapping.embed.weight"};
+  TrainState to(o, Device::cpu());
+  const SourceModel there = source_model(file);
+  EXPECT_MENTIONS(message_of<ConfigError>([&] {
+                    require_frozen_copied(to, o, transfer(to, o, file, {.class_map = {{0, 0}}}), there);
+                  }),
+                  "frozen but not copied");
+  require_frozen_copied(to, o, transfer(to, o, file, {.class_map = {{0, 0}, {1, 1}, {3, 2}}}), there);
+}
+
 INSTANTIATE_TEST_SUITE_P(Of, Classes, testing::Values("stylegan2", "sngan"),
                          [](const auto& info) { return std::string(info.param); });
 

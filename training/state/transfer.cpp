@@ -290,7 +290,7 @@ TransferReport transfer(TrainState& s, const TrainOptions& o, const SafetensorsF
   const Model& m = model(o.model.kind());
   const ModelSpec source = source_model(file).model;
   if (source.kind() != o.model.kind())
-    throw ConfigError(fmt::format("{} holds a {}, this is a {}; leave out --model, or give --model {}", file.name,
+    throw ConfigError(fmt::format("{} holds networks of {}, not of {}; give --model {}, or leave it out", file.name,
                                   model(source.kind()).title, m.title, source.kind()));
   const int there = source.classes(), here = o.model.classes();
   check_class_map(how, there, here);
