@@ -214,6 +214,18 @@ TEST(Schedule, LazyAdamCorrectsRateAndDecay) {
   EXPECT_DOUBLE_EQ(plain.lr, 0.0025);
 }
 
+TEST(Config, TheLearningRateFallsInALine) {
+  TrainOptions o = TrainOptions::of("stylegan2");
+  o.kimg = 100;
+  EXPECT_EQ(lr_share(o, 99'000), 1);
+  o.lr_decay_kimg = 60;
+  EXPECT_EQ(lr_share(o, 0), 1);
+  EXPECT_EQ(lr_share(o, 60'000), 1);
+  EXPECT_DOUBLE_EQ(lr_share(o, 70'000), 0.75);
+  EXPECT_DOUBLE_EQ(lr_share(o, 100'000), 0);
+  EXPECT_DOUBLE_EQ(lr_share(o, 101'000), 0);
+}
+
 TEST(Schedule, AverageStartsAsACopyAndRampsUp) {
   TrainOptions o;
   o.batch = 32;

@@ -71,6 +71,74 @@ TEST(SnganRun, AResumedRunWithCachedFeaturesEndsWithTheSameBits) {
   for (const auto& [name, tensor] : a.tensors) EXPECT_EQ(tensor.bytes, b.at(name).bytes) << name;
 }
 
+struct Tiny {
+  explicit Tiny(int frozen_blocks = 0) {
+    options.model = SnganOptions{.height = 32, .c_dim = 2, .z_dim = 4, .ch = 8};
+    options.batch = options.batch_gpu = 2;
+    options.freeze.blocks = frozen_blocks;
+    state.emplace(options, Device::cpu());
+    noise.emplace(options, *state);
+    iteration.emplace(options, *state, nullptr, *noise);
+  }
+  std::map<std::string, std::vector<double>> values() const {
+    std::map<std::string, std::vector<double>> all;
+    for (const Parameter& p : state->discriminator().parameters()) all[p.name()] = p.value().to_doubles();
+    return all;
+  }
+  TrainOptions options = TrainOptions::of("sngan");
+  std::optional<TrainState> state;
+  std::optional<Reals> noise;
+  std::optional<Iteration> iteration;
+};
+
+// Neither weights nor vectors of the power iteration move in what is frozen, and Adam holds none of it.
+TEST(SnganRun, FrozenBlocksStayAsTheyAre) {
+  Tiny tiny(2);
+  const auto before = tiny.values();
+  tiny.iteration->run();
+  for (const auto& [name, values] : tiny.values()) {
+    const bool frozen = name.starts_with("block1.") || name.starts_with("block2.");
+    EXPECT_EQ(values == before.at(name), frozen) << name;
+    for (const Parameter& p : tiny.state->role("D").adam->targets()) EXPECT_FALSE(frozen && p.name() == name);
+  }
+}
+
+// Half a step of noise is a shift by half a step of the bytes, 1/256.
+TEST(SnganRun, RealsAreDequantised) {
+  const Tiny tiny;
+  const Phase& d = tiny.iteration->phases()[1];
+  Rng rng;
+  const Inputs drawn = d.draw(rng);
+  const auto score = [&](const Tensor& images, const Tensor& noise) {
+    Inputs in;
+    for (const char* name : {"z", "gen_labels", "labels"}) in.put(name, drawn[name]);
+    in.put("images", images);
+    in.put("dequantisation", noise);
+    const NoGrad scope;
+    return d.terms(in, nullptr).report[0].value.item();
+  };
+  const Tensor images = drawn["images"], noise = drawn["dequantisation"];
+  for (const double v : noise.to_doubles()) ASSERT_TRUE(v >= 0 && v < 1);
+  const Tensor half = noise * 0.0 + 0.5;
+  // Vectors of the power iteration move in each call: the first settles them, weights being the same.
+  for (int i = 0; i < 50; ++i) score(images, half);
+  EXPECT_NEAR(score(images, half), score(images + 128 / 127.5 / 256, {}), 1e-5);
+  EXPECT_GT(std::abs(score(images, half) - score(images, {})), 1e-5);
+}
+
+TEST(SnganRun, AnAverageIsKeptWhereItIsAskedFor) {
+  const Scratch scratch;
+  write_images(scratch.path() / "data", 8, 32, 3, 2);
+  ASSERT_EQ(tool("gan-train", tiny_sngan(scratch, "with", "--kimg 0.032 --average --ema-kimg 0.01")).code, 0);
+  ASSERT_EQ(tool("gan-train", tiny_sngan(scratch, "without", "--kimg 0.032")).code, 0);
+  const SafetensorsFile with = read_safetensors(latest_snapshot(scratch.path() / "with")),
+                        without = read_safetensors(latest_snapshot(scratch.path() / "without"));
+  EXPECT_TRUE(without.tensors.lower_bound("G_ema.") == without.tensors.end() ||
+              !without.tensors.lower_bound("G_ema.")->first.starts_with("G_ema."));
+  EXPECT_NE(with.at("G_ema.block2.c1.weight").bytes, with.at("G.block2.c1.weight").bytes);
+  EXPECT_EQ(with.at("G_ema.block2.b1.avg_var").bytes, with.at("G.block2.b1.avg_var").bytes);  // buffers are copied
+}
+
 // Products of a layer that halves the image are those of its small side.
 TEST(SnganRun, FrozenBlocksSaveTheirShare) {
   const SnganDiscriminator d({.height = 32, .c_dim = 10, .ch = 1}, Device::cpu());
