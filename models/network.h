@@ -55,6 +55,8 @@ class Generator : public Network {
   virtual Code code(const Tensor& z, const Tensor& labels, Truncation truncation = {}) const = 0;
   // rng only for NoiseMode::random; not all have noise.
   virtual Tensor image(const Code& code, NoiseMode noise = NoiseMode::constant, Rng* rng = nullptr) const = 0;
+  // Statistics that images are normalised by become those of these weights: an average of weights has none of its own.
+  virtual void estimate_statistics() {}
 };
 
 // StyleGAN's family: latents become styles, of which each layer takes its own.

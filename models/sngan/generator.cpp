@@ -18,11 +18,13 @@ BatchNormLayer make_norm(ParameterMaker& make, const std::string& name, int chan
 }
 
 // ReLU of the normalised x, by the class of each sample where the layer has classes.
-Tensor norm_relu(const BatchNormLayer& layer, const Tensor& x, const Tensor& labels, bool train) {
+Tensor norm_relu(const BatchNormLayer& layer, const Tensor& x, const Tensor& labels, BatchNorm by) {
   const bool by_class = layer.gamma().rank() == 2;
+  by.relu = true;
+  by.avg_mean = layer.avg_mean();
+  by.avg_var = layer.avg_var();
   return batch_norm(x, by_class ? gather(layer.gamma(), labels) : layer.gamma(),
-                    by_class ? gather(layer.beta(), labels) : layer.beta(),
-                    {.relu = true, .train = train, .avg_mean = layer.avg_mean(), .avg_var = layer.avg_var()});
+                    by_class ? gather(layer.beta(), labels) : layer.beta(), by);
 }
 
 Tensor conv(const Tensor& x, const Parameter& w, const Parameter& b) {
@@ -36,10 +38,10 @@ Tensor up_conv(const Tensor& x, const Parameter& w, const Parameter& b) {
   return styled_conv2d_up(x, {}, flipped, b(), {.stride = 2, .transposed = true}, two_by_two(1, 4), linear());
 }
 
-Tensor up_block(const SnganUpBlock& b, const Tensor& x, const Tensor& labels, bool train) {
+Tensor up_block(const SnganUpBlock& b, const Tensor& x, const Tensor& labels, const BatchNorm& by) {
   const Range range("G.{}", b.name);
-  Tensor h = up_conv(norm_relu(b.b1, x, labels, train), b.c1_weight, b.c1_bias);
-  h = norm_relu(b.b2, std::exchange(h, {}), labels, train);
+  Tensor h = up_conv(norm_relu(b.b1, x, labels, by), b.c1_weight, b.c1_bias);
+  h = norm_relu(b.b2, std::exchange(h, {}), labels, by);
   return conv(h, b.c2_weight, b.c2_bias) + upsample_nearest(conv(x, b.c_sc_weight, b.c_sc_bias));
 }
 
@@ -72,7 +74,7 @@ SnganGenerator::SnganGenerator(SnganOptions options, const Device& device) : Gen
   std::tie(l7_weight_, l7_bias_) = layer(fmt::format("l{}", last), {o.img_channels, 3, 3, widths.back()}, 1);
 }
 
-Tensor SnganGenerator::run(const Tensor& z, const Tensor& labels, bool train) const {
+Tensor SnganGenerator::run(const Tensor& z, const Tensor& labels, const BatchNorm& by) const {
   const SnganOptions& o = options_;
   if (labels.defined() != (o.c_dim > 0))
     throw ConfigError(o.c_dim ? "a conditional generator needs labels" : "an unconditional generator takes no labels");
@@ -83,18 +85,35 @@ Tensor SnganGenerator::run(const Tensor& z, const Tensor& labels, bool train) co
     x = permute(reshape(x, {z.dim(0), -1, 4, 4}), {0, 2, 3, 1});  // files hold l1's rows for channels first
     if (o.activation_type == DType::bf16) x = cast(x, DType::bf16);
   }
-  for (const SnganUpBlock& block : blocks_) x = up_block(block, x, labels, train);
+  for (const SnganUpBlock& block : blocks_) x = up_block(block, x, labels, by);
   const Range range("G.l7");
-  return tanh(as_type(conv(norm_relu(b7_, x, {}, train), l7_weight_, l7_bias_), o.type));
+  return tanh(as_type(conv(norm_relu(b7_, x, {}, by), l7_weight_, l7_bias_), o.type));
 }
 
-Tensor SnganGenerator::forward(const Tensor& z, const Tensor& labels, Rng*) const { return run(z, labels, true); }
+Tensor SnganGenerator::forward(const Tensor& z, const Tensor& labels, Rng*) const { return run(z, labels, {}); }
 
 Code SnganGenerator::code(const Tensor& z, const Tensor& labels, Truncation truncation) const {
   if (truncation.psi != 1) throw ConfigError("truncation: this network is not style-based");
   return {z, labels};
 }
 
-Tensor SnganGenerator::image(const Code& code, NoiseMode, Rng*) const { return run(code.values, code.labels, false); }
+Tensor SnganGenerator::image(const Code& code, NoiseMode, Rng*) const {
+  return run(code.values, code.labels, {.train = false});
+}
+
+void SnganGenerator::estimate_statistics() {
+  constexpr int batches = 32, batch = 32;
+  const NoGrad no_grad;
+  Rng rng;
+  for (int i = 0; i < batches; ++i) {
+    Tensor labels;
+    if (options_.c_dim) {
+      std::vector<int32_t> classes(batch);
+      for (int k = 0; k < batch; ++k) classes[size_t(k)] = (i * batch + k) % options_.c_dim;
+      labels = Tensor::from(classes, {batch}, device());
+    }
+    run(randn({batch, options_.z_dim}, rng, options_.type, device()), labels, {.decay = i / (i + 1.0)});
+  }
+}
 
 }  // namespace firn

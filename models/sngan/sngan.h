@@ -58,9 +58,10 @@ class SnganGenerator : public Generator {
   Tensor forward(const Tensor& z, const Tensor& labels, Rng* rng = nullptr) const override;
   Code code(const Tensor& z, const Tensor& labels, Truncation truncation = {}) const override;
   Tensor image(const Code& code, NoiseMode noise = NoiseMode::constant, Rng* rng = nullptr) const override;
+  void estimate_statistics() override;  // the mean of those of a thousand images
 
  private:
-  Tensor run(const Tensor& z, const Tensor& labels, bool train) const;
+  Tensor run(const Tensor& z, const Tensor& labels, const BatchNorm& by) const;
 
   SnganOptions options_;
   Parameter l1_weight_, l1_bias_, l7_weight_, l7_bias_;

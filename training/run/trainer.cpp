@@ -178,6 +178,11 @@ void Trainer::check_health(const Stats& stats, bool ending) {
       objective_of(options_.model).steadier));
 }
 
+void Trainer::settle_averages() {
+  for (Role& role : state_.roles)
+    if (auto* average = dynamic_cast<Generator*>(role.average.get())) average->estimate_statistics();
+}
+
 void Trainer::require_finite_weights() const {
   for (const Role& role : state_.roles)
     for (const Network* network : {role.network.get(), role.average.get()})
@@ -189,12 +194,14 @@ void Trainer::require_finite_weights() const {
 
 // Between snapshots: a crash costs a quarter of an hour, and no file more is kept.
 void Trainer::save_latest() {
+  settle_averages();
   require_finite_weights();
   save_snapshot(latest_path(settings_.dir), options_, state_);
   last_saved_ = Clock::now();
 }
 
 void Trainer::save() {
+  settle_averages();
   require_finite_weights();
   const std::filesystem::path path = snapshot_path(settings_.dir, state_.counters.images);
   save_snapshot(path, options_, state_);

@@ -46,6 +46,7 @@ class Trainer {
   bool prepare();  // false: stopped meanwhile
   void end_tick();
   void check_health(const Stats& stats, bool ending);
+  void settle_averages();
   void require_finite_weights() const;
   void save_latest();
   void save();
