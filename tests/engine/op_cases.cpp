@@ -30,14 +30,6 @@ Tensor noise(int64_t n, int64_t h, int64_t w, const Tensor& like) {
   return Tensor::from(values, {n, h, w}, like.type(), like.device());
 }
 
-// [outputs,3,3,I] for x, without a gradient.
-Tensor fixed_weights(int64_t outputs, const Tensor& x) {
-  Rng rng{.seed = 3};
-  const Shape shape{outputs, 3, 3, x.dim(3)};
-  const std::vector<double> values = randn(shape, rng, DType::f32, Device::cpu()).to_doubles();
-  return Tensor::from(values, shape, acc_type(x.type()), x.device());
-}
-
 // Layers that double or halve an image.
 std::vector<OpCase> resampling_cases() {
   return {
@@ -408,6 +400,13 @@ Tensor alternating(const Tensor& b, double size) {
   std::vector<double> values(static_cast<size_t>(b.count()));
   for (size_t i = 0; i < values.size(); ++i) values[i] = i % 2 ? -size : size;
   return Tensor::from(values, b.shape(), b.type(), b.device());
+}
+
+Tensor fixed_weights(int64_t outputs, const Tensor& x) {
+  Rng rng{.seed = 3};
+  const Shape shape{outputs, 3, 3, x.dim(3)};
+  const std::vector<double> values = randn(shape, rng, DType::f32, Device::cpu()).to_doubles();
+  return Tensor::from(values, shape, acc_type(x.type()), x.device());
 }
 
 const std::vector<OpCase>& op_cases() {

@@ -32,6 +32,8 @@ double off_zero(double v);
 Tensor small(const Tensor& t);
 // A bias that keeps what a convolution gives on one side of zero in even channels, on the other in odd ones.
 Tensor alternating(const Tensor& b, double size);
+// [outputs,3,3,I] for x, without a gradient.
+Tensor fixed_weights(int64_t outputs, const Tensor& x);
 
 // Those that an interpreter of device code gets through: without the ones as large as a CPU provider wants them.
 std::vector<OpCase> small_op_cases();

@@ -48,11 +48,73 @@ Tensor labels_for(const Tensor& x) {
   return Tensor::from(labels, {x.dim(0)}, x.device());
 }
 
+// conv(upsample_nearest(x)): the window turned by half a turn.
+OpCase up(const char* name, Shape x, Shape w) {
+  return {name,
+          {x, w, {w[0]}},
+          {{16, 16, 16, 256}, {256, 3, 3, 256}, {256}},
+          [](const In& in) {
+            const Shape& w = in[1].shape();
+            const Tensor turned = reshape(flip(reshape(in[1], {w[0], 9, w[3]}), 1), w);
+            return styled_conv2d_up(in[0], {}, turned, in[2], {.stride = 2, .transposed = true}, two_by_two(1, 4),
+                                    linear());
+          },
+          {},
+          "aww",
+          2.0 * 16 * 256 * 9 * 256 * 256};
+}
+
+// average_pool(conv(x)).
+OpCase down(const char* name, Shape x, Shape w) {
+  return {name,
+          {x, w, {w[0]}},
+          {{16, 32, 32, 128}, {128, 3, 3, 128}, {128}},
+          [](const In& in) {
+            return conv2d_down(in[0], small(in[1]), small(in[2]) + alternating(in[2], 1), two_by_two(2), {.stride = 2},
+                               {.slope = 0});
+          },
+          {},
+          "aww",
+          2.0 * 16 * 256 * 9 * 128 * 128};
+}
+
+// The same divided by sigma: D's layer.
+OpCase spectral_down(const char* name, Shape x, Shape w) {
+  OpCase c = down(name, std::move(x), std::move(w));
+  c.fn = [](const In& in) {
+    return spectral_conv2d(upfirdn2d(in[0], two_by_two(2)), in[1], vectors_for(in[1].shape(), in[1]), small(in[2]),
+                           {.stride = 2}, {.slope = 1});
+  };
+  return c;
+}
+
+// Layers whose 3x3 windows fall on what is repeated or averaged. "tiles": as large as AMX wants them.
+std::vector<OpCase> resampling_cases() {
+  return {
+      up("nearest_conv2d", {2, 3, 2, 32}, {8, 3, 3, 32}),
+      up("nearest_conv2d_tiles", {4, 2, 8, 32}, {32, 3, 3, 32}),
+      down("conv2d_pool", {1, 6, 4, 16}, {32, 3, 3, 16}),
+      // Its weights have no gradient.
+      {"conv2d_pool_frozen",
+       {{2, 4, 6, 32}, {32}},
+       {{16, 32, 32, 128}, {128}},
+       [](const In& in) {
+         return conv2d_down(in[0], small(fixed_weights(in[1].dim(0), in[0])), small(in[1]) + alternating(in[1], 1),
+                            two_by_two(2), {.stride = 2}, {.slope = 0});
+       },
+       {},
+       "aw",
+       2.0 * 16 * 256 * 9 * 128 * 128},
+      spectral_down("spectral_conv2d_pool", {2, 4, 6, 16}, {32, 3, 3, 16}),
+      spectral_down("spectral_conv2d_pool_tiles", {4, 4, 16, 32}, {32, 3, 3, 32}),
+  };
+}
+
 }  // namespace
 
 std::vector<OpCase> sngan_cases() {
   const Shape image{16, 32, 32, 256}, classes{16, 256};
-  return {
+  std::vector<OpCase> cases{
       {"upsample_nearest",
        {{2, 3, 2, 8}},
        {{16, 16, 16, 256}},
@@ -108,6 +170,8 @@ std::vector<OpCase> sngan_cases() {
       norm("batch_norm_by_averages", {2, 3, 8}, {8}, image, {256}, {.train = false}),
       norm("batch_norm_by_averages_relu", {2, 3, 6}, {2, 6}, image, classes, {.relu = true, .train = false}),
   };
+  for (OpCase& more : resampling_cases()) cases.push_back(std::move(more));
+  return cases;
 }
 
 }  // namespace firn::tests

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <optional>
 
@@ -240,17 +241,20 @@ TEST(DeviceLayers, ResampleInOneKernel) {
   };
   using Counts = std::map<std::string, int64_t>;
   const auto count = [](Counts counts, const char* name) { return counts[name]; };
-  const Counts up = launches_of("styled_conv2d_up", false), frozen = launches_of("conv2d_down_frozen", false);
-  const Counts frozen_backward = launches_of("conv2d_down_frozen", true), down = launches_of("conv2d_down", false);
-  const Counts down_backward = launches_of("conv2d_down", true);
-  EXPECT_EQ(count(up, "modulated_conv_up"), 1);
-  EXPECT_EQ(count(frozen, "conv_down"), 1);
-  EXPECT_EQ(count(down, "conv_down"), 0);
-  EXPECT_EQ(count(down, "upfirdn2d_vectors"), 1);
-  EXPECT_EQ(count(frozen_backward, "modulated_conv_up"), 1);
-  EXPECT_EQ(count(down_backward, "modulated_conv_up"), 1);
-  for (const Counts& filterless : {up, frozen, frozen_backward, down_backward})
-    EXPECT_EQ(count(filterless, "upfirdn2d_vectors") + count(filterless, "upfirdn2d_bias_act"), 0);
+  for (const auto& [whole, stays, trains] : {std::array{"styled_conv2d_up", "conv2d_down_frozen", "conv2d_down"},
+                                             {"nearest_conv2d", "conv2d_pool_frozen", "conv2d_pool"}}) {
+    const Counts up = launches_of(whole, false), frozen = launches_of(stays, false);
+    const Counts frozen_backward = launches_of(stays, true), down = launches_of(trains, false);
+    const Counts down_backward = launches_of(trains, true);
+    EXPECT_EQ(count(up, "modulated_conv_up"), 1);
+    EXPECT_EQ(count(frozen, "conv_down"), 1);
+    EXPECT_EQ(count(down, "conv_down"), 0);
+    EXPECT_EQ(count(down, "upfirdn2d_vectors"), 1);
+    EXPECT_EQ(count(frozen_backward, "modulated_conv_up"), 1);
+    EXPECT_EQ(count(down_backward, "modulated_conv_up"), 1);
+    for (const Counts& filterless : {up, frozen, frozen_backward, down_backward})
+      EXPECT_EQ(count(filterless, "upfirdn2d_vectors") + count(filterless, "upfirdn2d_bias_act"), 0);
+  }
 }
 
 // y[a,k,b] = x[a,k,b] / 2, or x[b,k,a] / 2, rounded to To.

@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <cmath>
+#include <functional>
 
 #include "base/error.h"
 #include "engine/ops.h"
@@ -184,6 +185,43 @@ TEST(Projection, SaysWhatDoesNotFit) {
   EXPECT_THROW(projection(x, {.w = w, .b = b, .embed = embed, .labels = labels({2, 3})}), ShapeError);
   EXPECT_THROW(projection(x, {.w = w, .b = b, .embed = embed, .labels = labels({2})}), ShapeError);
   EXPECT_THROW(projection(x, {.w = b, .b = b}), ShapeError);
+}
+
+// The values of a layer, and its gradients by x, w and b, agree with those of the convolution that it stands for.
+void expect_same_layer(const std::function<Tensor(const Tensor& x, const Tensor& w, const Tensor& b)>& layer,
+                       const std::function<Tensor(const Tensor& x, const Tensor& w)>& meant) {
+  const Tensor x = drawn({2, 6, 4, 5}, 1, DType::f64).require_grad(), b = drawn({7}, 3, DType::f64).require_grad();
+  const Tensor w = drawn({7, 3, 3, 5}, 2, DType::f64).require_grad();
+  const Tensor y = layer(x, w, b), z = meant(x, w) + b;
+  ASSERT_EQ(y.shape(), z.shape());
+  expect_near(y, z, 1e-12);
+  const Tensor weights = drawn(y.shape(), 4, DType::f64);
+  const std::vector<Tensor> g = grad(sum(y * weights), {x, w, b}), h = grad(sum(z * weights), {x, w, b});
+  for (size_t i = 0; i < g.size(); ++i) expect_near(g[i], h[i], 1e-12);
+}
+
+TEST(Resampling, AWindowOverWhatIsRepeatedIsATransposedConvolution) {
+  expect_same_layer(
+      [](const Tensor& x, const Tensor& w, const Tensor& b) {
+        const Tensor turned = flip(flip(w, 1), 2);
+        return styled_conv2d_up(x, {}, turned, b, {.stride = 2, .transposed = true}, two_by_two(1, 4), linear());
+      },
+      [](const Tensor& x, const Tensor& w) { return conv2d(upsample_nearest(x), w, {.pad = 1}); });
+}
+
+TEST(Resampling, AMeanOfWindowsIsAConvolutionOfStrideTwo) {
+  const auto pooled = [](const Tensor& x, const Tensor& w) { return average_pool(conv2d(x, w, {.pad = 1})); };
+  expect_same_layer([](const Tensor& x, const Tensor& w,
+                       const Tensor& b) { return conv2d_down(x, w, b, two_by_two(2), {.stride = 2}, linear()); },
+                    pooled);
+  const Spectral s = power_iteration({{drawn({7, 3, 3, 5}, 2, DType::f64), drawn({7}, 5, DType::f64)}}, 5)[0];
+  expect_same_layer(
+      [&](const Tensor& x, const Tensor& w, const Tensor& b) {
+        return spectral_conv2d(upfirdn2d(x, two_by_two(2)), w, {s.u, s.v}, b, {.stride = 2}, {.slope = 1});
+      },
+      [&](const Tensor& x, const Tensor& w) {
+        return pooled(x, w) / spectral_sigma(w, {s.u, s.v});
+      });
 }
 
 TEST(Pooling, WantsEvenSizes) {

@@ -22,10 +22,6 @@ struct Use {
 };
 using Uses = std::vector<Use>;
 
-double op_error(const OpCase& c, DType type) {
-  return precision_error(c, type, Device::cuda(), true) / device_tolerance(c, type);
-}
-
 // What runs each kernel, that which launches least first, found by running all of it. What serves the tests of single
 // instructions has none.
 const std::map<std::string, Uses>& uses() {
@@ -39,7 +35,11 @@ const std::map<std::string, Uses>& uses() {
     };
     for (const OpCase& c : small_op_cases())
       for (DType t : {DType::f32, DType::bf16, DType::f64})
-        if (t != DType::bf16 || !c.activations.empty()) add({[c, t] { return op_error(c, t); }, t == DType::f32});
+        if (t != DType::bf16 || !c.activations.empty())
+          add({[c, t, tolerance = device_tolerance(c, t)] {
+                 return precision_error(c, t, Device::cuda(), true) / tolerance;
+               },
+               t == DType::f32});
     for (const ModulatedConvCase& c : smallest_modulated_conv_cases()) add({[c] { return modulated_conv_error(c); }});
     ptx::on_launch({});
     for (auto& [name, all] : map) std::ranges::stable_sort(all, {}, &Use::launches);

@@ -1,4 +1,4 @@
-// All four phases of a training iteration on a GPU against the CPU. tests/ptx runs the same on its interpreter.
+// All phases of a training iteration on a GPU against the CPU. tests/ptx runs the same on its interpreter.
 #ifdef FIRN_CUDA
 #include <gtest/gtest.h>
 
@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "kernels/device/memory.h"
+#include "models/sngan/sngan.h"
 #include "tests/engine/op_check.h"
 #include "tests/training/phase_support.h"
 
@@ -14,35 +15,65 @@ namespace {
 
 using Values = std::vector<std::vector<double>>;
 
-class DevicePhaseTest : public testing::TestWithParam<const char*> {
+struct PhaseCase {
+  std::string_view model;
+  const char* phase;
+};
+
+void PrintTo(const PhaseCase& c, std::ostream* out) { *out << c.model << ' ' << c.phase; }
+
+class DevicePhaseTest : public testing::TestWithParam<PhaseCase> {
  protected:
   void SetUp() override {
     if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
   }
 
+  // `channels`: of the network that trains.
+  static TrainOptions options(const PhaseCase& c, int channels, DType activations) {
+    if (c.model == StyleGan2Options::kind)
+      return options_of({.height = 8,
+                         .z_dim = 8,
+                         .w_dim = 8,
+                         .channel_base = 8 * channels,
+                         .channel_max = channels,
+                         .mapping_layers = 1,
+                         .mbstd_group = 2,
+                         .activation_type = activations});
+    TrainOptions o = TrainOptions::of(c.model);
+    o.model = SnganOptions{.height = 32,
+                           .c_dim = 2,
+                           .z_dim = 8,
+                           .ch = channels / (c.phase[0] == 'G' ? 4 : 2),
+                           .activation_type = activations};
+    return o;
+  }
+
   // The loss, then every gradient. All parameters and inputs are drawn on the CPU.
-  static Values run(const std::string& phase, const Device& device, int channels, DType activations = DType::f32) {
-    const StyleGan2Options o{.height = 8,
-                             .z_dim = 8,
-                             .w_dim = 8,
-                             .channel_base = 8 * channels,
-                             .channel_max = channels,
-                             .mapping_layers = 1,
-                             .mbstd_group = 2,
-                             .activation_type = activations};
-    Subject s(o, device);
+  static Values run(const PhaseCase& c, const Device& device, int channels, DType activations = DType::f32) {
+    const bool styled = c.model == StyleGan2Options::kind;
+    Subject s(options(c, channels, activations), device);
     Rng rng{.seed = 5};
-    const auto draw = [&](const Shape& shape) {
-      return Tensor::from(randn(shape, rng, DType::f32, Device::cpu()).to_doubles(), shape, DType::f32, device);
+    const auto draw = [&](const Shape& shape, double scale = 1) {
+      const Tensor t = randn(shape, rng, DType::f32, Device::cpu()) * scale;
+      return Tensor::from(t.to_doubles(), shape, DType::f32, device);
     };
-    for (const Parameters* parameters : {&s.g().parameters(), &s.d().parameters()})
-      for (Parameter p : *parameters) p.value().copy_from(draw(p.value().shape()));
+    for (const Parameters* parameters : {&s.state.generator().parameters(), &s.state.discriminator().parameters()})
+      for (Parameter p : *parameters) {
+        const Shape& shape = p.value().shape();  // StyleGAN2 scales its weights itself
+        p.value().copy_from(draw(shape, styled || shape.size() < 2 ? 1 : std::sqrt(double(shape[0]) / count(shape))));
+      }
+    const int64_t n = styled ? 4 : 2, size = s.options.model.images().height;
     Inputs in;
-    in.put("z", draw({4, 8}));
-    in.put("images", draw({4, 8, 8, 3}));
-    in.put("pl_noise", draw({4, 8, 8, 3}));
-    s.state.scalar("pl_mean").copy_from(Tensor::full({1}, 0.5, DType::f32, device));
-    const PhaseResult r = s.run(phase, in);
+    in.put("z", draw({n, 8}));
+    in.put("images", draw({n, size, size, 3}));
+    if (styled) {
+      in.put("pl_noise", draw({n, size, size, 3}));
+      s.state.scalar("pl_mean").copy_from(Tensor::full({1}, 0.5, DType::f32, device));
+    } else {
+      for (const char* labels : {"labels", "gen_labels"})
+        in.put(labels, Tensor::from(std::vector<int32_t>{1, 0}, {n}, device));
+    }
+    const PhaseResult r = s.run(c.phase, in);
     Values values{r["loss"].to_doubles()};
     for (const Tensor& t : r.gradients) values.push_back(t.to_doubles());
     return values;
@@ -80,8 +111,11 @@ TEST_P(DevicePhaseTest, Bf16IsAsNearToF32AsOnCpu) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Step, DevicePhaseTest, testing::Values("Gmain", "Greg", "Dmain", "Dreg"),
-                         [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Step, DevicePhaseTest,
+                         testing::Values(PhaseCase{"stylegan2", "Gmain"}, PhaseCase{"stylegan2", "Greg"},
+                                         PhaseCase{"stylegan2", "Dmain"}, PhaseCase{"stylegan2", "Dreg"},
+                                         PhaseCase{"sngan", "Gmain"}, PhaseCase{"sngan", "Dmain"}),
+                         [](const auto& info) { return fmt::format("{}_{}", info.param.model, info.param.phase); });
 
 }  // namespace
 }  // namespace firn
