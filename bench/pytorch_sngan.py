@@ -331,7 +331,7 @@ def measure(args, form, layout, trials):
     others = (others_seconds() - others) / (time.perf_counter() - begin)
     times = {name: statistics.median(t) for name, t in samples.items()}
     total = iteration_ms(args, times)
-    row = dict(model="sngan", resolution=args.resolution, ch=args.ch, batch=args.batch, g_batch=args.g_batch or args.batch, n_dis=args.n_dis,
+    row = dict(model="sngan", resolution=args.resolution, ch=args.ch, batch=args.batch, g_batch=args.g_batch or 2 * args.batch, n_dis=args.n_dis,
                classes=args.classes, type=args.dtype.replace("fp32", "f32"), frozen_blocks=args.freeze_d, joint=args.joint,
                **{f"{n}_ms": round(t, 2) for n, t in times.items()}, best_ms={n: round(min(t), 2) for n, t in samples.items()},
                iteration_ms=round(total, 2), images_per_s=round(args.n_dis * args.batch / total * 1e3, 2), peak_mb=round(peak_mb(cuda)),
@@ -397,9 +397,9 @@ def main():
     parser.add_argument("--resolution", type=int, choices=sorted(G_CHANNELS), default=32)
     parser.add_argument("--ch", type=int, default=64, help="base width")
     parser.add_argument("--z-dim", type=int, default=128)
-    parser.add_argument("--classes", type=int, default=102, help="0: unconditional")
+    parser.add_argument("--classes", type=int, default=10, help="0: unconditional")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--g-batch", type=int, default=0, help="batch of G's step; 0: as D's (as published: twice D's)")
+    parser.add_argument("--g-batch", type=int, default=0, help="batch of G's step; 0: twice D's, as published")
     parser.add_argument("--n-dis", type=int, default=5)
     parser.add_argument("--joint", action="store_true", help="D sees reals and fakes in one pass: one power iteration a step instead of two")
     parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32", help="bf16: autocast")
