@@ -36,6 +36,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--frozen-blocks", type=int, default=4)
+    parser.add_argument("--torch-options", default="", help="more options for pytorch_sngan.py, such as a fixed --spectral and --format")
     parser.add_argument("--out", help="where to write the rows as JSON")
     args = parser.parse_args()
     rows = []
@@ -43,7 +44,7 @@ def main():
         common = ["--resolution", resolution, "--ch", args.ch, "--batch", args.batch, "--classes", args.classes, "--threads", args.threads,
                   "--repeats", args.repeats, "--json"]
         firn = [args.bench, "--model", "sngan", *common]
-        torch = [sys.executable, HERE / "pytorch_sngan.py", "--n-dis", N_DIS, *common]
+        torch = [sys.executable, HERE / "pytorch_sngan.py", "--n-dis", N_DIS, *common, *args.torch_options.split()]
         programs = {"firn f32": firn, "firn bf16": [*firn, "--type", "bf16"],
                     "firn f32 frozen": [*firn, "--frozen-blocks", args.frozen_blocks],
                     "torch f32": torch, "torch f32 compiled": [*torch, "--compile"], "torch bf16": [*torch, "--dtype", "bf16"]}

@@ -256,7 +256,7 @@ class Trainer:
         return self.fast_G(torch.randn(n, self.args.z_dim, device=self.device), labels), labels
 
     def loss_Gmain(self):
-        return -self.scores(*self.fakes(self.args.g_batch or self.args.batch)).mean()
+        return -self.scores(*self.fakes(self.args.g_batch or 2 * self.args.batch)).mean()
 
     def loss_Dmain(self):
         frozen = self.args.freeze_d
