@@ -59,7 +59,14 @@ void JsonReader::row(const Option& option, OptionValue value) {
           v.set(member->template get<std::string>());
         else if constexpr (is_whole<std::decay_t<decltype(*v)>>)
           *v = whole<std::decay_t<decltype(*v)>>(*member, option.key);
-        else
+        else if constexpr (requires { requires is_whole<typename std::decay_t<decltype(*v)>::value_type>; } &&
+                           !std::is_same_v<std::decay_t<decltype(*v)>, std::string>) {
+          using Number = typename std::decay_t<decltype(*v)>::value_type;
+          if (!member->is_array())
+            throw nlohmann::json::type_error::create(302, std::string(option.key) + " is no list", &*member);
+          v->clear();
+          for (const nlohmann::json& n : *member) v->push_back(whole<Number>(n, option.key));
+        } else
           member->get_to(*v);
       },
       value);

@@ -12,7 +12,8 @@ namespace {
 
 constexpr const char* compare_notes =
     R"(The difference of two tensors is max |a - b| / max |a|. What divides is at least a thousandth of the phase's
-largest gradient, so that rounding errors around zero do not count (of biases before batch normalisation, say). Gradients that are one number (strengths of noise) are
+largest gradient, so that in f32 rounding errors around zero do not count (of biases before batch normalisation, say).
+Gradients that are one number (strengths of noise) are
 measured as one tensor, because a single sum may cancel. Exit code 1: the worst difference is above --tolerance.
 
 Examples:
@@ -179,16 +180,22 @@ void add_options(CLI::App& app, CompareArguments& a) {
   app.add_option("--b", a.b, "DEVICE:TYPE that is held against it")->required();
   app.add_option("--phases", a.phases, "some of the phases, as Gmain,Dreg [all]")->delimiter(',');
   app.add_option("--tolerance", a.tolerance, "largest difference that is accepted [any]");
-  app.add_option("--snapshot", a.snapshot, "networks of a snapshot of gan-train [fresh ones]");
-  app.add_option("--model", a.model, "of fresh networks");
-  app.add_option("--resolution", a.resolution, "likewise")->capture_default_str();
-  app.add_option("--classes", a.classes, "likewise; 0: unconditional")->check(CLI::Range(0, 100'000));
+  CLI::Option* const snapshot =
+      app.add_option("--snapshot", a.snapshot, "networks of a snapshot of gan-train [fresh ones]");
+  app.add_option("--model", a.model, "of fresh networks")->excludes(snapshot);
+  app.add_option("--resolution", a.resolution, "likewise")->capture_default_str()->excludes(snapshot);
+  app.add_option("--classes", a.classes, "likewise; 0: unconditional")
+      ->check(CLI::Range(0, 100'000))
+      ->excludes(snapshot);
   app.add_option("--inputs", a.inputs, "what the phases are given, as without compare [random numbers]");
   app.add_option("--batch", a.batch, "of random inputs")->check(CLI::Range(1, 4096))->capture_default_str();
   app.add_option("--seed", a.seed, "of fresh networks and random inputs")->capture_default_str();
   app.add_option("--threads", a.threads, "CPU threads [all]");
   app.add_flag("--json", a.json, "one line of JSON instead of a table");
+  const size_t own = app.get_options(std::function<bool(CLI::Option*)>{}).size();
   OptionRows::of_models().add_to(app);
+  const std::vector<CLI::Option*> all = app.get_options(std::function<bool(CLI::Option*)>{});
+  for (size_t i = own; i < all.size(); ++i) all[i]->excludes(snapshot);
   app.footer(compare_notes);
 }
 

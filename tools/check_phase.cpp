@@ -84,6 +84,7 @@ Check::Check(TrainOptions o, const SafetensorsFile& snapshot, const std::string&
   for (const auto& [name, value] : state.scalars)
     if (snapshot.contains("state." + name))
       load(Parameter(name, value, ParameterKind::buffer), snapshot, "state." + name);
+  state.discriminator().settle();
 }
 
 const Phase& Check::phase(const std::string& name) const {

@@ -82,7 +82,8 @@ TEST(Options, KeepWhatJsonDoesNotSay) {
 TEST(Options, JsonOfAnotherTypeThrows) {
   for (const char* text :
        {R"({"count": "3"})", R"({"count": 2.5})", R"({"count": true})", R"({"count": 4294967298})", R"({"seed": -1})",
-        R"({"fast": 1})", R"({"title": 3})", R"({"inner": 4})", R"({"inner": {"layers": 1}})", "[]"}) {
+        R"({"fast": 1})", R"({"title": 3})", R"({"inner": 4})", R"({"inner": {"layers": 1}})",
+        R"({"inner": {"layers": [2.5]}})", R"({"inner": {"layers": [4294967298]}})", "[]"}) {
     Options o;
     EXPECT_THROW(options_from_json(nlohmann::json::parse(text), o), nlohmann::json::exception) << text;
   }

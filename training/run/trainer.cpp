@@ -69,6 +69,7 @@ bool Trainer::prepare() {
   if (settings_.in_place) {
     log_.events().restart(state_.counters.images + 1);
   } else {
+    settle_averages();
     save_png(settings_.dir / "reals.png", reals_sheet(*dataset_, layout_));
     save_png(settings_.dir / "fakes-init.png", fakes_sheet(state_.sampled(), options_, layout_));
   }

@@ -64,7 +64,7 @@ int64_t Iteration::images() const {
   for (const Phase& phase : phases_)
     for (const auto& feed : phase.feeds)
       if (phase.interval == 1) n += phase.repeats * feed->reals();
-  return n;
+  return n > 0 ? n : options_.batch;  // phases of others may have feeds that do not say
 }
 
 void Iteration::run() {
