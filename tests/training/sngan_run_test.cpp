@@ -109,6 +109,7 @@ TEST(SnganRun, RealsAreDequantised) {
   const Tiny tiny;
   const Phase& d = tiny.iteration->phases()[1];
   Rng rng;
+  for (const auto& feed : d.feeds) feed->refresh(rng);
   const Inputs drawn = d.draw(rng);
   const auto score = [&](const Tensor& images, const Tensor& noise) {
     Inputs in;
