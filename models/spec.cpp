@@ -11,6 +11,12 @@ const ModelSpec::Face& ModelSpec::face() const {
   return *face_;
 }
 
+void ModelSpec::visit(OptionVisitor& v) {
+  if (!face_) return;
+  face_->visit(options_, v);
+  options_.visit(v);
+}
+
 void ModelSpec::set_types(DType type, DType activation_type) {
   ModelBasics b = basics();
   b.type = type;

@@ -14,6 +14,8 @@ struct ImageShape {
   bool operator==(const ImageShape&) const = default;
 };
 
+TextValue type_value(DType& type);  // "f32", "bf16", "f64"
+
 // What the options of every model have.
 struct ModelBasics {
   ImageShape images;
@@ -24,7 +26,8 @@ struct ModelBasics {
 };
 
 // Options of a model: a struct with the members height, width (0: square), img_channels, c_dim, z_dim, type,
-// activation_type and seed, kind, visit(OptionVisitor&), describe() and check(), which throws ConfigError.
+// activation_type and seed, kind, visit(OptionVisitor&) for all others, describe() and check(), which throws
+// ConfigError.
 class ModelSpec {
  public:
   ModelSpec() = default;  // none
@@ -41,7 +44,7 @@ class ModelSpec {
   DType type() const { return basics().type; }
   void set_types(DType type, DType activation_type);
   ModelSpec seeded(uint64_t seed) const;
-  void visit(OptionVisitor& v) { options_.visit(v); }
+  void visit(OptionVisitor& v);
   std::string describe() const { return face().describe(options_); }  // in the start-up text, behind the model's name
   void check() const { face().check(options_); }
 
@@ -59,6 +62,7 @@ class ModelSpec {
   struct Face {
     ModelBasics (*basics)(const AnyOptions&);
     void (*set)(AnyOptions&, const ModelBasics&);
+    void (*visit)(AnyOptions&, OptionVisitor&);  // the members that every model has
     std::string (*describe)(const AnyOptions&);
     void (*check)(const AnyOptions&);
   };
@@ -86,6 +90,17 @@ class ModelSpec {
                                          o.activation_type = b.activation_type;
                                          o.seed = b.seed;
                                        },
+                                   .visit =
+                                       [](AnyOptions& any, OptionVisitor& v) {
+                                         O& o = any.as<O>();
+                                         v({.key = "height"}, o.height);
+                                         v({.key = "width"}, o.width);
+                                         v({.key = "img_channels"}, o.img_channels);
+                                         v({.key = "c_dim"}, o.c_dim);
+                                         v({.key = "type"}, type_value(o.type));
+                                         v({.key = "activation_type"}, type_value(o.activation_type));
+                                         v({.key = "seed"}, o.seed);
+                                       },
                                    .describe = [](const AnyOptions& any) { return any.as<O>().describe(); },
                                    .check = [](const AnyOptions& any) { any.as<O>().check(); }};
 
@@ -93,7 +108,5 @@ class ModelSpec {
   AnyOptions options_;
   const Face* face_ = nullptr;
 };
-
-TextValue type_value(DType& type);  // "f32", "bf16", "f64"
 
 }  // namespace firn

@@ -192,10 +192,7 @@ void add_options(CLI::App& app, CompareArguments& a) {
   app.add_option("--seed", a.seed, "of fresh networks and random inputs")->capture_default_str();
   app.add_option("--threads", a.threads, "CPU threads [all]");
   app.add_flag("--json", a.json, "one line of JSON instead of a table");
-  const size_t own = app.get_options(std::function<bool(CLI::Option*)>{}).size();
-  OptionRows::of_models().add_to(app);
-  const std::vector<CLI::Option*> all = app.get_options(std::function<bool(CLI::Option*)>{});
-  for (size_t i = own; i < all.size(); ++i) all[i]->excludes(snapshot);
+  for (CLI::Option* o : OptionRows::of_models().add_to(app)) o->excludes(snapshot);
   app.footer(compare_notes);
 }
 

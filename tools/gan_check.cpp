@@ -16,7 +16,7 @@ constexpr const char* notes = R"(Inputs (safetensors):   z [N,z_dim]          Gm
                         images [N,C,H,W]     Dmain, Dreg; in [-1,1]
                         pl_noise [N,C,H,W]   Greg; N(0,1), divided by sqrt(H W) here
                         labels, gen_labels   integers [N] or one-hot [N,classes], for conditional networks: of images,
-                                             and (SNGAN) of what z makes
+                                             and of what z makes where that has labels of its own
 Outputs (safetensors):  loss, what the phase has of regularizer, path_length, real_score and fake_score, and grad.NAME
                         for each trainable tensor
 

@@ -45,11 +45,12 @@ OptionRows OptionRows::of_models() {
   return rows;
 }
 
-void OptionRows::add_to(CLI::App& app) const {
+std::vector<CLI::Option*> OptionRows::add_to(CLI::App& app) const {
+  std::vector<CLI::Option*> added;
   for (const Row& row : rows_) {
     const Option& option = row.option;
     if (row.type.empty()) {
-      app.add_flag(option.flag, option.help)->group(option.group);
+      added.push_back(app.add_flag(option.flag, option.help)->group(option.group));
       continue;
     }
     CLI::Option* o = app.add_option(option.flag, option.help)->group(option.group)->type_name(row.type);
@@ -59,7 +60,9 @@ void OptionRows::add_to(CLI::App& app) const {
           ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     else
       o->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    added.push_back(o);
   }
+  return added;
 }
 
 Overlay OptionRows::given(const CLI::App& app) const {

@@ -13,7 +13,7 @@ class OptionRows {
   static OptionRows of_runs();    // of everything that a run keeps
   static OptionRows of_models();  // of what describes networks
 
-  void add_to(CLI::App& app) const;
+  std::vector<CLI::Option*> add_to(CLI::App& app) const;
   Overlay given(const CLI::App& app) const;  // once `app` has parsed
   std::string table() const;                 // in Markdown: docs/options.md
 

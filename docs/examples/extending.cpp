@@ -35,8 +35,6 @@ struct DcganOptions {
   uint64_t seed = 0;
 
   void visit(OptionVisitor& v) {
-    v({.key = "height"}, height);
-    v({.key = "img_channels"}, img_channels);
     v({.key = "z_dim"}, z_dim);
     v({.key = "features", .flag = "--features", .help = "channels of all layers", .least = 1, .most = 1024}, features);
     v({.key = "shrink", .flag = "--shrink", .help = "what D's features lose", .least = 0, .most = 1}, shrink);

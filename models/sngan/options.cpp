@@ -46,10 +46,6 @@ void SnganOptions::check() const {
 
 void SnganOptions::visit(OptionVisitor& v) {
   constexpr const char* group = "Configuration";
-  v({.key = "height"}, height);
-  v({.key = "width"}, width);
-  v({.key = "img_channels"}, img_channels);
-  v({.key = "c_dim"}, c_dim);
   v({.key = "ch",
      .flag = "--ch",
      .help = "width of the first block, of which all others are multiples [64]",
@@ -68,9 +64,6 @@ void SnganOptions::visit(OptionVisitor& v) {
      .told = Told::by_g,
      .shape = "z"},
     z_dim);
-  v({.key = "type"}, type_value(type));
-  v({.key = "activation_type"}, type_value(activation_type));
-  v({.key = "seed"}, seed);
 }
 
 std::string SnganOptions::describe() const { return fmt::format("ch {}, z {}", ch, z_dim); }

@@ -66,10 +66,6 @@ Architecture architecture_from_name(std::string_view name) {
 
 void StyleGan2Options::visit(OptionVisitor& v) {
   constexpr const char* group = "Configuration";
-  v({.key = "height"}, height);
-  v({.key = "width"}, width);
-  v({.key = "img_channels"}, img_channels);
-  v({.key = "c_dim"}, c_dim);
   v({.key = "mapping_layers",
      .flag = "--map-depth,--mapping-layers",
      .help = "layers of the mapping network",
@@ -147,9 +143,6 @@ void StyleGan2Options::visit(OptionVisitor& v) {
      .told = Told::by_description,
      .shape = "clamp"},
     conv_clamp);
-  v({.key = "type"}, type_value(type));
-  v({.key = "activation_type"}, type_value(activation_type));
-  v({.key = "seed"}, seed);
 }
 
 std::string StyleGan2Options::describe() const {
