@@ -20,9 +20,13 @@ namespace {
 
 constexpr int64_t kTile = 256;  // rows
 
+// Calls are made by one thread each: how a library shares out a product among several decides its rounding.
+void one_thread_a_call() { [[maybe_unused]] static const bool once = (openblas_set_num_threads(1), true); }
+
 // f(begin, end) for tiles of `rows`.
 template <class F>
 void for_tiles(int64_t rows, F f) {
+  one_thread_a_call();
 #pragma omp parallel for schedule(dynamic)
   for (int64_t begin = 0; begin < rows; begin += kTile) f(begin, std::min(begin + kTile, rows));
 }
@@ -88,6 +92,7 @@ Eigen eigen_of_symmetric(Matrix a, bool vectors) {
   if (a.rows != a.columns) throw ShapeError(fmt::format("a matrix of {}x{} is not symmetric", a.rows, a.columns));
   const int n = int(a.rows), ask = -1;
   const char* const job = vectors ? "V" : "N";
+  one_thread_a_call();
   Eigen e;
   e.values.resize(size_t(n));
   if (n == 0) return e;
@@ -109,6 +114,7 @@ std::vector<double> singular_values(Matrix a) {
   const int rows = int(a.columns), columns = int(a.rows), ask = -1, one = 1;  // of the transpose: LAPACK has columns
   std::vector<double> values(size_t(std::min(rows, columns)));
   if (values.empty()) return values;
+  one_thread_a_call();
   std::vector<int> whole(8 * values.size());
   int info = 0;
   double size = 0;

@@ -110,8 +110,9 @@ TEST(Neighbours, AreWhatTheDefinitionsSay) {
   }
 }
 
+// Reals 0 and 1 have balls of radius 1, which end at fakes 2 and -1.
 TEST(Neighbours, OnTheBorderAreInsideOrNot) {
-  const Matrix reals(3, 1, std::vector<float>{0, 1, 10}), fakes(3, 1, std::vector<float>{2, -1, 30});
+  const Matrix reals(2, 1, std::vector<float>{0, 1}), fakes(3, 1, std::vector<float>{2, -1, 30});
   EXPECT_EQ(compare_manifolds(reals, fakes, 1, Border::outside).precision, 0);
   EXPECT_NEAR(compare_manifolds(reals, fakes, 1, Border::inside).precision, 2.0 / 3, 1e-15);
 }
