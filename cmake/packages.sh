@@ -2,7 +2,7 @@
 build_packages=(
   g++ cmake ninja-build pkg-config python3
   libdnnl-dev libcli11-dev nlohmann-json3-dev libfmt-dev libzip-dev zlib1g-dev libpng-dev libjpeg-dev libwebp-dev
-  libprotobuf-dev protobuf-compiler libstb-dev libgtest-dev libbenchmark-dev
+  libopenblas-pthread-dev libprotobuf-dev protobuf-compiler libstb-dev libgtest-dev libbenchmark-dev
 )
 data_packages=(dataset-fashion-mnist)
 

@@ -1,0 +1,15 @@
+// Frechet distance between Gaussians fitted to features (Heusel et al. 2017, arXiv 1706.08500; spec of FID).
+#pragma once
+#include "metrics/matrix.h"
+
+namespace firn {
+
+enum class Covariance { by_n_less_one, by_n };  // pytorch-fid, clean-fid, torch-fidelity; NVIDIA
+
+// |mean_a - mean_b|^2 + Tr(A + B - 2 (A B)^(1/2)), never negative but for rounding. Rows are images. Where either has
+// fewer images than features, the root is the nuclear norm of the centred cross-Gram matrix, exact for such
+// covariances; otherwise that of S B S, S = A^(1/2), which is symmetric: neither is ever complex. ShapeError for
+// features of two networks, Error for fewer than 2 images.
+double frechet_distance(const Matrix& a, const Matrix& b, Covariance covariance = Covariance::by_n_less_one);
+
+}  // namespace firn

@@ -1,0 +1,42 @@
+// Features of images as rows, in double, and the products and decompositions that measures need. Results are the same
+// bits for any number of threads: each tile is one thread's.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+namespace firn {
+
+struct Matrix {
+  Matrix() = default;
+  Matrix(int64_t rows, int64_t columns) : rows(rows), columns(columns), values(size_t(rows * columns)) {}
+  Matrix(int64_t rows, int64_t columns, std::span<const float> from);  // ShapeError for another count
+
+  double& operator()(int64_t i, int64_t j) { return values[size_t(i * columns + j)]; }
+  double operator()(int64_t i, int64_t j) const { return values[size_t(i * columns + j)]; }
+  const double* row(int64_t i) const { return values.data() + i * columns; }
+  Matrix slice(int64_t begin, int64_t end) const;  // of rows
+
+  int64_t rows = 0, columns = 0;
+  std::vector<double> values;
+};
+
+Matrix product_of_rows(const Matrix& a, const Matrix& b);  // a b^T [a.rows,b.rows]
+std::vector<double> mean_of_rows(const Matrix& a);
+Matrix centred(const Matrix& a);          // less the mean
+Matrix gram_of_columns(const Matrix& a);  // a^T a [a.columns,a.columns]
+
+struct Eigen {
+  std::vector<double> values;  // rising
+  Matrix vectors;              // in rows; empty unless asked for
+};
+Eigen eigen_of_symmetric(Matrix a, bool vectors);  // NumericError where LAPACK gives up
+std::vector<double> singular_values(Matrix a);     // falling
+
+// f(first row of a tile, its rows of |a_i - b_j|^2 [rows,b.rows]) for tiles of a, on all threads; squared distances are
+// at least 0.
+void for_distances(const Matrix& a, const Matrix& b,
+                   const std::function<void(int64_t first, const Matrix& squares)>& f);
+
+}  // namespace firn
