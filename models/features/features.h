@@ -1,0 +1,60 @@
+// Networks with published weights that turn images into numbers: what metrics compare (FID's Inception, ...), and what
+// perceptual distances are taken in.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/network.h"
+
+namespace firn {
+
+class FeatureNetwork : public Network {
+ public:
+  using Network::Network;
+  virtual int size() const = 0;      // side of the square images that it takes
+  virtual int features() const = 0;  // numbers an image
+
+  struct Output {
+    Tensor features;  // [N,features()] f32
+    Tensor logits;    // [N,classes] f32, bias left out where `logit_bias` was off; undefined without a classifier
+  };
+  // images [N,size(),size(),3] f32, RGB from 0 to 255. Differentiable.
+  virtual Output operator()(const Tensor& images) const = 0;
+
+  // Activations that perceptual distances compare (LPIPS), of images [N,H,W,3] f32 of any size that are normalised
+  // already. ConfigError for a network that none is defined on.
+  virtual std::vector<Tensor> stages(const Tensor& images) const;
+};
+
+struct FeatureOptions {
+  DType type = DType::f32;        // of activations
+  bool batch_statistics = false;  // normalise by the batch, as a network left in training mode does (Inception)
+};
+
+// A kind of network that can be made of files with weights.
+struct FeatureModel {
+  std::string name;       // "inception": in the names of metrics and on the command line
+  std::string published;  // the file that is wanted, where it comes from and its SHA-256, for a user who lacks it
+  std::vector<std::string> files;  // names that it is looked for under, in a folder of weights
+  bool (*recognise)(const SafetensorsFile& weights);
+  std::unique_ptr<FeatureNetwork> (*make)(const SafetensorsFile& weights, const FeatureOptions&, const Device&);
+};
+const std::vector<FeatureModel>& feature_models();
+const FeatureModel& feature_model(std::string_view name);  // ConfigError naming all that there are
+
+// Weights and where they came from: safetensors, or what torch.save wrote.
+struct FeatureWeights {
+  const FeatureModel* model;
+  std::filesystem::path path;
+  std::string sha256;  // of the file, in hexadecimal digits
+};
+// The network that a file holds. IoError for a file that holds none, or values that are not finite.
+FeatureWeights feature_weights(const std::filesystem::path& file);
+// By name in a folder, or $FIRN_WEIGHTS where `folder` is empty. IoError that says which published file is wanted.
+FeatureWeights find_feature_weights(std::string_view name, const std::filesystem::path& folder);
+std::unique_ptr<FeatureNetwork> load_features(const FeatureWeights& weights, const FeatureOptions& options,
+                                              const Device& device);
+
+}  // namespace firn
