@@ -4,8 +4,10 @@
 #include <array>
 #include <cmath>
 #include <numeric>
+#include <span>
 
 #include "base/error.h"
+#include "base/sha256.h"
 #include "base/text.h"
 
 namespace firn {
@@ -97,6 +99,18 @@ Fingerprint Dataset::fingerprint() const {
     maker.add(std::string_view(i.name).substr(outer), source_->entries()[size_t(i.entry)].size, i.info.width,
               i.info.height, i.label);
   return maker.finish(class_names_);
+}
+
+std::string Dataset::content_hash() const {
+  Sha256 hash;
+  const auto add = [&](const std::string& text) { hash.add(std::as_bytes(std::span(text))); };
+  add(fmt::format("{} {} {} {} {} {} {} {}", width_, height_, channels_, white_, mirror_, resize_, pad_,
+                  to_string(background_)));
+  for (const Item& i : items_) {
+    add(fmt::format("\n{} {} ", i.label, source_->entries()[size_t(i.entry)].size));
+    hash.add(source_->read(i.entry));
+  }
+  return hash.hex();
 }
 
 std::vector<BadImage> Dataset::bad_images() const {

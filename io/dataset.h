@@ -18,6 +18,15 @@
 
 namespace firn {
 
+// Items that training leaves out: a number of them, or a part of all.
+struct Holdout {
+  int64_t count = 0;
+  double part = 0;
+  bool any() const { return count > 0 || part > 0; }
+};
+Holdout parse_holdout(const std::string& text);  // "500" or "0.1"; ConfigError
+std::string to_string(const Holdout& holdout);
+
 struct DatasetOptions {
   std::filesystem::path path;
   int resolution = 0;          // 0: the commonest size
@@ -29,6 +38,8 @@ struct DatasetOptions {
   bool rescale = false;        // 16-bit samples from the set's own range, not from 65535
   bool mirror = false;         // items n..2n-1 are items 0..n-1 mirrored
   int64_t subset = 0;          // that many items drawn by `seed`, in file order; 0: all
+  Holdout holdout = {};        // items that are left out, to be compared with: others than those of `subset`
+  bool held_out = false;       // the set is of those
   uint64_t seed = 0;
   std::vector<int> classes = {};  // keep only these; they become classes 0, 1, ... in the order given
   bool use_labels = true;         // false: label() is -1 and num_classes() 0, and labels are not even read
@@ -66,6 +77,8 @@ class Dataset {
   const std::string& name(int64_t i) const { return item(i).name; }
 
   Fingerprint fingerprint() const;  // of the stored items
+  // SHA-256 of the files of all items, their labels, and what is made of them. Reads every file.
+  std::string content_hash() const;
 
   // Thread-safe. IoError when the file turns out to be broken, SystemError when it cannot be read.
   Image load(int64_t i) const;

@@ -33,17 +33,31 @@ void keep_classes(DatasetIndex& index, const std::vector<int>& classes, const st
   std::erase_if(index.items, [](const auto& item) { return item.label < 0; });
 }
 
-void keep_subset(std::vector<DatasetIndex::Item>& items, const DatasetOptions& options, const std::string& where) {
-  if (options.subset > int64_t(items.size()))
-    throw ConfigError(fmt::format("--subset {}: {} has {} images{}", options.subset, where, items.size(),
-                                  options.classes.empty() ? "" : " of the chosen classes"));
-  if (options.subset <= 0 || options.subset == int64_t(items.size())) return;
-  auto order = Dataset::epoch_order(int64_t(items.size()), options.seed, -1);  // an epoch that no loader reaches
-  order.resize(size_t(options.subset));
-  std::sort(order.begin(), order.end());
+void keep(std::vector<DatasetIndex::Item>& items, std::vector<int64_t> numbers) {
+  std::sort(numbers.begin(), numbers.end());
   std::vector<DatasetIndex::Item> kept;
-  for (int64_t i : order) kept.push_back(std::move(items[size_t(i)]));
+  for (const int64_t i : numbers) kept.push_back(std::move(items[size_t(i)]));
   items = std::move(kept);
+}
+
+// In one drawn order: those to train on, then those that are left out. Where all are to be trained on but for what is
+// left out, the latter are its last.
+void keep_subset(std::vector<DatasetIndex::Item>& items, const DatasetOptions& o, const std::string& where) {
+  const auto all = int64_t(items.size());
+  const char* of_classes = o.classes.empty() ? "" : " of the chosen classes";
+  if (o.subset > all)
+    throw ConfigError(fmt::format("--subset {}: {} has {} images{}", o.subset, where, all, of_classes));
+  const int64_t left_out =
+      o.holdout.part > 0 ? std::max<int64_t>(1, std::llround(o.holdout.part * double(all))) : o.holdout.count;
+  const int64_t trained = o.subset > 0 ? o.subset : all - left_out;
+  if (left_out > 0 && (trained < 1 || trained + left_out > all))
+    throw ConfigError(fmt::format("--holdout {}: {} has {} images{}, of which {} are trained on", to_string(o.holdout),
+                                  where, all, of_classes, std::max<int64_t>(o.subset, 1)));
+  if (!o.held_out && trained == all) return;
+  auto order = Dataset::epoch_order(all, o.seed, -1);  // an epoch that no loader reaches
+  if (o.held_out) order.erase(order.begin(), order.begin() + trained);
+  order.resize(size_t(o.held_out ? left_out : trained));
+  keep(items, std::move(order));
 }
 
 // Whether there is an image for which `holds`; those that turn out to be broken are taken out.

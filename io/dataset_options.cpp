@@ -1,5 +1,13 @@
 // The options of a set of images, as rows.
 #include "io/dataset.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/text.h"
 #include "io/labels.h"
 
 namespace firn {
@@ -17,7 +25,26 @@ TextValue background_value(Background& background) {
           .set = [&background](const std::string& text) { background = parse_background(text); }};
 }
 
+TextValue holdout_value(Holdout& holdout) {
+  return {.get = [&holdout] { return to_string(holdout); },
+          .set = [&holdout](const std::string& text) { holdout = parse_holdout(text); }};
+}
+
 }  // namespace
+
+Holdout parse_holdout(const std::string& text) {
+  double value = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !(value >= 0 && value <= 1e9) ||
+      (value >= 1 && value != std::floor(value)))
+    throw ConfigError(fmt::format("--holdout {}: expected a number of images, like 500, or a part of them, like 0.1",
+                                  printable(text, 40)));
+  return value < 1 ? Holdout{.part = value} : Holdout{.count = int64_t(value)};
+}
+
+std::string to_string(const Holdout& holdout) {
+  return holdout.part > 0 ? fmt::to_string(holdout.part) : fmt::to_string(holdout.count);
+}
 
 void DatasetOptions::visit(OptionVisitor& v) {
   v({.key = "path"}, path_value(path));
@@ -29,6 +56,11 @@ void DatasetOptions::visit(OptionVisitor& v) {
      .least = 0,
      .most = 1e9},
     subset);
+  v({.key = "holdout",
+     .flag = "--holdout",
+     .help = "leave that many images out of training, or that part of all, and compare with them [0]",
+     .group = group},
+    holdout_value(holdout));
   v({.key = "seed"}, seed);
   v({.key = "classes",
      .flag = "--classes",

@@ -163,6 +163,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
     if (objective_of(options.model).averages(options)) networks.push_back("G_ema");
     check_networks(options.model, *source, networks);
   }
+  require_metrics(options);
   if (!a.plan_for.empty()) return plan_aloud(a.plan_for, options, *data);
   TrainState state(options, device);
   const RealsPlan reals = plan_reals(options, state.discriminator(), *data, memory);

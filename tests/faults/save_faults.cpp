@@ -64,7 +64,7 @@ struct Trials {
       RunLog log(run, AppendFile::Start::append);
       const fs::path path = snapshot_path(run, state.counters.images);
       save_snapshot(path, options, state);
-      publish_latest(path);
+      publish(path, latest_path(path.parent_path()));
       prune_snapshots(run, 1);
       log.text("saved " + path.string());
       log.flush();

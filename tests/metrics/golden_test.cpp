@@ -2,9 +2,9 @@
 #include <gtest/gtest.h>
 
 #include "io/safetensors.h"
-#include "metrics/frechet.h"
-#include "metrics/kernel_distance.h"
-#include "metrics/neighbours.h"
+#include "metrics/numbers/frechet.h"
+#include "metrics/numbers/kernel_distance.h"
+#include "metrics/numbers/neighbours.h"
 
 namespace firn {
 namespace {

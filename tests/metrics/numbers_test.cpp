@@ -6,9 +6,9 @@
 #include <random>
 
 #include "base/error.h"
-#include "metrics/frechet.h"
-#include "metrics/kernel_distance.h"
-#include "metrics/neighbours.h"
+#include "metrics/numbers/frechet.h"
+#include "metrics/numbers/kernel_distance.h"
+#include "metrics/numbers/neighbours.h"
 
 namespace firn {
 namespace {

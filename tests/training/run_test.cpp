@@ -117,7 +117,7 @@ TEST(Run, KeepPrunesSnapshots) {
   fs::create_directories(scratch / "run");
   for (const int64_t images : {1000, 12000, 9000}) write_text(snapshot_path(scratch / "run", images), "x");
   write_text(scratch / "run/snapshot-mine.safetensors", "x");
-  publish_latest(scratch / "run/snapshot-000012.safetensors");
+  publish(scratch / "run/snapshot-000012.safetensors", latest_path(scratch / "run"));
   prune_snapshots(scratch / "run", 1);
   EXPECT_FALSE(fs::exists(scratch / "run/snapshot-000001.safetensors"));
   EXPECT_FALSE(fs::exists(scratch / "run/snapshot-000009.safetensors"));

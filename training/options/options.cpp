@@ -99,7 +99,7 @@ void TrainOptions::visit(OptionVisitor& v) {
     kimg);
   v({.key = "kimg_per_tick",
      .flag = "--kimg-per-tick,--tick",
-     .help = "thousands of images between reports [4]",
+     .help = "thousands of images between reports [4, less in short runs]",
      .group = run,
      .least = 0,
      .most = 1e9,
@@ -108,7 +108,7 @@ void TrainOptions::visit(OptionVisitor& v) {
     kimg_per_tick);
   v({.key = "snap",
      .flag = "--snap",
-     .help = "ticks between snapshots [50]",
+     .help = "ticks between snapshots [for 10 to 20 in a run]",
      .group = run,
      .least = 1,
      .most = 1e9,
@@ -192,6 +192,7 @@ void TrainOptions::visit(OptionVisitor& v) {
      .may_change = true},
     ema_kimg);
   v({.key = "ema_ramp"}, ema_ramp);
+  v.nested("metrics", metrics);
   v.nested("loss", loss);
   if (model.defined()) v.nested("model", model);
 
@@ -226,6 +227,7 @@ void TrainOptions::check() const {
   const ModelBasics m = model.basics();
   require(m.z_dim <= 8192 && m.classes <= 100000 && std::max(m.images.width, m.images.height) <= 8192,
           "the model is larger than anything that was meant");
+  stop_when(metrics);
   model.check();
   objective_of(model).check(*this);
 }

@@ -10,6 +10,7 @@
 #include "io/dataset.h"
 #include "models/freeze.h"
 #include "models/spec.h"
+#include "training/options/metric_options.h"
 
 namespace firn {
 
@@ -33,6 +34,7 @@ struct TrainOptions {
   bool cache_features = false;      // keep what the frozen front of D makes of the reals (training/step/reals.h)
   std::string init;                 // the snapshot that a transfer started from
 
+  MetricOptions metrics;
   double kimg_per_tick = 4;
   int snap = 50;                        // ticks
   int keep = 0;                         // snapshots; 0: all

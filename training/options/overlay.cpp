@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "base/error.h"
@@ -53,6 +54,19 @@ void Overlay::apply_resumed(TrainOptions& options) const {
   });
 }
 
+namespace {
+
+// A run of any length leaves something to choose from: 10 to 20 evaluations, sheets and snapshots.
+void settle_schedule(TrainOptions& o, const Overlay& given) {
+  if (!given.has("--kimg-per-tick")) o.kimg_per_tick = o.kimg > 0 ? std::min(4.0, o.kimg / 16) : 4;
+  const double ticks = o.kimg / o.kimg_per_tick;
+  if (!given.has("--snap")) o.snap = std::max(1, int(std::min(1e9, std::ceil(ticks / 20))));
+  const int every = o.metrics.every > 0 ? o.metrics.every : o.snap;
+  if (!given.has("--metrics")) o.metrics.names = default_metrics(o.metrics, every * o.kimg_per_tick * 1000);
+}
+
+}  // namespace
+
 std::string configure(TrainOptions& o, const ImageShape& images, int classes, const Overlay& given,
                       const SourceModel* source) {
   const ModelBasics before = o.model.basics();
@@ -74,6 +88,7 @@ std::string configure(TrainOptions& o, const ImageShape& images, int classes, co
   // A batch of another size keeps the configuration's micro-batch where that divides it.
   if (!given.has("--batch-gpu")) o.batch_gpu = o.batch % batch_gpu == 0 ? std::min(batch_gpu, o.batch) : o.batch;
   objective_of(o.model).settle(o, given);
+  settle_schedule(o, given);
   return taken;
 }
 

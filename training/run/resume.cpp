@@ -20,6 +20,7 @@ TrainOptions resumable_options(const SafetensorsFile& snapshot, const fs::path& 
   const bool same = run.fingerprint.images > 0 && run.fingerprint == options.fingerprint;
   if (same || published(run).data.path == options.data.path) options.data.path = run.data.path;
   if (published(run).init == options.init) options.init = run.init;
+  if (published(run).metrics.features == options.metrics.features) options.metrics.features = run.metrics.features;
   return options;
 }
 

@@ -12,7 +12,7 @@ namespace firn {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* latest_name = "snapshot-latest.safetensors";
+constexpr const char *latest_name = "snapshot-latest.safetensors", *best_name = "snapshot-best.safetensors";
 
 bool all_digits(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
@@ -53,8 +53,9 @@ bool is_temporary(const fs::path& path) {
   const size_t dash = std::min(process.find('-'), process.size());
   if (!all_digits(process.substr(0, dash)) || (dash < process.size() && !all_digits(process.substr(dash + 1))))
     return false;
-  constexpr const char* others[] = {latest_name,    "reals.png",  "fakes-init.png", "training_options.json",
-                                    "summary.json", "stats.jsonl"};
+  constexpr const char* others[] = {latest_name,      best_name,        "reals.png",
+                                    "neighbours.png", "fakes-init.png", "training_options.json",
+                                    "summary.json",   "stats.jsonl"};
   return std::ranges::count(others, file) > 0 || snapshot_images(file) >= 0 || images_in(file, "fakes-", ".png") >= 0;
 }
 
@@ -159,13 +160,14 @@ fs::path snapshot_path(const fs::path& run, int64_t images) {
 
 fs::path latest_path(const fs::path& run) { return run / latest_name; }
 
-void publish_latest(const fs::path& snapshot) {
-  const fs::path latest = latest_path(snapshot.parent_path());
+fs::path best_path(const fs::path& run) { return run / best_name; }
+
+void publish(const fs::path& snapshot, const fs::path& name) {
   std::error_code error;
-  TemporaryName link(latest, [&](const fs::path& name) { fs::create_hard_link(snapshot, name, error); });
+  TemporaryName link(name, [&](const fs::path& temporary) { fs::create_hard_link(snapshot, temporary, error); });
   if (!error) return link.commit();
   std::ifstream source(snapshot, std::ios::binary);  // a file system without links
-  atomic_write(latest, [&](std::ostream& out) { out << source.rdbuf(); });
+  atomic_write(name, [&](std::ostream& out) { out << source.rdbuf(); });
 }
 
 void prune_snapshots(const fs::path& run, int keep) {

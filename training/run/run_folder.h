@@ -24,8 +24,10 @@ std::string numbered(std::string_view stem, int64_t images,
 
 std::filesystem::path latest_path(const std::filesystem::path& run);
 
-// Makes snapshot-latest.safetensors the same file as `snapshot`, at once.
-void publish_latest(const std::filesystem::path& snapshot);
+std::filesystem::path best_path(const std::filesystem::path& run);
+
+// Makes `name` the same file as `snapshot`, at once.
+void publish(const std::filesystem::path& snapshot, const std::filesystem::path& name);
 void prune_snapshots(const std::filesystem::path& run, int keep);  // 0: all stay
 // What killed saves left behind. Only the holder of the folder's lock may call it: others would lose their files.
 void remove_strays(const std::filesystem::path& run);

@@ -65,6 +65,8 @@ bool Trainer::tick_is_over() const {  // the first tick is one iteration, to sho
 }
 
 bool Trainer::prepare() {
+  evaluations_.emplace(options_, state_, dataset_, settings_.dir,
+                       [this](auto... of) { show_measuring(of...); });
   write_text(settings_.dir / "training_options.json", to_json(options_).dump(2) + "\n");
   if (settings_.in_place) {
     log_.events().restart(state_.counters.images + 1);
@@ -83,6 +85,7 @@ bool Trainer::prepare() {
     return false;
   }
   iteration_.emplace(options_, state_, dataset_.get(), *reals_);
+  if (evaluations_->missing()) evaluate();
   start_ = tick_began_ = last_saved_ = Clock::now();
   return true;
 }
@@ -107,19 +110,22 @@ Outcome Trainer::train() {
     save();
     return Outcome::stopped;
   }
-  while (!done()) {
+  while (!over()) {
     iteration_->run();
     if (tick_is_over())
       end_tick();
     else
       show_progress();
-    if (stopping() && !done()) {
+    if (stopping() && !over()) {
       check_health(state_.stats.read(), true);
       if (saved_image_ != state_.counters.images) save();
       return Outcome::stopped;
     }
   }
   if (state_.counters.iteration == 0) save();
+  if (!done())
+    say(fmt::format("--stop-when {} ends the run at {:.1f} kimg", options_.metrics.stop_when,
+                    double(state_.counters.images) / 1000));
   summarize();
   return Outcome::finished;
 }
@@ -154,6 +160,7 @@ void Trainer::end_tick() {
       save();
     else if (finished_tick == 0 || seconds_since(last_saved_) > kSaveSeconds)
       save_latest();
+    if (evaluations_->due(finished_tick)) evaluate();
   }
   log_.flush();
   maintenance_ = seconds_since(maintenance_began);
@@ -206,7 +213,7 @@ void Trainer::save() {
   require_finite_weights();
   const std::filesystem::path path = snapshot_path(settings_.dir, state_.counters.images);
   save_snapshot(path, options_, state_);
-  publish_latest(path);
+  publish(path, latest_path(settings_.dir));
   prune_snapshots(settings_.dir, options_.keep);
   const Image fakes = fakes_sheet(state_.sampled(), options_, layout_);
   save_png(settings_.dir / numbered("fakes", state_.counters.images, "png"), fakes);
@@ -214,6 +221,23 @@ void Trainer::save() {
   last_saved_ = Clock::now();
   saved_image_ = state_.counters.images;
   say("saved " + path.string());
+}
+
+// What goes wrong with a measure ends no run, but for failures of the machine.
+void Trainer::evaluate() try {
+  settle_averages();
+  for (const std::string& line : evaluations_->evaluate(log_.events())) say(line);
+  if (!evaluations_->best_is_now()) return;
+  const std::filesystem::path best = best_path(settings_.dir);
+  if (saved_image_ == state_.counters.images)
+    publish(snapshot_path(settings_.dir, saved_image_), best);
+  else
+    save_snapshot(best, options_, state_);
+} catch (const LoadingStopped&) {
+} catch (const SystemError&) {
+  throw;
+} catch (const Error& e) {
+  say(fmt::format("metrics    failed: {}", printable(e.what(), 1000)));
 }
 
 void Trainer::show_progress() {
@@ -247,6 +271,14 @@ bool Trainer::show_loading(const char* what, int64_t done, int64_t total) {
   return true;
 }
 
+void Trainer::show_measuring(const std::string& what, int64_t done, int64_t total) {
+  if (stopping()) throw LoadingStopped{};
+  if (!settings_.live || seconds_since(last_shown_) < 0.2) return;
+  last_shown_ = Clock::now();
+  console(fmt::format("\r\033[K{} of {} {} measured", done, total, what));
+  line_open_ = true;
+}
+
 void Trainer::clear_progress() {
   if (line_open_) console("\r\033[K");
   line_open_ = false;
@@ -267,6 +299,7 @@ void Trainer::summarize() {
                             {"g_parameters_trainable", g.trainable().count()}};
   for (const Iteration::Timing& t : iteration_->timings()) summary[t.name + "_ms"] = t.mean();
   write_text(settings_.dir / "summary.json", summary.dump(2) + "\n");
+  for (const std::string& line : evaluations_->best_and_final()) say(line);
   say(fmt::format("done: {:.1f} kimg in {}, {:.1f} img/s, peak memory {:.2f} GB, {} of {} parameters of D trained",
                   double(state_.counters.images) / 1000, duration(seconds_since(start_)), speed, memory,
                   d.trainable().count(), d.count()));

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "io/run_log.h"
+#include "training/run/evaluations.h"
 #include "training/run/report.h"
 #include "training/run/sheets.h"
 
@@ -37,6 +38,7 @@ class Trainer {
  private:
   using Clock = std::chrono::steady_clock;
   double seconds_since(Clock::time_point t) const { return std::chrono::duration<double>(Clock::now() - t).count(); }
+  bool over() const { return done() || evaluations_->over(); }
   bool done() const { return double(state_.counters.images) >= options_.kimg * 1000; }
   bool tick_is_over() const;
   bool stopping() const { return settings_.stop && *settings_.stop != 0; }
@@ -50,8 +52,10 @@ class Trainer {
   void require_finite_weights() const;
   void save_latest();
   void save();
+  void evaluate();
   void show_progress();
   bool show_loading(const char* what, int64_t done, int64_t total);
+  void show_measuring(const std::string& what, int64_t done, int64_t total);
   void clear_progress();
   void summarize();
 
@@ -61,8 +65,9 @@ class Trainer {
   RunLog& log_;
   RunSettings settings_;
   SheetLayout layout_;
-  std::optional<Reals> reals_;  // both from prepare() on
+  std::optional<Reals> reals_;  // these from prepare() on
   std::optional<Iteration> iteration_;
+  std::optional<Evaluations> evaluations_;
   Clock::time_point start_ = Clock::now(), tick_began_ = start_, last_shown_{}, last_saved_ = start_, loading_ = start_;
   int64_t first_image_ = 0, first_image_of_tick_ = 0, saved_image_ = -1;  // the last: of the newest snapshot
   double maintenance_ = 0, trained_seconds_ = 0;

@@ -82,6 +82,7 @@ Stats restored_stats(const SafetensorsFile& file) {
 TrainOptions published(TrainOptions options) {
   options.data.path = file_name(options.data.path);
   options.init = file_name(options.init).string();
+  for (std::string& file : options.metrics.features) file = file_name(file).string();
   return options;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <random>
 #include <span>
 #include <vector>
 
@@ -21,6 +22,11 @@ struct Matrix {
   int64_t rows = 0, columns = 0;
   std::vector<double> values;
 };
+
+// Rows drawn without replacement, in the order of the draw. The generator is standard, distributions are not: the same
+// rows everywhere. Error for more than there are.
+Matrix drawn_rows(const Matrix& a, int64_t count, std::mt19937_64& random);
+std::vector<double> normals(int64_t count, std::mt19937_64& random);  // N(0,1), the same everywhere
 
 Matrix product_of_rows(const Matrix& a, const Matrix& b);  // a b^T [a.rows,b.rows]
 std::vector<double> mean_of_rows(const Matrix& a);

@@ -1,6 +1,6 @@
 // Frechet distance between Gaussians fitted to features (Heusel et al. 2017, arXiv 1706.08500; spec of FID).
 #pragma once
-#include "metrics/matrix.h"
+#include "metrics/numbers/matrix.h"
 
 namespace firn {
 

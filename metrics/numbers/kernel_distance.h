@@ -1,6 +1,6 @@
 // Kernel distance (KID, Binkowski et al. 2018, arXiv 1801.01401).
 #pragma once
-#include "metrics/matrix.h"
+#include "metrics/numbers/matrix.h"
 
 namespace firn {
 

@@ -1,7 +1,7 @@
 // Measures by nearest neighbours: precision and recall (Kynkaanniemi et al. 2019, arXiv 1904.06991), density and
 // coverage (Naeem et al. 2020, arXiv 2002.09797).
 #pragma once
-#include "metrics/matrix.h"
+#include "metrics/numbers/matrix.h"
 
 namespace firn {
 

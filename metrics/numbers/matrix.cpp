@@ -1,9 +1,12 @@
-#include "metrics/matrix.h"
+#include "metrics/numbers/matrix.h"
 
 #include <cblas.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <numeric>
 
 #include "base/error.h"
 
@@ -52,6 +55,28 @@ Matrix Matrix::slice(int64_t begin, int64_t end) const {
   Matrix part(end - begin, columns);
   std::copy(row(begin), row(end), part.values.begin());
   return part;
+}
+
+Matrix drawn_rows(const Matrix& a, int64_t count, std::mt19937_64& random) {
+  if (count > a.rows) throw Error(fmt::format("{} of {} images cannot be drawn", count, a.rows));
+  std::vector<int64_t> order(size_t(a.rows));
+  std::iota(order.begin(), order.end(), 0);
+  Matrix drawn(count, a.columns);
+  for (int64_t i = 0; i < count; ++i) {
+    std::swap(order[size_t(i)], order[size_t(i + int64_t(random() % uint64_t(a.rows - i)))]);
+    std::copy_n(a.row(order[size_t(i)]), a.columns, drawn.values.begin() + i * a.columns);
+  }
+  return drawn;
+}
+
+std::vector<double> normals(int64_t count, std::mt19937_64& random) {  // Box and Muller
+  std::vector<double> values(static_cast<size_t>(count));
+  const auto uniform = [&] { return (double(random() >> 11) + 0.5) * 0x1p-53; };
+  for (double& v : values) {
+    const double radius = std::sqrt(-2 * std::log(uniform()));
+    v = radius * std::cos(2 * std::numbers::pi * uniform());
+  }
+  return values;
 }
 
 Matrix product_of_rows(const Matrix& a, const Matrix& b) {

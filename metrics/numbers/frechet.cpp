@@ -1,4 +1,4 @@
-#include "metrics/frechet.h"
+#include "metrics/numbers/frechet.h"
 
 #include <fmt/format.h>
 

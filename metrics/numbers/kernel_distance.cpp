@@ -1,4 +1,4 @@
-#include "metrics/kernel_distance.h"
+#include "metrics/numbers/kernel_distance.h"
 
 #include <fmt/format.h>
 
@@ -26,18 +26,6 @@ double sum_of_kernels(const Matrix& a, const Matrix& b, bool without_diagonal) {
   return sum;
 }
 
-// The generator is standard, distributions are not: the same subsets everywhere.
-Matrix drawn(const Matrix& a, int64_t size, std::mt19937_64& random) {
-  std::vector<int64_t> order(size_t(a.rows));
-  std::iota(order.begin(), order.end(), 0);
-  Matrix subset(size, a.columns);
-  for (int64_t i = 0; i < size; ++i) {
-    std::swap(order[size_t(i)], order[size_t(i + int64_t(random() % uint64_t(a.rows - i)))]);
-    std::copy_n(a.row(order[size_t(i)]), a.columns, subset.values.begin() + i * a.columns);
-  }
-  return subset;
-}
-
 }  // namespace
 
 double squared_discrepancy(const Matrix& a, const Matrix& b) {
@@ -52,7 +40,7 @@ MeanAndDeviation kernel_distance(const Matrix& a, const Matrix& b, KernelDistanc
   std::mt19937_64 random(options.seed);
   std::vector<double> all;
   for (int i = 0; i < options.subsets; ++i) {
-    const Matrix x = drawn(a, size, random), y = drawn(b, size, random);
+    const Matrix x = drawn_rows(a, size, random), y = drawn_rows(b, size, random);
     all.push_back(squared_discrepancy(x, y));
   }
   MeanAndDeviation d;

@@ -1,4 +1,4 @@
-#include "metrics/neighbours.h"
+#include "metrics/numbers/neighbours.h"
 
 #include <fmt/format.h>
 

@@ -1,0 +1,243 @@
+#include "metrics/comparison.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <climits>
+#include <numeric>
+
+#include "base/error.h"
+#include "io/files.h"
+#include "io/safetensors.h"
+
+namespace firn {
+namespace fs = std::filesystem;
+namespace {
+
+class Stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(Clock::now() - began_).count(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point began_ = Clock::now();
+};
+
+SafetensorsFile to_file(const FeatureTable& t) {
+  SafetensorsFile file;
+  const auto add = [&](const char* name, const Matrix& m) {
+    const std::vector<float> values(m.values.begin(), m.values.end());  // networks gave floats
+    file.tensors[name] = StoredTensor::of(std::span<const float>(values), {m.rows, m.columns});
+  };
+  add("features", t.features);
+  if (t.logits.columns) add("logits", t.logits);
+  const std::vector<int64_t> labels(t.labels.begin(), t.labels.end());
+  file.tensors["labels"] = StoredTensor::of(std::span<const int64_t>(labels), {std::ssize(labels)});
+  file.tensors["items"] = StoredTensor::of(std::span<const int64_t>(t.items), {std::ssize(t.items)});
+  return file;
+}
+
+FeatureTable from_file(const SafetensorsFile& file, int64_t features) {
+  const auto matrix = [&](const char* name) {
+    const StoredTensor& t = file.at(name);
+    if (t.shape.size() != 2) throw IoError(fmt::format("{}: {} is no matrix", file.name, name));
+    return Matrix(t.shape[0], t.shape[1], t.to_floats());
+  };
+  FeatureTable t;
+  t.features = matrix("features");
+  if (file.contains("logits")) t.logits = matrix("logits");
+  for (const double v : file.at("labels").to_doubles()) t.labels.push_back(int(v));
+  for (const double v : file.at("items").to_doubles()) t.items.push_back(int64_t(v));
+  if (t.features.columns != features || std::ssize(t.labels) != t.features.rows ||
+      std::ssize(t.items) != t.features.rows)
+    throw IoError(fmt::format("{}: features of another network", file.name));
+  return t;
+}
+
+}  // namespace
+
+std::vector<MetricName> parse_metrics(const std::vector<std::string>& names, const std::vector<fs::path>& features) {
+  std::vector<std::string> networks;
+  for (const fs::path& file : features) networks.push_back(feature_weights(file).model->name);
+  std::vector<MetricName> parsed;
+  for (const std::string& name : names) {
+    MetricName n = parse_metric(name);
+    if (!networks.empty() && std::ranges::count(networks, n.network) == 0) n = parse_metric(name, networks.front());
+    if (std::ranges::count(parsed, n.text(), &MetricName::text) == 0) parsed.push_back(std::move(n));
+  }
+  return parsed;
+}
+
+void throw_no_left_out(const MetricName& name) {
+  throw ConfigError(fmt::format("{} needs images that training left out; --holdout leaves some out", name.text()));
+}
+
+Comparison::Comparison(std::shared_ptr<const ImageSet> reals, std::shared_ptr<const ImageSet> left_out,
+                       std::vector<MetricName> names, ComparisonSettings settings)
+    : reals_(std::move(reals)),
+      left_out_(std::move(left_out)),
+      names_(std::move(names)),
+      settings_(std::move(settings)) {
+  for (const fs::path& file : settings_.features) {
+    const FeatureWeights weights = feature_weights(file);
+    weights_.insert_or_assign(weights.model->name, weights);
+  }
+  for (const MetricName& name : names_) {
+    if (name.against == Against::left_out && !left_out_)
+      throw ConfigError(
+          fmt::format("{} needs images that were left out of training; --holdout leaves some out", name.text()));
+    if (!name.network.empty()) extractor(name);
+    if (name.metric->needs_lpips) lpips_heads(name);
+  }
+}
+
+const FeatureExtractor& Comparison::extractor(const MetricName& name) {
+  const Key key = key_of(name);
+  if (const auto it = extractors_.find(key); it != extractors_.end()) return it->second;
+  if (name.network == pixel_features) return extractors_.emplace(key, FeatureExtractor(name.variant)).first->second;
+  auto weights = weights_.find(name.network);
+  if (weights == weights_.end()) weights = weights_.emplace(name.network, find_feature_weights(name.network, {})).first;
+  return extractors_.emplace(key, FeatureExtractor(weights->second, name.variant, settings_.type, settings_.device))
+      .first->second;
+}
+
+const SafetensorsFile& Comparison::lpips_heads(const MetricName& name) {
+  throw ConfigError(fmt::format("{}: perceptual distances are not there yet", name.text()));
+}
+
+const Generator& Comparison::generator() {
+  if (!generator_) throw ConfigError("a path length needs a network, not its images");
+  return *generator_;
+}
+
+const ImageSet& Comparison::real_images(const MetricName& name) const {
+  return name.against == Against::left_out ? *left_out_ : *reals_;
+}
+
+int64_t Comparison::real_count(const MetricName& name) const {
+  const int64_t all = real_images(name).size();
+  return name.against == Against::as_many || all == INT64_MAX ? std::min(name.fakes, all) : all;
+}
+
+FeatureTable Comparison::found(const FeatureExtractor& extractor, const ImageSet& images, int64_t count, Side side) {
+  const int64_t total = std::min(count, images.size());
+  FeatureTable table = extractor(images, count, side, [&](int64_t done) {
+    if (settings_.progress) settings_.progress(images.name(), done, total);
+  });
+  if (table.features.rows == 0) throw IoError(fmt::format("{}: there is no image to measure", images.name()));
+  return table;
+}
+
+// A file that is damaged, or cannot be written, costs the time that it would have saved.
+FeatureTable Comparison::kept_or_found(const FeatureExtractor& extractor, const ImageSet& images, int64_t count) {
+  const std::string key = settings_.cache.empty() ? "" : extractor.key(images, count, Side::reals);
+  if (key.empty()) return found(extractor, images, count, Side::reals);
+  const fs::path file = settings_.cache / (key + ".safetensors");
+  try {
+    if (fs::exists(file)) return from_file(read_safetensors(file), extractor.network().features());
+  } catch (const std::exception&) {
+  }
+  FeatureTable table = found(extractor, images, count, Side::reals);
+  try {
+    make_directories(settings_.cache);
+    write_safetensors(file, to_file(table));
+  } catch (const std::exception&) {
+  }
+  return table;
+}
+
+const FeatureTable& Comparison::reals(const MetricName& name) {
+  const int64_t count = real_count(name);
+  const auto key = std::tuple(key_of(name), name.against == Against::left_out, count);
+  if (const auto it = real_tables_.find(key); it != real_tables_.end()) return it->second;
+  return real_tables_.emplace(key, kept_or_found(extractor(name), real_images(name), count)).first->second;
+}
+
+int64_t Comparison::most_fakes(const MetricName& name) const {
+  int64_t most = name.fakes;
+  for (const MetricName& other : names_)
+    if (key_of(other) == key_of(name) && !other.metric->needs_generator) most = std::max(most, other.fakes);
+  return most;
+}
+
+const FeatureTable& Comparison::fakes(const MetricName& name) {
+  const Key key = key_of(name);
+  auto it = fake_tables_.find(key);
+  if (it == fake_tables_.end())
+    it = fake_tables_.emplace(key, found(extractor(name), *fakes_, most_fakes(name), Side::fakes)).first;
+  if (it->second.features.rows <= name.fakes) return it->second;
+  return slices_.insert_or_assign(name.text(), it->second.first(name.fakes)).first->second;
+}
+
+MetricName Comparison::judge() const {
+  for (const MetricName& name : names_)
+    if (!name.network.empty() && name.metric->needs_reals && name.variant != Variant::freezed_legacy) {
+      MetricName judge = name;
+      judge.against = Against::all;
+      return judge;
+    }
+  MetricName judge = parse_metric("fid", pixel_features);
+  judge.fakes = 1000;
+  for (const MetricName& name : names_) judge.fakes = std::min(judge.fakes, name.fakes);
+  return judge;
+}
+
+Evaluation Comparison::operator()(std::shared_ptr<const ImageSet> fakes, const Generator* generator) {
+  fakes_ = std::move(fakes);
+  generator_ = generator;
+  fake_tables_.clear();
+  slices_.clear();
+  Evaluation evaluation;
+  const Stopwatch all;
+  for (const MetricName& name : names_) {
+    const Stopwatch one;
+    MetricResult result{.name = name, .scores = measure(name, *this)};
+    result.seconds = one.seconds();
+    if (!name.network.empty()) {
+      result.weights = extractor(name).weights();
+      result.machine = fmt::format("{}, {}", settings_.device.name(), name_of(settings_.type));
+    }
+    evaluation.metrics.push_back(std::move(result));
+  }
+  MetricName judge = this->judge();
+  const Matrix& train = reals(judge).features;
+  if (train.rows >= 4) {
+    Matrix left_out;
+    if (left_out_) {
+      judge.against = Against::left_out;
+      left_out = reals(judge).features;
+      judge.against = Against::all;
+    }
+    evaluation.memorising = memorising(train, this->fakes(judge).features, left_out);
+    evaluation.memorising_in = judge.network;
+  }
+  evaluation.seconds = all.seconds();
+  return evaluation;
+}
+
+Image Comparison::neighbours_sheet(const Evaluation& evaluation) const {
+  const Nearest& nearest = evaluation.memorising->nearest;
+  const MetricName judge = this->judge();
+  const FeatureTable& train = real_tables_.at({key_of(judge), false, real_count(judge)});
+  const FeatureTable& made = fake_tables_.at(key_of(judge));
+  const size_t n = nearest.row.size(), columns = std::min<size_t>(12, n);
+  std::vector<size_t> order(n);
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(order, {}, [&](size_t i) { return nearest.square[i]; });
+  const auto rows = [&](const char* title, auto pick) {
+    std::vector<Image> tiles;
+    for (size_t i = 0; i < columns; ++i) tiles.push_back(fakes_->image(made.items[pick(i)]));
+    for (size_t i = 0; i < columns; ++i) {
+      const Image real = reals_->image(train.items[size_t(nearest.row[pick(i)])]);
+      tiles.push_back(center_crop_resize(real, tiles[0].width, tiles[0].height));
+    }
+    return with_title(grid(tiles, int(columns)), title);
+  };
+  const Image parts[] = {
+      rows("the nearest samples, and the training images that they are near to", [&](size_t i) { return order[i]; }),
+      rows("the first samples, likewise", [](size_t i) { return i; })};
+  return stack_vertical(parts);
+}
+
+}  // namespace firn

@@ -1,0 +1,86 @@
+// Measures generated images against real ones: networks are loaded once, and what they find in reals is kept.
+#pragma once
+#include <filesystem>
+#include <map>
+#include <optional>
+
+#include "metrics/metric.h"
+#include "metrics/numbers/memorising.h"
+
+namespace firn {
+
+struct ComparisonSettings {
+  std::vector<std::filesystem::path> features;  // files with weights; others are looked for in $FIRN_WEIGHTS
+  DType type = DType::f32;                      // of the networks' activations
+  Device device = Device::cpu();
+  std::filesystem::path cache = {};  // a folder for what networks found in reals; empty: nothing is kept
+  std::function<void(const std::string& what, int64_t done, int64_t total)> progress = {};
+};
+
+// Metrics by their names, with the networks of these files where the names leave that open. ConfigError.
+std::vector<MetricName> parse_metrics(const std::vector<std::string>& names,
+                                      const std::vector<std::filesystem::path>& features);
+
+[[noreturn]] void throw_no_left_out(const MetricName& name);  // ConfigError
+
+struct MetricResult {
+  MetricName name;
+  std::vector<Score> scores;
+  double seconds = 0;
+  std::string weights;  // SHA-256 of the network's file; empty: none
+  std::string machine;  // what the network ran on, and its precision
+};
+
+struct Evaluation {
+  std::vector<MetricResult> metrics;
+  std::optional<Memorising> memorising;  // none where there are fewer than 4 training images
+  std::string memorising_in;             // the network whose features say so
+  double seconds = 0;
+};
+
+class Comparison : private Material {
+ public:
+  // `left_out` may be null. ConfigError for a metric that needs what is not there, IoError for weights that are missing
+  // or broken: all of that before anything is computed.
+  Comparison(std::shared_ptr<const ImageSet> reals, std::shared_ptr<const ImageSet> left_out,
+             std::vector<MetricName> names, ComparisonSettings settings);
+
+  // `generator` may be null.
+  Evaluation operator()(std::shared_ptr<const ImageSet> fakes, const Generator* generator = nullptr);
+
+  // Pairs of rows: generated images over the training images that they are nearest to; the nearest ones first, then the
+  // first ones. Of the last evaluation, which found out about memorising.
+  Image neighbours_sheet(const Evaluation& evaluation) const;
+
+  const std::vector<MetricName>& names() const { return names_; }
+
+ private:
+  using Key = std::pair<std::string, Variant>;  // network
+  static Key key_of(const MetricName& name) { return {name.network, name.variant}; }
+  const FeatureExtractor& extractor(const MetricName& name);
+  const FeatureTable& reals(const MetricName& name) override;
+  const FeatureTable& fakes(const MetricName& name) override;
+  const ImageSet& real_images(const MetricName& name) const override;
+  int64_t real_count(const MetricName& name) const override;
+  const ImageSet& fake_images() override { return *fakes_; }
+  const Generator& generator() override;
+  const FeatureNetwork& network(const MetricName& name) override { return extractor(name).network(); }
+  const SafetensorsFile& lpips_heads(const MetricName& name) override;
+  FeatureTable found(const FeatureExtractor& extractor, const ImageSet& images, int64_t count, Side side);
+  FeatureTable kept_or_found(const FeatureExtractor& extractor, const ImageSet& images, int64_t count);
+  int64_t most_fakes(const MetricName& name) const;
+  MetricName judge() const;  // which features tell what was memorised
+
+  std::shared_ptr<const ImageSet> reals_, left_out_, fakes_;
+  std::vector<MetricName> names_;
+  ComparisonSettings settings_;
+  std::map<std::string, FeatureWeights> weights_;  // by network
+  std::map<Key, FeatureExtractor> extractors_;
+  std::map<std::tuple<Key, bool, int64_t>, FeatureTable> real_tables_;  // of what was left out, how many
+  std::map<Key, FeatureTable> fake_tables_;
+  std::map<std::string, FeatureTable> slices_;  // by metric
+  std::map<std::string, SafetensorsFile> heads_;
+  const Generator* generator_ = nullptr;
+};
+
+}  // namespace firn

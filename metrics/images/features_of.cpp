@@ -1,0 +1,138 @@
+#include "metrics/images/features_of.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/sha256.h"
+#include "engine/ops.h"
+#include "io/parallel.h"
+
+namespace firn {
+namespace {
+
+constexpr int64_t kAtOnce = 16;
+
+class Pixels : public FeatureNetwork {
+ public:
+  Pixels() : FeatureNetwork(Device::cpu()) {}
+  int size() const override { return 16; }
+  int features() const override { return 16 * 16 * 3; }
+  Output operator()(const Tensor& images) const override { return {reshape(images, {images.dim(0), features()}), {}}; }
+};
+
+Matrix joined(const std::vector<std::vector<float>>& parts, int64_t rows, int64_t columns) {
+  Matrix m(rows, columns);
+  auto to = m.values.begin();
+  for (const std::vector<float>& part : parts)
+    to = std::copy_n(part.begin(), std::min<int64_t>(std::ssize(part), m.values.end() - to), to);
+  return m;
+}
+
+void require_finite(const std::vector<float>& values, const std::string& network, const std::string& images) {
+  if (!std::ranges::all_of(values, [](float v) { return std::isfinite(v); }))
+    throw Error(fmt::format("{} finds features of {} that are not finite", network, images));
+}
+
+}  // namespace
+
+const char* name_of(Variant variant) {
+  return variant == Variant::standard ? "standard" : variant == Variant::clean ? "clean" : "freezed-legacy";
+}
+
+Resizer resizer_of(Variant variant) {
+  return variant == Variant::standard ? Resizer::tensorflow
+         : variant == Variant::clean  ? Resizer::bicubic
+                                      : Resizer::bilinear;
+}
+
+FeatureTable FeatureTable::first(int64_t rows) const {
+  if (rows >= features.rows) return *this;
+  return {features.slice(0, rows), logits.columns ? logits.slice(0, rows) : Matrix{},
+          std::vector<int>(labels.begin(), labels.begin() + rows),
+          std::vector<int64_t>(items.begin(), items.begin() + rows)};
+}
+
+FeatureExtractor::FeatureExtractor(const FeatureWeights& weights, Variant variant, DType type, const Device& device)
+    : name_(weights.model->name),
+      sha256_(weights.sha256),
+      variant_(variant),
+      type_(type),
+      network_(load_features(weights, {.type = type, .batch_statistics = variant == Variant::freezed_legacy}, device)),
+      device_(device) {}
+
+FeatureExtractor::FeatureExtractor(Variant variant)
+    : name_(pixel_features), variant_(variant), network_(std::make_shared<Pixels>()), device_(Device::cpu()) {}
+
+std::string FeatureExtractor::key(const ImageSet& images, int64_t count, Side side) const {
+  const std::string content = images.content();
+  if (content.empty() || sha256_.empty()) return {};
+  const std::string text =
+      fmt::format("1 {} {} {} {} {} {} {}", content, sha256_, name_of(variant_), name_of(type_), device_.name(),
+                  std::min(count, images.size()), side == Side::reals ? "reals" : "fakes");
+  Sha256 hash;
+  hash.add(std::as_bytes(std::span(text)));
+  return hash.hex();
+}
+
+FeatureTable FeatureExtractor::operator()(const ImageSet& images, int64_t count, Side side,
+                                          const std::function<void(int64_t)>& progress) const {
+  const NoGrad no_grad;
+  const bool legacy = variant_ == Variant::freezed_legacy;
+  const int64_t at_once = !legacy ? kAtOnce : side == Side::reals ? 50 : 8;
+  const int size = network_->size();
+  const int64_t numbers = int64_t{size} * size * 3;
+  const Resizer resizer = name_ == pixel_features ? Resizer::bicubic : resizer_of(variant_);
+
+  FeatureTable table;
+  std::vector<std::vector<float>> features, logits;
+  std::vector<float> waiting;
+  Rng coin{.seed = 0};
+  const auto flush = [&](bool all) {
+    while (std::ssize(waiting) >= at_once * numbers || (all && !waiting.empty())) {
+      const int64_t n = std::min(at_once, std::ssize(waiting) / numbers);
+      std::vector<float> batch(waiting.begin(), waiting.begin() + n * numbers);
+      waiting.erase(waiting.begin(), waiting.begin() + n * numbers);
+      if (!legacy) batch.resize(size_t(at_once * numbers));  // batch statistics are of what is there
+      const auto out = (*network_)(Tensor::from(std::span<const float>(batch),
+                                                {std::ssize(batch) / numbers, size, size, 3}, DType::f32, device_));
+      const auto take = [&](const Tensor& t, std::vector<std::vector<float>>& to) {
+        std::vector<float> values = t.to_floats();
+        values.resize(size_t(n * (t.count() / t.dim(0))));
+        require_finite(values, name_, images.name());
+        to.push_back(std::move(values));
+      };
+      take(out.features, features);
+      if (out.logits.defined()) take(out.logits, logits);
+    }
+  };
+  images.read(count, [&](std::span<const MeasuredImage> some) {
+    const size_t before = waiting.size();
+    waiting.resize(before + some.size() * size_t(numbers));
+    std::vector<bool> mirrored(some.size());
+    if (legacy && side == Side::reals)
+      for (size_t i = 0; i < some.size(); ++i) mirrored[i] = coin.uniform() < 0.5;
+    for_each_in_parallel(some.size(), 4, [&](size_t i) {
+      std::vector<float> one = resized(mirrored[i] ? mirror(some[i].image) : some[i].image, size, resizer);
+      // What is from 0 to 255 becomes 2 v - 1 twice over: the network then sees -3 to 1.
+      if (legacy)
+        for (float& v : one) v = 128 + 128 * (2 * (v / 127.5f - 1) - 1);
+      std::ranges::copy(one, waiting.begin() + std::ptrdiff_t(before + i * size_t(numbers)));
+    });
+    for (const MeasuredImage& m : some) {
+      table.labels.push_back(m.label);
+      table.items.push_back(m.item);
+    }
+    flush(false);
+    if (progress) progress(std::ssize(table.items));
+  });
+  flush(true);
+  const auto rows = std::ssize(table.items);
+  table.features = joined(features, rows, network_->features());
+  if (!logits.empty()) table.logits = joined(logits, rows, std::ssize(logits[0]) / std::min(rows, at_once));
+  return table;
+}
+
+}  // namespace firn

@@ -1,0 +1,32 @@
+// Sliced Wasserstein distance of patches, at each scale (Karras et al. 2018, arXiv 1710.10196, section 5): the mean
+// over the levels of the pyramid, times 1000. It needs no weights.
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "metrics/images/patches.h"
+#include "metrics/measures/measures.h"
+#include "metrics/numbers/sliced.h"
+
+namespace firn {
+
+Metric swd() {
+  constexpr int64_t patches = 32768;
+  return {.name = "swd",
+          .title = "sliced Wasserstein distance of patches",
+          .also = {"sliced_wasserstein_distance"},
+          .values = {{"", Better::lower}},
+          .fakes = 16384,
+          .measure = [](const MetricName& n, Material& m) {
+            const auto& real_images = m.real_images(n);
+            const auto a = pyramid_patches(real_images, m.real_count(n), patches, 1),
+                       b = pyramid_patches(m.fake_images(), n.fakes, patches, 2);
+            if (a.size() != b.size())
+              throw ConfigError(fmt::format("{} and {} have images of other sizes: their scales cannot be compared",
+                                            real_images.name(), m.fake_images().name()));
+            double sum = 0;
+            for (size_t l = 0; l < a.size(); ++l) sum += sliced_distance(a[l], b[l], {.directions = 512}).mean;
+            return std::vector{1000 * sum / double(a.size())};
+          }};
+}
+
+}  // namespace firn

@@ -1,0 +1,192 @@
+#include "training/run/evaluations.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+
+#include "base/error.h"
+#include "kernels/choice/plan_store.h"
+#include "training/run/run_folder.h"
+#include "training/step/feed.h"
+
+namespace firn {
+namespace {
+
+constexpr int64_t kScored = 500;  // images of each kind that D scores
+
+std::shared_ptr<const ImageSet> trained_images(const TrainOptions& o, std::shared_ptr<const Dataset> dataset) {
+  if (!o.data.mirror) return stored_images(std::move(dataset), "training images");
+  DatasetOptions plain = o.data;  // mirrored images are no images more: metrics compare with the stored ones
+  plain.mirror = false;
+  plain.use_labels = o.cond;
+  return stored_images(std::make_shared<const Dataset>(plain), "training images");
+}
+
+std::shared_ptr<const ImageSet> left_out_images(const TrainOptions& o) {
+  if (!o.data.holdout.any()) return nullptr;
+  DatasetOptions rest = o.data;
+  rest.held_out = true;
+  rest.mirror = false;
+  rest.use_labels = o.cond;
+  return stored_images(std::make_shared<const Dataset>(rest), "left-out images");
+}
+
+// Whether the generator gives back its training images, in words.
+std::string to_text(const Memorising& m, bool left_out, const std::string& features) {
+  return fmt::format("{}copies {:.0f} % (expected {:.0f} %, {}; in {} features)", m.flagged ? "MEMORISED: " : "",
+                     100 * m.share, 100 * m.expected, left_out ? "of images left out" : "of halves of the data",
+                     features);
+}
+
+}  // namespace
+
+Evaluations::Evaluations(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
+                         std::filesystem::path run, std::function<void(const std::string&, int64_t, int64_t)> progress)
+    : options_(options),
+      state_(state),
+      run_(std::move(run)),
+      log_(run_, state.counters.images),
+      stop_when_(firn::stop_when(options.metrics)) {
+  const MetricOptions& m = options.metrics;
+  if (m.names.empty()) {
+    if (stop_when_) throw ConfigError("--stop-when needs a metric, and --metrics says none");
+    return;
+  }
+  trained_ = trained_images(options, std::move(dataset));
+  left_out_ = left_out_images(options);
+  const std::vector<std::filesystem::path> files(m.features.begin(), m.features.end());
+  comparison_.emplace(trained_, left_out_, parse_metrics(m.names, files),
+                      ComparisonSettings{.features = files,
+                                         .device = state.device(),
+                                         .cache = kernels::cache_folder() / "features",
+                                         .progress = std::move(progress)});
+  if (!stop_when_) return;
+  std::vector<std::string> scores;
+  for (const MetricName& name : comparison_->names())
+    for (const Metric::Value& value : name.metric->values)
+      if (value.better != Better::neither) scores.push_back(name.text() + value.name);
+  // As it was given for --metrics, it stands for the first score of that metric.
+  if (std::ranges::count(scores, stop_when_->metric) == 0) {
+    const auto parsed = parse_metrics({stop_when_->metric}, files);
+    stop_when_->metric = parsed[0].text() + parsed[0].metric->values[0].name;
+  }
+  if (std::ranges::count(scores, stop_when_->metric) == 0)
+    throw ConfigError(
+        fmt::format("--stop-when: {} is not measured; there are {}", stop_when_->metric, fmt::join(scores, ", ")));
+}
+
+void require_metrics(const TrainOptions& options) {
+  const MetricOptions& m = options.metrics;
+  const std::vector<std::filesystem::path> files(m.features.begin(), m.features.end());
+  for (const MetricName& name : parse_metrics(m.names, files)) {
+    if (name.against == Against::left_out && !options.data.holdout.any()) throw_no_left_out(name);
+    if (!name.network.empty() && name.network != pixel_features &&
+        std::ranges::none_of(files, [&](const auto& f) { return feature_weights(f).model->name == name.network; }))
+      find_feature_weights(name.network, {});
+  }
+}
+
+bool Evaluations::due(int64_t finished_tick) const {
+  if (!comparison_) return false;
+  const int every = options_.metrics.every > 0 ? options_.metrics.every : options_.snap;
+  return double(state_.counters.images) >= options_.kimg * 1000 || (finished_tick > 0 && finished_tick % every == 0);
+}
+
+bool Evaluations::missing() const {
+  const Counters& c = state_.counters;
+  return c.tick > 0 && c.tick_start == c.images && due(c.tick - 1) && !log_.has(c.images);
+}
+
+std::vector<std::string> Evaluations::evaluate(EventFile& events) {
+  const int64_t images = state_.counters.images;
+  best_is_now_ = false;
+  const auto g = std::shared_ptr<const Generator>(std::shared_ptr<const void>(), &state_.sampled());
+  const auto fakes = std::shared_ptr<const ImageSet>(generated_images(
+      g, {.seed = seed_for(options_.seed, SeedUse::grid), .class_counts = options_.class_counts}, "generated images"));
+  const Evaluation found = (*comparison_)(fakes, g.get());
+
+  std::vector<std::string> lines;
+  std::string line = "metrics   ";
+  for (const MetricResult& result : found.metrics) {
+    log_.add(result, numbered("snapshot", images, "safetensors"), images);
+    for (const Score& score : result.scores) {
+      events.scalar("Metrics/" + score.name, float(score.value), images);
+      line += fmt::format(" {} {:.6g}", score.name, score.value);
+      const auto best = log_.curves().at(score.name).best();
+      if (!best) continue;
+      line += best->first == images ? " (best)"
+                                    : fmt::format(" (best {:.6g} at {:.1f} kimg)", best->second, best->first / 1000.0);
+      if (&result == &found.metrics.front() && &score == &result.scores.front()) best_is_now_ = best->first == images;
+    }
+  }
+  lines.push_back(line + fmt::format("  in {:.1f} s", found.seconds));
+  line.clear();
+  if (found.memorising) {
+    line = "           " + to_text(*found.memorising, left_out_ != nullptr, found.memorising_in);
+    events.scalar("Metrics/copies", float(found.memorising->share), images);
+    events.scalar("Metrics/copies_expected", float(found.memorising->expected), images);
+    const Image sheet = comparison_->neighbours_sheet(found);
+    save_png(run_ / "neighbours.png", sheet);
+  }
+  if (left_out_) {
+    const HeldOutScores scores = held_out_scores(*fakes);
+    line += fmt::format("{}D: trained on {:+.3f}, left out {:+.3f}, generated {:+.3f}, overfitting {:.2f}",
+                        line.empty() ? "           " : "  ", scores.trained, scores.left_out, scores.fake,
+                        scores.overfitting());
+    events.scalar("Metrics/D_trained", float(scores.trained), images);
+    events.scalar("Metrics/D_left_out", float(scores.left_out), images);
+    events.scalar("Metrics/D_overfitting", float(scores.overfitting()), images);
+  }
+  if (!line.empty()) lines.push_back(line);
+  return lines;
+}
+
+bool Evaluations::over() const {
+  if (!stop_when_) return false;
+  const auto curve = log_.curves().find(stop_when_->metric);
+  return curve != log_.curves().end() && curve->second.since_best() >= stop_when_->evaluations;
+}
+
+HeldOutScores Evaluations::held_out_scores(const ImageSet& fakes) const {
+  const NoGrad no_grad;
+  const Discriminator& d = state_.discriminator();
+  const auto mean_logit = [&](const ImageSet& images) {
+    double sum = 0;
+    int64_t n = 0;
+    std::vector<MeasuredImage> waiting;
+    // Statistics over the batch see batches of the size that they were trained with; few images fill one by turns.
+    const auto score = [&] {
+      std::vector<float> values;
+      std::vector<int> labels;
+      for (const MeasuredImage& m : waiting) {
+        for (const uint8_t v : m.image.pixels) values.push_back(float(v) / 127.5f - 1);
+        labels.push_back(m.label);
+      }
+      const Image& first = waiting[0].image;
+      const Tensor batch =
+          Tensor::from(std::span<const float>(values), {std::ssize(waiting), first.height, first.width, first.channels},
+                       state_.generator().type(), state_.device());
+      const Tensor logits =
+          d(batch, class_labels(labels, state_.generator().classes(), state_.device()), 1, Mode::eval);
+      for (const double v : logits.to_doubles()) sum += v;
+      n += std::ssize(waiting);
+      waiting.clear();
+    };
+    images.read(std::min(kScored, images.size()), [&](std::span<const MeasuredImage> some) {
+      for (const MeasuredImage& m : some) {
+        waiting.push_back(m);
+        if (std::ssize(waiting) == options_.batch_gpu) score();
+      }
+    });
+    if (n == 0 && !waiting.empty()) {
+      for (size_t i = 0; std::ssize(waiting) < options_.batch_gpu; ++i) waiting.push_back(MeasuredImage(waiting[i]));
+      score();
+    }
+    return sum / double(n);
+  };
+  return {mean_logit(*trained_), mean_logit(*left_out_), mean_logit(fakes)};
+}
+
+}  // namespace firn

@@ -1,0 +1,53 @@
+// What a run measures of itself from time to time, and what follows from it: which snapshot is the best, and whether to
+// go on.
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "io/run_log.h"
+#include "training/run/metric_log.h"
+#include "training/state/state.h"
+
+namespace firn {
+
+// Real images that D has seen and that it has not, how it scores both, and generated ones.
+struct HeldOutScores {
+  double trained = 0, left_out = 0, fake = 0;  // mean logits
+  // (trained - left_out) / (trained - fake): 0 where D knows no difference, 1 where it takes what it has not seen for
+  // generated (Karras et al. 2020, arXiv 2006.06676, equation 1).
+  double overfitting() const { return (trained - left_out) / (trained - fake); }
+};
+
+// Before a run has a folder: ConfigError or IoError for metrics that it cannot measure.
+void require_metrics(const TrainOptions& options);
+
+class Evaluations {
+ public:
+  // Loads what the metrics need: errors come before the run does anything. `progress(what, done, total)` may throw to
+  // break off.
+  Evaluations(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
+              std::filesystem::path run,
+              std::function<void(const std::string& what, int64_t done, int64_t total)> progress);
+
+  bool due(int64_t finished_tick) const;  // at the end of that tick
+  bool missing() const;                   // where the state is now, due and not there: a run was killed meanwhile
+  // Measures images of the average; lines for people. Writes metric-NAME.jsonl, neighbours.png and events.
+  std::vector<std::string> evaluate(EventFile& events);
+  bool best_is_now() const { return best_is_now_; }  // the first metric was never as good
+  bool over() const;                                 // as --stop-when says
+  std::vector<std::string> best_and_final() const { return log_.best_and_final(); }
+
+ private:
+  HeldOutScores held_out_scores(const ImageSet& fakes) const;
+  const TrainOptions& options_;
+  const TrainState& state_;
+  std::filesystem::path run_;
+  std::shared_ptr<const ImageSet> trained_, left_out_;
+  std::optional<Comparison> comparison_;
+  MetricLog log_;
+  std::optional<StopWhen> stop_when_;
+  bool best_is_now_ = false;
+};
+
+}  // namespace firn

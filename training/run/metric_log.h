@@ -1,0 +1,45 @@
+// metric-NAME.jsonl of a run folder: a line an evaluation, in the form of stylegan2-ada-pytorch with further members.
+#pragma once
+#include <filesystem>
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "metrics/comparison.h"
+
+namespace firn {
+
+// Of one evaluation of one metric; `snapshot` names what was measured, `images` how many it had seen.
+nlohmann::json metric_record(const MetricResult& result, const std::string& snapshot, int64_t images);
+
+// The values that a metric's lines have of one score, in the order of images.
+struct MetricCurve {
+  Better better = Better::neither;
+  std::vector<std::pair<int64_t, double>> points;  // images, value
+
+  std::optional<std::pair<int64_t, double>> best() const;  // the first of the best; none: no point, or none is better
+  int since_best() const;                                  // evaluations after it
+};
+
+class MetricLog {
+ public:
+  // What is there already, but for what lies beyond `images`, which is cut: a killed run had gone on after its
+  // snapshot. Lines that cannot be read are cut, too.
+  MetricLog(std::filesystem::path run, int64_t images);
+
+  void add(const MetricResult& result, const std::string& snapshot, int64_t images);
+  const std::map<std::string, MetricCurve>& curves() const { return curves_; }  // by score
+  bool has(int64_t images) const;
+
+  // "fid5k_full  best 20.1 at 80.0 kimg / final 23.4", a line a score that has a best, as the papers' tables have it.
+  std::vector<std::string> best_and_final() const;
+
+ private:
+  void take(const nlohmann::json& record);
+  std::filesystem::path run_;
+  std::map<std::string, MetricCurve> curves_;
+};
+
+}  // namespace firn
