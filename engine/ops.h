@@ -58,13 +58,14 @@ Tensor matmul(const Tensor& a, const Tensor& b, Matmul p = {});
 
 // --- convolution (ops/conv2d.cpp). x [N,H,W,I], w [O,KH,KW,I/groups] f32 (f64) -> [N,H',W',O]. The weights used are
 // gain w. Each group of O/groups channels sees the I/groups of its place.
-// transposed: y[n, s p + k - pad, o] += w[o,k,i] x[n,p,i] (no flip); w is stored the same, H' = (H-1) s + KH - 2 pad.
+// transposed: y[n, s p + k - pad, o] += w[o,k,i] x[n,p,i] (no flip); w is stored the same, H' = (H-1) s + KH - 2 pad - behind.
 struct Conv2d {
   int stride = 1, pad = 0;
   bool transposed = false;
   double gain = 1;
   int pad_x = -1;  // of columns; < 0: pad, as of rows
   int groups = 1;
+  int behind = 0;  // rows and columns of padding that the image has more behind it than before it
 };
 Tensor conv2d(const Tensor& x, const Tensor& w, Conv2d p = {});
 Tensor conv2d_input_grad(const Tensor& gy, const Tensor& w, const Shape& x_shape, Conv2d p);

@@ -34,16 +34,17 @@ kernels::ConvProblem ops::conv2d_problem(const Shape& x, const Shape& y, const S
 namespace {
 
 Shape output_shape(const Shape& x, const Shape& w, const Conv2d& p) {
-  if (p.stride < 1 || p.pad < 0 || p.groups < 1)
-    throw ShapeError(
-        fmt::format("conv2d: stride {}, pad {} and groups {}; expected 1, 0 and 1 or more", p.stride, p.pad, p.groups));
+  if (p.stride < 1 || p.pad < 0 || p.groups < 1 || p.behind < 0)
+    throw ShapeError(fmt::format("conv2d: stride {}, pad {} (and {} behind) and groups {}; expected 1, 0 and 1 or more",
+                                 p.stride, p.pad, p.behind, p.groups));
   if (x.size() != 4 || w.size() != 4 || x[3] != w[3] * p.groups || w[0] % p.groups || w[1] < 1 || w[2] < 1)
     throw ShapeError(fmt::format("conv2d: x {} and w {} do not fit; expected [N,H,W,I] and [O,KH,KW,I{}", to_string(x),
                                  to_string(w),
                                  p.groups > 1 ? fmt::format("/{}], O a multiple of {}", p.groups, p.groups) : "]"));
   const auto size = [&](int64_t n, int64_t window, int64_t pad) {
-    if (p.transposed) return (n - 1) * p.stride + window - 2 * pad;
-    return n + 2 * pad < window ? 0 : (n + 2 * pad - window) / p.stride + 1;
+    const int64_t around = 2 * pad + p.behind;
+    if (p.transposed) return (n - 1) * p.stride + window - around;
+    return n + around < window ? 0 : (n + around - window) / p.stride + 1;
   };
   const Shape y{x[0], size(x[1], w[1], p.pad), size(x[2], w[2], p.pad_x < 0 ? p.pad : p.pad_x), w[0]};
   if (y[1] < 1 || y[2] < 1)

@@ -1,0 +1,98 @@
+#include "models/features/features.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "base/error.h"
+#include "base/sha256.h"
+#include "base/text.h"
+#include "models/features/networks.h"
+#include "models/files.h"
+
+namespace firn {
+namespace fs = std::filesystem;
+namespace {
+
+std::string sha256_of(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw IoError(fmt::format("cannot read {}: {}", path.string(), std::strerror(errno)));
+  Sha256 hash;
+  std::vector<char> piece(1 << 20);
+  while (in.read(piece.data(), std::streamsize(piece.size())) || in.gcount())
+    hash.add(std::as_bytes(std::span(piece).first(size_t(in.gcount()))));
+  if (in.bad()) throw SystemError(fmt::format("cannot read {}: {}", path.string(), std::strerror(errno)));
+  return hash.hex();
+}
+
+// Published files have the first digits of their hash in their names: NAME-6726825d.pth.
+void check_name(const fs::path& path, const std::string& sha256) {
+  constexpr size_t digits = 8;
+  const std::string stem = path.stem().string();
+  if (path.extension() != ".pth" || stem.size() <= digits || stem[stem.size() - digits - 1] != '-') return;
+  const std::string named = stem.substr(stem.size() - digits);
+  if (named.find_first_not_of("0123456789abcdef") != named.npos || sha256.starts_with(named)) return;
+  throw IoError(fmt::format("{}: its SHA-256 begins with {} and not as its name says: it is damaged, or another file",
+                            path.string(), sha256.substr(0, digits)));
+}
+
+std::string names() {
+  std::string all;
+  for (const FeatureModel& m : feature_models()) all += (all.empty() ? "" : ", ") + m.name;
+  return all;
+}
+
+}  // namespace
+
+std::vector<Tensor> FeatureNetwork::stages(const Tensor&) const {
+  throw ConfigError("perceptual distances are not defined on this network; vgg16 and squeezenet have them");
+}
+
+const std::vector<FeatureModel>& feature_models() {
+  static const std::vector<FeatureModel> all{mobilenet_v2_model()};
+  return all;
+}
+
+const FeatureModel& feature_model(std::string_view name) {
+  const auto found = std::ranges::find(feature_models(), name, &FeatureModel::name);
+  if (found != feature_models().end()) return *found;
+  throw ConfigError(fmt::format("there is no feature network \"{}\"; there are {}", printable(name), names()));
+}
+
+FeatureWeights feature_weights(const fs::path& path) {
+  const SafetensorsFile file = read_safetensors(path);
+  const auto model = std::ranges::find_if(feature_models(), [&](const FeatureModel& m) { return m.recognise(file); });
+  if (model == feature_models().end())
+    throw IoError(fmt::format("{}: holds none of the feature networks that are known: {}", path.string(), names()));
+  for (const auto& [name, tensor] : file.tensors) require_finite(file, name);
+  FeatureWeights weights{&*model, path, sha256_of(path)};
+  check_name(path, weights.sha256);
+  return weights;
+}
+
+FeatureWeights find_feature_weights(std::string_view name, const fs::path& folder) {
+  const FeatureModel& model = feature_model(name);
+  const char* variable = std::getenv("FIRN_WEIGHTS");
+  const fs::path where = !folder.empty() ? folder : variable ? variable : "";
+  if (!where.empty() && !fs::is_directory(where))
+    throw IoError(fmt::format("there is no folder {} to look for the weights of {} in", where.string(), name));
+  for (const std::string& file : model.files)
+    if (!where.empty() && fs::exists(where / file)) {
+      FeatureWeights weights = feature_weights(where / file);
+      if (weights.model == &model) return weights;
+      throw IoError(fmt::format("{} holds {}, not {}", (where / file).string(), weights.model->name, name));
+    }
+  throw IoError(
+      fmt::format("the weights of {} are not {}: wanted is {}; name it with --features, or its folder with "
+                  "FIRN_WEIGHTS",
+                  name, where.empty() ? "known" : "in " + where.string(), model.published));
+}
+
+std::unique_ptr<FeatureNetwork> load_features(const FeatureWeights& weights, const FeatureOptions& options,
+                                              const Device& device) {
+  return weights.model->make(read_safetensors(weights.path), options, device);
+}
+
+}  // namespace firn

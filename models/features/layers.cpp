@@ -1,0 +1,110 @@
+#include "models/features/layers.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "base/error.h"
+#include "models/files.h"
+#include "models/layers/maker.h"
+
+namespace firn {
+
+Tensor imagenet(const Tensor& images, DType type) {
+  constexpr std::array mean{0.485, 0.456, 0.406}, deviation{0.229, 0.224, 0.225};
+  std::array<double, 3> scale, shift;
+  for (size_t c = 0; c < 3; ++c) {
+    scale[c] = 1 / (255 * deviation[c]);
+    shift[c] = -mean[c] / deviation[c];
+  }
+  const Tensor x = type == DType::f64 ? cast(images, type) : images;
+  const auto channels = [&](const std::array<double, 3>& v) { return Tensor::from(v, {3}, x.type(), x.device()); };
+  return as_type(x * channels(scale) + channels(shift), type);
+}
+
+Tensor mean_of_pixels(const Tensor& x) { return reshape(mean_axes(x, {1, 2}), {x.dim(0), x.dim(3)}); }
+
+Tensor FeatureLayer::operator()(const Tensor& x) const {
+  Conv2d c = conv;
+  if (same) {
+    const int64_t window = w.dim(1), steps = (x.dim(1) + c.stride - 1) / c.stride;
+    const auto zeros = int(std::max<int64_t>(0, (steps - 1) * c.stride + window - x.dim(1)));
+    c.pad = zeros / 2;
+    c.behind = zeros % 2;
+  }
+  if (gamma.defined()) return batch_norm(conv2d(x, w, c), gamma, beta, {.eps = eps, .relu = true});
+  return styled_conv2d(x, {}, w, b, c, act);
+}
+
+Tensor fully_connected(const Tensor& x, const FeatureLayer& layer) {
+  const Tensor w = as_type(layer.w.view({layer.out(), layer.w.count() / layer.out()}), x.type());
+  return bias_act(matmul(x, w, {.trans_b = true}), layer.b, layer.act);
+}
+
+std::vector<int64_t> shape_in(const SafetensorsFile& file, const std::string& name) {
+  const auto found = file.tensors.find(name);
+  return found == file.tensors.end() ? std::vector<int64_t>{} : found->second.shape;
+}
+
+Tensor LayerReader::tensor(const std::string& name, std::span<const double> values, Shape shape) const {
+  Tensor t = Tensor::from(values, std::move(shape), acc_type(options_.type), device_);
+  list_.add(Parameter(name, t, ParameterKind::buffer));
+  return t;
+}
+
+std::vector<double> LayerReader::channels(const std::string& name, int64_t count) const {
+  const StoredTensor& t = file_.at(name);
+  if (t.shape != Shape{count})
+    throw IoError(fmt::format("{}: {} is {}, expected [{}]", file_.name, name, to_string(t.shape), count));
+  require_finite(file_, name);
+  return t.to_doubles();
+}
+
+FeatureLayer LayerReader::operator()(const LayerPlan& plan) const {
+  const int64_t KH = plan.window, KW = plan.window_x ? plan.window_x : plan.window, I = plan.depthwise ? 1 : plan.in;
+  const std::string name = plan.name + ".weight";
+  const StoredTensor& stored = file_.at(name);
+  const int64_t O = stored.shape.empty() ? 0 : stored.shape[0], taps = KH * KW;
+  const bool flat = KH * KW == 1 && stored.shape == Shape{O, I};  // of a fully connected layer
+  if (O < 1 || (plan.depthwise && O != plan.in) ||
+      (!flat && stored.shape != Shape{O, I, KH, KW} && stored.shape != Shape{O, I * taps}))
+    throw IoError(fmt::format("{}: {} is {}, expected [{},{},{},{}]", file_.name, name, to_string(stored.shape),
+                              plan.depthwise ? std::to_string(plan.in) : "n", I, KH, KW));
+  require_finite(file_, name);
+
+  FeatureLayer layer{.act = plan.act, .same = plan.same, .eps = plan.eps};
+  layer.conv = {.stride = plan.stride,
+                .pad = plan.pad < 0 ? int(KH / 2) : plan.pad,
+                .pad_x = plan.pad < 0 ? int(KW / 2) : plan.pad,
+                .groups = plan.depthwise ? int(O) : 1};
+  std::vector<double> scale(size_t(O), 1), shift(size_t(O), 0);
+  bool has_bias = has(plan.name + ".bias");
+  if (has_bias) shift = channels(plan.name + ".bias", O);
+  if (!plan.norm.empty()) {
+    const auto beta = channels(plan.norm + ".bias", O);
+    const auto gamma = has(plan.norm + ".weight") ? channels(plan.norm + ".weight", O) : scale;
+    if (options_.batch_statistics) {
+      layer.gamma = tensor(plan.norm + ".weight", gamma, {O});
+      layer.beta = tensor(plan.norm + ".bias", beta, {O});
+    } else {
+      const auto mean = channels(plan.norm + ".running_mean", O), variance = channels(plan.norm + ".running_var", O);
+      for (size_t o = 0; o < size_t(O); ++o) {
+        if (variance[o] < 0) throw IoError(fmt::format("{}: {}.running_var is negative", file_.name, plan.norm));
+        scale[o] = gamma[o] / std::sqrt(variance[o] + plan.eps);
+        shift[o] = beta[o] + (shift[o] - mean[o]) * scale[o];
+      }
+      has_bias = true;
+    }
+  }
+  const std::vector<double> from = stored.to_doubles();
+  std::vector<double> to(from.size());
+  for (int64_t o = 0; o < O; ++o)
+    for (int64_t i = 0; i < I; ++i)
+      for (int64_t k = 0; k < taps; ++k)
+        to[size_t((o * taps + k) * I + i)] = from[size_t((o * I + i) * taps + k)] * scale[size_t(o)];
+  layer.w = tensor(name, to, {O, KH, KW, I});
+  if (has_bias) layer.b = tensor(plan.name + ".bias", shift, {O});
+  return layer;
+}
+
+}  // namespace firn

@@ -1,0 +1,69 @@
+// What feature networks are built of: layers that read themselves from a file, batch norm folded into convolutions.
+#pragma once
+#include <string>
+
+#include "models/features/features.h"
+
+namespace firn {
+
+inline BiasAct relu() { return {.slope = 0}; }
+inline BiasAct relu6() { return {.slope = 0, .clamp = 6}; }
+inline constexpr double kNormEps = 1e-5;  // PyTorch's
+
+// Of images from 0 to 255: (x / 255 - mean) / deviation by channel, as networks trained on ImageNet take them.
+Tensor imagenet(const Tensor& images, DType type);
+
+// [N,H,W,C] -> [N,C], the mean over all pixels, as f32 (f64).
+Tensor mean_of_pixels(const Tensor& x);
+
+// A convolution, or a fully connected layer, with what follows it.
+struct FeatureLayer {
+  Tensor w, b;  // b undefined: none
+  Conv2d conv;
+  BiasAct act;
+  bool same = false;     // padded as TensorFlow does
+  Tensor gamma, beta{};  // of batch norm by the batch, where it is not folded
+  double eps = kNormEps;
+
+  int64_t in() const { return w.dim(-1) * conv.groups; }
+  int64_t out() const { return w.dim(0); }
+  Tensor operator()(const Tensor& x) const;
+};
+
+// How files name a layer, and what it is.
+struct LayerPlan {
+  std::string name;    // of NAME.weight, and NAME.bias where the file has one
+  std::string norm{};  // of NORM.weight (1 where the file has none), .bias, .running_mean and .running_var; empty: none
+  double eps = kNormEps;
+  int64_t in;                    // channels
+  int window = 1, window_x = 0;  // 0: as window
+  int stride = 1, pad = -1;      // -1: half the window
+  bool depthwise = false, same = false;
+  BiasAct act = {.slope = 0};
+};
+
+class LayerReader {
+ public:
+  LayerReader(Parameters& list, const SafetensorsFile& file, FeatureOptions options, const Device& device)
+      : list_(list), file_(file), options_(options), device_(device) {}
+  // IoError where the file has no such layer, or one of other sizes. Numbers of outputs are the file's.
+  FeatureLayer operator()(const LayerPlan& plan) const;
+  bool has(const std::string& name) const { return file_.contains(name); }
+
+ private:
+  Tensor tensor(const std::string& name, std::span<const double> values, Shape shape) const;
+  std::vector<double> channels(const std::string& name, int64_t count) const;
+
+  Parameters& list_;
+  const SafetensorsFile& file_;
+  FeatureOptions options_;
+  Device device_;
+};
+
+// Fully connected: x [N,in], w [out,in] -> [N,out].
+Tensor fully_connected(const Tensor& x, const FeatureLayer& layer);
+
+// The shape of a tensor of a file, empty where there is none.
+std::vector<int64_t> shape_in(const SafetensorsFile& file, const std::string& name);
+
+}  // namespace firn

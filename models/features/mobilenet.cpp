@@ -1,0 +1,91 @@
+// MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381), as torchvision names it, and with batch norm folded already.
+#include "base/error.h"
+#include "models/features/layers.h"
+#include "models/features/networks.h"
+
+namespace firn {
+namespace {
+
+struct Block {
+  FeatureLayer expand, depthwise, project;  // expand undefined in the first
+  bool adds;
+};
+
+struct Stage {
+  int blocks, stride;
+};
+constexpr Stage kStages[]{{1, 1}, {2, 2}, {3, 2}, {4, 2}, {3, 1}, {3, 2}, {1, 1}};
+
+class MobileNetV2 final : public FeatureNetwork {
+ public:
+  MobileNetV2(const SafetensorsFile& file, const FeatureOptions& options, const Device& device)
+      : FeatureNetwork(device), type_(options.type) {
+    const LayerReader read(parameters_, file, options, device);
+    const bool folded = read.has("features.18.weight");
+    const auto name = [&](const std::string& folded_name, const std::string& name, const std::string& norm) {
+      return folded ? LayerPlan{.name = folded_name, .in = 0} : LayerPlan{.name = name, .norm = norm, .in = 0};
+    };
+    const auto layer = [&](LayerPlan plan, int64_t in, int window, int stride, BiasAct act, bool depthwise = false) {
+      plan.in = in, plan.window = window, plan.stride = stride, plan.act = act, plan.depthwise = depthwise;
+      return read(plan);
+    };
+    front_ = layer(name("features.0", "features.0.0", "features.0.1"), 3, 3, 2, relu6());
+    int64_t channels = front_.out();
+    int number = 1;
+    for (const Stage& stage : kStages)
+      for (int i = 0; i < stage.blocks; ++i, ++number) {
+        const std::string at = fmt::format("features.{}.", number), conv = at + "conv.";
+        const int first = number > 1;  // place of the depthwise convolution
+        Block b{.adds = i > 0};
+        if (first) b.expand = layer(name(at + "expand", conv + "0.0", conv + "0.1"), channels, 1, 1, relu6());
+        const int64_t hidden = first ? b.expand.out() : channels;
+        b.depthwise =
+            layer(name(at + "depthwise", fmt::format("{}{}.0", conv, first), fmt::format("{}{}.1", conv, first)),
+                  hidden, 3, i ? 1 : stage.stride, relu6(), true);
+        b.project =
+            layer(name(at + "project", fmt::format("{}{}", conv, first + 1), fmt::format("{}{}", conv, first + 2)),
+                  hidden, 1, 1, linear());
+        channels = b.project.out();
+        blocks_.push_back(std::move(b));
+      }
+    back_ = layer(name("features.18", "features.18.0", "features.18.1"), channels, 1, 1, relu6());
+    if (read.has("classifier.1.weight"))
+      classifier_ = read({.name = "classifier.1", .in = back_.out(), .act = linear()});
+  }
+
+  int size() const override { return 224; }
+  int features() const override { return int(back_.out()); }
+
+  Output operator()(const Tensor& images) const override {
+    Tensor x = front_(imagenet(images, type_));
+    for (const Block& b : blocks_) {
+      const Tensor h = b.project(b.depthwise(b.expand.w.defined() ? b.expand(x) : x));
+      x = b.adds ? h + x : h;
+    }
+    Output out{mean_of_pixels(back_(x)), {}};
+    if (classifier_.w.defined()) out.logits = fully_connected(out.features, classifier_);
+    return out;
+  }
+
+ private:
+  DType type_;
+  FeatureLayer front_, back_, classifier_;
+  std::vector<Block> blocks_;
+};
+
+}  // namespace
+
+FeatureModel mobilenet_v2_model() {
+  return {.name = "mobilenetv2",
+          .published = "mobilenet_v2-b0353104.pth of torchvision",
+          .files = {"mobilenet_v2-b0353104.pth", "mobilenet_v2_features.safetensors", "mobilenet_v2.safetensors"},
+          .recognise =
+              [](const SafetensorsFile& file) {
+                const std::vector<int64_t> last{1280, 320, 1, 1};
+                return shape_in(file, "features.18.weight") == last || shape_in(file, "features.18.0.weight") == last;
+              },
+          .make = [](const SafetensorsFile& file, const FeatureOptions& options, const Device& device)
+              -> std::unique_ptr<FeatureNetwork> { return std::make_unique<MobileNetV2>(file, options, device); }};
+}
+
+}  // namespace firn
