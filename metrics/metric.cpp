@@ -69,16 +69,15 @@ const char* name_of(Better better) {
 }
 
 const std::vector<Metric>& metrics() {
-  static const std::vector<Metric> all = {fid(),   class_fid(), kid(),   inception_score(), precision_recall(),
-                                          prdc(),  mind(),      mifid(), path_length(),     lpips_diversity(),
-                                          intra(), swd()};
+  static const std::vector<Metric> all = {fid(),  class_fid(), kid(), inception_score(), precision_recall(), prdc(),
+                                          mind(), mifid(),     swd()};
   return all;
 }
 
 std::string MetricName::text() const {
   std::string text = metric->name;
   if (!metric->needs_generator) text += count_text(fakes);
-  if (nearest > 0) text += fmt::to_string(nearest);
+  if (nearest > 0) text += fmt::format("{}{}", text.ends_with('k') ? "" : "n", nearest);
   if (metric->needs_reals) text += against == Against::all ? "_full" : against == Against::left_out ? "_holdout" : "";
   if (!option.empty()) text += "_" + option;
   if (!network.empty() && network != kUsual) text += "-" + network;
@@ -99,8 +98,10 @@ MetricName parse_metric(std::string_view given, std::string_view network) {
   name.nearest = m.nearest;
   if (!m.options.empty()) name.option = m.options.front();
   if (const int64_t count = take_count(text)) name.fakes = count;
-  if (m.nearest > 0)
+  if (m.nearest > 0) {
+    take(text, "n");
     if (const int64_t nearest = take_count(text)) name.nearest = int(std::min<int64_t>(nearest, 1000000));
+  }
   bool counted = name.fakes != m.fakes || given.find_first_of("0123456789") != given.npos;
   if (m.needs_reals) name.against = counted ? Against::as_many : Against::all;
   if (take(text, "_full")) name.against = Against::all;

@@ -18,7 +18,7 @@ enum class Against { as_many, all, left_out };  // as generated images; of the t
 struct Metric;
 
 // What a name says: NAME[COUNT][NEAREST][_full|_holdout][_OPTION][-NETWORK][-VARIANT], like fid5k_full-mobilenetv2,
-// kid50k_full-clean, pr50k3_full, ppl2_wend.
+// kid50k_full-clean, pr50k3_full, prdc200n5, ppl2_wend.
 struct MetricName {
   const Metric* metric = nullptr;
   int64_t fakes = 0;

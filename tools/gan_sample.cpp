@@ -6,10 +6,10 @@
 #include "engine/threads.h"
 #include "io/files.h"
 #include "kernels/choice/provider_numerics.h"
-#include "models/files.h"
 #include "models/registry.h"
 #include "models/sampling.h"
 #include "tools/common.h"
+#include "tools/network.h"
 #include "tools/numbers.h"
 #include "tools/own_kernels.h"
 #include "tools/progress.h"
@@ -303,25 +303,15 @@ int sample(const Arguments& a) {
   const Device device = Device::from_name(a.device);
   const fs::path snapshot = snapshot_file(a.snapshot);
   for (const fs::path& source : {snapshot, fs::path(a.latents)}) tools::require_other_file(a.raw, source);
-  const SafetensorsFile file = read_safetensors(snapshot);
-  const SourceModel source = source_model(file);
-  if (!source.g) throw IoError(fmt::format("{}: there is no G in it, nor G_ema", a.snapshot));
-  const std::string wish = a.weights.empty() ? "G_ema" : a.weights;
-  const std::string weights = has_network(file, wish) ? wish : wish == "G" ? "G_ema" : "G";
-  if (!a.weights.empty() && weights != wish)
-    fmt::print("{} has no {}: the images are {}'s\n", a.snapshot, a.weights, weights);
-  ModelSpec model = source.model;
-  if (model.type() == DType::f32) model.set_types(DType::f32, a.precision == "bf16" ? DType::bf16 : DType::f32);
-  {
-    const ShapesOnly shapes;  // before memory is spent on what the file only claims
-    check_network(*make_generator(model, Device::cpu()), file, weights);
-  }
-  const auto g = make_generator(model, device.with({.activations = model.basics().activation_type}));
-  load_network(*g, file, weights);
+  const tools::LoadedGenerator loaded = tools::load_generator(
+      snapshot, a.weights, a.precision == "bf16" ? DType::bf16 : DType::f32, device);
+  if (!a.weights.empty() && loaded.weights != a.weights)
+    fmt::print("{} has no {}: the images are {}'s\n", a.snapshot, a.weights, loaded.weights);
+  const Generator& g = *loaded.g;
 
-  const Sampler sampler(a, *g, sampled_classes(g->classes(), source.class_counts));
+  const Sampler sampler(a, g, sampled_classes(g.classes(), loaded.source.class_counts));
   const auto seeds = parse_numbers(a.seeds.empty() ? "0-15" : a.seeds, "--seeds");
-  write(a, *g, model.images(),
+  write(a, g, loaded.source.model.images(),
         !a.latents.empty()    ? sampler.from_file()
         : !a.mix_rows.empty() ? sampler.mixed()
         : a.interpolate > 0   ? sampler.interpolated(seeds)

@@ -108,17 +108,17 @@ std::vector<std::string> Evaluations::evaluate(EventFile& events) {
   const Evaluation found = (*comparison_)(fakes, g.get());
 
   std::vector<std::string> lines;
-  std::string line = "metrics   ";
+  std::string line = "metrics  ";
   for (const MetricResult& result : found.metrics) {
     log_.add(result, numbered("snapshot", images, "safetensors"), images);
     for (const Score& score : result.scores) {
       events.scalar("Metrics/" + score.name, float(score.value), images);
-      line += fmt::format(" {} {:.6g}", score.name, score.value);
-      const auto best = log_.curves().at(score.name).best();
+      line += fmt::format("  {} {:.5g}", score.name, score.value);
+      const bool first = &result == &found.metrics.front() && &score == &result.scores.front();
+      const auto best = first ? log_.curves().at(score.name).best() : std::nullopt;
       if (!best) continue;
-      line += best->first == images ? " (best)"
-                                    : fmt::format(" (best {:.6g} at {:.1f} kimg)", best->second, best->first / 1000.0);
-      if (&result == &found.metrics.front() && &score == &result.scores.front()) best_is_now_ = best->first == images;
+      best_is_now_ = best->first == images;
+      line += best_is_now_ ? " (best)" : fmt::format(" (best {:.5g} at {:.1f} kimg)", best->second, best->first / 1e3);
     }
   }
   lines.push_back(line + fmt::format("  in {:.1f} s", found.seconds));

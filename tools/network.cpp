@@ -1,0 +1,29 @@
+#include "tools/network.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "models/files.h"
+#include "training/run/run_folder.h"
+
+namespace firn::tools {
+
+LoadedGenerator load_generator(const std::filesystem::path& snapshot, const std::string& weights, DType activations,
+                               const Device& device) {
+  const SafetensorsFile file = read_safetensors(snapshot_file(snapshot));
+  LoadedGenerator loaded{.g = nullptr, .source = source_model(file), .weights = {}};
+  if (!loaded.source.g) throw IoError(fmt::format("{}: there is no G in it, nor G_ema", snapshot.string()));
+  const std::string wish = weights.empty() ? "G_ema" : weights;
+  loaded.weights = has_network(file, wish) ? wish : wish == "G" ? "G_ema" : "G";
+  ModelSpec& model = loaded.source.model;
+  if (model.type() == DType::f32) model.set_types(DType::f32, activations);
+  {
+    const ShapesOnly shapes;  // before memory is spent on what the file only claims
+    check_network(*make_generator(model, Device::cpu()), file, loaded.weights);
+  }
+  loaded.g = make_generator(model, device.with({.activations = model.basics().activation_type}));
+  load_network(*loaded.g, file, loaded.weights);
+  return loaded;
+}
+
+}  // namespace firn::tools
