@@ -209,7 +209,7 @@ Frame frame_of(const Chart& chart, double top) {
   if (r.x.empty()) r.x = {0, 1};
   if (r.y.empty()) r.y = {1, 10};
   if (r.x.low > 0 && r.x.low < r.x.high / 5) r.x.low = 0;
-  const int rows = std::max(2, int((f.bottom - f.top) / 42)), columns = std::max(2, chart.width / 80);
+  const int rows = std::max(2, int((f.bottom - f.top) / 45)), columns = std::max(2, chart.width / 80);
   f.y = logarithmic ? logarithmic_axis(r.y.low, r.y.high, rows) : linear_axis(r.y.low, r.y.high, rows);
   f.x = linear_axis(r.x.low, r.x.high, columns, Ends::exact);
   size_t widest = 1;
