@@ -117,7 +117,7 @@ Axis logarithmic_axis(double low, double high, int ticks) {
           tick >= axis.low && tick <= axis.high && (m == 1 ? e % every == 0 : between))
         axis.ticks.push_back(tick);
   for (const double tick : axis.ticks)
-    axis.labels.push_back(tick >= 1e-3 && tick < 1e5 ? with_commas(fmt::format("{}", tick)) : scientific(tick, 0));
+    axis.labels.push_back(tick >= 0.99e-4 && tick < 1e5 ? with_commas(fmt::format("{}", tick)) : scientific(tick, 0));
   return axis;
 }
 

@@ -24,7 +24,7 @@ constexpr int colours = std::size(palette);
 constexpr const char* dashes[] = {"", "6 3", "2 3", "8 3 2 3"};  // when colours recur
 
 constexpr size_t kMostDrawn = 400, kMostTitles = 120, kMostMarked = 40;  // points of a curve
-constexpr double kText = 11, kLetter = 6.1, kLine = 16;                  // of the font: size, mean width, leading
+constexpr double kText = 12, kLetter = 6.6, kLine = 17;                  // of the font: size, mean width, leading
 
 bool can_draw(double y, bool logarithmic) { return std::isfinite(y) && std::abs(y) < 1e300 && (!logarithmic || y > 0); }
 
@@ -210,7 +210,8 @@ Frame frame_of(const Chart& chart, double top) {
   if (r.y.empty()) r.y = {1, 10};
   if (r.x.low > 0 && r.x.low < r.x.high / 5) r.x.low = 0;
   const int rows = std::max(2, int((f.bottom - f.top) / 45)), columns = std::max(2, chart.width / 80);
-  f.y = logarithmic ? logarithmic_axis(r.y.low, r.y.high, rows) : linear_axis(r.y.low, r.y.high, rows);
+  const int decades = std::max(2, int((f.bottom - f.top) / 28));
+  f.y = logarithmic ? logarithmic_axis(r.y.low, r.y.high, decades) : linear_axis(r.y.low, r.y.high, rows);
   f.x = linear_axis(r.x.low, r.x.high, columns, Ends::exact);
   size_t widest = 1;
   for (const std::string& text : f.y.labels) widest = std::max(widest, letters(text));
@@ -229,7 +230,8 @@ std::string body_of(const Chart& chart) {
   const Legend legend = legend_of(chart);
   text += fmt::format("<g transform=\"translate(0 {})\">\n{}</g>\n", top, legend.svg);
   top += legend.height;
-  const Frame f = frame_of(chart, top + 12);
+  top += 5;
+  const Frame f = frame_of(chart, top + 13);
   text += label(0, top, "start", chart.y_title + (f.y.logarithmic ? ", logarithmic" : ""), muted);
   text += axes_of(chart, f);
   if (ranges_of(chart, f.y.logarithmic).y.empty())

@@ -86,6 +86,20 @@ int64_t bytes_of(const fs::path& path, int64_t most) {
   return none ? 0 : std::min(int64_t(size), most);
 }
 
+int64_t bytes_of(const std::vector<Sheet>& sheets, int64_t most_of_one = kMostOfOne) {
+  return std::accumulate(sheets.begin(), sheets.end(), int64_t{0},
+                         [&](int64_t sum, const Sheet& sheet) { return sum + bytes_of(sheet.path, most_of_one); });
+}
+
+int64_t bytes_of(const Picture& picture) { return int64_t(picture.uri.size()) * 3 / 4; }
+
+int64_t bytes_of(const RunPictures& pictures) {
+  int64_t sum = 0;
+  for (const Frame& frame : pictures.frames) sum += bytes_of(frame.picture);
+  for (const auto& other : {pictures.reals, pictures.neighbours}) sum += other ? bytes_of(*other) : 0;
+  return sum;
+}
+
 std::vector<Sheet> evenly_spread(const std::vector<Sheet>& sheets, size_t count) {
   if (sheets.size() <= count) return sheets;
   std::vector<Sheet> chosen;
@@ -112,9 +126,7 @@ class Embedder {
 
  private:
   std::vector<Sheet> affordable() const {
-    int64_t total = 0;
-    for (const Sheet& sheet : run_.sheets) total += bytes_of(sheet.path, most_);
-    const double mean = double(total) / double(std::max<size_t>(run_.sheets.size(), 1));
+    const double mean = double(bytes_of(run_.sheets, most_)) / double(std::max<size_t>(run_.sheets.size(), 1));
     const double count = mean > 0 ? double(left_) / mean : double(kMostFrames);
     return evenly_spread(run_.sheets, size_t(std::clamp(count, 1.0, double(kMostFrames))));
   }
@@ -123,7 +135,7 @@ class Embedder {
     if (path.empty()) return std::nullopt;
     try {
       Picture picture = embedded(path, tile, most_);
-      left_ -= int64_t(picture.uri.size()) * 3 / 4;
+      left_ -= bytes_of(picture);
       return picture;
     } catch (const SystemError&) {
       throw;
@@ -140,9 +152,17 @@ class Embedder {
 
 }  // namespace
 
+// Runs with few pictures leave their share to the others.
 std::vector<RunPictures> album_of(std::vector<RunRecord>& runs, int64_t bytes) {
-  std::vector<RunPictures> album;
-  for (RunRecord& run : runs) album.push_back(Embedder(run, bytes / int64_t(runs.size())).all());
+  std::vector<RunPictures> album(runs.size());
+  std::vector<size_t> order(runs.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(order, {}, [&](size_t i) { return bytes_of(runs[i].sheets); });
+  auto runs_left = int64_t(runs.size());
+  for (const size_t i : order) {
+    album[i] = Embedder(runs[i], bytes / runs_left--).all();
+    bytes = std::max<int64_t>(0, bytes - bytes_of(album[i]));
+  }
   return album;
 }
 

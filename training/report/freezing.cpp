@@ -118,17 +118,15 @@ std::string freezing_section(const Runs& runs) {
   if (std::ranges::none_of(runs, freezes)) return "";
   std::vector<std::string> phases = phases_of(runs);
   std::erase_if(phases, [](const std::string& phase) { return !phase.starts_with("D"); });
-  html::Table table{.heads = {"run", "asked for", "numbers of D", "numbers of G", "D’s backward saved"}};
+  html::Table table{.heads = {"run", "asked for", "frozen", "numbers of D", "numbers of G", "D’s backward saved"}};
   for (const std::string& phase : phases) table.heads.push_back(markup(phase) + " <small>ms</small>");
-  table.heads.push_back("frozen");
   std::string tables;
   for (size_t i = 0; i < runs.size(); ++i) {
     html::Row row{.head = run_name(runs, i)};
-    row.cells = {asked_for(runs[i]), to_text(frozen_share(runs[i], "D")), to_text(frozen_share(runs[i], "G")),
-                 removed_from_backward(runs[i])};
+    row.cells = {asked_for(runs[i]), frozen_parts(runs[i]), to_text(frozen_share(runs[i], "D")),
+                 to_text(frozen_share(runs[i], "G")), removed_from_backward(runs[i])};
     for (const std::string& phase : phases)
       row.cells.push_back(brief(median_of(runs[i].stat(std::string(timing) + phase))));
-    row.cells.push_back(frozen_parts(runs[i]));
     table.rows.push_back(std::move(row));
     for (const FrozenNetwork& n : runs[i].log.frozen) {
       std::string lines;
@@ -147,10 +145,14 @@ std::string freezing_section(const Runs& runs) {
 std::string cost_section(const Runs& runs) {
   if (std::ranges::all_of(runs, [](const RunRecord& run) { return run.stats.empty(); })) return "";
   const std::vector<std::string> phases = phases_of(runs);
-  html::Table table{.heads = {"run", "kimg", "training", "saving", "metrics", "images/s", "memory", "tensors or GPU"}};
+  html::Table table{.heads = {"run", "kimg", "training", "upkeep", "metrics", "images/s", "memory", "tensors or GPU"}};
   for (const std::string& phase : phases) table.heads.push_back(markup(phase) + " <small>ms</small>");
   for (size_t i = 0; i < runs.size(); ++i) table.rows.push_back(cost_of(runs, i, phases));
-  return html::paragraph("Times of all sittings; memory at its peak; phases as the median of the ticks.", "quiet") +
+  return html::paragraph(
+             "Times of all sittings; upkeep is what came between ticks: saving, sheets, and metrics where they ran "
+             "there. "
+             "Memory at its peak; phases in milliseconds, the median of the ticks.",
+             "quiet") +
          to_string(table) +
          html::folded("Over time", charts_of(runs, {{"Speed", "images/s", {"Timing/images_per_sec"}},
                                                     {"Memory", "GB", {"Resources/cpu_mem_gb"}},

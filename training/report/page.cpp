@@ -42,10 +42,11 @@ std::string title_of(const Runs& runs) {
 }
 
 std::string list_of(const Runs& runs) {
+  if (runs.size() == 1) return html::paragraph(markup(state_of(runs.front())), "quiet");
   std::string list;
   for (size_t i = 0; i < runs.size(); ++i)
     list += fmt::format("<li><span><span class=\"chip {}\"></span>{}</span> {}</li>\n", plot_class(int(i)),
-                        runs.size() == 1 ? "" : markup(runs[i].name), html::quiet(state_of(runs[i])));
+                        markup(runs[i].name), html::quiet(state_of(runs[i])));
   return fmt::format("<ul class=\"runs\">\n{}</ul>\n", list);
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <set>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -184,18 +183,33 @@ void make_names_differ(std::vector<RunRecord>& runs) {
       if (&other != &run && other.dir.filename() == run.dir.filename()) run.name = run.dir.string();
 }
 
-// Words that are in the names of all runs tell none from another.
+std::string without_words(const std::string& name, const std::vector<std::string>& others) {
+  std::string left;
+  for (const std::string& word : words_of(name))
+    if (std::ranges::find(others, word) == others.end()) left += (left.empty() ? "" : "-") + word;
+  return left;
+}
+
+// What the run's name has and that of the run nearest to it has not.
+std::string label_of(const RunRecord& run, const std::vector<RunRecord>& runs) {
+  if (runs.size() == 1) {
+    const std::string number = words_of(run.name).front();
+    return number.find_first_not_of("0123456789") == number.npos ? number : run.name;
+  }
+  std::string label;
+  for (const RunRecord& other : runs) {
+    if (&other == &run) continue;
+    const std::string left = without_words(run.name, words_of(other.name));
+    if (label.empty() || left.size() < label.size()) label = left;
+  }
+  return label;
+}
+
 void give_labels(std::vector<RunRecord>& runs) {
-  std::map<std::string, size_t> uses;
-  for (const RunRecord& run : runs) {
-    const std::vector<std::string> words = words_of(run.name);
-    for (const std::string& word : std::set<std::string>(words.begin(), words.end())) ++uses[word];
-  }
-  for (RunRecord& run : runs) {
-    for (const std::string& word : words_of(run.name))
-      if (uses[word] < runs.size()) run.label += (run.label.empty() ? "" : "-") + word;
-    if (run.label.empty()) run.label = run.name;
-  }
+  std::map<std::string, int> uses;
+  for (RunRecord& run : runs) ++uses[run.label = label_of(run, runs)];
+  for (RunRecord& run : runs)
+    if (run.label.empty() || uses[run.label] > 1) run.label = run.name;
 }
 
 }  // namespace
