@@ -121,12 +121,13 @@ Axis logarithmic_axis(double low, double high, int ticks) {
   return axis;
 }
 
-std::string brief(double value) {
+std::string brief(double value, Zeros zeros) {
   if (!std::isfinite(value)) return "–";
   const double size = std::abs(value);
   if (size == 0) return "0";
   if (size < 1e-4 || size >= 1e9) return signed_text(value, scientific(size, 3));
-  return signed_text(value, size >= 1000 ? with_commas(fmt::format("{:.0f}", size)) : fmt::format("{:.4g}", size));
+  if (size >= 999.95) return signed_text(value, with_commas(fmt::format("{:.0f}", size)));
+  return signed_text(value, zeros == Zeros::keep ? fmt::format("{:#.4g}", size) : fmt::format("{:.4g}", size));
 }
 
 }  // namespace firn

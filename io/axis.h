@@ -23,6 +23,7 @@ Axis linear_axis(double low, double high, int ticks, Ends ends = Ends::round);
 Axis logarithmic_axis(double low, double high, int ticks);
 
 // For people: four digits or, above 1000, all those before the point; "–" where it is not finite.
-std::string brief(double value);
+enum class Zeros { drop, keep };  // at the end, behind the point
+std::string brief(double value, Zeros zeros = Zeros::drop);
 
 }  // namespace firn

@@ -111,6 +111,7 @@ Legend legend_of(const Chart& chart) {
   double x = 0, y = 0;
   const auto longest = size_t((chart.width - key - 6) / kLetter);
   for (size_t i = 0; i < chart.series.size(); ++i) {
+    if (!chart.series[i].in_legend) continue;
     const std::string name = shortened(chart.series[i].name, longest);
     const double width = key + 6 + double(letters(name)) * kLetter;
     if (x > 0 && x + width > chart.width) {

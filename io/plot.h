@@ -9,7 +9,7 @@ struct Series {
   std::string name;
   std::vector<double> x, y;  // equally many, x rising; what is not finite in y leaves a gap
   int colour = -1;           // of the palette; -1: by the place in the chart
-  bool dashed = false;
+  bool dashed = false, in_legend = true;
 };
 
 enum class Scale { automatic, linear, logarithmic };  // automatic: logarithmic for positive values of over two decades

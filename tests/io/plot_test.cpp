@@ -83,6 +83,8 @@ TEST(Axis, NumbersAreBrief) {
   EXPECT_EQ(brief(-0.5), "−0.5");
   EXPECT_EQ(brief(1234567), "1,234,567");
   EXPECT_EQ(brief(0.00001234), "1.234·10⁻⁵");
+  EXPECT_EQ(brief(58.1, Zeros::keep), "58.10");
+  EXPECT_EQ(brief(999.99), "1,000");
   EXPECT_EQ(brief(0), "0");
   EXPECT_EQ(brief(nan), "–");
 }

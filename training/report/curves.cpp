@@ -16,7 +16,7 @@ const std::vector<StatChart>& known_losses() {
   static const std::vector<StatChart> charts = {
       {"Loss of G", "loss", {"Loss/G/loss"}},
       {"Loss of D", "loss", {"Loss/D/loss"}},
-      {"D’s scores", "logit", {"Loss/scores/real", "Loss/scores/fake"}, {"reals", "fakes"}},
+      {"D’s scores", "logit", {"Loss/scores/real", "Loss/scores/fake"}, "of reals; dashed, of fakes"},
       {"R1 penalty", "penalty", {"Loss/r1_penalty"}},
       {"Path length", "length", {"Loss/path_length"}},
       {"Path-length penalty", "penalty", {"Loss/pl_penalty"}}};
@@ -34,18 +34,32 @@ bool always_zero(const Runs& runs, const std::string& stat) {
   });
 }
 
+// It is noise, and often far from the rest. A run that has hardly more shows it all the same.
+Curve without_first_tick(const RunRecord& run, Curve curve) {
+  const Curve& ticks = run.stat("Progress/tick");
+  if (ticks.kimg.size() < 4 || ticks.value.front() != 0 || curve.empty() || curve.kimg.front() != ticks.kimg.front())
+    return curve;
+  curve.kimg.erase(curve.kimg.begin());
+  curve.value.erase(curve.value.begin());
+  return curve;
+}
+
 std::string chart_of(const Runs& runs, const StatChart& row) {
   Chart chart{.x_title = "kimg", .y_title = row.unit, .width = 400, .height = 250};
   for (size_t i = 0; i < runs.size(); ++i)
     for (size_t k = 0; k < row.stats.size(); ++k) {
-      const Curve& curve = runs[i].stat(row.stats[k]);
+      Curve curve = without_first_tick(runs[i], runs[i].stat(row.stats[k]));
       if (curve.empty()) continue;
-      const std::string part = row.parts.empty() ? "" : row.parts[k];
-      const std::string name = part.empty() ? runs[i].label : runs.size() == 1 ? part : runs[i].label + " " + part;
-      chart.series.push_back({.name = name, .x = curve.kimg, .y = curve.value, .colour = int(i), .dashed = k > 0});
+      chart.series.push_back({.name = runs[i].label,
+                              .x = std::move(curve.kimg),
+                              .y = std::move(curve.value),
+                              .colour = int(i),
+                              .dashed = k > 0,
+                              .in_legend = k == 0});
     }
   if (chart.series.empty()) return "";
-  return fmt::format("<figure><figcaption>{}</figcaption>\n{}</figure>\n", markup(row.title), inline_svg(chart));
+  return fmt::format("<figure><figcaption>{} {}</figcaption>\n{}</figure>\n", markup(row.title),
+                     row.lines.empty() ? "" : html::quiet(row.lines), inline_svg(chart));
 }
 
 }  // namespace
@@ -66,7 +80,10 @@ std::string losses_section(const Runs& runs) {
         others.push_back(name);
   std::ranges::sort(others);
   for (const std::string& name : others) rows.push_back({name, "value", {name}});
-  return charts_of(runs, rows);
+  const std::string charts = charts_of(runs, rows);
+  return charts.empty()
+             ? ""
+             : html::paragraph("Means of each tick but the first, which is one iteration.", "quiet") + charts;
 }
 
 double median_of(const Curve& curve) {
@@ -79,8 +96,8 @@ double median_of(const Curve& curve) {
 }
 
 std::string run_name(const Runs& runs, size_t i) {
-  return fmt::format("<span class=\"chip {}\"></span><span title=\"{}\">{}</span>", plot_class(int(i)),
-                     markup(runs[i].name), markup(runs[i].label));
+  return fmt::format("<span class=\"run\"><span class=\"chip {}\"></span><span title=\"{}\">{}</span></span>",
+                     plot_class(int(i)), markup(runs[i].name), markup(runs[i].label));
 }
 
 std::string kimg_text(double kimg) { return fmt::format("{:g} kimg", std::round(kimg * 1000) / 1000); }

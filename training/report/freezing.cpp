@@ -83,6 +83,11 @@ double greatest_of(const RunRecord& run, std::initializer_list<const char*> stat
 std::string seconds_text(double seconds) { return seconds > 0 ? duration(seconds) : "–"; }
 std::string gigabytes(double value) { return std::isfinite(value) ? fmt::format("{:.2f} GB", value) : "–"; }
 
+std::string milliseconds(const RunRecord& run, const std::string& phase) {
+  const double median = median_of(run.stat(fmt::format("{}{}", timing, phase)));
+  return std::isfinite(median) ? fmt::format("{:.1f}", median) : "–";
+}
+
 html::Row cost_of(const Runs& runs, size_t i, const std::vector<std::string>& phases) {
   const RunRecord& run = runs[i];
   const double training = sum_of(run.stat("Timing/sec_per_tick"));
@@ -98,7 +103,7 @@ html::Row cost_of(const Runs& runs, size_t i, const std::vector<std::string>& ph
                training > 0 ? brief(images / training) : "–",
                gigabytes(std::fmax(greatest_of(run, {"Resources/cpu_mem_gb"}), member(run.summary, "peak_memory_gb"))),
                gigabytes(greatest_of(run, {"Resources/peak_gpu_mem_gb", "Resources/peak_tensor_gb"}))};
-  for (const std::string& phase : phases) row.cells.push_back(brief(median_of(run.stat(std::string(timing) + phase))));
+  for (const std::string& phase : phases) row.cells.push_back(milliseconds(run, phase));
   return row;
 }
 
@@ -118,15 +123,14 @@ std::string freezing_section(const Runs& runs) {
   if (std::ranges::none_of(runs, freezes)) return "";
   std::vector<std::string> phases = phases_of(runs);
   std::erase_if(phases, [](const std::string& phase) { return !phase.starts_with("D"); });
-  html::Table table{.heads = {"run", "asked for", "frozen", "numbers of D", "numbers of G", "D’s backward saved"}};
+  html::Table table{.heads = {"run", "asked for", "frozen", "numbers of D", "numbers of G", "backward saved"}};
   for (const std::string& phase : phases) table.heads.push_back(markup(phase) + " <small>ms</small>");
   std::string tables;
   for (size_t i = 0; i < runs.size(); ++i) {
     html::Row row{.head = run_name(runs, i)};
     row.cells = {asked_for(runs[i]), frozen_parts(runs[i]), to_text(frozen_share(runs[i], "D")),
                  to_text(frozen_share(runs[i], "G")), removed_from_backward(runs[i])};
-    for (const std::string& phase : phases)
-      row.cells.push_back(brief(median_of(runs[i].stat(std::string(timing) + phase))));
+    for (const std::string& phase : phases) row.cells.push_back(milliseconds(runs[i], phase));
     table.rows.push_back(std::move(row));
     for (const FrozenNetwork& n : runs[i].log.frozen) {
       std::string lines;

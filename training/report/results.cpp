@@ -55,10 +55,10 @@ size_t winner_of(const Runs& runs, const std::string& name) {
 
 std::string cell_of(const Measure* m, bool wins) {
   if (!m) return "";
-  const std::string last = brief(m->curve.last());
+  const std::string last = brief(m->curve.last(), Zeros::keep);
   const size_t best = m->best();
   if (best >= m->curve.value.size()) return last;
-  const std::string value = brief(m->curve.value[best]);
+  const std::string value = brief(m->curve.value[best], Zeros::keep);
   return fmt::format("{} <small>@ {}</small> / {}", wins ? fmt::format("<b>{}</b>", value) : value,
                      brief(m->curve.kimg[best]), last);
 }

@@ -190,16 +190,19 @@ std::string without_words(const std::string& name, const std::vector<std::string
   return left;
 }
 
-// What the run's name has and that of the run nearest to it has not.
+// Of a long name: its number, and what the name of the run nearest to it has not.
 std::string label_of(const RunRecord& run, const std::vector<RunRecord>& runs) {
-  if (runs.size() == 1) {
-    const std::string number = words_of(run.name).front();
-    return number.find_first_not_of("0123456789") == number.npos ? number : run.name;
-  }
+  constexpr size_t short_enough = 20;
+  if (run.name.size() <= short_enough) return run.name;
+  const std::string number = words_of(run.name).front();
+  const bool numbered = number.find_first_not_of("0123456789") == number.npos;
+  if (runs.size() == 1) return numbered ? number : run.name;
   std::string label;
   for (const RunRecord& other : runs) {
     if (&other == &run) continue;
-    const std::string left = without_words(run.name, words_of(other.name));
+    std::vector<std::string> common = words_of(other.name);
+    if (numbered) std::erase(common, number);
+    const std::string left = without_words(run.name, common);
     if (label.empty() || left.size() < label.size()) label = left;
   }
   return label;

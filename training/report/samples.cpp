@@ -74,8 +74,8 @@ std::string notes_of(const Runs& runs, const Album& album) {
     const auto& [frames, left_out, reals, neighbours] = album[i];
     const std::string of = runs.size() == 1 ? "" : fmt::format("{}: ", markup(runs[i].label));
     if (left_out > 0)
-      notes += html::paragraph(fmt::format("{}{} of {} sheets, evenly spread; {} are left out to keep the page small.",
-                                           of, frames.size(), frames.size() + left_out, left_out),
+      notes += html::paragraph(fmt::format("{}{} of {} sheets, evenly spread; left out to keep the page small: {}.", of,
+                                           frames.size(), frames.size() + left_out, left_out),
                                "quiet");
     if (std::ranges::any_of(frames, [](const Frame& f) { return !f.picture.whole; }))
       notes +=

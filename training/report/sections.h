@@ -22,9 +22,10 @@ std::string options_section(const Runs& runs);
 // Charts of stats, one a row.
 struct StatChart {
   std::string title, unit;
-  std::vector<std::string> stats;       // by name; all but the first are dashed
-  std::vector<std::string> parts = {};  // how the legend calls them; empty: there is one
+  std::vector<std::string> stats;  // by name; a second one is dashed
+  std::string lines = {};          // what the dashed ones are
 };
+// Without the first tick, which is one iteration.
 std::string charts_of(const Runs& runs, const std::vector<StatChart>& charts);
 
 std::string run_name(const Runs& runs, size_t i);      // its label, with the colour of its curves
