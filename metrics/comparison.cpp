@@ -69,6 +69,11 @@ std::vector<MetricName> parse_metrics(const std::vector<std::string>& names, con
   return parsed;
 }
 
+std::string to_text(const Memorising& m, const std::string& features) {
+  return fmt::format("{}copies {:.0f} % (of new images {:.0f} % are expected to look like copies; {} features)",
+                     m.flagged ? "MEMORISED: " : "", 100 * m.share, 100 * m.expected, features);
+}
+
 void throw_no_left_out(const MetricName& name) {
   throw ConfigError(fmt::format("{} needs images that training left out; --holdout leaves some out", name.text()));
 }

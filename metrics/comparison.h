@@ -38,6 +38,9 @@ struct Evaluation {
   double seconds = 0;
 };
 
+// Whether the generator gives back its training images, in words.
+std::string to_text(const Memorising& m, const std::string& features);
+
 class Comparison : private Material {
  public:
   // `left_out` may be null. ConfigError for a metric that needs what is not there, IoError for weights that are missing

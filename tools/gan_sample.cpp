@@ -303,8 +303,8 @@ int sample(const Arguments& a) {
   const Device device = Device::from_name(a.device);
   const fs::path snapshot = snapshot_file(a.snapshot);
   for (const fs::path& source : {snapshot, fs::path(a.latents)}) tools::require_other_file(a.raw, source);
-  const tools::LoadedGenerator loaded = tools::load_generator(
-      snapshot, a.weights, a.precision == "bf16" ? DType::bf16 : DType::f32, device);
+  const tools::LoadedGenerator loaded =
+      tools::load_generator(snapshot, a.weights, a.precision == "bf16" ? DType::bf16 : DType::f32, device);
   if (!a.weights.empty() && loaded.weights != a.weights)
     fmt::print("{} has no {}: the images are {}'s\n", a.snapshot, a.weights, loaded.weights);
   const Generator& g = *loaded.g;

@@ -15,7 +15,7 @@ struct LoadedGenerator {
 };
 // `snapshot`: a file, or a run folder with one. `weights`: G_ema or G; empty: G_ema where there is one. The other one
 // where that is not there. IoError for a file without a generator.
-LoadedGenerator load_generator(const std::filesystem::path& snapshot, const std::string& weights,
-                               DType activations, const Device& device);
+LoadedGenerator load_generator(const std::filesystem::path& snapshot, const std::string& weights, DType activations,
+                               const Device& device);
 
 }  // namespace firn::tools

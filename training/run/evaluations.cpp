@@ -33,13 +33,6 @@ std::shared_ptr<const ImageSet> left_out_images(const TrainOptions& o) {
   return stored_images(std::make_shared<const Dataset>(rest), "left-out images");
 }
 
-// Whether the generator gives back its training images, in words.
-std::string to_text(const Memorising& m, bool left_out, const std::string& features) {
-  return fmt::format("{}copies {:.0f} % (expected {:.0f} %, {}; in {} features)", m.flagged ? "MEMORISED: " : "",
-                     100 * m.share, 100 * m.expected, left_out ? "of images left out" : "of halves of the data",
-                     features);
-}
-
 }  // namespace
 
 Evaluations::Evaluations(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
@@ -124,7 +117,7 @@ std::vector<std::string> Evaluations::evaluate(EventFile& events) {
   lines.push_back(line + fmt::format("  in {:.1f} s", found.seconds));
   line.clear();
   if (found.memorising) {
-    line = "           " + to_text(*found.memorising, left_out_ != nullptr, found.memorising_in);
+    line = "           " + to_text(*found.memorising, found.memorising_in);
     events.scalar("Metrics/copies", float(found.memorising->share), images);
     events.scalar("Metrics/copies_expected", float(found.memorising->expected), images);
     const Image sheet = comparison_->neighbours_sheet(found);

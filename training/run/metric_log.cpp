@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <climits>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -65,7 +66,11 @@ int MetricCurve::since_best() const {
   return int(std::ranges::count_if(points, [&](const auto& p) { return !best || p.first > best->first; }));
 }
 
-MetricLog::MetricLog(fs::path run, int64_t images) : run_(std::move(run)) {
+MetricLog::MetricLog(fs::path run, int64_t images) : MetricLog(std::move(run), images, Lines::cut) {}
+
+MetricLog MetricLog::of(fs::path run) { return {std::move(run), INT64_MAX, Lines::keep}; }
+
+MetricLog::MetricLog(fs::path run, int64_t images, Lines rule) : run_(std::move(run)) {
   std::error_code none;
   for (const fs::directory_entry& entry : fs::directory_iterator(run_, none)) {
     const std::string name = entry.path().filename().string();
@@ -81,7 +86,7 @@ MetricLog::MetricLog(fs::path run, int64_t images) : run_(std::move(run)) {
       kept += line + "\n";
       take(record);
     }
-    if (kept != text) write_text(entry.path(), kept);
+    if (kept != text && rule == Lines::cut) write_text(entry.path(), kept);
   }
 }
 
@@ -92,7 +97,9 @@ void MetricLog::take(const nlohmann::json& record) {
     MetricCurve& curve = curves_[name];
     const auto direction = better->find(name);
     if (direction != better->end() && direction->is_string()) curve.better = better_named(*direction);
-    curve.points.emplace_back(record["images"].get<int64_t>(), value.is_number() ? value.get<double>() : NAN);
+    const std::pair point(record["images"].get<int64_t>(), value.is_number() ? value.get<double>() : NAN);
+    curve.points.insert(std::ranges::upper_bound(curve.points, point.first, {}, [](const auto& p) { return p.first; }),
+                        point);
   }
 }
 
@@ -106,6 +113,14 @@ void MetricLog::add(const MetricResult& result, const std::string& snapshot, int
 bool MetricLog::has(int64_t images) const {
   return std::ranges::any_of(curves_, [&](const auto& named) {
     return std::ranges::count(named.second.points, images, [](const auto& p) { return p.first; }) > 0;
+  });
+}
+
+bool MetricLog::has(const MetricName& name, int64_t images) const {
+  return std::ranges::all_of(name.metric->values, [&](const Metric::Value& value) {
+    const auto curve = curves_.find(name.text() + value.name);
+    return curve != curves_.end() &&
+           std::ranges::count(curve->second.points, images, [](const auto& p) { return p.first; });
   });
 }
 

@@ -28,15 +28,19 @@ class MetricLog {
   // What is there already, but for what lies beyond `images`, which is cut: a killed run had gone on after its
   // snapshot. Lines that cannot be read are cut, too.
   MetricLog(std::filesystem::path run, int64_t images);
+  static MetricLog of(std::filesystem::path run);  // all that is there, left as it is
 
   void add(const MetricResult& result, const std::string& snapshot, int64_t images);
   const std::map<std::string, MetricCurve>& curves() const { return curves_; }  // by score
   bool has(int64_t images) const;
+  bool has(const MetricName& name, int64_t images) const;
 
   // "fid5k_full  best 20.1 at 80.0 kimg / final 23.4", a line a score that has a best, as the papers' tables have it.
   std::vector<std::string> best_and_final() const;
 
  private:
+  enum class Lines { keep, cut };
+  MetricLog(std::filesystem::path run, int64_t images, Lines lines);
   void take(const nlohmann::json& record);
   std::filesystem::path run_;
   std::map<std::string, MetricCurve> curves_;

@@ -29,17 +29,6 @@ std::vector<fs::path> entries(const fs::path& dir) {
   return list;
 }
 
-// Images seen, of a name like snapshot-000012.safetensors or snapshot-000012_345.safetensors; -1 for any other.
-int64_t images_in(std::string_view name, std::string_view stem, std::string_view extension) {
-  if (!name.starts_with(stem) || !name.ends_with(extension) || name.size() < stem.size() + extension.size()) return -1;
-  const std::string number(name.substr(stem.size(), name.size() - stem.size() - extension.size()));
-  const size_t end = std::min(number.find('_'), number.size());
-  const std::string thousands = number.substr(0, end), rest = number.substr(std::min(end + 1, number.size()));
-  if (!all_digits(thousands) || thousands.size() > 12 ||
-      (end < number.size() && (rest.size() != 3 || !all_digits(rest))))
-    return -1;
-  return std::stoll(thousands) * 1000 + (rest.empty() ? 0 : std::stoll(rest));
-}
 int64_t snapshot_images(const fs::path& path) {
   return images_in(path.filename().string(), "snapshot-", ".safetensors");
 }
@@ -55,8 +44,9 @@ bool is_temporary(const fs::path& path) {
     return false;
   constexpr const char* others[] = {latest_name,      best_name,        "reals.png",
                                     "neighbours.png", "fakes-init.png", "training_options.json",
-                                    "summary.json",   "stats.jsonl"};
-  return std::ranges::count(others, file) > 0 || snapshot_images(file) >= 0 || images_in(file, "fakes-", ".png") >= 0;
+                                    "summary.json",   "stats.jsonl",    "report.html"};
+  return std::ranges::count(others, file) > 0 || file.starts_with("metric-") || snapshot_images(file) >= 0 ||
+         images_in(file, "fakes-", ".png") >= 0;
 }
 
 std::vector<fs::path> numbered_snapshots(const fs::path& run) {  // oldest first
@@ -148,6 +138,17 @@ fs::path snapshot_file(const fs::path& given) {
   return latest;
 }
 
+int64_t images_in(std::string_view name, std::string_view stem, std::string_view extension) {
+  if (!name.starts_with(stem) || !name.ends_with(extension) || name.size() < stem.size() + extension.size()) return -1;
+  const std::string number(name.substr(stem.size(), name.size() - stem.size() - extension.size()));
+  const size_t end = std::min(number.find('_'), number.size());
+  const std::string thousands = number.substr(0, end), rest = number.substr(std::min(end + 1, number.size()));
+  if (!all_digits(thousands) || thousands.size() > 12 ||
+      (end < number.size() && (rest.size() != 3 || !all_digits(rest))))
+    return -1;
+  return std::stoll(thousands) * 1000 + (rest.empty() ? 0 : std::stoll(rest));
+}
+
 std::string numbered(std::string_view stem, int64_t images, std::string_view extension) {
   const std::string name = fmt::format("{}-{:06}", stem, images / 1000);
   return images % 1000 == 0 ? fmt::format("{}.{}", name, extension)
@@ -159,6 +160,12 @@ fs::path snapshot_path(const fs::path& run, int64_t images) {
 }
 
 fs::path latest_path(const fs::path& run) { return run / latest_name; }
+
+std::vector<std::pair<int64_t, fs::path>> run_snapshots(const fs::path& run) {
+  std::vector<std::pair<int64_t, fs::path>> list;
+  for (const fs::path& path : numbered_snapshots(run)) list.emplace_back(snapshot_images(path), path);
+  return list;
+}
 
 fs::path best_path(const fs::path& run) { return run / best_name; }
 

@@ -65,8 +65,7 @@ bool Trainer::tick_is_over() const {  // the first tick is one iteration, to sho
 }
 
 bool Trainer::prepare() {
-  evaluations_.emplace(options_, state_, dataset_, settings_.dir,
-                       [this](auto... of) { show_measuring(of...); });
+  evaluations_.emplace(options_, state_, dataset_, settings_.dir, [this](auto... of) { show_measuring(of...); });
   write_text(settings_.dir / "training_options.json", to_json(options_).dump(2) + "\n");
   if (settings_.in_place) {
     log_.events().restart(state_.counters.images + 1);

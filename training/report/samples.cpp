@@ -1,0 +1,110 @@
+// Sheets over time under a slider, beside the data, and neighbours.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "training/report/html.h"
+#include "training/report/sections.h"
+
+namespace firn {
+namespace {
+
+std::string kimg_value(double kimg) { return fmt::format("{:.10g}", kimg); }
+
+std::string image(const Picture& p, const std::string& what, const std::string& more = {}) {
+  return fmt::format("<img src=\"{}\" width=\"{}\" height=\"{}\" alt=\"{}\"{}>\n", p.uri, p.width, p.height,
+                     markup(what), more);
+}
+
+// Without the script the last one is seen.
+std::string film(const Runs& runs, size_t i, const RunPictures& pictures) {
+  std::string frames;
+  for (const Frame& frame : pictures.frames)
+    frames += image(
+        frame.picture, fmt::format("samples of {} at {}", runs[i].label, kimg_text(frame.kimg)),
+        fmt::format(" data-kimg=\"{}\"{}", kimg_value(frame.kimg), &frame == &pictures.frames.back() ? "" : " hidden"));
+  return fmt::format("<figure class=\"film\"><figcaption>{} <small class=\"at\">{}</small></figcaption>\n{}</figure>\n",
+                     run_name(runs, i), kimg_text(pictures.frames.back().kimg), frames);
+}
+
+std::string reals_of(const Runs& runs, const Album& album) {  // each picture once
+  std::string figures;
+  for (size_t i = 0; i < album.size(); ++i) {
+    if (!album[i].reals) continue;
+    const auto same = [&](const RunPictures& other) { return other.reals && other.reals->uri == album[i].reals->uri; };
+    if (std::ranges::find_if(album, same) != album.begin() + std::ptrdiff_t(i)) continue;
+    std::vector<std::string> of;
+    for (size_t k = i; k < album.size(); ++k)
+      if (same(album[k])) of.push_back(runs[k].label);
+    const bool all = std::ranges::all_of(album, same);
+    figures += fmt::format("<figure><figcaption>Data {}</figcaption>\n{}</figure>\n",
+                           all ? "" : html::quiet(fmt::format("{}", fmt::join(of, ", "))),
+                           image(*album[i].reals, "images of the data"));
+  }
+  return figures;
+}
+
+// Where the slider stops: kimg of all sheets, those that lie closer than a hundredth of the way taken as one.
+std::vector<double> stops_of(const Album& album) {
+  std::set<double> all;
+  for (const RunPictures& pictures : album)
+    for (const Frame& frame : pictures.frames) all.insert(frame.kimg);
+  std::vector<double> stops;
+  for (const double kimg : all)
+    if (stops.empty() || kimg - stops.back() > *all.rbegin() / 100 || album.size() == 1)
+      stops.push_back(kimg);
+    else
+      stops.back() = kimg;
+  return stops;
+}
+
+std::string slider_of(const std::vector<double>& stops) {
+  std::vector<std::string> values;
+  for (const double kimg : stops) values.push_back(kimg_value(kimg));
+  return fmt::format(
+      "<div class=\"slider\" hidden><input type=\"range\" min=\"0\" max=\"{0}\" value=\"{0}\" aria-label=\"kimg\" "
+      "data-stops=\"{1}\"><output>{2}</output></div>\n",
+      stops.size() - 1, fmt::join(values, " "), kimg_text(stops.back()));
+}
+
+std::string notes_of(const Runs& runs, const Album& album) {
+  std::string notes;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const auto& [frames, left_out, reals, neighbours] = album[i];
+    const std::string of = runs.size() == 1 ? "" : fmt::format("{}: ", markup(runs[i].label));
+    if (left_out > 0)
+      notes += html::paragraph(fmt::format("{}{} of {} sheets, evenly spread; left out to keep the page small: {}.", of,
+                                           frames.size(), frames.size() + left_out, left_out),
+                               "quiet");
+    if (std::ranges::any_of(frames, [](const Frame& f) { return !f.picture.whole; }))
+      notes +=
+          html::paragraph(of + "sheets are cut to their first images; the whole ones are in the run folder.", "quiet");
+  }
+  return notes;
+}
+
+}  // namespace
+
+std::string samples_section(const Runs& runs, const Album& album) {
+  std::string figures;
+  for (size_t i = 0; i < runs.size(); ++i)
+    if (!album[i].frames.empty()) figures += film(runs, i, album[i]);
+  const std::string slider = figures.empty() ? "" : slider_of(stops_of(album));
+  figures += reals_of(runs, album);
+  if (figures.empty()) return "";
+  return fmt::format("{}<div class=\"sheets\">\n{}</div>\n{}", slider, figures, notes_of(runs, album));
+}
+
+std::string neighbours_section(const Runs& runs, const Album& album) {
+  std::string figures;
+  for (size_t i = 0; i < runs.size(); ++i)
+    if (album[i].neighbours)
+      figures += fmt::format("<figure><figcaption>{}</figcaption>\n{}</figure>\n", run_name(runs, i),
+                             image(*album[i].neighbours, "samples over their nearest training images"));
+  return figures.empty() ? ""
+                         : html::paragraph("Samples over their nearest training images.", "quiet") +
+                               fmt::format("<div class=\"sheets\">\n{}</div>\n", figures);
+}
+
+}  // namespace firn
