@@ -58,7 +58,8 @@ Tensor matmul(const Tensor& a, const Tensor& b, Matmul p = {});
 
 // --- convolution (ops/conv2d.cpp). x [N,H,W,I], w [O,KH,KW,I/groups] f32 (f64) -> [N,H',W',O]. The weights used are
 // gain w. Each group of O/groups channels sees the I/groups of its place.
-// transposed: y[n, s p + k - pad, o] += w[o,k,i] x[n,p,i] (no flip); w is stored the same, H' = (H-1) s + KH - 2 pad - behind.
+// transposed: y[n, s p + k - pad, o] += w[o,k,i] x[n,p,i] (no flip); w is stored the same, H' = (H-1) s + KH - 2 pad -
+// behind.
 struct Conv2d {
   int stride = 1, pad = 0;
   bool transposed = false;
@@ -94,6 +95,14 @@ Tensor downsample2d(const Tensor& x);  // /2, pad (1,1)
 // --- pooling (ops/pooling.cpp), x [N,H,W,C]; one is the other's gradient but for a factor. Both times gain.
 Tensor upsample_nearest(const Tensor& x, double gain = 1);  // [N,2H,2W,C]: each pixel four times
 Tensor average_pool(const Tensor& x, double gain = 1);      // [N,H/2,W/2,C]: the mean of 2x2; H, W even
+
+// --- windows that slide over images (ops/window_pool.cpp), x [N,H,W,C]; what lies outside the image is left out.
+struct Window {
+  int size = 3, stride = 1, pad = 0;
+  bool ceil = false;  // also a last one that the image ends in
+};
+Tensor max_pool(const Tensor& x, Window p);
+Tensor mean_around(const Tensor& x, int size);  // of the size x size pixels around each, in x's shape
 
 // --- what follows a convolution (ops/bias_act.cpp): y = clamp(gain lrelu(d x + strength noise + b)).
 struct BiasAct {

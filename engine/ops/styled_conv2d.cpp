@@ -49,14 +49,19 @@ Tensor styled_conv2d(const Tensor& x, const Tensor& s, const Tensor& w, const Te
   if (pointwise && x.dim(3) <= kernels::kThin && !s.defined() && !act.d.defined() && !act.noise.defined())
     return thin_layer(x, w, b, conv.gain, act);
   const kernels::ConvProblem problem = ops::conv2d_problem(x.shape(), shape, w.shape(), conv, x.type());
-  if (conv.transposed || !kernels::has_styled_conv(x.stream(), problem))
+  const kernels::Epilogue<> then = ops::epilogue(b, act);
+  const bool plain = !s.defined() && kernels::has_conv_bias_act(x.stream(), problem, then);
+  if (conv.transposed || !(plain || kernels::has_styled_conv(x.stream(), problem)))
     return bias_act(conv2d(scaled(), w, conv), b, act);
 
   ops::check_bias_act(shape, x.type(), b, act);
   if (s.defined()) ops::check_scale_channels(x, s);
   Tensor y = x.like(shape);
-  kernels::styled_conv(x.stream(), problem, ops::epilogue(b, act), y.mutable_data(), x.data(), ops::data_or_null(s),
-                       w.data(), w.weight_cache());
+  if (plain)
+    kernels::conv_bias_act(x.stream(), problem, then, y.mutable_data(), x.data(), w.data(), w.weight_cache());
+  else
+    kernels::styled_conv(x.stream(), problem, then, y.mutable_data(), x.data(), ops::data_or_null(s), w.data(),
+                         w.weight_cache());
 
   const auto nowhere = [&](const Shape& of) { return Tensor::without_storage(of, x.type(), x.device()); };
   const Tensor u = s.defined() ? ops::record_scale_channels(nowhere(x.shape()), x, s) : x;

@@ -68,9 +68,14 @@ void conv_backward_weights(const Stream& stream, const ConvProblem& p, void* dw,
   });
 }
 
+bool has_conv_bias_act(const Stream& stream, const ConvProblem& p, const Epilogue<>& e) {
+  return use_onednn(stream, p) && onednn::has_conv_relu(p, e);
+}
+
 void conv_bias_act(const Stream& stream, const ConvProblem& p, const Epilogue<>& e, void* small, const void* big,
                    const void* w, WeightCache& cache) {
   note_launch("conv_bias_act");
+  if (has_conv_bias_act(stream, p, e)) return onednn::conv_relu(p, e, small, big, w, cache);
   const auto in_two_passes = [&] {
     conv_forward(stream, p, small, big, w, cache);
     const bool plain = !e.d && !e.noise && !e.b && e.is_linear() && e.gain == 1;

@@ -29,6 +29,7 @@ void conv_backward_weights(const Stream&, const ConvProblem&, void* dw, const vo
 
 // small = e(conv(big, w)) + addend: one kernel where a provider has one that is
 // no slower, otherwise conv_forward, then BiasAct and the sum in place.
+bool has_conv_bias_act(const Stream&, const ConvProblem&, const Epilogue<>& e);  // whether the CPU has one kernel
 void conv_bias_act(const Stream&, const ConvProblem&, const Epilogue<>& e, void* small, const void* big, const void* w,
                    WeightCache&);
 

@@ -21,10 +21,18 @@ using Kind = dnnl::algorithm;
 
 enum class Pass { forward, data, weights };
 
+// What a forward pass does besides.
+struct Relu {
+  bool on = false, bias = false;
+  double clamp = -1;
+  auto operator<=>(const Relu&) const = default;
+};
+
 struct Plan {
   dnnl::primitive primitive;
   memory::desc big, small, weights, scratch;  // as the primitive wants them
   memory::desc user_big, user_small, user_weights;
+  bool opaque = false;  // weights are transformed for Winograd, which is done from OIHW alone
   std::string cache_key;
 };
 
@@ -46,10 +54,11 @@ memory::desc stored_weights(const ConvProblem& p) {
   return memory::desc(weight_dims(p), memory::data_type::f32, strides);
 }
 
-Plan make_plan(const ConvProblem& p, Pass pass, Kind algorithm) {
+Plan make_plan(const ConvProblem& p, Pass pass, const Relu& relu, Kind algorithm) {
   Plan plan;
   const auto type = data_type(p.type);
   const bool winograd = algorithm == Kind::convolution_winograd;
+  plan.opaque = winograd && relu.on;
   plan.user_big = memory::desc({p.N, p.I, p.H, p.W}, type, Tag::nhwc);
   plan.user_small = memory::desc({p.N, p.O, p.OH, p.OW}, type, Tag::nhwc);
   plan.user_weights = stored_weights(p);
@@ -57,11 +66,14 @@ Plan make_plan(const ConvProblem& p, Pass pass, Kind algorithm) {
   const memory::desc big({p.N, p.I, p.H, p.W}, type, layout), small({p.N, p.O, p.OH, p.OW}, type, layout);
   const memory::dims kernel = weight_dims(p), strides{p.stride, p.stride}, before{p.pad_y, p.pad_x};
   const memory::dims behind{(p.OH - 1) * p.stride + p.KH - p.pad_y - p.H, (p.OW - 1) * p.stride + p.KW - p.pad_x - p.W};
-  const auto attr = user_scratchpad();
+  auto attr = user_scratchpad();
+  if (relu.on) attr.set_post_ops(clipped(relu.clamp));
+  const auto use = relu.on ? dnnl::prop_kind::forward_inference : dnnl::prop_kind::forward_training;
 
   const memory::desc weights(kernel, type, Tag::any);
-  const auto forward = describe<dnnl::convolution_forward>(attr, dnnl::prop_kind::forward_training, algorithm, big,
-                                                           weights, small, strides, before, behind);
+  const memory::desc bias = relu.bias ? memory::desc({p.O}, memory::data_type::f32, Tag::x) : memory::desc();
+  const auto forward =
+      describe<dnnl::convolution_forward>(attr, use, algorithm, big, weights, bias, small, strides, before, behind);
   if (pass == Pass::forward) {
     plan.primitive = dnnl::convolution_forward(forward);
     plan.big = forward.src_desc();
@@ -91,24 +103,24 @@ Plan make_plan(const ConvProblem& p, Pass pass, Kind algorithm) {
   return plan;
 }
 
-const Plan& plan_for(const ConvProblem& p, Pass pass) {
+const Plan& plan_for(const ConvProblem& p, Pass pass, const Relu& relu = {}) {
   using Key = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int, int, int, int, int, bool,
-                         double, DType, Pass, int>;
+                         double, DType, Pass, int, Relu>;
   static std::map<Key, Plan> plans;
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
-  const Key key{p.N,      p.H,     p.W,     p.I,       p.OH,   p.OW,   p.O,  p.KH,    p.KW,
-                p.stride, p.pad_y, p.pad_x, p.swapped, p.gain, p.type, pass, p.groups};
+  const Key key{p.N,      p.H,     p.W,     p.I,       p.OH,   p.OW,   p.O,  p.KH,     p.KW,
+                p.stride, p.pad_y, p.pad_x, p.swapped, p.gain, p.type, pass, p.groups, relu};
   if (auto it = plans.find(key); it != plans.end()) return it->second;
   std::optional<Plan> plan;
   if (wants_winograd(p)) {
     try {
-      plan = make_plan(p, pass, Kind::convolution_winograd);
+      plan = make_plan(p, pass, relu, Kind::convolution_winograd);
     } catch (const dnnl::error&) {
       // This machine has no such implementation; direct always exists.
     }
   }
-  if (!plan) plan = make_plan(p, pass, Kind::convolution_direct);
+  if (!plan) plan = make_plan(p, pass, relu, Kind::convolution_direct);
   return plans.emplace(key, std::move(*plan)).first->second;
 }
 
@@ -149,7 +161,14 @@ class Operand {
 std::shared_ptr<void> packed_weights(const Plan& plan, const ConvProblem& p, const void* w, WeightCache& cache) {
   return cache.entry(plan.cache_key, [&] {
     const auto packed = std::make_shared<Buffer>(plan.weights);
-    reorder(plan.user_weights, w, plan.weights, packed->data(), p.gain);
+    if (plan.opaque) {
+      const memory::desc plain(weight_dims(p), memory::data_type::f32, Tag::oihw);
+      const Buffer between(plain);
+      reorder(plan.user_weights, w, plain, between.data(), p.gain);
+      reorder(plain, between.data(), plan.weights, packed->data());
+    } else {
+      reorder(plan.user_weights, w, plan.weights, packed->data(), p.gain);
+    }
     return std::shared_ptr<void>(packed, packed->data());
   });
 }
@@ -167,18 +186,37 @@ void guarded(const char* what, const ConvProblem& p, F&& f) {
 
 }  // namespace
 
+namespace {
+
+void forward(const ConvProblem& p, const Relu& relu, void* small, const void* big, const void* w, const void* b,
+             WeightCache& cache) {
+  const Plan& plan = plan_for(p, Pass::forward, relu);
+  const Operand x(plan.user_big, plan.big, big, Use::input), y(plan.user_small, plan.small, small, Use::output);
+  const Buffer scratch(plan.scratch);
+  Arguments arguments{{DNNL_ARG_SRC, x.get()},
+                      {DNNL_ARG_WEIGHTS, memory(plan.weights, engine(), packed_weights(plan, p, w, cache).get())},
+                      {DNNL_ARG_DST, y.get()},
+                      {DNNL_ARG_SCRATCHPAD, memory(plan.scratch, engine(), scratch.data())}};
+  if (b)
+    arguments.emplace(DNNL_ARG_BIAS, memory({{p.O}, memory::data_type::f32, Tag::x}, engine(), const_cast<void*>(b)));
+  plan.primitive.execute(stream(), arguments);
+  y.write_back();
+}
+
+}  // namespace
+
 void conv_forward(const ConvProblem& p, void* small, const void* big, const void* w, WeightCache& cache) {
-  guarded("conv_forward", p, [&] {
-    const Plan& plan = plan_for(p, Pass::forward);
-    const Operand x(plan.user_big, plan.big, big, Use::input), y(plan.user_small, plan.small, small, Use::output);
-    const Buffer scratch(plan.scratch);
-    plan.primitive.execute(stream(),
-                           {{DNNL_ARG_SRC, x.get()},
-                            {DNNL_ARG_WEIGHTS, memory(plan.weights, engine(), packed_weights(plan, p, w, cache).get())},
-                            {DNNL_ARG_DST, y.get()},
-                            {DNNL_ARG_SCRATCHPAD, memory(plan.scratch, engine(), scratch.data())}});
-    y.write_back();
-  });
+  guarded("conv_forward", p, [&] { forward(p, {}, small, big, w, nullptr, cache); });
+}
+
+bool has_conv_relu(const ConvProblem& p, const Epilogue<>& e) {
+  return !p.swapped && e.slope == 0 && e.gain == 1 && !e.d && !e.noise && !e.addend;
+}
+
+void conv_relu(const ConvProblem& p, const Epilogue<>& e, void* small, const void* big, const void* w,
+               WeightCache& cache) {
+  guarded("conv_relu", p,
+          [&] { forward(p, {.on = true, .bias = e.b != nullptr, .clamp = e.clamp}, small, big, w, e.b, cache); });
 }
 
 void conv_backward_data(const ConvProblem& p, void* big, const void* small, const void* w, WeightCache& cache) {

@@ -61,6 +61,19 @@ inline dnnl::primitive_attr user_scratchpad() {
   return attr;
 }
 
+// max(x, 0) of what a primitive computes, and at most `clamp` unless that is negative.
+inline dnnl::post_ops clipped(double clamp) {
+  const auto kind = clamp < 0 ? dnnl::algorithm::eltwise_relu : dnnl::algorithm::eltwise_clip;
+  const auto most = static_cast<float>(clamp < 0 ? 0 : clamp);
+  dnnl::post_ops ops;
+#if DNNL_VERSION_MAJOR == 2
+  ops.append_eltwise(1, kind, 0, most);
+#else
+  ops.append_eltwise(kind, 0, most);
+#endif
+  return ops;
+}
+
 using Arguments = std::unordered_map<int, dnnl::memory>;
 
 // Multiplies what a primitive computes. oneDNN 2 is told when the primitive is made, 3 with each call: tell it both

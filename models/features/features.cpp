@@ -50,8 +50,16 @@ std::vector<Tensor> FeatureNetwork::stages(const Tensor&) const {
   throw ConfigError("perceptual distances are not defined on this network; vgg16 and squeezenet have them");
 }
 
+void FeatureNetwork::require_size(const Tensor& images) const {
+  const Shape wanted{images.rank() ? images.dim(0) : 0, size(), size(), 3};
+  if (images.shape() != wanted)
+    throw ShapeError(
+        fmt::format("this feature network needs images [N,{0},{0},3], got {1}", size(), to_string(images.shape())));
+}
+
 const std::vector<FeatureModel>& feature_models() {
-  static const std::vector<FeatureModel> all{mobilenet_v2_model()};
+  static const std::vector<FeatureModel> all{inception_model(), vgg16_model(), squeezenet_model(), mobilenet_v2_model(),
+                                             efficientnet_lite1_model()};
   return all;
 }
 

@@ -26,6 +26,9 @@ class FeatureNetwork : public Network {
   // Activations that perceptual distances compare (LPIPS), of images [N,H,W,3] f32 of any size that are normalised
   // already. ConfigError for a network that none is defined on.
   virtual std::vector<Tensor> stages(const Tensor& images) const;
+
+ protected:
+  void require_size(const Tensor& images) const;  // ShapeError
 };
 
 struct FeatureOptions {

@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "models/files.h"
-#include "models/layers/maker.h"
 
 namespace firn {
 
@@ -24,16 +23,11 @@ Tensor imagenet(const Tensor& images, DType type) {
 
 Tensor mean_of_pixels(const Tensor& x) { return reshape(mean_axes(x, {1, 2}), {x.dim(0), x.dim(3)}); }
 
+Tensor widened(const Tensor& x) { return as_type(x, acc_type(x.type())); }
+
 Tensor FeatureLayer::operator()(const Tensor& x) const {
-  Conv2d c = conv;
-  if (same) {
-    const int64_t window = w.dim(1), steps = (x.dim(1) + c.stride - 1) / c.stride;
-    const auto zeros = int(std::max<int64_t>(0, (steps - 1) * c.stride + window - x.dim(1)));
-    c.pad = zeros / 2;
-    c.behind = zeros % 2;
-  }
-  if (gamma.defined()) return batch_norm(conv2d(x, w, c), gamma, beta, {.eps = eps, .relu = true});
-  return styled_conv2d(x, {}, w, b, c, act);
+  if (gamma.defined()) return batch_norm(conv2d(x, w, conv), gamma, beta, {.eps = eps, .relu = true});
+  return styled_conv2d(x, {}, w, b, conv, act);
 }
 
 Tensor fully_connected(const Tensor& x, const FeatureLayer& layer) {
@@ -72,11 +66,12 @@ FeatureLayer LayerReader::operator()(const LayerPlan& plan) const {
                               plan.depthwise ? std::to_string(plan.in) : "n", I, KH, KW));
   require_finite(file_, name);
 
-  FeatureLayer layer{.act = plan.act, .same = plan.same, .eps = plan.eps};
+  FeatureLayer layer{.act = plan.act, .eps = plan.eps};
   layer.conv = {.stride = plan.stride,
                 .pad = plan.pad < 0 ? int(KH / 2) : plan.pad,
                 .pad_x = plan.pad < 0 ? int(KW / 2) : plan.pad,
-                .groups = plan.depthwise ? int(O) : 1};
+                .groups = plan.depthwise ? int(O) : 1,
+                .behind = plan.behind};
   std::vector<double> scale(size_t(O), 1), shift(size_t(O), 0);
   bool has_bias = has(plan.name + ".bias");
   if (has_bias) shift = channels(plan.name + ".bias", O);

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "models/features/features.h"
+#include "models/layers/maker.h"
 
 namespace firn {
 
@@ -16,12 +17,13 @@ Tensor imagenet(const Tensor& images, DType type);
 // [N,H,W,C] -> [N,C], the mean over all pixels, as f32 (f64).
 Tensor mean_of_pixels(const Tensor& x);
 
+Tensor widened(const Tensor& x);  // bf16 as f32
+
 // A convolution, or a fully connected layer, with what follows it.
 struct FeatureLayer {
   Tensor w, b;  // b undefined: none
   Conv2d conv;
   BiasAct act;
-  bool same = false;     // padded as TensorFlow does
   Tensor gamma, beta{};  // of batch norm by the batch, where it is not folded
   double eps = kNormEps;
 
@@ -38,7 +40,8 @@ struct LayerPlan {
   int64_t in;                    // channels
   int window = 1, window_x = 0;  // 0: as window
   int stride = 1, pad = -1;      // -1: half the window
-  bool depthwise = false, same = false;
+  int behind = 0;                // padding more behind the image
+  bool depthwise = false;
   BiasAct act = {.slope = 0};
 };
 

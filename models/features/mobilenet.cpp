@@ -77,15 +77,14 @@ class MobileNetV2 final : public FeatureNetwork {
 
 FeatureModel mobilenet_v2_model() {
   return {.name = "mobilenetv2",
-          .published = "mobilenet_v2-b0353104.pth of torchvision",
+          .published = "mobilenet_v2-b0353104.pth of torchvision, whose SHA-256 begins with b0353104",
           .files = {"mobilenet_v2-b0353104.pth", "mobilenet_v2_features.safetensors", "mobilenet_v2.safetensors"},
           .recognise =
               [](const SafetensorsFile& file) {
                 const std::vector<int64_t> last{1280, 320, 1, 1};
                 return shape_in(file, "features.18.weight") == last || shape_in(file, "features.18.0.weight") == last;
               },
-          .make = [](const SafetensorsFile& file, const FeatureOptions& options, const Device& device)
-              -> std::unique_ptr<FeatureNetwork> { return std::make_unique<MobileNetV2>(file, options, device); }};
+          .make = make_features<MobileNetV2>};
 }
 
 }  // namespace firn

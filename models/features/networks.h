@@ -4,6 +4,16 @@
 
 namespace firn {
 
+FeatureModel inception_model();
+FeatureModel vgg16_model();
+FeatureModel squeezenet_model();
 FeatureModel mobilenet_v2_model();
+FeatureModel efficientnet_lite1_model();
+
+template <class Network>
+std::unique_ptr<FeatureNetwork> make_features(const SafetensorsFile& weights, const FeatureOptions& options,
+                                              const Device& device) {
+  return std::make_unique<Network>(weights, options, device);
+}
 
 }  // namespace firn
