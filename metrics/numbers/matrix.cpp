@@ -1,15 +1,19 @@
 #include "metrics/numbers/matrix.h"
 
 #include <cblas.h>
+#include <dlfcn.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <numeric>
+#include <type_traits>
 
 #include "base/error.h"
 
+// The library is loaded when something is measured, not linked: it starts threads as soon as it is there, which every
+// other use of a tool would pay for, and which little memory does not allow.
 extern "C" {
 void dsyevd_(const char* vectors, const char* half, const int* n, double* a, const int* stride, double* values,
              double* work, const int* work_size, int* whole, const int* whole_size, int* info);
@@ -23,20 +27,42 @@ namespace {
 
 constexpr int64_t kTile = 256;  // rows
 
-// Calls are made by one thread each: how a library shares out a product among several decides its rounding.
-void one_thread_a_call() { [[maybe_unused]] static const bool once = (openblas_set_num_threads(1), true); }
+struct Library {
+  decltype(&cblas_dgemm) gemm;
+  decltype(&dsyevd_) eigen;
+  decltype(&dgesdd_) singular;
+
+  Library() {
+    void* const file = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
+    if (!file) throw Error(fmt::format("metrics need OpenBLAS: {}", dlerror()));
+    const auto find = [&](auto& function, const char* name) {
+      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(file, name));
+      if (!function) throw Error(fmt::format("metrics need an OpenBLAS that has {}", name));
+    };
+    find(gemm, "cblas_dgemm");
+    find(eigen, "dsyevd_");
+    find(singular, "dgesdd_");
+    decltype(&openblas_set_num_threads) threads;
+    find(threads, "openblas_set_num_threads");
+    threads(1);  // a call: how a product is shared out among several decides its rounding
+  }
+};
+const Library& library() {
+  static const Library loaded;
+  return loaded;
+}
 
 // f(begin, end) for tiles of `rows`.
 template <class F>
 void for_tiles(int64_t rows, F f) {
-  one_thread_a_call();
+  library();
 #pragma omp parallel for schedule(dynamic)
   for (int64_t begin = 0; begin < rows; begin += kTile) f(begin, std::min(begin + kTile, rows));
 }
 
 void multiply(const Matrix& a, int64_t begin, int64_t end, const Matrix& b, double* to) {
-  cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, int(end - begin), int(b.rows), int(a.columns), 1, a.row(begin),
-              int(a.columns), b.row(0), int(b.columns), 0, to, int(b.rows));
+  library().gemm(CblasRowMajor, CblasNoTrans, CblasTrans, int(end - begin), int(b.rows), int(a.columns), 1,
+                 a.row(begin), int(a.columns), b.row(0), int(b.columns), 0, to, int(b.rows));
 }
 
 void check(const char* what, int info) {
@@ -106,9 +132,9 @@ Matrix centred(const Matrix& a) {
 Matrix gram_of_columns(const Matrix& a) {
   Matrix y(a.columns, a.columns);
   for_tiles(a.columns, [&](int64_t begin, int64_t end) {
-    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, int(end - begin), int(a.columns), int(a.rows), 1,
-                a.values.data() + begin, int(a.columns), a.values.data(), int(a.columns), 0,
-                y.values.data() + begin * a.columns, int(a.columns));
+    library().gemm(CblasRowMajor, CblasTrans, CblasNoTrans, int(end - begin), int(a.columns), int(a.rows), 1,
+                   a.values.data() + begin, int(a.columns), a.values.data(), int(a.columns), 0,
+                   y.values.data() + begin * a.columns, int(a.columns));
   });
   return y;
 }
@@ -117,19 +143,18 @@ Eigen eigen_of_symmetric(Matrix a, bool vectors) {
   if (a.rows != a.columns) throw ShapeError(fmt::format("a matrix of {}x{} is not symmetric", a.rows, a.columns));
   const int n = int(a.rows), ask = -1;
   const char* const job = vectors ? "V" : "N";
-  one_thread_a_call();
   Eigen e;
   e.values.resize(size_t(n));
   if (n == 0) return e;
   int info = 0, whole_size = 0;
   double size = 0;
-  dsyevd_(job, "U", &n, a.values.data(), &n, e.values.data(), &size, &ask, &whole_size, &ask, &info);
+  library().eigen(job, "U", &n, a.values.data(), &n, e.values.data(), &size, &ask, &whole_size, &ask, &info);
   std::vector<double> work(size_t(size) + 1);
   std::vector<int> whole(size_t(whole_size) + 1);
   const int work_size = int(work.size());
   whole_size = int(whole.size());
-  dsyevd_(job, "U", &n, a.values.data(), &n, e.values.data(), work.data(), &work_size, whole.data(), &whole_size,
-          &info);
+  library().eigen(job, "U", &n, a.values.data(), &n, e.values.data(), work.data(), &work_size, whole.data(),
+                  &whole_size, &info);
   check("the eigenvalues", info);
   if (vectors) e.vectors = std::move(a);
   return e;
@@ -139,16 +164,15 @@ std::vector<double> singular_values(Matrix a) {
   const int rows = int(a.columns), columns = int(a.rows), ask = -1, one = 1;  // of the transpose: LAPACK has columns
   std::vector<double> values(size_t(std::min(rows, columns)));
   if (values.empty()) return values;
-  one_thread_a_call();
   std::vector<int> whole(8 * values.size());
   int info = 0;
   double size = 0;
-  dgesdd_("N", &rows, &columns, a.values.data(), &rows, values.data(), nullptr, &one, nullptr, &one, &size, &ask,
-          whole.data(), &info);
+  library().singular("N", &rows, &columns, a.values.data(), &rows, values.data(), nullptr, &one, nullptr, &one, &size,
+                     &ask, whole.data(), &info);
   std::vector<double> work(size_t(size) + 1);
   const int work_size = int(work.size());
-  dgesdd_("N", &rows, &columns, a.values.data(), &rows, values.data(), nullptr, &one, nullptr, &one, work.data(),
-          &work_size, whole.data(), &info);
+  library().singular("N", &rows, &columns, a.values.data(), &rows, values.data(), nullptr, &one, nullptr, &one,
+                     work.data(), &work_size, whole.data(), &info);
   check("the singular values", info);
   return values;
 }
