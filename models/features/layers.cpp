@@ -30,9 +30,13 @@ Tensor FeatureLayer::operator()(const Tensor& x) const {
   return styled_conv2d(x, {}, w, b, conv, act);
 }
 
+// As a convolution whose pixels are the samples: a product of matrices rounds otherwise where there is one row, and the
+// same image shall always have the same features.
 Tensor fully_connected(const Tensor& x, const FeatureLayer& layer) {
-  const Tensor w = as_type(layer.w.view({layer.out(), layer.w.count() / layer.out()}), x.type());
-  return bias_act(matmul(x, w, {.trans_b = true}), layer.b, layer.act);
+  FeatureLayer flat = layer;
+  flat.w = layer.w.view({layer.out(), 1, 1, x.dim(1)});
+  flat.conv = {};
+  return reshape(flat(reshape(x, {1, x.dim(0), 1, x.dim(1)})), {x.dim(0), layer.out()});
 }
 
 std::vector<int64_t> shape_in(const SafetensorsFile& file, const std::string& name) {

@@ -78,7 +78,7 @@ class MobileNetV2 final : public FeatureNetwork {
 FeatureModel mobilenet_v2_model() {
   return {.name = "mobilenetv2",
           .published = "mobilenet_v2-b0353104.pth of torchvision, whose SHA-256 begins with b0353104",
-          .files = {"mobilenet_v2-b0353104.pth", "mobilenet_v2_features.safetensors", "mobilenet_v2.safetensors"},
+          .files = {"mobilenet_v2-b0353104.pth", "mobilenet_v2_features.safetensors"},
           .recognise =
               [](const SafetensorsFile& file) {
                 const std::vector<int64_t> last{1280, 320, 1, 1};

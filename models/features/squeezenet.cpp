@@ -16,6 +16,8 @@ struct Fire {
   FeatureLayer squeeze, expand1, expand3;
 };
 
+bool is_compared(const Fire& f) { return std::ranges::find(kCompared, f.number) != std::end(kCompared); }
+
 class SqueezeNet final : public FeatureNetwork {
  public:
   SqueezeNet(const SafetensorsFile& file, const FeatureOptions& options, const Device& device)
@@ -50,8 +52,15 @@ class SqueezeNet final : public FeatureNetwork {
       if (f.number > std::exchange(before, f.number) + 1) x = max_pool(x, {.stride = 2, .ceil = true});
       const Tensor h = f.squeeze(x);
       x = concat({f.expand1(h), f.expand3(h)}, 3);
-      if (std::ranges::find(kCompared, f.number) != std::end(kCompared)) all.push_back(x);
+      if (is_compared(f)) all.push_back(x);
     }
+    return all;
+  }
+
+  std::vector<int> stage_channels() const override {
+    std::vector<int> all{int(front_.out())};
+    for (const Fire& f : fires_)
+      if (is_compared(f)) all.push_back(int(f.expand1.out() + f.expand3.out()));
     return all;
   }
 
@@ -66,7 +75,7 @@ class SqueezeNet final : public FeatureNetwork {
 FeatureModel squeezenet_model() {
   return {.name = "squeezenet",
           .published = "squeezenet1_1-b8a52dc0.pth of torchvision, whose SHA-256 begins with b8a52dc0",
-          .files = {"squeezenet1_1-b8a52dc0.pth", "squeezenet1_1.safetensors", "squeezenet.safetensors"},
+          .files = {"squeezenet1_1-b8a52dc0.pth", "squeezenet1_1.safetensors"},
           .recognise =
               [](const SafetensorsFile& file) {
                 return shape_in(file, "features.12.expand3x3.weight") == std::vector<int64_t>{256, 64, 3, 3} &&

@@ -50,6 +50,12 @@ class Vgg16 final : public FeatureNetwork {
     return all;
   }
 
+  std::vector<int> stage_channels() const override {
+    std::vector<int> all;
+    for (const auto& stage : stages_) all.push_back(int(stage.back().out()));
+    return all;
+  }
+
  private:
   DType type_;
   std::vector<std::vector<FeatureLayer>> stages_;
@@ -61,7 +67,7 @@ class Vgg16 final : public FeatureNetwork {
 FeatureModel vgg16_model() {
   return {.name = "vgg16",
           .published = "vgg16-397923af.pth of torchvision, whose SHA-256 begins with 397923af",
-          .files = {"vgg16-397923af.pth", "vgg16.safetensors"},
+          .files = {"vgg16-397923af.pth"},
           .recognise =
               [](const SafetensorsFile& file) {
                 return shape_in(file, "features.28.weight") == std::vector<int64_t>{512, 512, 3, 3} &&

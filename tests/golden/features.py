@@ -1,0 +1,263 @@
+"""Feature networks in PyTorch, in double precision, on weights that a formula gives: features.safetensors holds their
+names, shapes and what comes out. Also weights.pth and weights_old.pth, as torch.save writes them today and did before
+2020. Run with PyTorch, NumPy and safetensors in this folder: python3 features.py"""
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+torch.set_default_dtype(torch.float64)
+
+
+def numbers(name, count):
+    """In [-1, 1): of splitmix64, from FNV-1a of the name on."""
+    seed = 0xCBF29CE484222325
+    for c in name.encode():
+        seed = ((seed ^ c) * 0x100000001B3) % 2**64
+    with np.errstate(over="ignore"):
+        z = np.uint64(seed) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    return (z >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1
+
+
+class Weights:
+    """Tensors by name, made when they are asked for; `width` divides the channels."""
+
+    def __init__(self, width):
+        self.width, self.shapes = width, {}
+
+    def __call__(self, name, *shape):
+        self.shapes[name] = shape
+        u = torch.from_numpy(numbers(name, math.prod(shape))).reshape(shape)
+        if name.startswith("lin"):
+            return u.abs()
+        if len(shape) > 1:
+            return u * math.sqrt(6 / math.prod(shape[1:]))
+        if name.endswith("running_var"):
+            return 1 + 0.5 * u
+        return 1 + 0.2 * u if len(shape) == 1 and name.endswith("weight") else 0.1 * u
+
+    def channels(self, n):
+        return n // self.width
+
+    def conv(self, x, name, out, k=1, stride=1, pad=None, groups=1, bias=True):
+        kh, kw = k if isinstance(k, tuple) else (k, k)
+        pad = (kh // 2, kw // 2) if pad is None else pad
+        w = self(name + ".weight", out, x.shape[1] // groups, kh, kw)
+        return F.conv2d(x, w, self(name + ".bias", out) if bias else None, stride, pad, 1, groups)
+
+    def norm(self, x, name, eps, by_batch=False):
+        c = x.shape[1]
+        w, b, mean, var = (self(f"{name}.{t}", c) for t in ("weight", "bias", "running_mean", "running_var"))
+        return F.batch_norm(x, None, None, w, b, True, 0, eps) if by_batch else F.batch_norm(x, mean, var, w, b, False, 0, eps)
+
+    def linear(self, x, name, out):
+        return F.linear(x, self(name + ".weight", out, x.shape[1]), self(name + ".bias", out))
+
+
+def imagenet(images):
+    mean, std = (torch.tensor(v)[None, :, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    return (images / 255 - mean) / std
+
+
+def inception(w, images, by_batch=False):
+    c = w.channels
+
+    def layer(x, name, out, k=1, stride=1, pad=None):
+        return F.relu(w.norm(w.conv(x, name + ".conv", c(out), k, stride, pad, bias=False), name + ".bn", 1e-3, by_batch))
+
+    def chain(x, block, name, outs, windows, first=1):
+        for i, (out, k) in enumerate(zip(outs, windows)):
+            x = layer(x, f"{block}.{name}_{i + first}", out, k)
+        return x
+
+    def mean(x):
+        ones = torch.ones_like(x[:1, :1])
+        count = F.avg_pool2d(ones, 3, 1, 1) * 9
+        return F.avg_pool2d(x, 3, 1, 1) * 9 / count
+
+    x = (images - 128) / 128
+    x = layer(x, "Conv2d_1a_3x3", 32, 3, 2, 0)
+    x = layer(x, "Conv2d_2a_3x3", 32, 3, 1, 0)
+    x = layer(x, "Conv2d_2b_3x3", 64, 3)
+    x = F.max_pool2d(x, 3, 2)
+    x = layer(x, "Conv2d_3b_1x1", 80)
+    x = layer(x, "Conv2d_4a_3x3", 192, 3, 1, 0)
+    x = F.max_pool2d(x, 3, 2)
+    for b, pool in (("Mixed_5b", 32), ("Mixed_5c", 64), ("Mixed_5d", 64)):
+        x = torch.cat([layer(x, b + ".branch1x1", 64), chain(x, b, "branch5x5", (48, 64), (1, 5)),
+                       chain(x, b, "branch3x3dbl", (64, 96, 96), (1, 3, 3)), layer(mean(x), b + ".branch_pool", pool)], 1)
+    b = "Mixed_6a"
+    x = torch.cat([layer(x, b + ".branch3x3", 384, 3, 2, 0),
+                   layer(chain(x, b, "branch3x3dbl", (64, 96), (1, 3)), b + ".branch3x3dbl_3", 96, 3, 2, 0),
+                   F.max_pool2d(x, 3, 2)], 1)
+    for b, n in (("Mixed_6b", 128), ("Mixed_6c", 160), ("Mixed_6d", 160), ("Mixed_6e", 192)):
+        x = torch.cat([layer(x, b + ".branch1x1", 192), chain(x, b, "branch7x7", (n, n, 192), (1, (1, 7), (7, 1))),
+                       chain(x, b, "branch7x7dbl", (n, n, n, n, 192), (1, (7, 1), (1, 7), (7, 1), (1, 7))),
+                       layer(mean(x), b + ".branch_pool", 192)], 1)
+    b = "Mixed_7a"
+    x = torch.cat([layer(layer(x, b + ".branch3x3_1", 192), b + ".branch3x3_2", 320, 3, 2, 0),
+                   layer(chain(x, b, "branch7x7x3", (192, 192, 192), (1, (1, 7), (7, 1))), b + ".branch7x7x3_4", 192, 3, 2, 0),
+                   F.max_pool2d(x, 3, 2)], 1)
+    for b, pool in (("Mixed_7b", mean), ("Mixed_7c", lambda t: F.max_pool2d(t, 3, 1, 1))):
+        h, g = layer(x, b + ".branch3x3_1", 384), chain(x, b, "branch3x3dbl", (448, 384), (1, 3))
+        x = torch.cat([layer(x, b + ".branch1x1", 320),
+                       layer(h, b + ".branch3x3_2a", 384, (1, 3)), layer(h, b + ".branch3x3_2b", 384, (3, 1)),
+                       layer(g, b + ".branch3x3dbl_3a", 384, (1, 3)), layer(g, b + ".branch3x3dbl_3b", 384, (3, 1)),
+                       layer(pool(x), b + ".branch_pool", 192)], 1)
+    features = x.mean((2, 3))
+    return features, w.linear(features, "fc", c(1008)) - w("fc.bias", c(1008))
+
+
+def vgg16_stages(w, x):
+    stages, number = [], 0
+    for out, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(count):
+            x = F.relu(w.conv(x, f"features.{number}", w.channels(out), 3))
+            number += 2
+        stages.append(x)
+        x = F.max_pool2d(x, 2)
+        number += 1
+    return stages
+
+
+def vgg16(w, images):
+    x = F.max_pool2d(vgg16_stages(w, imagenet(images))[-1], 2).flatten(1)
+    x = F.relu(w.linear(x, "classifier.0", w.channels(4096)))
+    x = F.relu(w.linear(x, "classifier.3", w.channels(4096)))
+    return x, w.linear(x, "classifier.6", w.channels(1000))
+
+
+def squeezenet_stages(w, x):
+    c = w.channels
+    x = F.relu(w.conv(x, "features.0", c(64), 3, 2, 0))
+    stages = [x]
+    for number, squeeze, expand in ((3, 16, 64), (4, 16, 64), (6, 32, 128), (7, 32, 128), (9, 48, 192), (10, 48, 192),
+                                    (11, 64, 256), (12, 64, 256)):
+        if number in (3, 6, 9):
+            x = F.max_pool2d(x, 3, 2, ceil_mode=True)
+        h = F.relu(w.conv(x, f"features.{number}.squeeze", c(squeeze)))
+        x = torch.cat([F.relu(w.conv(h, f"features.{number}.expand1x1", c(expand))),
+                       F.relu(w.conv(h, f"features.{number}.expand3x3", c(expand), 3))], 1)
+        if number in (4, 7, 9, 10, 11, 12):
+            stages.append(x)
+    return stages
+
+
+def squeezenet(w, images):
+    x = squeezenet_stages(w, imagenet(images))[-1]
+    return x.mean((2, 3)), F.relu(w.conv(x, "classifier.1", w.channels(1000))).mean((2, 3))
+
+
+def mobilenet_v2(w, images):
+    c = w.channels
+
+    def layer(x, conv, norm, out, k=1, stride=1, groups=1, relu=True):
+        x = w.norm(w.conv(x, conv, out, k, stride, groups=groups, bias=False), norm, 1e-5)
+        return F.relu6(x) if relu else x
+
+    x = layer(imagenet(images), "features.0.0", "features.0.1", c(32), 3, 2)
+    number = 1
+    for t, out, count, stride in ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
+                                  (6, 320, 1, 1)):
+        for i in range(count):
+            at, first, h = f"features.{number}.conv.", int(t > 1), x
+            hidden = t * x.shape[1]
+            if first:
+                h = layer(h, at + "0.0", at + "0.1", hidden)
+            h = layer(h, f"{at}{first}.0", f"{at}{first}.1", hidden, 3, 1 if i else stride, hidden)
+            h = layer(h, f"{at}{first + 1}", f"{at}{first + 2}", c(out), relu=False)
+            x = x + h if i else h
+            number += 1
+    x = layer(x, "features.18.0", "features.18.1", c(1280)).mean((2, 3))
+    return x, w.linear(x, "classifier.1", c(1000))
+
+
+def efficientnet_lite1(w, images):
+    c = w.channels
+
+    def layer(x, conv, norm, out, k=1, stride=1, groups=1, relu=True):
+        before, after = ((max(0, (-(-n // stride) - 1) * stride + k - n) + s) // 2 for n, s in ((x.shape[2], 0), (x.shape[2], 1)))
+        x = F.pad(x, (before, after, before, after))
+        x = w.norm(w.conv(x, conv, out, k, stride, 0, groups, bias=False), norm, 1e-3)
+        return F.relu6(x) if relu else x
+
+    x = layer((images - 127) / 128, "_conv_stem", "_bn0", c(32), 3, 2)
+    number = 0
+    for t, out, count, k, stride in ((1, 16, 1, 3, 1), (6, 24, 3, 3, 2), (6, 40, 3, 5, 2), (6, 80, 4, 3, 2), (6, 112, 4, 5, 1),
+                                     (6, 192, 5, 5, 2), (6, 320, 1, 3, 1)):
+        for i in range(count):
+            at, h, hidden = f"_blocks.{number}.", x, t * x.shape[1]
+            if t > 1:
+                h = layer(h, at + "_expand_conv", at + "_bn0", hidden)
+            h = layer(h, at + "_depthwise_conv", at + "_bn1", hidden, k, 1 if i else stride, hidden)
+            h = layer(h, at + "_project_conv", at + "_bn2", c(out), relu=False)
+            x = x + h if i else h
+            number += 1
+    x = layer(x, "_conv_head", "_bn1", c(1280)).mean((2, 3))
+    return x, w.linear(x, "_fc", c(1000))
+
+
+def lpips(w, stages, a, b):
+    shift, scale = (torch.tensor(v)[None, :, None, None] for v in ((-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)))
+    distance = 0
+    for i, (f, g) in enumerate(zip(*(stages(w, (x - shift) / scale) for x in (a, b)))):
+        f, g = (x / (x.norm(dim=1, keepdim=True) + 1e-10) for x in (f, g))
+        distance = distance + F.conv2d((f - g) ** 2, w(f"lin{i}.model.1.weight", 1, f.shape[1], 1, 1)).mean((2, 3))
+    return distance.flatten()
+
+
+def images(name, count, size):
+    """Noise from 0 to 255; the formula counts it as NHWC."""
+    u = torch.from_numpy(numbers(name, count * size * size * 3)).reshape(count, size, size, 3).permute(0, 3, 1, 2)
+    return 127.5 + 127.5 * u
+
+
+def state_dict():
+    base = torch.arange(24, dtype=torch.float32).reshape(4, 6)
+    return torch.nn.Module().state_dict() | {
+        "plain": base / 8, "turned": base.t(), "part": base[1:3, 2:4], "half": base[0].half(), "brain": base[0].bfloat16(),
+        "double": base[0].double(), "count": torch.tensor(7), "bytes": torch.tensor([1, 2, 255], dtype=torch.uint8),
+        "flag": torch.tensor(True), "empty": torch.zeros(0, 3, dtype=torch.float32),
+        "parameter": torch.nn.Parameter(base[3]), "within": {"it": base[2]}, "step": 3, "note": "none"}
+
+
+def main():
+    found, names = {}, {}
+
+    def keep(key, w, **results):
+        names[key] = "\n".join(f"{n} {' '.join(map(str, s))}" for n, s in w.shapes.items())
+        found.update({f"{key}.{n}": t.contiguous() for n, t in results.items()})
+
+    networks = {"inception": (inception, 299, (16, 4)), "vgg16": (vgg16, 224, (16, 8)),
+                "squeezenet": (squeezenet, 224, (8, 1)), "mobilenetv2": (mobilenet_v2, 224, (8, 1)),
+                "efficientnet-lite1": (efficientnet_lite1, 240, (8, 1))}
+    for name, (network, size, widths) in networks.items():
+        for width in widths:
+            w = Weights(width)
+            features, logits = network(w, images("images", 2, size))
+            keep(f"{name}/{width}", w, features=features, logits=logits)
+        if 1 not in widths:  # the published shapes, for benchmarks
+            w = Weights(1)
+            network(w, images("images", 1, size))
+            keep(f"{name}/1", w)
+    w = Weights(16)
+    features, logits = inception(w, images("images", 3, 299), True)
+    keep("inception by batch/16", w, features=features, logits=logits)
+    for name, stages, width in (("vgg16", vgg16_stages, 16), ("squeezenet", squeezenet_stages, 8)):
+        w = Weights(width)
+        a, b = (images(n, 2, 50) / 127.5 - 1 for n in ("a", "b"))
+        distance = lpips(w, stages, a, b)
+        keep(f"lpips {name}/{width}", w, distance=distance)
+    save_file(found, "features.safetensors", names)
+    torch.save(state_dict(), "weights.pth")
+    torch.save(state_dict(), "weights_old.pth", _use_new_zipfile_serialization=False)
+
+
+if __name__ == "__main__":
+    with torch.no_grad():
+        main()

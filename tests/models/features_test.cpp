@@ -1,0 +1,225 @@
+// Feature networks against tests/golden/features.py, which defines them in PyTorch; and what is said of weights.
+#include "models/features/features.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <sstream>
+
+#include "base/hash.h"
+#include "io/pytorch_file.h"
+#include "models/features/lpips.h"
+#include "models/features/networks.h"
+#include "tests/io/io_support.h"
+
+namespace firn {
+namespace {
+
+// As numbers() of features.py.
+std::vector<double> numbers(const std::string& name, int64_t count) {
+  std::vector<double> all;
+  for (uint64_t i = 1; i <= uint64_t(count); ++i) {
+    uint64_t z = hash_of(name) + i * 0x9E3779B97F4A7C15;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
+    z = (z ^ z >> 27) * 0x94D049BB133111EB;
+    all.push_back(double((z ^ z >> 31) >> 11) * 0x1p-52 - 1);
+  }
+  return all;
+}
+
+const SafetensorsFile& golden() {
+  static const SafetensorsFile file =
+      read_safetensors(std::filesystem::path(FIRN_TEST_DATA) / "golden" / "features.safetensors");
+  return file;
+}
+
+StoredTensor weight(const std::string& name, const std::vector<int64_t>& shape, bool wide) {
+  std::vector<double> values = numbers(name, count(shape));
+  const double scale = shape.size() > 1 ? std::sqrt(6 / double(count(shape) / shape[0])) : 0;
+  for (double& v : values)
+    if (name.starts_with("lin")) {
+      v = std::abs(v);
+    } else if (shape.size() > 1) {
+      v *= scale;
+    } else if (name.ends_with("running_var")) {
+      v = 1 + 0.5 * v;
+    } else {
+      v = name.ends_with("weight") ? 1 + 0.2 * v : 0.1 * v;
+    }
+  if (wide) return StoredTensor::of(std::span<const double>(values), shape);
+  return StoredTensor::of(std::vector<float>(values.begin(), values.end()), shape);
+}
+
+SafetensorsFile weights(const std::string& key, DType type = DType::f32) {
+  SafetensorsFile file{.tensors = {}, .metadata = {}, .name = key};
+  std::istringstream lines(golden().metadata.at(key));
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string name;
+    words >> name;
+    std::vector<int64_t> shape;
+    for (int64_t d; words >> d;) shape.push_back(d);
+    file.tensors[name] = weight(name, shape, type == DType::f64);
+  }
+  return file;
+}
+
+std::unique_ptr<FeatureNetwork> network(const std::string& key, FeatureOptions options = {}) {
+  const std::string name = key.substr(0, key.find_first_of("/ "));
+  return feature_model(name).make(weights(key, options.type), options, Device::cpu());
+}
+
+Tensor images(const std::string& name, int64_t n, int64_t size, DType type, double scale = 127.5,
+              double shift = 127.5) {
+  std::vector<double> values = numbers(name, n * size * size * 3);
+  for (double& v : values) v = v * scale + shift;
+  return Tensor::from(values, {n, size, size, 3}, type == DType::f64 ? type : DType::f32, Device::cpu());
+}
+
+// The largest difference, relative to the largest value.
+double difference(const Tensor& t, const std::string& name) {
+  const std::vector<double> want = golden().at(name).to_doubles(), got = t.to_doubles();
+  EXPECT_EQ(golden().at(name).shape, t.shape()) << name;
+  double worst = 0, largest = 0;
+  for (size_t i = 0; i < std::min(want.size(), got.size()); ++i) {
+    worst = std::max(worst, std::isfinite(got[i]) ? std::abs(got[i] - want[i]) : INFINITY);
+    largest = std::max(largest, std::abs(want[i]));
+  }
+  return worst / largest;
+}
+
+class Features : public testing::TestWithParam<std::pair<const char*, const char*>> {};  // narrow and wide
+
+void expect_near(const std::string& key, FeatureOptions options, double tolerance, int64_t n = 2) {
+  const NoGrad inference;
+  const auto net = network(key, options);
+  const auto [features, logits] = (*net)(images("images", n, net->size(), options.type));
+  EXPECT_EQ(features.dim(1), net->features());
+  EXPECT_LT(difference(features, key + ".features"), tolerance) << key;
+  EXPECT_LT(difference(logits, key + ".logits"), tolerance) << key;
+}
+
+TEST_P(Features, AreThoseOfPyTorchInDoublePrecision) { expect_near(GetParam().first, {.type = DType::f64}, 1e-9); }
+
+TEST_P(Features, AreThoseOfPyTorchInSinglePrecision) {
+  expect_near(GetParam().first, {.type = DType::f32}, 1e-4);
+  expect_near(GetParam().second, {.type = DType::f32}, 1e-4);
+}
+
+TEST_P(Features, InHalfPrecisionTheyAreNear) { expect_near(GetParam().first, {.type = DType::bf16}, 0.2); }
+
+INSTANTIATE_TEST_SUITE_P(Networks, Features,
+                         testing::Values(std::pair{"inception/16", "inception/4"}, std::pair{"vgg16/16", "vgg16/8"},
+                                         std::pair{"squeezenet/8", "squeezenet/1"},
+                                         std::pair{"mobilenetv2/8", "mobilenetv2/1"},
+                                         std::pair{"efficientnet-lite1/8", "efficientnet-lite1/1"}),
+                         [](const auto& info) {
+                           const std::string name = info.param.first;
+                           std::string letters;
+                           for (const char c : name.substr(0, name.find('/')))
+                             if (std::isalnum(c)) letters += c;
+                           return letters;
+                         });
+
+TEST(FeatureNetworks, InceptionMayNormaliseByTheBatch) {
+  expect_near("inception by batch/16", {.type = DType::f64, .batch_statistics = true}, 1e-9, 3);
+  expect_near("inception by batch/16", {.type = DType::f32, .batch_statistics = true}, 1e-4, 3);
+}
+
+TEST(FeatureNetworks, PerceptualDistancesAreThoseOfLpips) {
+  const NoGrad inference;
+  for (const std::string name : {"vgg16/16", "squeezenet/8"})
+    for (const DType type : {DType::f64, DType::f32}) {
+      const std::string key = "lpips " + name;
+      SafetensorsFile file = weights(name, type);
+      const auto net = feature_model(name.substr(0, name.find('/'))).make(file, {.type = type}, Device::cpu());
+      const Lpips lpips(*net, weights(key));
+      const Tensor a = images("a", 2, 50, type, 1, 0), b = images("b", 2, 50, type, 1, 0);
+      EXPECT_LT(difference(lpips(a, b), key + ".distance"), type == DType::f64 ? 1e-7 : 1e-4);  // heads are f32
+      for (const double zero : lpips(a, a).to_doubles()) EXPECT_EQ(zero, 0);
+    }
+}
+
+TEST(FeatureNetworks, HeadsOfAnotherNetworkAreRefused) {
+  const auto vgg = network("vgg16/16"), squeezenet = network("squeezenet/8"), mobilenet = network("mobilenetv2/8");
+  const SafetensorsFile heads = weights("lpips squeezenet/8");
+  EXPECT_MENTIONS(message_of([&] { Lpips(*vgg, heads); }), "LPIPS on another network");
+  EXPECT_MENTIONS(message_of([&] { Lpips(*squeezenet, weights("lpips vgg16/16")); }), "LPIPS on another network");
+  EXPECT_MENTIONS(message_of<ConfigError>([&] { Lpips(*mobilenet, heads); }), "vgg16 and squeezenet");
+}
+
+TEST(FeatureNetworks, AnImageReceivesAGradient) {
+  for (const char* key : {"inception/16", "squeezenet/8", "efficientnet-lite1/8"}) {
+    const auto net = network(key);
+    const Tensor x = images("images", 1, 99, DType::f32).require_grad();
+    const Tensor g = grad(sum((*net)(x).features), {x})[0];
+    double size = 0;
+    for (const double v : g.to_doubles()) size += std::abs(v);
+    EXPECT_TRUE(std::isfinite(size) && size > 0) << key;
+  }
+}
+
+TEST(FeatureNetworks, ItDoesNotMatterHowManyImagesAreFedAtOnce) {
+  const NoGrad inference;
+  for (const char* key : {"inception/16", "squeezenet/1"}) {
+    const auto net = network(key);
+    const Tensor x = images("images", 3, net->size(), DType::f32);
+    const auto together = features_of(*net, x);
+    for (int64_t i = 0; i < 3; ++i) {
+      const auto alone = features_of(*net, slice(x, 0, i, i + 1));
+      EXPECT_EQ(alone.features.to_floats(), slice(together.features, 0, i, i + 1).to_floats()) << key;
+      EXPECT_EQ(alone.logits.to_floats(), slice(together.logits, 0, i, i + 1).to_floats()) << key;
+    }
+  }
+}
+
+SafetensorsFile published(const std::string& name, const std::string& tensor, std::vector<int64_t> shape) {
+  SafetensorsFile file;
+  file.tensors[name] = weight(name, {1}, false);
+  file.tensors[tensor] = weight(tensor, shape, false);
+  return file;
+}
+
+TEST(FeatureWeights, WhatTheyAreOfIsKnownByTheirTensors) {
+  Scratch dir;
+  SafetensorsFile file = published("fc.bias", "features.18.0.weight", {1280, 320, 1, 1});
+  write_safetensors(dir / "some.safetensors", file);
+  const FeatureWeights w = feature_weights(dir / "some.safetensors");
+  EXPECT_EQ(w.model->name, "mobilenetv2");
+  EXPECT_EQ(w.sha256.size(), 64u);
+  EXPECT_MENTIONS(message_of([&] { load_features(w, {}, Device::cpu()); }),
+                  "there is no tensor \"features.0.0.weight\"");
+
+  write_safetensors(dir / "mobilenet_v2-b0353104.safetensors", file);
+  EXPECT_NO_THROW(feature_weights(dir / "mobilenet_v2-b0353104.safetensors"));  // another form has another hash
+  file.tensors["fc.bias"] = StoredTensor::of(std::vector<float>{NAN}, {1});
+  write_safetensors(dir / "nan.safetensors", file);
+  EXPECT_MENTIONS(message_of([&] { feature_weights(dir / "nan.safetensors"); }), "not finite");
+  write_safetensors(dir / "other.safetensors", published("a", "b", {2, 2}));
+  EXPECT_MENTIONS(message_of([&] { feature_weights(dir / "other.safetensors"); }),
+                  "holds none of the feature networks that are known: inception, vgg16");
+  EXPECT_MENTIONS(message_of([&] { feature_weights(dir / "gone.safetensors"); }), "cannot read");
+}
+
+TEST(FeatureWeights, APublishedFileHasTheHashInItsName) {
+  Scratch dir;
+  std::filesystem::copy(std::filesystem::path(FIRN_TEST_DATA) / "golden" / "weights.pth", dir / "x-01234567.pth");
+  EXPECT_MENTIONS(message_of([&] { feature_weights(dir / "x-01234567.pth"); }), "its SHA-256 begins with");
+}
+
+TEST(FeatureWeights, ThoseThatAreMissingAreNamed) {
+  Scratch dir;
+  const std::string missing = message_of([&] { find_feature_weights("inception", dir.path()); });
+  EXPECT_MENTIONS(missing, "pt_inception-2015-12-05-6726825d.pth");
+  EXPECT_MENTIONS(missing, "--features");
+  EXPECT_MENTIONS(message_of([&] { find_feature_weights("vgg16", dir / "no"); }), "there is no folder");
+  EXPECT_MENTIONS(message_of<ConfigError>([&] { feature_model("resnet"); }), "there are inception, vgg16");
+  SafetensorsFile file = published("fc.bias", "features.18.0.weight", {1280, 320, 1, 1});
+  write_safetensors(dir / "mobilenetv2.safetensors", file);
+  write_safetensors(dir / "inception.safetensors", file);
+  EXPECT_EQ(find_feature_weights("mobilenetv2", dir.path()).path, dir / "mobilenetv2.safetensors");
+  EXPECT_MENTIONS(message_of([&] { find_feature_weights("inception", dir.path()); }),
+                  "holds mobilenetv2, not inception");
+}
+
+}  // namespace
+}  // namespace firn
