@@ -36,6 +36,10 @@ class Folder {
   Folder& fid(int images, const Json& value) {
     return metric("fid5k", images, {{"fid5k", value}}, {{"fid5k", "lower"}});
   }
+  Folder& copies(const char* sheet, int count) {  // fakes-000001.png and so on
+    for (int i = 1; i <= count; ++i) fs::copy_file(dir_ / sheet, dir_ / fmt::format("fakes-{:06}.png", i));
+    return *this;
+  }
   Folder& sheet(const char* name, int width = 8, int height = 8, unsigned seed = 0) {
     Image image(width, height, 3);
     std::mt19937 random(seed);
@@ -77,9 +81,9 @@ TEST_F(Report, HasCurvesSamplesOptionsAndCost) {
   run.sheet("reals.png").sheet("fakes-init.png").sheet("fakes-000002.png").sheet("neighbours.png");
   run.file("log.txt", "tick 5\ndone: 5 kimg in 6m\n");
   const std::string html = page();
-  for (const char* part : {"<h1>00000-set-small</h1>", "5 kimg, done", "Loss of G", "00000: 5.5 at 4 kimg", "6m 00s",
-                           "<td>20</td>", "<td>15.0</td>", "0.50 GB", "<code>batch</code>", "Nearest neighbours",
-                           "data-stops=\"0 2\"", "data-kimg=\"2\""})
+  for (const char* part : {"<h1>00000-set-small</h1>", "5 kimg, done", "Loss of G", "00000-set-small: 5.5 at 4 kimg",
+                           "6m 00s", "<td>20</td>", "<td>15.0</td>", "0.50 GB", "<code>batch</code>",
+                           "Nearest neighbours", "data-stops=\"0 2\"", "data-kimg=\"2\""})
     EXPECT_MENTIONS(html, part);
   EXPECT_EQ(count(html, "data:image/png;base64,"), 4);
   EXPECT_EQ(html.find("Not read"), html.npos);
@@ -135,7 +139,7 @@ TEST_F(Report, WhatIsNotFiniteIsAGapAndNoBest) {
   const std::string html = page();
   EXPECT_MENTIONS(html, "<td>30.00 <small>@ 1</small> / –</td>");
   EXPECT_EQ(html.find("nan"), html.npos);
-  EXPECT_EQ(count(html, "<title>00000: 1 at 0.1 kimg"), 1);
+  EXPECT_EQ(count(html, "<title>00000-set-small: 1 at 0.1 kimg"), 1);
 }
 
 TEST_F(Report, ARunThatHasHardlyBegunIsShown) {
@@ -143,7 +147,7 @@ TEST_F(Report, ARunThatHasHardlyBegunIsShown) {
   run.tick(0, 0.008, {{"Loss/G/loss", 1.25}});
   const std::string html = page();
   EXPECT_MENTIONS(html, "0.008 kimg, no end yet, last tick 2025-11-26 04:06 UTC");
-  EXPECT_MENTIONS(html, "00000: 1.25 at 0.008 kimg");
+  EXPECT_MENTIONS(html, "00000-set-small: 1.25 at 0.008 kimg");
   for (const char* absent :
        {"id=\"results\"", "id=\"samples\"", "id=\"metrics\"", "id=\"neighbours\"", "id=\"freezing\""})
     EXPECT_EQ(html.find(absent), html.npos) << absent;
@@ -177,8 +181,7 @@ TEST_F(Report, TextFromFilesIsText) {
 }
 
 TEST_F(Report, SheetsOfLongRunsAreSpreadEvenlyAndStayBelowTheLimit) {
-  run.sheet("reals.png", 64, 64);
-  for (int i = 1; i <= 200; ++i) run.sheet(fmt::format("fakes-{:06}.png", i).c_str(), 64, 64, unsigned(i));
+  run.sheet("reals.png", 64, 64).copies("reals.png", 200);
   std::vector<RunRecord> runs = read_runs({run.dir()});
   constexpr int64_t limit = 400'000;  // a sheet has 12 kB
   const RunPictures pictures = album_of(runs, limit).front();
@@ -198,7 +201,7 @@ TEST_F(Report, SheetsOfLongRunsAreSpreadEvenlyAndStayBelowTheLimit) {
 TEST_F(Report, RunsWithFewSheetsLeaveRoomToOthers) {
   Folder other(scratch / "00001-set-small");
   other.sheet("fakes-000001.png", 8, 8);
-  for (int i = 1; i <= 40; ++i) run.sheet(fmt::format("fakes-{:06}.png", i).c_str(), 64, 64, unsigned(i));
+  run.sheet("reals.png", 64, 64).copies("reals.png", 40);
   std::vector<RunRecord> runs = read_runs({run.dir(), other.dir()});
   EXPECT_GT(album_of(runs, 400'000).front().frames.size(), 25u);
 }
