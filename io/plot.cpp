@@ -230,8 +230,7 @@ std::string body_of(const Chart& chart) {
   }
   const Legend legend = legend_of(chart);
   text += fmt::format("<g transform=\"translate(0 {})\">\n{}</g>\n", top, legend.svg);
-  top += legend.height;
-  top += 5;
+  top += legend.height + 5;
   const Frame f = frame_of(chart, top + 13);
   text += label(0, top, "start", chart.y_title + (f.y.logarithmic ? ", logarithmic" : ""), muted);
   text += axes_of(chart, f);
@@ -241,14 +240,19 @@ std::string body_of(const Chart& chart) {
   return text;
 }
 
+Chart with_room_for_legend(Chart chart) {
+  chart.height += int(legend_of(chart).height - kLine);
+  return chart;
+}
+
 // `margin` around the chart; `ground` is drawn below it.
 std::string element(const Chart& chart, int margin, const std::string& attributes, const std::string& ground) {
   std::string names;
   for (const Series& s : chart.series) names += (names.empty() ? "" : "; ") + s.name;
   return fmt::format(
       "<svg class=\"plot\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"{} {} {} {}\"{} role=\"img\" "
-      "aria-label=\"{}\" "
-      "font-family=\"system-ui, sans-serif\" font-size=\"{}\" color=\"#1d1d1b\" fill=\"currentColor\">\n{}{}</svg>\n",
+      "aria-label=\"{}\" font-family=\"system-ui, sans-serif\" font-size=\"{}\" color=\"#1d1d1b\" "
+      "fill=\"currentColor\">\n{}{}</svg>\n",
       -margin, -margin, chart.width + 2 * margin, chart.height + 2 * margin, attributes,
       markup(fmt::format("{}, {} over {}: {}", chart.title, chart.y_title, chart.x_title, names)), kText, ground,
       body_of(chart));
@@ -256,10 +260,11 @@ std::string element(const Chart& chart, int margin, const std::string& attribute
 
 }  // namespace
 
-std::string inline_svg(const Chart& chart) { return element(chart, 0, "", ""); }
+std::string inline_svg(const Chart& chart) { return element(with_room_for_legend(chart), 0, "", ""); }
 
-std::string svg_file(const Chart& chart) {
+std::string svg_file(const Chart& given) {
   constexpr int margin = 16;
+  const Chart chart = with_room_for_legend(given);
   const int width = chart.width + 2 * margin, height = chart.height + 2 * margin;
   const std::string dark = "@media (prefers-color-scheme: dark) { svg { color: #e6e5e1 } .ground { fill: #17181a } }\n";
   return element(chart, margin, fmt::format(" width=\"{}\" height=\"{}\"", width, height),

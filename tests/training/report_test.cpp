@@ -195,7 +195,7 @@ TEST_F(Report, SheetsOfLongRunsAreSpreadEvenlyAndStayBelowTheLimit) {
   for (const auto& frame : pictures.frames) bytes += frame.picture.uri.size();
   EXPECT_LT(bytes * 3 / 4, size_t(limit));
   const std::string html = page();
-  EXPECT_MENTIONS(html, "100 of 200 sheets, evenly spread; left out to keep the page small: 100.");
+  EXPECT_MENTIONS(html, "Left out to keep the page small: 100 of the 200 sheets; the others are spread evenly.");
 }
 
 TEST_F(Report, RunsWithFewSheetsLeaveRoomToOthers) {
