@@ -26,7 +26,12 @@ constexpr const char* dashes[] = {"", "6 3", "2 3", "8 3 2 3"};  // when colours
 constexpr size_t kMostDrawn = 400, kMostTitles = 120, kMostMarked = 40;  // points of a curve
 constexpr double kText = 12, kLetter = 6.6, kLine = 17;                  // of the font: size, mean width, leading
 
-bool can_draw(double y, bool logarithmic) { return std::isfinite(y) && std::abs(y) < 1e300 && (!logarithmic || y > 0); }
+// Beyond these bounds the arithmetic of axes is not.
+constexpr double kGreatest = 1e300, kLeast = 1e-300;
+
+bool can_draw(double y, bool logarithmic = false) {
+  return std::isfinite(y) && std::abs(y) < kGreatest && (!logarithmic || y > kLeast);
+}
 
 struct Range {
   double low = std::numeric_limits<double>::infinity(), high = -low;
@@ -45,13 +50,13 @@ Ranges ranges_of(const Chart& chart, bool logarithmic) {
   Ranges r;
   for (const Series& s : chart.series)
     for (size_t i = 0; i < s.x.size(); ++i) {
-      if (std::isfinite(s.x[i])) r.x.add(s.x[i]);
+      if (can_draw(s.x[i])) r.x.add(s.x[i]);
       if (can_draw(s.y[i], logarithmic)) r.y.add(s.y[i]);
     }
   return r;
 }
 
-bool spans_decades(const Range& y) { return !y.empty() && y.low > 0 && y.high / y.low >= 100; }
+bool spans_decades(const Range& y) { return !y.empty() && y.low > kLeast && y.high / y.low >= 100; }
 
 // Where curves and text go, in units of the viewBox.
 struct Frame {
@@ -182,7 +187,7 @@ std::string curve_of(const Chart& chart, size_t index, const Frame& f) {
   bool on = false;
   size_t count = 0;
   for (const size_t i : points) {
-    if (!can_draw(s.y[i], f.y.logarithmic) || !std::isfinite(s.x[i])) {
+    if (!can_draw(s.y[i], f.y.logarithmic) || !can_draw(s.x[i])) {
       on = false;
       continue;
     }

@@ -80,7 +80,7 @@ double greatest_of(const RunRecord& run, std::initializer_list<const char*> stat
   return most;
 }
 
-std::string seconds_text(double seconds) { return seconds > 0 ? duration(seconds) : "–"; }
+std::string seconds_text(double seconds) { return seconds > 0 && seconds < 1e12 ? duration(seconds) : "–"; }
 std::string gigabytes(double value) { return std::isfinite(value) ? fmt::format("{:.2f} GB", value) : "–"; }
 
 std::string milliseconds(const RunRecord& run, const std::string& phase) {

@@ -94,7 +94,8 @@ void read_stats(RunRecord& run) {
     if (!std::isfinite(kimg)) return false;
     for (const auto& [name, stat] : record.items())
       if (stat.is_object() && stat.contains("mean")) stats[name][kimg] = number(stat["mean"]);
-    if (record.contains("timestamp") && record["timestamp"].is_number()) run.last_tick = record["timestamp"];
+    if (const double when = record.contains("timestamp") ? number(record["timestamp"]) : NAN; when > 0 && when < 1e11)
+      run.last_tick = when;
     return true;
   });
   for (const auto& [name, points] : stats) run.stats[name] = curve_of(points);
