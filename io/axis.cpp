@@ -77,7 +77,8 @@ double Axis::place(double value) const {
 }
 
 Axis linear_axis(double low, double high, int ticks, Ends ends) {
-  const double size = std::max(std::abs(low), std::abs(high));
+  double size = std::max(std::abs(low), std::abs(high));
+  if (size < 1e-300) low = high = size = 0;
   if (high - low <= size * 1e-9) {
     const double margin = size > 0 ? size / 10 : 1;
     high += margin;

@@ -16,10 +16,10 @@ struct Axis {
 
 enum class Ends { round, exact };  // of a range: widened to the next ticks, or as given
 
-// About `ticks` of them, at multiples of 1, 2 or 5 times a power of ten. Finite numbers, low <= high; a range of
+// About `ticks` of them, at multiples of 1, 2 or 5 times a power of ten. Sizes below 1e300, low <= high; a range of
 // nothing is widened.
 Axis linear_axis(double low, double high, int ticks, Ends ends = Ends::round);
-// Powers of ten, with 2 and 5 times these where they are few; the ends are round. 0 < low <= high.
+// Powers of ten, with 2 and 5 times these where they are few; the ends are round. 1e-300 < low <= high < 1e300.
 Axis logarithmic_axis(double low, double high, int ticks);
 
 // For people: four digits or, above 1000, all those before the point; "–" where it is not finite.

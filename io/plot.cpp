@@ -26,7 +26,12 @@ constexpr const char* dashes[] = {"", "6 3", "2 3", "8 3 2 3"};  // when colours
 constexpr size_t kMostDrawn = 400, kMostTitles = 120, kMostMarked = 40;  // points of a curve
 constexpr double kText = 12, kLetter = 6.6, kLine = 17;                  // of the font: size, mean width, leading
 
-bool can_draw(double y, bool logarithmic) { return std::isfinite(y) && std::abs(y) < 1e300 && (!logarithmic || y > 0); }
+// Beyond these bounds the arithmetic of axes is not.
+constexpr double kGreatest = 1e300, kLeast = 1e-300;
+
+bool can_draw(double y, bool logarithmic = false) {
+  return std::isfinite(y) && std::abs(y) < kGreatest && (!logarithmic || y > kLeast);
+}
 
 struct Range {
   double low = std::numeric_limits<double>::infinity(), high = -low;
@@ -45,13 +50,13 @@ Ranges ranges_of(const Chart& chart, bool logarithmic) {
   Ranges r;
   for (const Series& s : chart.series)
     for (size_t i = 0; i < s.x.size(); ++i) {
-      if (std::isfinite(s.x[i])) r.x.add(s.x[i]);
+      if (can_draw(s.x[i])) r.x.add(s.x[i]);
       if (can_draw(s.y[i], logarithmic)) r.y.add(s.y[i]);
     }
   return r;
 }
 
-bool spans_decades(const Range& y) { return !y.empty() && y.low > 0 && y.high / y.low >= 100; }
+bool spans_decades(const Range& y) { return !y.empty() && y.low > kLeast && y.high / y.low >= 100; }
 
 // Where curves and text go, in units of the viewBox.
 struct Frame {
@@ -182,7 +187,7 @@ std::string curve_of(const Chart& chart, size_t index, const Frame& f) {
   bool on = false;
   size_t count = 0;
   for (const size_t i : points) {
-    if (!can_draw(s.y[i], f.y.logarithmic) || !std::isfinite(s.x[i])) {
+    if (!can_draw(s.y[i], f.y.logarithmic) || !can_draw(s.x[i])) {
       on = false;
       continue;
     }
@@ -230,8 +235,7 @@ std::string body_of(const Chart& chart) {
   }
   const Legend legend = legend_of(chart);
   text += fmt::format("<g transform=\"translate(0 {})\">\n{}</g>\n", top, legend.svg);
-  top += legend.height;
-  top += 5;
+  top += legend.height + 5;
   const Frame f = frame_of(chart, top + 13);
   text += label(0, top, "start", chart.y_title + (f.y.logarithmic ? ", logarithmic" : ""), muted);
   text += axes_of(chart, f);
@@ -241,14 +245,19 @@ std::string body_of(const Chart& chart) {
   return text;
 }
 
+Chart with_room_for_legend(Chart chart) {
+  chart.height += int(legend_of(chart).height - kLine);
+  return chart;
+}
+
 // `margin` around the chart; `ground` is drawn below it.
 std::string element(const Chart& chart, int margin, const std::string& attributes, const std::string& ground) {
   std::string names;
   for (const Series& s : chart.series) names += (names.empty() ? "" : "; ") + s.name;
   return fmt::format(
       "<svg class=\"plot\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"{} {} {} {}\"{} role=\"img\" "
-      "aria-label=\"{}\" "
-      "font-family=\"system-ui, sans-serif\" font-size=\"{}\" color=\"#1d1d1b\" fill=\"currentColor\">\n{}{}</svg>\n",
+      "aria-label=\"{}\" font-family=\"system-ui, sans-serif\" font-size=\"{}\" color=\"#1d1d1b\" "
+      "fill=\"currentColor\">\n{}{}</svg>\n",
       -margin, -margin, chart.width + 2 * margin, chart.height + 2 * margin, attributes,
       markup(fmt::format("{}, {} over {}: {}", chart.title, chart.y_title, chart.x_title, names)), kText, ground,
       body_of(chart));
@@ -256,10 +265,11 @@ std::string element(const Chart& chart, int margin, const std::string& attribute
 
 }  // namespace
 
-std::string inline_svg(const Chart& chart) { return element(chart, 0, "", ""); }
+std::string inline_svg(const Chart& chart) { return element(with_room_for_legend(chart), 0, "", ""); }
 
-std::string svg_file(const Chart& chart) {
+std::string svg_file(const Chart& given) {
   constexpr int margin = 16;
+  const Chart chart = with_room_for_legend(given);
   const int width = chart.width + 2 * margin, height = chart.height + 2 * margin;
   const std::string dark = "@media (prefers-color-scheme: dark) { svg { color: #e6e5e1 } .ground { fill: #17181a } }\n";
   return element(chart, margin, fmt::format(" width=\"{}\" height=\"{}\"", width, height),

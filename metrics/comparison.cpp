@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "io/files.h"
+#include "io/pytorch_file.h"
 #include "io/safetensors.h"
 
 namespace firn {
@@ -55,15 +56,64 @@ FeatureTable from_file(const SafetensorsFile& file, int64_t features) {
   return t;
 }
 
+// Of a file with the linear layers of LPIPS; empty: it is another.
+std::string network_of_heads(const fs::path& path) {
+  constexpr const char *long_name = "lin1.model.1.weight", *short_name = "lin1.weight";
+  const SafetensorsFile file = read_weights(path);
+  const std::string name = file.contains(long_name) ? long_name : short_name;
+  if (!file.contains(name)) return {};
+  const auto& shape = file.at(name).shape;
+  const bool six = file.contains("lin6.model.1.weight") || file.contains("lin6.weight");
+  if (six) return "squeezenet";
+  if (shape.size() == 4 && shape[1] == 128) return "vgg16";
+  throw IoError(fmt::format("{}: the weights of LPIPS for a network that is not known here", path.string()));
+}
+
 }  // namespace
 
-std::vector<MetricName> parse_metrics(const std::vector<std::string>& names, const std::vector<fs::path>& features) {
-  std::vector<std::string> networks;
-  for (const fs::path& file : features) networks.push_back(feature_weights(file).model->name);
+const FeatureWeights* WeightFiles::of(const std::string& network) const {
+  for (const FeatureWeights& w : networks)
+    if (w.model->name == network) return &w;
+  return nullptr;
+}
+
+WeightFiles weight_files(const std::vector<std::string>& paths) {
+  WeightFiles files;
+  for (const fs::path path : paths) {
+    if (const std::string network = network_of_heads(path); !network.empty())
+      files.heads[network] = path;
+    else
+      files.networks.push_back(feature_weights(path));
+  }
+  return files;
+}
+
+fs::path heads_for(const std::string& network, const WeightFiles& files) {
+  if (const auto found = files.heads.find(network); found != files.heads.end()) return found->second;
+  const char* folder = std::getenv("FIRN_WEIGHTS");
+  const std::string published = network == "squeezenet" ? "squeeze.pth" : "vgg.pth";
+  std::error_code none;
+  for (const std::string& name :
+       {"lpips_" + published, published, "lpips_" + fs::path(published).stem().string() + ".safetensors"})
+    if (folder && fs::exists(fs::path(folder) / name, none)) return fs::path(folder) / name;
+  throw IoError(
+      fmt::format("perceptual distances in {} need the weights of LPIPS v0.1 for it: wanted is {} of the lpips "
+                  "package; name it with --features, or its folder with FIRN_WEIGHTS",
+                  network, published));
+}
+
+void require_weights(const MetricName& name, const WeightFiles& features) {
+  if (name.network.empty() || name.network == pixel_features) return;
+  if (!features.of(name.network)) find_feature_weights(name.network, {});
+  if (name.metric->needs_lpips) heads_for(name.network, features);
+}
+
+std::vector<MetricName> parse_metrics(const std::vector<std::string>& names, const WeightFiles& features) {
   std::vector<MetricName> parsed;
   for (const std::string& name : names) {
     MetricName n = parse_metric(name);
-    if (!networks.empty() && std::ranges::count(networks, n.network) == 0) n = parse_metric(name, networks.front());
+    if (!features.networks.empty() && !features.of(n.network))
+      n = parse_metric(name, features.networks.front().model->name);
     if (std::ranges::count(parsed, n.text(), &MetricName::text) == 0) parsed.push_back(std::move(n));
   }
   return parsed;
@@ -84,14 +134,8 @@ Comparison::Comparison(std::shared_ptr<const ImageSet> reals, std::shared_ptr<co
       left_out_(std::move(left_out)),
       names_(std::move(names)),
       settings_(std::move(settings)) {
-  for (const fs::path& file : settings_.features) {
-    const FeatureWeights weights = feature_weights(file);
-    weights_.insert_or_assign(weights.model->name, weights);
-  }
   for (const MetricName& name : names_) {
-    if (name.against == Against::left_out && !left_out_)
-      throw ConfigError(
-          fmt::format("{} needs images that were left out of training; --holdout leaves some out", name.text()));
+    if (name.against == Against::left_out && !left_out_) throw_no_left_out(name);
     if (!name.network.empty()) extractor(name);
     if (name.metric->needs_lpips) lpips_heads(name);
   }
@@ -101,14 +145,16 @@ const FeatureExtractor& Comparison::extractor(const MetricName& name) {
   const Key key = key_of(name);
   if (const auto it = extractors_.find(key); it != extractors_.end()) return it->second;
   if (name.network == pixel_features) return extractors_.emplace(key, FeatureExtractor(name.variant)).first->second;
-  auto weights = weights_.find(name.network);
-  if (weights == weights_.end()) weights = weights_.emplace(name.network, find_feature_weights(name.network, {})).first;
-  return extractors_.emplace(key, FeatureExtractor(weights->second, name.variant, settings_.type, settings_.device))
+  const FeatureWeights* given = settings_.features.of(name.network);
+  const FeatureWeights weights = given ? *given : find_feature_weights(name.network, {});
+  return extractors_.emplace(key, FeatureExtractor(weights, name.variant, settings_.type, settings_.device))
       .first->second;
 }
 
 const SafetensorsFile& Comparison::lpips_heads(const MetricName& name) {
-  throw ConfigError(fmt::format("{}: perceptual distances are not there yet", name.text()));
+  const auto known = heads_.find(name.network);
+  if (known != heads_.end()) return known->second;
+  return heads_.emplace(name.network, read_weights(heads_for(name.network, settings_.features))).first->second;
 }
 
 const Generator& Comparison::generator() {

@@ -9,17 +9,26 @@
 
 namespace firn {
 
+// Files with weights, by what is in them.
+struct WeightFiles {
+  std::vector<FeatureWeights> networks;                        // of these, in the order that they were named
+  std::map<std::string, std::filesystem::path> heads;          // of LPIPS, by the network that they are for
+  const FeatureWeights* of(const std::string& network) const;  // null: none of these
+};
+WeightFiles weight_files(const std::vector<std::string>& paths);  // IoError for a file that holds neither
+
 struct ComparisonSettings {
-  std::vector<std::filesystem::path> features;  // files with weights; others are looked for in $FIRN_WEIGHTS
-  DType type = DType::f32;                      // of the networks' activations
+  WeightFiles features;     // others are looked for in $FIRN_WEIGHTS
+  DType type = DType::f32;  // of the networks' activations
   Device device = Device::cpu();
   std::filesystem::path cache = {};  // a folder for what networks found in reals; empty: nothing is kept
   std::function<void(const std::string& what, int64_t done, int64_t total)> progress = {};
 };
 
 // Metrics by their names, with the networks of these files where the names leave that open. ConfigError.
-std::vector<MetricName> parse_metrics(const std::vector<std::string>& names,
-                                      const std::vector<std::filesystem::path>& features);
+std::vector<MetricName> parse_metrics(const std::vector<std::string>& names, const WeightFiles& features);
+// What metrics of this name need of weights is there: IoError that says what is missing, and how to name it.
+void require_weights(const MetricName& name, const WeightFiles& features);
 
 [[noreturn]] void throw_no_left_out(const MetricName& name);  // ConfigError
 
@@ -77,7 +86,6 @@ class Comparison : private Material {
   std::shared_ptr<const ImageSet> reals_, left_out_, fakes_;
   std::vector<MetricName> names_;
   ComparisonSettings settings_;
-  std::map<std::string, FeatureWeights> weights_;  // by network
   std::map<Key, FeatureExtractor> extractors_;
   std::map<std::tuple<Key, bool, int64_t>, FeatureTable> real_tables_;  // of what was left out, how many
   std::map<Key, FeatureTable> fake_tables_;

@@ -69,14 +69,18 @@ const char* name_of(Better better) {
 }
 
 const std::vector<Metric>& metrics() {
-  static const std::vector<Metric> all = {fid(),  class_fid(), kid(), inception_score(), precision_recall(), prdc(),
-                                          mind(), mifid(),     swd()};
+  static const std::vector<Metric> all = {
+      fid(),   class_fid(), kid(),         inception_score(),     precision_recall(), prdc(), mind(),
+      mifid(), swd(),       path_length(), cropped_path_length(), lpips_diversity(),  intra()};
   return all;
 }
 
 std::string MetricName::text() const {
   std::string text = metric->name;
-  if (!metric->needs_generator) text += count_text(fakes);
+  // Whose own number would run into the count has it apart, and as other programs leave it out, so do we.
+  const bool numbered = std::isdigit(static_cast<unsigned char>(text.back()));
+  if (!metric->needs_generator || fakes != metric->fakes)
+    text += fmt::format("{}{}", numbered ? "_" : "", count_text(fakes));
   if (nearest > 0) text += fmt::format("{}{}", text.ends_with('k') ? "" : "n", nearest);
   if (metric->needs_reals) text += against == Against::all ? "_full" : against == Against::left_out ? "_holdout" : "";
   if (!option.empty()) text += "_" + option;
@@ -97,13 +101,14 @@ MetricName parse_metric(std::string_view given, std::string_view network) {
   name.fakes = m.fakes;
   name.nearest = m.nearest;
   if (!m.options.empty()) name.option = m.options.front();
-  if (const int64_t count = take_count(text)) name.fakes = count;
+  if (text.size() > 1 && text[0] == '_' && std::isdigit(static_cast<unsigned char>(text[1]))) text.remove_prefix(1);
+  const int64_t count = take_count(text);
+  if (count > 0) name.fakes = count;
   if (m.nearest > 0) {
     take(text, "n");
     if (const int64_t nearest = take_count(text)) name.nearest = int(std::min<int64_t>(nearest, 1000000));
   }
-  bool counted = name.fakes != m.fakes || given.find_first_of("0123456789") != given.npos;
-  if (m.needs_reals) name.against = counted ? Against::as_many : Against::all;
+  if (m.needs_reals) name.against = count > 0 ? Against::as_many : Against::all;
   if (take(text, "_full")) name.against = Against::all;
   if (take(text, "_holdout")) name.against = Against::left_out;
   for (const std::string& option : m.options)

@@ -109,7 +109,7 @@ class Meter {
  public:
   Meter(const Arguments& a, tools::Line& line)
       : a_(a),
-        settings_{.features = {a.features.begin(), a.features.end()},
+        settings_{.features = weight_files(a.features),
                   .type = a.precision == "bf16" ? DType::bf16 : DType::f32,
                   .device = Device::from_name(a.device),
                   .cache = kernels::cache_folder() / "features",
@@ -120,7 +120,8 @@ class Meter {
   int images_against_reals() {
     const auto fakes = tools::open_images(a_, a_.what[0], settings_.device),
                reals = tools::open_images(a_, a_.what[1], settings_.device);
-    Comparison comparison(reals.images, nullptr, tools::metric_names(a_, {}, fakes.images->size()), settings_);
+    Comparison comparison(reals.images, nullptr, tools::metric_names(a_, {}, settings_.features, fakes.images->size()),
+                          settings_);
     const Evaluation e = comparison(fakes.images, fakes.g.get());
     report(e, a_.what[0], 0);
     if (!a_.neighbours.empty() && e.memorising) save_png(a_.neighbours, comparison.neighbours_sheet(e));
@@ -131,7 +132,7 @@ class Meter {
     const fs::path run = a_.what[0];
     const tools::RunToMeasure of = tools::open_run(a_, run);
     MetricLog log = MetricLog::of(run);
-    const std::vector<MetricName> names = tools::metric_names(a_, of.metrics, INT64_MAX);
+    const std::vector<MetricName> names = tools::metric_names(a_, of.metrics, settings_.features, INT64_MAX);
     std::optional<Comparison> comparison;
     for (const auto& [images, file] : of.snapshots) {
       std::vector<MetricName> missing = names;

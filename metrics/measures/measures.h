@@ -13,6 +13,7 @@ Metric prdc();
 Metric mind();
 Metric mifid();
 Metric path_length();
+Metric cropped_path_length();
 Metric lpips_diversity();
 Metric intra();
 Metric swd();

@@ -111,6 +111,19 @@ TEST(Plot, WhatIsNotFiniteLeavesAGap) {
   EXPECT_EQ(svg.find("inf"), svg.npos);
 }
 
+TEST(Plot, NumbersOfAnySizeAreDrawn) {
+  for (const double size : {5e-324, 1e-310, 1e-200, 1e200, 1.7e308})
+    for (const Scale scale : {Scale::automatic, Scale::logarithmic}) {
+      Chart chart = chart_of({size, -size, size / 3, 0});
+      chart.scale = scale;
+      chart.series[0].x[2] = size;
+      const std::string svg = inline_svg(chart);
+      EXPECT_LT(svg.size(), 20000u) << size;
+      EXPECT_EQ(svg.find("nan"), svg.npos) << size;
+      EXPECT_EQ(svg.find("inf"), svg.npos) << size;
+    }
+}
+
 TEST(Plot, NothingToDrawIsSaid) {
   EXPECT_MENTIONS(inline_svg(chart_of({nan, nan})), "no values that can be drawn");
   EXPECT_MENTIONS(inline_svg(chart_of({})), "no values that can be drawn");

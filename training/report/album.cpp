@@ -60,7 +60,7 @@ Picture embedded(const fs::path& path, Box tile, int64_t most) {
   const std::vector<std::byte> bytes = read_bytes(path);
   const ImageInfo info = image_info(bytes, path.filename().string());
   if (int64_t(bytes.size()) <= most) return picture_of(bytes, {info.width, info.height}, true);
-  const Image image = load_image(path);
+  const Image image = decode_image(bytes, path.filename().string());
   std::vector<std::byte> png;
   Image part;
   for (Box box = {1280, 960}; png.empty() || (int64_t(png.size()) > most && box.width > 64);

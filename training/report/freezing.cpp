@@ -80,7 +80,7 @@ double greatest_of(const RunRecord& run, std::initializer_list<const char*> stat
   return most;
 }
 
-std::string seconds_text(double seconds) { return seconds > 0 ? duration(seconds) : "–"; }
+std::string seconds_text(double seconds) { return seconds > 0 && seconds < 1e12 ? duration(seconds) : "–"; }
 std::string gigabytes(double value) { return std::isfinite(value) ? fmt::format("{:.2f} GB", value) : "–"; }
 
 std::string milliseconds(const RunRecord& run, const std::string& phase) {
@@ -135,15 +135,14 @@ std::string freezing_section(const Runs& runs) {
     for (const FrozenNetwork& n : runs[i].log.frozen) {
       std::string lines;
       for (const std::string& line : n.rows) lines += markup(line) + "\n";
-      tables += html::folded(fmt::format("{} of {}, tensor by tensor", n.role, runs[i].label),
-                             fmt::format("<pre>{}</pre>\n", lines));
+      tables += fmt::format("<h3>{} of {}</h3>\n<pre>{}</pre>\n", markup(n.role), run_name(runs, i), lines);
     }
   }
   return html::paragraph(
              "Frozen numbers of all that a network has; the share of D’s backward multiplications that "
              "freezing removes; what D’s phases took, in milliseconds.",
              "quiet") +
-         to_string(table) + tables;
+         to_string(table) + html::folded("Tensor by tensor", tables);
 }
 
 std::string cost_section(const Runs& runs) {

@@ -14,8 +14,8 @@ namespace {
 
 Better direction_of(const Runs& runs, const std::string& name) {
   for (const RunRecord& run : runs)
-    if (const Measure* m = run.measure(name); m && m->better != Better::unknown) return m->better;
-  return Better::unknown;
+    if (const Measure* m = run.measure(name); m && m->better != Better::neither) return m->better;
+  return Better::neither;
 }
 
 std::vector<std::string> shown_measures(const Runs& runs) {
@@ -84,7 +84,7 @@ std::vector<std::string> measures_of(const Runs& runs) {
   for (const RunRecord& run : runs)
     for (const Measure& m : run.measures)
       if (std::ranges::find(names, m.name) == names.end()) names.push_back(m.name);
-  std::ranges::stable_partition(names, [&](const std::string& n) { return direction_of(runs, n) != Better::unknown; });
+  std::ranges::stable_partition(names, [&](const std::string& n) { return direction_of(runs, n) != Better::neither; });
   return names;
 }
 

@@ -94,7 +94,8 @@ void read_stats(RunRecord& run) {
     if (!std::isfinite(kimg)) return false;
     for (const auto& [name, stat] : record.items())
       if (stat.is_object() && stat.contains("mean")) stats[name][kimg] = number(stat["mean"]);
-    if (record.contains("timestamp") && record["timestamp"].is_number()) run.last_tick = record["timestamp"];
+    if (const double when = record.contains("timestamp") ? number(record["timestamp"]) : NAN; when > 0 && when < 1e11)
+      run.last_tick = when;
     return true;
   });
   for (const auto& [name, points] : stats) run.stats[name] = curve_of(points);
@@ -112,9 +113,9 @@ double images_of(const Json& record) {
 
 Better direction(const Json& record, const std::string& name) {
   const auto better = record.find("better");
-  if (better == record.end() || !better->is_object() || !better->contains(name)) return Better::unknown;
+  if (better == record.end() || !better->is_object() || !better->contains(name)) return Better::neither;
   const Json& word = (*better)[name];
-  return word == "lower" ? Better::lower : word == "higher" ? Better::higher : Better::unknown;
+  return word == "lower" ? Better::lower : word == "higher" ? Better::higher : Better::neither;
 }
 
 std::vector<fs::path> files_of(const fs::path& dir) {  // by name
@@ -219,7 +220,7 @@ void give_labels(std::vector<RunRecord>& runs) {
 
 size_t Measure::best() const {
   size_t at = curve.value.size();
-  if (better == Better::unknown) return at;
+  if (better == Better::neither) return at;
   for (size_t i = 0; i < curve.value.size(); ++i) {
     const double value = curve.value[i];
     if (!std::isfinite(value)) continue;

@@ -8,6 +8,8 @@
 
 #include "training/report/log_record.h"
 
+#include "metrics/metric.h"
+
 namespace firn {
 
 struct Curve {
@@ -16,12 +18,10 @@ struct Curve {
   double last() const { return value.back(); }
 };
 
-enum class Better { unknown, lower, higher };
-
 // One number of the evaluations in metric-*.jsonl.
 struct Measure {
   std::string name;
-  Better better = Better::unknown;  // unknown: it has no best
+  Better better = Better::neither;  // neither: it has no best
   Curve curve;
 
   size_t best() const;  // where in the curve; its size where there is none

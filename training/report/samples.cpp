@@ -69,18 +69,22 @@ std::string slider_of(const std::vector<double>& stops) {
 }
 
 std::string notes_of(const Runs& runs, const Album& album) {
-  std::string notes;
+  std::vector<std::string> left_out, cut;
   for (size_t i = 0; i < runs.size(); ++i) {
-    const auto& [frames, left_out, reals, neighbours] = album[i];
-    const std::string of = runs.size() == 1 ? "" : fmt::format("{}: ", markup(runs[i].label));
-    if (left_out > 0)
-      notes += html::paragraph(fmt::format("{}{} of {} sheets, evenly spread; left out to keep the page small: {}.", of,
-                                           frames.size(), frames.size() + left_out, left_out),
-                               "quiet");
-    if (std::ranges::any_of(frames, [](const Frame& f) { return !f.picture.whole; }))
-      notes +=
-          html::paragraph(of + "sheets are cut to their first images; the whole ones are in the run folder.", "quiet");
+    const std::vector<Frame>& frames = album[i].frames;
+    const std::string of = runs.size() == 1 ? "" : fmt::format(" of {}", markup(runs[i].label));
+    if (album[i].left_out > 0)
+      left_out.push_back(
+          fmt::format("{} of the {} sheets{}", album[i].left_out, frames.size() + album[i].left_out, of));
+    if (std::ranges::any_of(frames, [](const Frame& f) { return !f.picture.whole; })) cut.push_back("sheets" + of);
   }
+  std::string notes;
+  if (!left_out.empty())
+    notes += html::paragraph(
+        fmt::format("Left out to keep the page small: {}; the others are spread evenly.", fmt::join(left_out, ", ")),
+        "quiet");
+  if (!cut.empty())
+    notes += html::paragraph(fmt::format("Cut to their first images: {}.", fmt::join(cut, ", ")), "quiet");
   return notes;
 }
 

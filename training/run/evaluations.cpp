@@ -49,7 +49,7 @@ Evaluations::Evaluations(const TrainOptions& options, const TrainState& state, s
   }
   trained_ = trained_images(options, std::move(dataset));
   left_out_ = left_out_images(options);
-  const std::vector<std::filesystem::path> files(m.features.begin(), m.features.end());
+  const WeightFiles files = weight_files(m.features);
   comparison_.emplace(trained_, left_out_, parse_metrics(m.names, files),
                       ComparisonSettings{.features = files,
                                          .device = state.device(),
@@ -71,13 +71,10 @@ Evaluations::Evaluations(const TrainOptions& options, const TrainState& state, s
 }
 
 void require_metrics(const TrainOptions& options) {
-  const MetricOptions& m = options.metrics;
-  const std::vector<std::filesystem::path> files(m.features.begin(), m.features.end());
-  for (const MetricName& name : parse_metrics(m.names, files)) {
+  const WeightFiles files = weight_files(options.metrics.features);
+  for (const MetricName& name : parse_metrics(options.metrics.names, files)) {
     if (name.against == Against::left_out && !options.data.holdout.any()) throw_no_left_out(name);
-    if (!name.network.empty() && name.network != pixel_features &&
-        std::ranges::none_of(files, [&](const auto& f) { return feature_weights(f).model->name == name.network; }))
-      find_feature_weights(name.network, {});
+    require_weights(name, files);
   }
 }
 

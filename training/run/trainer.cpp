@@ -126,6 +126,7 @@ Outcome Trainer::train() {
     say(fmt::format("--stop-when {} ends the run at {:.1f} kimg", options_.metrics.stop_when,
                     double(state_.counters.images) / 1000));
   summarize();
+  renew_report();
   return Outcome::finished;
 }
 
@@ -162,6 +163,7 @@ void Trainer::end_tick() {
     if (evaluations_->due(finished_tick)) evaluate();
   }
   log_.flush();
+  if (saved_image_ == c.images && !done()) renew_report();  // at the end it waits for the summary
   maintenance_ = seconds_since(maintenance_began);
   tick_began_ = Clock::now();
   first_image_of_tick_ = c.images;
@@ -237,6 +239,18 @@ void Trainer::evaluate() try {
   throw;
 } catch (const Error& e) {
   say(fmt::format("metrics    failed: {}", printable(e.what(), 1000)));
+} catch (const std::bad_alloc&) {
+  say("metrics    failed: out of memory; fewer images need less (--metrics)");
+}
+
+void Trainer::renew_report() {
+  if (!options_.report || !settings_.report) return;
+  try {
+    settings_.report();
+  } catch (const std::exception& e) {
+    say(fmt::format("the report was not renewed: {}",
+                    dynamic_cast<const std::bad_alloc*>(&e) ? "out of memory" : printable(e.what(), 4000)));
+  }
 }
 
 void Trainer::show_progress() {
