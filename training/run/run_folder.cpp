@@ -29,17 +29,6 @@ std::vector<fs::path> entries(const fs::path& dir) {
   return list;
 }
 
-// Images seen, of a name like snapshot-000012.safetensors or snapshot-000012_345.safetensors; -1 for any other.
-int64_t images_in(std::string_view name, std::string_view stem, std::string_view extension) {
-  if (!name.starts_with(stem) || !name.ends_with(extension) || name.size() < stem.size() + extension.size()) return -1;
-  const std::string number(name.substr(stem.size(), name.size() - stem.size() - extension.size()));
-  const size_t end = std::min(number.find('_'), number.size());
-  const std::string thousands = number.substr(0, end), rest = number.substr(std::min(end + 1, number.size()));
-  if (!all_digits(thousands) || thousands.size() > 12 ||
-      (end < number.size() && (rest.size() != 3 || !all_digits(rest))))
-    return -1;
-  return std::stoll(thousands) * 1000 + (rest.empty() ? 0 : std::stoll(rest));
-}
 int64_t snapshot_images(const fs::path& path) {
   return images_in(path.filename().string(), "snapshot-", ".safetensors");
 }
@@ -53,8 +42,8 @@ bool is_temporary(const fs::path& path) {
   const size_t dash = std::min(process.find('-'), process.size());
   if (!all_digits(process.substr(0, dash)) || (dash < process.size() && !all_digits(process.substr(dash + 1))))
     return false;
-  constexpr const char* others[] = {latest_name,    "reals.png",  "fakes-init.png", "training_options.json",
-                                    "summary.json", "stats.jsonl"};
+  constexpr const char* others[] = {latest_name,    "reals.png",   "fakes-init.png", "training_options.json",
+                                    "summary.json", "stats.jsonl", "report.html"};
   return std::ranges::count(others, file) > 0 || snapshot_images(file) >= 0 || images_in(file, "fakes-", ".png") >= 0;
 }
 
@@ -145,6 +134,17 @@ fs::path snapshot_file(const fs::path& given) {
   const fs::path latest = latest_in(given);
   if (latest.empty()) throw IoError(fmt::format("{}: this folder holds no snapshot", given.string()));
   return latest;
+}
+
+int64_t images_in(std::string_view name, std::string_view stem, std::string_view extension) {
+  if (!name.starts_with(stem) || !name.ends_with(extension) || name.size() < stem.size() + extension.size()) return -1;
+  const std::string number(name.substr(stem.size(), name.size() - stem.size() - extension.size()));
+  const size_t end = std::min(number.find('_'), number.size());
+  const std::string thousands = number.substr(0, end), rest = number.substr(std::min(end + 1, number.size()));
+  if (!all_digits(thousands) || thousands.size() > 12 ||
+      (end < number.size() && (rest.size() != 3 || !all_digits(rest))))
+    return -1;
+  return std::stoll(thousands) * 1000 + (rest.empty() ? 0 : std::stoll(rest));
 }
 
 std::string numbered(std::string_view stem, int64_t images, std::string_view extension) {

@@ -22,6 +22,9 @@ std::filesystem::path snapshot_path(const std::filesystem::path& run, int64_t im
 std::string numbered(std::string_view stem, int64_t images,
                      std::string_view extension);  // fakes-000012.png, fakes-000012_345.png
 
+// Images seen, of a name like those: images_in("fakes-000012_345.png", "fakes-", ".png"); -1 for any other.
+int64_t images_in(std::string_view name, std::string_view stem, std::string_view extension);
+
 std::filesystem::path latest_path(const std::filesystem::path& run);
 
 // Makes snapshot-latest.safetensors the same file as `snapshot`, at once.
