@@ -12,6 +12,7 @@
 #include "tools/progress.h"
 #include "tools/train_options.h"
 #include "training/methods/method.h"
+#include "training/report/page.h"
 #include "training/run/rehearsal.h"
 #include "training/run/resume.h"
 #include "training/run/run_folder.h"
@@ -210,10 +211,12 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
                    .reals = reals,
                    .workers = a.workers,
                    .stop = &stop.signal(),
-                   .live = isatty(STDOUT_FILENO) == 1});
+                   .live = isatty(STDOUT_FILENO) == 1,
+                   .report = [&] { write_report({dir}, dir / "report.html"); }});
   trainer.say(preamble + fmt::format("run folder {}", dir.string()));
   if (trainer.run() == Outcome::finished) return 0;
   trainer.say(fmt::format("stopped; go on with: gan-train --outdir {} --resume latest", a.outdir));
+  trainer.renew_report();
   return 128 + stop.signal();
 }
 

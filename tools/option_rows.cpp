@@ -89,7 +89,9 @@ std::string OptionRows::table() const {
         if (row.defaults[i].second != value)
           defaults += fmt::format(" ({}: {})", row.defaults[i].first, row.defaults[i].second);
       }
-      text += fmt::format("| `{}` | {} | {}{} | {} |\n", row.option.flag, defaults, row.option.help,
+      std::string flags = row.option.flag;
+      std::erase(flags, '!');  // CLI11's mark of what takes a flag back
+      text += fmt::format("| `{}` | {} | {}{} | {} |\n", flags, defaults, row.option.help,
                           row.defaults.size() == models().size() ? "" : " (" + kinds + ")",
                           row.option.may_change ? "may change" : "");
     }

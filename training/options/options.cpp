@@ -122,6 +122,12 @@ void TrainOptions::visit(OptionVisitor& v) {
      .most = 1e9,
      .may_change = true},
     keep);
+  v({.key = "report",
+     .flag = "--report,!--no-report",
+     .help = "renew report.html, a page of curves and samples, at each snapshot",
+     .group = run,
+     .may_change = true},
+    report);
   v({.key = "seed", .flag = "--seed", .help = "random seed [0]", .group = run, .least = 0}, seed);
   v({.key = "abort_after",
      .flag = "--abort-after",

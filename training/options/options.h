@@ -36,6 +36,7 @@ struct TrainOptions {
   double kimg_per_tick = 4;
   int snap = 50;                        // ticks
   int keep = 0;                         // snapshots; 0: all
+  bool report = false;                  // renew report.html at each snapshot (training/report/page.h)
   int abort_after = 2;                  // ticks whose losses are not finite
   int grid_columns = 0, grid_rows = 0;  // 0: by image size and device
 

@@ -121,6 +121,7 @@ Outcome Trainer::train() {
   }
   if (state_.counters.iteration == 0) save();
   summarize();
+  renew_report();
   return Outcome::finished;
 }
 
@@ -156,6 +157,7 @@ void Trainer::end_tick() {
       save_latest();
   }
   log_.flush();
+  if (saved_image_ == c.images && !done()) renew_report();  // at the end it waits for the summary
   maintenance_ = seconds_since(maintenance_began);
   tick_began_ = Clock::now();
   first_image_of_tick_ = c.images;
@@ -214,6 +216,16 @@ void Trainer::save() {
   last_saved_ = Clock::now();
   saved_image_ = state_.counters.images;
   say("saved " + path.string());
+}
+
+void Trainer::renew_report() {
+  if (!options_.report || !settings_.report) return;
+  try {
+    settings_.report();
+  } catch (const std::exception& e) {
+    say(fmt::format("the report was not renewed: {}",
+                    dynamic_cast<const std::bad_alloc*>(&e) ? "out of memory" : printable(e.what(), 4000)));
+  }
 }
 
 void Trainer::show_progress() {

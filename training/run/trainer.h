@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <memory>
 
 #include "io/run_log.h"
@@ -18,6 +19,7 @@ struct RunSettings {
   int workers = 2;                         // threads that decode images
   const std::atomic<int>* stop = nullptr;  // set: finish the iteration, save, return
   bool live = false;                       // one line that rewrites itself, besides a line a tick
+  std::function<void()> report;            // writes the page that TrainOptions::report asks for
 };
 
 enum class Outcome { finished, stopped };
@@ -33,6 +35,7 @@ class Trainer {
   Outcome run();
 
   void say(const std::string& line);  // to the console and to log.txt
+  void renew_report();                // where one is wanted; a failure is a line
 
  private:
   using Clock = std::chrono::steady_clock;
