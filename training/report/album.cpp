@@ -118,9 +118,10 @@ class Embedder {
     RunPictures pictures;
     pictures.reals = one(run_.reals, tile_);
     pictures.neighbours = one(run_.neighbours, {});
-    for (const Sheet& sheet : affordable())
+    const std::vector<Sheet> sheets = affordable();
+    pictures.left_out = run_.sheets.size() - sheets.size();
+    for (const Sheet& sheet : sheets)
       if (auto picture = one(sheet.path, tile_)) pictures.frames.push_back({*std::move(picture), sheet.kimg});
-    pictures.left_out = run_.sheets.size() - pictures.frames.size();
     return pictures;
   }
 

@@ -58,8 +58,9 @@ std::string chart_of(const Runs& runs, const StatChart& row) {
                               .in_legend = k == 0});
     }
   if (chart.series.empty()) return "";
-  return fmt::format("<figure><figcaption>{} {}</figcaption>\n{}</figure>\n", markup(row.title),
-                     row.lines.empty() ? "" : html::quiet(row.lines), inline_svg(chart));
+  const std::string title = markup(row.title);
+  return html::figure(row.lines.empty() ? title : fmt::format("{} {}", title, html::quiet(row.lines)),
+                      inline_svg(chart));
 }
 
 }  // namespace
@@ -67,7 +68,7 @@ std::string chart_of(const Runs& runs, const StatChart& row) {
 std::string charts_of(const Runs& runs, const std::vector<StatChart>& rows) {
   std::string charts;
   for (const StatChart& row : rows) charts += chart_of(runs, row);
-  return charts.empty() ? "" : fmt::format("<div class=\"charts\">\n{}</div>\n", charts);
+  return html::grid("charts", charts);
 }
 
 std::string losses_section(const Runs& runs) {
@@ -84,15 +85,6 @@ std::string losses_section(const Runs& runs) {
   return charts.empty()
              ? ""
              : html::paragraph("Means of each tick but the first, which is one iteration.", "quiet") + charts;
-}
-
-double median_of(const Curve& curve) {
-  std::vector<double> values;
-  std::ranges::copy_if(curve.value, std::back_inserter(values), [](double v) { return std::isfinite(v); });
-  if (values.empty()) return NAN;
-  const auto middle = values.begin() + std::ptrdiff_t(values.size() / 2);
-  std::ranges::nth_element(values, middle);
-  return *middle;
 }
 
 std::string run_name(const Runs& runs, size_t i) {

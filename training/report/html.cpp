@@ -28,6 +28,14 @@ std::string folded(const std::string& summary, const std::string& html) {
   return html.empty() ? "" : fmt::format("<details><summary>{}</summary>\n{}</details>\n", markup(summary), html);
 }
 
+std::string figure(const std::string& caption_html, const std::string& html) {
+  return fmt::format("<figure><figcaption>{}</figcaption>\n{}</figure>\n", caption_html, html);
+}
+
+std::string grid(const std::string& css_class, const std::string& figures_html) {
+  return figures_html.empty() ? "" : fmt::format("<div class=\"{}\">\n{}</div>\n", css_class, figures_html);
+}
+
 std::string quiet(const std::string& text) { return fmt::format("<small>{}</small>", markup(text)); }
 
 }  // namespace firn::html

@@ -24,6 +24,8 @@ std::string section(const std::string& id, const std::string& title,
                     const std::string& html);  // nothing in it: nothing
 std::string paragraph(const std::string& html, const char* css_class = "");
 std::string folded(const std::string& summary, const std::string& html);  // nothing in it: nothing
+std::string figure(const std::string& caption_html, const std::string& html);
+std::string grid(const std::string& css_class, const std::string& figures_html);  // nothing in it: nothing
 std::string quiet(const std::string& text);
 
 }  // namespace firn::html

@@ -12,10 +12,22 @@
 namespace firn {
 namespace {
 
+constexpr size_t kMostMeasures = 48, kMostOpen = 12;  // that a page shows, and not folded
+
 Better direction_of(const Runs& runs, const std::string& name) {
   for (const RunRecord& run : runs)
     if (const Measure* m = run.measure(name); m && m->better != Better::neither) return m->better;
   return Better::neither;
+}
+
+// Of all runs, those with a best first.
+std::vector<std::string> measures_of(const Runs& runs) {
+  std::vector<std::string> names;
+  for (const RunRecord& run : runs)
+    for (const Measure& m : run.measures)
+      if (std::ranges::find(names, m.name) == names.end()) names.push_back(m.name);
+  std::ranges::stable_partition(names, [&](const std::string& n) { return direction_of(runs, n) != Better::neither; });
+  return names;
 }
 
 std::vector<std::string> shown_measures(const Runs& runs) {
@@ -33,8 +45,8 @@ std::string left_out(const Runs& runs) {
 }
 
 const char* arrow(Better better) {
-  return better == Better::lower    ? " <span title=\"lower is better\">↓</span>"
-         : better == Better::higher ? " <span title=\"higher is better\">↑</span>"
+  return better == Better::lower    ? "&nbsp;<span title=\"lower is better\">↓</span>"
+         : better == Better::higher ? "&nbsp;<span title=\"higher is better\">↑</span>"
                                     : "";
 }
 
@@ -70,23 +82,10 @@ std::string chart_of(const Runs& runs, const std::string& name) {
       chart.series.push_back({.name = runs[i].label, .x = m->curve.kimg, .y = m->curve.value, .colour = int(i)});
   const Better better = direction_of(runs, name);
   chart.y_title = better == Better::lower ? "lower is better" : better == Better::higher ? "higher is better" : "value";
-  return fmt::format("<figure><figcaption>{}</figcaption>\n{}</figure>\n", markup(name), inline_svg(chart));
-}
-
-std::string grid_of(const std::string& charts) {
-  return charts.empty() ? "" : fmt::format("<div class=\"charts\">\n{}</div>\n", charts);
+  return html::figure(markup(name), inline_svg(chart));
 }
 
 }  // namespace
-
-std::vector<std::string> measures_of(const Runs& runs) {
-  std::vector<std::string> names;
-  for (const RunRecord& run : runs)
-    for (const Measure& m : run.measures)
-      if (std::ranges::find(names, m.name) == names.end()) names.push_back(m.name);
-  std::ranges::stable_partition(names, [&](const std::string& n) { return direction_of(runs, n) != Better::neither; });
-  return names;
-}
 
 std::string results_section(const Runs& runs) {
   const std::vector<std::string> names = shown_measures(runs);
@@ -103,12 +102,12 @@ std::string results_section(const Runs& runs) {
 }
 
 std::string metrics_section(const Runs& runs) {
-  constexpr size_t open = 12;
   const std::vector<std::string> names = shown_measures(runs);
   std::string first, others;
-  for (size_t i = 0; i < names.size(); ++i) (i < open ? first : others) += chart_of(runs, names[i]);
-  return grid_of(first) +
-         html::folded(fmt::format("{} more", names.size() - std::min(open, names.size())), grid_of(others));
+  for (size_t i = 0; i < names.size(); ++i) (i < kMostOpen ? first : others) += chart_of(runs, names[i]);
+  return html::grid("charts", first) +
+         html::folded(fmt::format("{} more", names.size() - std::min(kMostOpen, names.size())),
+                      html::grid("charts", others));
 }
 
 }  // namespace firn

@@ -1,5 +1,5 @@
 // Sheets over time under a slider, beside the data, and neighbours.
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <set>
@@ -38,9 +38,8 @@ std::string reals_of(const Runs& runs, const Album& album) {  // each picture on
     for (size_t k = i; k < album.size(); ++k)
       if (same(album[k])) of.push_back(runs[k].label);
     const bool all = std::ranges::all_of(album, same);
-    figures += fmt::format("<figure><figcaption>Data {}</figcaption>\n{}</figure>\n",
-                           all ? "" : html::quiet(fmt::format("{}", fmt::join(of, ", "))),
-                           image(*album[i].reals, "images of the data"));
+    const std::string whose = all ? "" : html::quiet(fmt::format("{}", fmt::join(of, ", ")));
+    figures += html::figure("Data " + whose, image(*album[i].reals, "images of the data"));
   }
   return figures;
 }
@@ -50,12 +49,13 @@ std::vector<double> stops_of(const Album& album) {
   std::set<double> all;
   for (const RunPictures& pictures : album)
     for (const Frame& frame : pictures.frames) all.insert(frame.kimg);
+  const double close = album.size() == 1 ? 0 : *all.rbegin() / 100;
   std::vector<double> stops;
-  for (const double kimg : all)
-    if (stops.empty() || kimg - stops.back() > *all.rbegin() / 100 || album.size() == 1)
-      stops.push_back(kimg);
-    else
-      stops.back() = kimg;
+  for (auto first = all.begin(); first != all.end();) {
+    const auto beyond = all.upper_bound(*first + close);
+    stops.push_back(*std::prev(beyond));
+    first = beyond;
+  }
   return stops;
 }
 
@@ -74,8 +74,7 @@ std::string notes_of(const Runs& runs, const Album& album) {
     const std::vector<Frame>& frames = album[i].frames;
     const std::string of = runs.size() == 1 ? "" : fmt::format(" of {}", markup(runs[i].label));
     if (album[i].left_out > 0)
-      left_out.push_back(
-          fmt::format("{} of the {} sheets{}", album[i].left_out, frames.size() + album[i].left_out, of));
+      left_out.push_back(fmt::format("{} of the {} sheets{}", album[i].left_out, runs[i].sheets.size(), of));
     if (std::ranges::any_of(frames, [](const Frame& f) { return !f.picture.whole; })) cut.push_back("sheets" + of);
   }
   std::string notes;
@@ -97,18 +96,17 @@ std::string samples_section(const Runs& runs, const Album& album) {
   const std::string slider = figures.empty() ? "" : slider_of(stops_of(album));
   figures += reals_of(runs, album);
   if (figures.empty()) return "";
-  return fmt::format("{}<div class=\"sheets\">\n{}</div>\n{}", slider, figures, notes_of(runs, album));
+  return slider + html::grid("sheets", figures) + notes_of(runs, album);
 }
 
 std::string neighbours_section(const Runs& runs, const Album& album) {
   std::string figures;
   for (size_t i = 0; i < runs.size(); ++i)
     if (album[i].neighbours)
-      figures += fmt::format("<figure><figcaption>{}</figcaption>\n{}</figure>\n", run_name(runs, i),
-                             image(*album[i].neighbours, "samples over their nearest training images"));
-  return figures.empty() ? ""
-                         : html::paragraph("Samples over their nearest training images.", "quiet") +
-                               fmt::format("<div class=\"sheets\">\n{}</div>\n", figures);
+      figures +=
+          html::figure(run_name(runs, i), image(*album[i].neighbours, "samples over their nearest training images"));
+  if (figures.empty()) return "";
+  return html::paragraph("Samples over their nearest training images.", "quiet") + html::grid("sheets", figures);
 }
 
 }  // namespace firn

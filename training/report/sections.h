@@ -28,12 +28,7 @@ struct StatChart {
 // Without the first tick, which is one iteration.
 std::string charts_of(const Runs& runs, const std::vector<StatChart>& charts);
 
-std::string run_name(const Runs& runs, size_t i);      // its label, with the colour of its curves
-std::string kimg_text(double kimg);                    // "40 kimg"
-double median_of(const Curve& curve);                  // NaN where nothing is finite
-std::vector<std::string> phases_of(const Runs& runs);  // that were timed: "Dmain"
-
-constexpr size_t kMostMeasures = 48;                     // that a page shows
-std::vector<std::string> measures_of(const Runs& runs);  // of all runs, those with a best first
+std::string run_name(const Runs& runs, size_t i);  // its label, with the colour of its curves
+std::string kimg_text(double kimg);                // "40 kimg"
 
 }  // namespace firn
