@@ -225,7 +225,7 @@ MetricName Comparison::judge() const {
   for (const MetricName& name : names_)
     if (!name.network.empty() && name.metric->needs_reals && name.variant != Variant::freezed_legacy) {
       MetricName judge = name;
-      judge.against = Against::all;
+      if (judge.against == Against::left_out) judge.against = Against::all;
       return judge;
     }
   MetricName judge = parse_metric("fid", pixel_features);
@@ -251,14 +251,14 @@ Evaluation Comparison::operator()(std::shared_ptr<const ImageSet> fakes, const G
     }
     evaluation.metrics.push_back(std::move(result));
   }
-  MetricName judge = this->judge();
+  const MetricName judge = this->judge();
   const Matrix& train = reals(judge).features;
   if (train.rows >= 4) {
     Matrix left_out;
     if (left_out_) {
-      judge.against = Against::left_out;
-      left_out = reals(judge).features;
-      judge.against = Against::all;
+      MetricName others = judge;
+      others.against = Against::left_out;
+      left_out = reals(others).features;
     }
     evaluation.memorising = memorising(train, this->fakes(judge).features, left_out);
     evaluation.memorising_in = judge.network;

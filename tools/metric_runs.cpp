@@ -74,7 +74,8 @@ RunToMeasure open_run(const MetricArguments& a, const fs::path& run) {
   return of;
 }
 
-std::vector<MetricName> metric_names(const MetricArguments& a, const std::vector<std::string>& own, int64_t fakes) {
+std::vector<MetricName> metric_names(const MetricArguments& a, const std::vector<std::string>& own,
+                                     const WeightFiles& files, int64_t fakes) {
   std::vector<std::string> names = !a.metrics.empty() ? a.metrics : own;
   if (names.empty()) names = default_metrics({.features = a.features}, 25000);
   std::vector<MetricName> parsed = parse_metrics(names, files);

@@ -38,7 +38,8 @@ struct RunToMeasure {
 RunToMeasure open_run(const MetricArguments& a, const std::filesystem::path& run);
 
 // Those asked for, else `own`, else a choice of what the weights at hand allow; never of more images than there are.
-std::vector<MetricName> metric_names(const MetricArguments& a, const std::vector<std::string>& own, int64_t fakes);
+std::vector<MetricName> metric_names(const MetricArguments& a, const std::vector<std::string>& own,
+                                     const WeightFiles& files, int64_t fakes);
 
 // The curves that runs have written, of these metrics or of all, one chart a score. 0.
 int plot_runs(const std::vector<std::string>& runs, const std::vector<std::string>& metrics, const std::string& svg);
