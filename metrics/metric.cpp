@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <optional>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -14,11 +15,11 @@ namespace {
 
 constexpr const char* kUsual = "inception";  // the network that names leave out
 
-// Takes digits, and a k for thousands, from the front; 0: there are none.
-int64_t take_count(std::string_view& text) {
+// Takes digits, and a k for thousands, from the front.
+std::optional<int64_t> take_count(std::string_view& text) {
   size_t n = 0;
   while (n < text.size() && std::isdigit(static_cast<unsigned char>(text[n]))) ++n;
-  if (n == 0 || n > 9) return 0;
+  if (n == 0 || n > 9) return std::nullopt;
   int64_t value = std::stoll(std::string(text.substr(0, n)));
   text.remove_prefix(n);
   if (text.starts_with('k')) {
@@ -102,13 +103,13 @@ MetricName parse_metric(std::string_view given, std::string_view network) {
   name.nearest = m.nearest;
   if (!m.options.empty()) name.option = m.options.front();
   if (text.size() > 1 && text[0] == '_' && std::isdigit(static_cast<unsigned char>(text[1]))) text.remove_prefix(1);
-  const int64_t count = take_count(text);
-  if (count > 0) name.fakes = count;
+  const auto count = take_count(text);
+  if (count) name.fakes = *count;
   if (m.nearest > 0) {
     take(text, "n");
-    if (const int64_t nearest = take_count(text)) name.nearest = int(std::min<int64_t>(nearest, 1000000));
+    if (const auto nearest = take_count(text)) name.nearest = int(std::min<int64_t>(*nearest, 1000000));
   }
-  if (m.needs_reals) name.against = count > 0 ? Against::as_many : Against::all;
+  if (m.needs_reals) name.against = count ? Against::as_many : Against::all;
   if (take(text, "_full")) name.against = Against::all;
   if (take(text, "_holdout")) name.against = Against::left_out;
   for (const std::string& option : m.options)
@@ -135,7 +136,7 @@ MetricName parse_metric(std::string_view given, std::string_view network) {
   if (!text.empty()) throw wrong(fmt::format("'{}' at its end means nothing", printable(std::string(text), 40)));
   if (name.variant == Variant::freezed_legacy && name.network != kUsual)
     throw wrong("the variant freezed-legacy is of inception alone");
-  if (name.fakes < 1) throw wrong("it counts no images");
+  if (name.fakes < 1 || (m.nearest > 0 && name.nearest < 1)) throw wrong("it counts nothing");
   return name;
 }
 

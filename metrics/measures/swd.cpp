@@ -2,6 +2,8 @@
 // over the levels of the pyramid, times 1000. It needs no weights.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "metrics/images/patches.h"
 #include "metrics/measures/measures.h"
@@ -10,13 +12,13 @@
 namespace firn {
 
 Metric swd() {
-  constexpr int64_t patches = 32768;
   return {.name = "swd",
           .title = "sliced Wasserstein distance of patches",
           .also = {"sliced_wasserstein_distance"},
           .values = {{"", Better::lower}},
           .fakes = 16384,
           .measure = [](const MetricName& n, Material& m) {
+            const int64_t patches = std::min<int64_t>(32768, 128 * n.fakes);
             const auto& real_images = m.real_images(n);
             const auto a = pyramid_patches(real_images, m.real_count(n), patches, 1),
                        b = pyramid_patches(m.fake_images(), n.fakes, patches, 2);

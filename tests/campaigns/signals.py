@@ -14,7 +14,7 @@ SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 # Small images and wide layers in f32: most of the time is spent in products of matrices.
 NET = ('--cfg small --cbase 2048 --cmax 128 --z-dim 256 --w-dim 256 --map-depth 8 --batch 8 --kimg 1000 --tick 0.016 '
-       '--snap 4 --keep 1 --grid 2x2 --precision fp32 --threads 2 --workers 1').split()
+       '--snap 4 --keep 1 --metrics none --grid 2x2 --precision fp32 --threads 2 --workers 1').split()
 
 
 def stop_once(scratch, data, number, rng, kinds):

@@ -179,6 +179,59 @@ TEST(Dataset, SubsetIsDrawnBySeedAndKeepsLabels) {
   EXPECT_EQ(refusal({.path = path, .subset = 41}), fmt::format("--subset 41: {} has 40 images", path.string()));
 }
 
+// Trained on and left out: no image is both, and with a subset the others may be left out.
+TEST(Dataset, HoldoutIsNotTrainedOn) {
+  const Scratch scratch;
+  std::filesystem::create_directories(scratch / "data");
+  for (int i = 0; i < 40; ++i) save_png(scratch / fmt::format("data/{:02}.png", i), pattern(8, 8, 3, i));
+  const std::filesystem::path path = scratch / "data";
+  const auto names = [](const Dataset& set) {
+    std::set<std::string> all;
+    for (int64_t i = 0; i < set.size(); ++i) all.insert(set.name(i));
+    return all;
+  };
+  struct Case {
+    int64_t subset;
+    Holdout holdout;
+    size_t trained, left_out;
+  };
+  for (const Case& c : {Case{0, {.count = 10}, 30, 10}, Case{0, {.part = 0.25}, 30, 10}, Case{8, {.count = 20}, 8, 20},
+                        Case{8, {.part = 0.5}, 8, 20}, Case{0, {.part = 0.001}, 39, 1}}) {
+    DatasetOptions o{.path = path, .subset = c.subset, .holdout = c.holdout};
+    const auto trained = names(Dataset(o));
+    o.held_out = true;
+    const auto left_out = names(Dataset(o));
+    EXPECT_EQ(trained.size(), c.trained);
+    EXPECT_EQ(left_out.size(), c.left_out);
+    for (const std::string& name : left_out) EXPECT_FALSE(trained.contains(name)) << name;
+  }
+  EXPECT_EQ(names(Dataset({.path = path, .subset = 8})),
+            names(Dataset({.path = path, .subset = 8, .holdout = {.count = 9}})));
+  EXPECT_EQ(refusal({.path = path, .subset = 30, .holdout = {.count = 11}}),
+            fmt::format("--holdout 11: {} has 40 images, of which 30 are trained on", path.string()));
+  EXPECT_EQ(refusal({.path = path, .holdout = {.count = 40}}),
+            fmt::format("--holdout 40: {} has 40 images, of which 1 are trained on", path.string()));
+  for (const char* text : {"", "-1", "1.5", "many", "0.1x", "nan"})
+    EXPECT_THROW(parse_holdout(text), ConfigError) << text;
+  EXPECT_EQ(to_string(parse_holdout("0.1")), "0.1");
+  EXPECT_EQ(to_string(parse_holdout("500")), "500");
+}
+
+TEST(Dataset, ContentHashIsOfPixelsAndTreatment) {
+  const Scratch scratch;
+  std::filesystem::create_directories(scratch / "data");
+  for (int i = 0; i < 4; ++i) save_png(scratch / fmt::format("data/{:02}.png", i), pattern(8, 8, 3, i));
+  const std::filesystem::path path = scratch / "data";
+  const std::string before = Dataset({.path = path}).content_hash();
+  EXPECT_EQ(Dataset({.path = path}).content_hash(), before);
+  EXPECT_NE(Dataset({.path = path, .mirror = true}).content_hash(), before);
+  EXPECT_NE(Dataset({.path = path, .subset = 3}).content_hash(), before);
+  EXPECT_NE(Dataset({.path = path, .resolution = 4, .resize = true}).content_hash(), before);
+  EXPECT_NE(Dataset({.path = path, .channels = 1}).content_hash(), before);
+  save_png(path / "02.png", pattern(8, 8, 3, 99));
+  EXPECT_NE(Dataset({.path = path}).content_hash(), before);
+}
+
 TEST(Dataset, ChosenClassesAreRenumbered) {
   Scratch dir;
   const auto path = labelled_zip(dir, 12, 4);

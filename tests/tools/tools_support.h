@@ -64,7 +64,7 @@ inline std::string tiny_train(const Scratch& scratch, const std::string& more = 
   return fmt::format(
       "--outdir '{0}/runs' --data '{0}/data' --cfg small --cbase 64 --cmax 8 --z-dim 8 --w-dim 8 --map-depth 1 --batch "
       "8 --kimg 0.128 "
-      "--tick 0.032 --snap 1 --grid 2x2 --precision fp32 --threads 1 {1}",
+      "--tick 0.032 --snap 1 --grid 2x2 --precision fp32 --threads 1 --metrics none {1}",
       scratch.path().string(), more);
 }
 

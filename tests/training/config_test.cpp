@@ -2,6 +2,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "metrics/metric.h"
 #include "tests/training/training_support.h"
 
 namespace firn {
@@ -153,6 +154,39 @@ TEST(Config, AResumedRunTakesOnlyWhatMayChange) {
                       Overlay{{flag, text}}.apply_resumed(o);
                     }),
                     std::string(flag) + " differs from the run that --resume goes on with");
+}
+
+// A run of any length leaves something to choose from.
+TEST(Config, GivesTenToTwentySnapshotsAndEvaluations) {
+  for (const double kimg : {0.1, 1.0, 7.0, 40.0, 41.0, 64.0, 79.0, 81.0, 100.0, 200.0, 1600.0, 25000.0, 100000.0}) {
+    const TrainOptions o = configured("auto", {64, 64, 3}, {{"--kimg", fmt::format("{}", kimg)}});
+    const double snapshots = kimg / (o.kimg_per_tick * o.snap);
+    EXPECT_GE(snapshots, 10) << kimg;
+    EXPECT_LE(snapshots, 20.0001) << kimg;
+    EXPECT_LE(o.kimg_per_tick, 4);
+    ASSERT_EQ(o.metrics.names.size(), 1u);
+    const MetricName name = parse_metric(o.metrics.names[0]);
+    EXPECT_GE(name.fakes, 100);
+    EXPECT_LE(name.fakes, 5000);
+  }
+  const TrainOptions given =
+      configured("auto", {64, 64, 3}, {{"--kimg", "40"}, {"--tick", "1"}, {"--snap", "7"}, {"--metrics", "none"}});
+  EXPECT_EQ(given.kimg_per_tick, 1);
+  EXPECT_EQ(given.snap, 7);
+  EXPECT_TRUE(given.metrics.names.empty());
+}
+
+TEST(Config, MetricsAreNamedAndChecked) {
+  const TrainOptions o =
+      configured("auto", {64, 64, 3}, {{"--metrics", "fid5k_full,swd"}, {"--stop-when", "swd:no-better:3"}});
+  EXPECT_EQ(o.metrics.names, (std::vector<std::string>{"fid5k_full", "swd"}));
+  EXPECT_EQ(stop_when(o.metrics)->evaluations, 3);
+  EXPECT_THROW(configured("auto", {64, 64, 3}, {{"--metrics", "fid5k_full,bad"}}), ConfigError);
+  for (const char* text : {"swd", "swd:no-better", "swd:no-better:0", "swd:better:3", "swd:no-better:x", ":::"}) {
+    TrainOptions wrong = o;
+    wrong.metrics.stop_when = text;
+    EXPECT_THROW(wrong.check(), ConfigError) << text;
+  }
 }
 
 TEST(Config, ATransferHasNoRamp) {

@@ -1,0 +1,101 @@
+// gan-metrics from outside: folders, zips, snapshots and runs, what it writes, and what it says to nonsense.
+#include <nlohmann/json.hpp>
+
+#include "metrics/metric.h"
+#include "tests/metrics/metrics_support.h"
+#include "tests/tools/tools_support.h"
+#include "training/run/metric_log.h"
+#include "training/run/run_folder.h"
+
+namespace fs = std::filesystem;
+namespace firn {
+namespace {
+
+struct GanMetrics : testing::Test {
+  Scratch scratch;
+  std::string at(const char* name) const { return fmt::format("'{}'", (scratch / name).string()); }
+
+  void expect_one_line(const std::string& arguments, int code, const std::string& part) {
+    const Ran ran = tool("gan-metrics", arguments);
+    EXPECT_EQ(ran.code, code) << arguments << "\n" << ran.output;
+    EXPECT_EQ(ran.lines(), 1) << ran.output;
+    EXPECT_MENTIONS(ran.output, part);
+  }
+};
+
+TEST_F(GanMetrics, ComparesFolders) {
+  for (const char* folder : {"a", "b"})
+    for (int i = 0; i < 20; ++i) {
+      fs::create_directories(scratch / folder);
+      save_png(scratch / folder / fmt::format("{:02}.png", i), smooth_image(i));
+    }
+  const Ran ran =
+      tool("gan-metrics", fmt::format("{} {} --metrics fid-pixels,prdc20n3-pixels --json {} --neighbours {}", at("a"),
+                                      at("b"), at("f.json"), at("n.png")));
+  ASSERT_EQ(ran.code, 0) << ran.output;
+  EXPECT_MENTIONS(ran.output, "fid20_full-pixels");  // no more images than there are
+  EXPECT_MENTIONS(ran.output, "MEMORISED: copies 100 %");
+  const auto json = nlohmann::json::parse(read_text(scratch / "f.json"));
+  ASSERT_EQ(json.size(), 3u);
+  EXPECT_NEAR(json[0]["results"]["fid20_full-pixels"].get<double>(), 0, 1e-6);
+  EXPECT_EQ(json[1]["results"]["prdc20n3-pixels_precision"], 1);
+  EXPECT_EQ(json[2]["memorised"], true);
+  EXPECT_TRUE(fs::exists(scratch / "n.png"));
+}
+
+TEST_F(GanMetrics, ScoresEverySnapshotOfARunAsTheRunDid) {
+  write_images(scratch / "data", 16);
+  const Ran trained = tool("gan-train", tiny_train(scratch, "--metrics fid20_full-pixels"));
+  ASSERT_EQ(trained.code, 0) << trained.output;
+  const fs::path run = latest_snapshot(scratch / "runs").parent_path();
+  const auto own = MetricLog::of(run).curves().at("fid20_full-pixels").points;
+  EXPECT_EQ(own.size(), 4u);
+  fs::remove(run / "metric-fid20_full-pixels.jsonl");
+
+  const std::string command = fmt::format("'{}' --metrics fid20_full-pixels --threads 1", run.string());
+  const Ran first = tool("gan-metrics", command);
+  ASSERT_EQ(first.code, 0) << first.output;
+  EXPECT_EQ(MetricLog::of(run).curves().at("fid20_full-pixels").points, own);
+  const Ran again = tool("gan-metrics", command);  // nothing is measured twice
+  EXPECT_EQ(again.output.find("snapshot-"), std::string::npos) << again.output;
+  EXPECT_EQ(MetricLog::of(run).curves().at("fid20_full-pixels").points, own);
+
+  const Ran plotted = tool("gan-metrics", fmt::format("'{}' --plot {}", run.string(), at("curves.svg")));
+  EXPECT_EQ(plotted.code, 0) << plotted.output;
+  EXPECT_MENTIONS(read_text(scratch / "curves.svg"), "fid20_full-pixels");
+
+  const Ran snapshot =
+      tool("gan-metrics", fmt::format("'{0}' {1} --metrics swd20_full,fid20_full-pixels", run.string(), at("data")));
+  EXPECT_EQ(snapshot.code, 0) << snapshot.output;
+  expect_one_line(fmt::format("'{}' {} --metrics ppl2_8_wend-squeezenet", run.string(), at("data")), 1,
+                  "squeezenet1_1-b8a52dc0.pth");
+}
+
+TEST_F(GanMetrics, SaysInOneLineWhatIsWrong) {
+  write_images(scratch / "a", 6, 16);
+  write_images(scratch / "other", 6, 32);
+  fs::create_directories(scratch / "empty");
+  put(scratch / "broken.safetensors", "nothing");
+  expect_one_line("", 2, "give a run");
+  expect_one_line(at("a"), 1, "is no run folder");
+  expect_one_line(fmt::format("{0} {0} {0}", at("a")), 2, "--plot");
+  expect_one_line(fmt::format("{} {}", at("a"), at("empty")), 1, "there are no images in it");
+  expect_one_line(fmt::format("{} {}", at("a"), at("nowhere")), 1, "nowhere");
+  expect_one_line(fmt::format("{} {}", at("broken.safetensors"), at("a")), 1, "broken.safetensors");
+  expect_one_line(fmt::format("{} {} --metrics swd", at("other"), at("a")), 2, "other sizes");
+  expect_one_line(fmt::format("{0} {0} --metrics nonsense", at("a")), 2, "there is no metric nonsense");
+  expect_one_line(fmt::format("{0} {0} --metrics fid", at("a")), 1, "pt_inception-2015-12-05-6726825d.pth");
+  expect_one_line(fmt::format("{0} {0} --features {1}", at("a"), at("broken.safetensors")), 1, "broken.safetensors");
+  expect_one_line(fmt::format("{0} {0} --metrics ppl2_8_wend-pixels", at("a")), 1, "lpips");
+  expect_one_line(fmt::format("{} --plot {}", at("a"), at("x.svg")), 1, "is no run folder");
+  expect_one_line(fmt::format("{0} {0} --precision fp8", at("a")), 2, "--precision fp8");
+}
+
+TEST_F(GanMetrics, NamesAllMetrics) {
+  const Ran ran = tool("gan-metrics", "--list");
+  EXPECT_EQ(ran.code, 0);
+  for (const Metric& m : metrics()) EXPECT_MENTIONS(ran.output, m.name + " ");
+}
+
+}  // namespace
+}  // namespace firn
