@@ -10,7 +10,7 @@ namespace firn {
 
 // Images of three colours that vary smoothly, each another; with noise those of one number are near to one another.
 inline Image smooth_image(int number, int size = 16, int noise = 0) {
-  std::mt19937_64 of_number(uint64_t(number)), of_noise{uint64_t(noise)};
+  std::mt19937_64 of_number{uint64_t(number)}, of_noise{uint64_t(noise)};
   const uint64_t shape = of_number();
   const auto next = [&] { return double(of_noise() >> 11) * 0x1p-53; };
   const auto wave = [&](int i) { return double((shape >> (8 * (i % 8))) & 255) / 255; };
