@@ -106,24 +106,32 @@ FIRN_DEVICE void MeanAround<T>::operator()(Team t) const {
   using A = acc_t<T>;
   const int64_t n = t.block() / H, h = t.block() % H;
   const WindowSpan ys = around(h, H, size);
-  const auto count = [](const WindowSpan& a, const WindowSpan& b) {
-    return A((a.last - a.first) * (b.last - b.first));
+  const auto share = [](const WindowSpan& a, const WindowSpan& b) {
+    return 1 / A((a.last - a.first) * (b.last - b.first));
   };
   const Columns columns(t, C, has_vectors(C, x, y));
-  columns.each([&](auto c, auto width) {
+  const auto rows = [&](auto c, auto width, auto divides_first) {
     columns.rows(0, W, [&](int64_t w) {
       const WindowSpan xs = around(w, W, size);
       A sum[width] = {};
       for (int64_t i = ys.first; i < ys.last; ++i)
         for (int64_t j = xs.first; j < xs.last; ++j) {
           const auto u = read<width>(x + ((n * H + i) * W + j) * C + c);
-          const A share = adjoint ? 1 / count(around(i, H, size), around(j, W, size)) : A(1);
-          for (int v = 0; v < width; ++v) sum[v] += A(u[v]) * share;
+          if constexpr (divides_first) {
+            const A k = share(around(i, H, size), around(j, W, size));
+            for (int v = 0; v < width; ++v) sum[v] += A(u[v]) * k;
+          } else {
+            for (int v = 0; v < width; ++v) sum[v] += A(u[v]);
+          }
         }
-      const A share = adjoint ? A(1) : 1 / count(ys, xs);
-      write<width>(y + (t.block() * W + w) * C + c, [&](int v) { return T(sum[v] * share); });
+      const A k = divides_first ? A(1) : share(ys, xs);
+      write<width>(y + (t.block() * W + w) * C + c, [&](int v) { return T(sum[v] * k); });
     });
-  });
+  };
+  if (adjoint)
+    columns.each([&](auto c, auto width) { rows(c, width, std::true_type{}); });
+  else
+    columns.each([&](auto c, auto width) { rows(c, width, std::false_type{}); });
 }
 
 }  // namespace firn::kernels

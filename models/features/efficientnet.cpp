@@ -1,6 +1,7 @@
 // EfficientNet-lite1 (Tan & Le 2019, arXiv 1905.11946, without squeeze and excitation), as efficientnet-lite-pytorch
 // names it.
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "models/features/layers.h"
@@ -13,11 +14,6 @@ struct Stage {
   int blocks, window, stride;
 };
 constexpr Stage kStages[]{{1, 3, 1}, {3, 3, 2}, {3, 5, 2}, {4, 3, 2}, {4, 5, 1}, {5, 5, 2}, {1, 3, 1}};
-
-struct Block {
-  FeatureLayer expand, depthwise, project;  // the first has no expand
-  bool adds;
-};
 
 constexpr int kSize = 240;
 
@@ -32,7 +28,7 @@ LayerPlan same(LayerPlan plan, int size) {
 class EfficientNetLite final : public FeatureNetwork {
  public:
   EfficientNetLite(const SafetensorsFile& file, const FeatureOptions& options, const Device& device)
-      : FeatureNetwork(device), type_(options.type) {
+      : FeatureNetwork(options, device) {
     const LayerReader read(parameters_, file, options, device);
     const auto layer = [](const std::string& name, const std::string& norm, int64_t in, BiasAct act) {
       return LayerPlan{.name = name, .norm = norm, .eps = 1e-3, .in = in, .act = act};
@@ -45,7 +41,7 @@ class EfficientNetLite final : public FeatureNetwork {
     for (const Stage& stage : kStages)
       for (int i = 0; i < stage.blocks; ++i, ++number) {
         const std::string name = fmt::format("_blocks.{}.", number);
-        Block b{.adds = i > 0};
+        InvertedResidual b{.adds = i > 0};
         if (number > 0) b.expand = read(layer(name + "_expand_conv", name + "_bn0", channels, relu6()));
         LayerPlan depthwise =
             layer(name + "_depthwise_conv", name + "_bn1", number > 0 ? b.expand.out() : channels, relu6());
@@ -64,21 +60,17 @@ class EfficientNetLite final : public FeatureNetwork {
   int features() const override { return int(back_.out()); }
 
   Output operator()(const Tensor& images) const override {
-    const Tensor wide = type_ == DType::f64 ? cast(images, type_) : images;
-    Tensor x = front_(as_type(affine(wide, 1 / 128.0, -127 / 128.0), type_));
-    for (const Block& b : blocks_) {
-      const Tensor h = b.project(b.depthwise(b.expand.w.defined() ? b.expand(x) : x));
-      x = b.adds ? h + x : h;
-    }
+    const Tensor wide = options_.type == DType::f64 ? cast(images, options_.type) : images;
+    Tensor x = front_(as_type(affine(wide, 1 / 128.0, -127 / 128.0), options_.type));
+    for (const InvertedResidual& b : blocks_) x = b(std::exchange(x, {}));
     Output out{mean_of_pixels(back_(x)), {}};
     out.logits = fully_connected(out.features, classifier_);
     return out;
   }
 
  private:
-  DType type_;
   FeatureLayer front_, back_, classifier_;
-  std::vector<Block> blocks_;
+  std::vector<InvertedResidual> blocks_;
 };
 
 }  // namespace

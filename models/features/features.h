@@ -10,21 +10,26 @@
 
 namespace firn {
 
+struct FeatureOptions {
+  DType type = DType::f32;        // of activations
+  bool batch_statistics = false;  // normalise by the batch, as a network left in training mode does (Inception)
+};
+
 class FeatureNetwork : public Network {
  public:
-  using Network::Network;
+  FeatureNetwork(const FeatureOptions& options, const Device& device) : Network(device), options_(options) {}
   virtual int size() const = 0;      // side of the square images that it takes
   virtual int features() const = 0;  // numbers an image
 
   struct Output {
     Tensor features;  // [N,features()] f32
-    Tensor logits;    // [N,classes] f32, bias left out where `logit_bias` was off; undefined without a classifier
+    Tensor logits;    // [N,classes] f32, Inception's without their bias; undefined without a classifier
   };
   // images [N,size(),size(),3] f32, RGB from 0 to 255. Differentiable.
   virtual Output operator()(const Tensor& images) const = 0;
 
   // How many images features_of() feeds at once; 0: as they come, because the network normalises by the batch.
-  virtual int at_once() const { return 8; }
+  int at_once() const { return options_.batch_statistics ? 0 : 8; }
 
   // Activations that perceptual distances compare (LPIPS), of images [N,H,W,3] f32 of any size that are normalised
   // already. ConfigError for a network that none is defined on.
@@ -33,16 +38,13 @@ class FeatureNetwork : public Network {
 
  protected:
   void require_size(const Tensor& images) const;  // ShapeError
+
+  FeatureOptions options_;
 };
 
 // What a network gives for any number of images, fed in batches of one size, the last one filled up: libraries round
 // otherwise for batches of other sizes. So an image has the same features, bit for bit, whatever it comes with.
 FeatureNetwork::Output features_of(const FeatureNetwork& network, const Tensor& images);
-
-struct FeatureOptions {
-  DType type = DType::f32;        // of activations
-  bool batch_statistics = false;  // normalise by the batch, as a network left in training mode does (Inception)
-};
 
 // A kind of network that can be made of files with weights.
 struct FeatureModel {

@@ -112,7 +112,7 @@ Tensor run_block(const Block& block, const Tensor& x) {
 class Inception final : public FeatureNetwork {
  public:
   Inception(const SafetensorsFile& file, const FeatureOptions& options, const Device& device)
-      : FeatureNetwork(device), type_(options.type), by_batch_(options.batch_statistics) {
+      : FeatureNetwork(options, device) {
     const LayerReader read(parameters_, file, options, device);
     const auto layer = [&](const std::string& name, int64_t in, const Step& s) {
       return read({.name = name + ".conv",
@@ -157,10 +157,9 @@ class Inception final : public FeatureNetwork {
   int size() const override { return 299; }
   int features() const override { return int(classifier_.in()); }
 
-  int at_once() const override { return by_batch_ ? 0 : FeatureNetwork::at_once(); }
-
   Output operator()(const Tensor& images) const override {
-    const Tensor x = as_type(affine(type_ == DType::f64 ? cast(images, type_) : images, 1 / 128.0, -1), type_);
+    const Tensor x = as_type(affine(options_.type == DType::f64 ? cast(images, options_.type) : images, 1 / 128.0, -1),
+                             options_.type);
     Tensor h = pass(middle_, max_pool(pass(front_, x), {.stride = 2}));
     h = max_pool(h, {.stride = 2});
     for (const Block& block : blocks_) h = run_block(block, std::exchange(h, {}));
@@ -170,8 +169,6 @@ class Inception final : public FeatureNetwork {
   }
 
  private:
-  DType type_;
-  bool by_batch_;
   Layers front_, middle_;
   std::vector<Block> blocks_;
   FeatureLayer classifier_;

@@ -26,8 +26,13 @@ Tensor mean_of_pixels(const Tensor& x) { return reshape(mean_axes(x, {1, 2}), {x
 Tensor widened(const Tensor& x) { return as_type(x, acc_type(x.type())); }
 
 Tensor FeatureLayer::operator()(const Tensor& x) const {
-  if (gamma.defined()) return batch_norm(conv2d(x, w, conv), gamma, beta, {.eps = eps, .relu = true});
-  return styled_conv2d(x, {}, w, b, conv, act);
+  if (!gamma.defined()) return styled_conv2d(x, {}, w, b, conv, act);
+  return bias_act(batch_norm(conv2d(x, w, conv), gamma, beta, {.eps = eps}), {}, act);
+}
+
+Tensor InvertedResidual::operator()(const Tensor& x) const {
+  const Tensor h = project(depthwise(expand.w.defined() ? expand(x) : x));
+  return adds ? h + x : h;
 }
 
 // As a convolution whose pixels are the samples: a product of matrices rounds otherwise where there is one row, and the

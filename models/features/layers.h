@@ -45,6 +45,14 @@ struct LayerPlan {
   BiasAct act = {.slope = 0};
 };
 
+// MobileNetV2's block, which EfficientNet has, too: more channels, a convolution of each by itself, and fewer again.
+struct InvertedResidual {
+  FeatureLayer expand, depthwise, project;  // without expand.w: as many channels as come in
+  bool adds;                                // x to what comes out
+
+  Tensor operator()(const Tensor& x) const;
+};
+
 class LayerReader {
  public:
   LayerReader(Parameters& list, const SafetensorsFile& file, FeatureOptions options, const Device& device)

@@ -1,15 +1,12 @@
 // MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381), as torchvision names it, and with batch norm folded already.
+#include <utility>
+
 #include "base/error.h"
 #include "models/features/layers.h"
 #include "models/features/networks.h"
 
 namespace firn {
 namespace {
-
-struct Block {
-  FeatureLayer expand, depthwise, project;  // expand undefined in the first
-  bool adds;
-};
 
 struct Stage {
   int blocks, stride;
@@ -19,7 +16,7 @@ constexpr Stage kStages[]{{1, 1}, {2, 2}, {3, 2}, {4, 2}, {3, 1}, {3, 2}, {1, 1}
 class MobileNetV2 final : public FeatureNetwork {
  public:
   MobileNetV2(const SafetensorsFile& file, const FeatureOptions& options, const Device& device)
-      : FeatureNetwork(device), type_(options.type) {
+      : FeatureNetwork(options, device) {
     const LayerReader read(parameters_, file, options, device);
     const bool folded = read.has("features.18.weight");
     const auto name = [&](const std::string& folded_name, const std::string& name, const std::string& norm) {
@@ -36,7 +33,7 @@ class MobileNetV2 final : public FeatureNetwork {
       for (int i = 0; i < stage.blocks; ++i, ++number) {
         const std::string at = fmt::format("features.{}.", number), conv = at + "conv.";
         const int first = number > 1;  // place of the depthwise convolution
-        Block b{.adds = i > 0};
+        InvertedResidual b{.adds = i > 0};
         if (first) b.expand = layer(name(at + "expand", conv + "0.0", conv + "0.1"), channels, 1, 1, relu6());
         const int64_t hidden = first ? b.expand.out() : channels;
         b.depthwise =
@@ -57,20 +54,16 @@ class MobileNetV2 final : public FeatureNetwork {
   int features() const override { return int(back_.out()); }
 
   Output operator()(const Tensor& images) const override {
-    Tensor x = front_(imagenet(images, type_));
-    for (const Block& b : blocks_) {
-      const Tensor h = b.project(b.depthwise(b.expand.w.defined() ? b.expand(x) : x));
-      x = b.adds ? h + x : h;
-    }
+    Tensor x = front_(imagenet(images, options_.type));
+    for (const InvertedResidual& b : blocks_) x = b(std::exchange(x, {}));
     Output out{mean_of_pixels(back_(x)), {}};
     if (classifier_.w.defined()) out.logits = fully_connected(out.features, classifier_);
     return out;
   }
 
  private:
-  DType type_;
   FeatureLayer front_, back_, classifier_;
-  std::vector<Block> blocks_;
+  std::vector<InvertedResidual> blocks_;
 };
 
 }  // namespace

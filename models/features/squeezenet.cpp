@@ -21,7 +21,7 @@ bool is_compared(const Fire& f) { return std::ranges::find(kCompared, f.number) 
 class SqueezeNet final : public FeatureNetwork {
  public:
   SqueezeNet(const SafetensorsFile& file, const FeatureOptions& options, const Device& device)
-      : FeatureNetwork(device), type_(options.type) {
+      : FeatureNetwork(options, device) {
     const LayerReader read(parameters_, file, options, device);
     front_ = read({.name = "features.0", .in = 3, .window = 3, .stride = 2, .pad = 0});
     int64_t channels = front_.out();
@@ -40,12 +40,12 @@ class SqueezeNet final : public FeatureNetwork {
   int features() const override { return int(classifier_.in()); }
 
   Output operator()(const Tensor& images) const override {
-    const Tensor x = stages(imagenet(images, type_)).back();
+    const Tensor x = stages(imagenet(images, options_.type)).back();
     return {mean_of_pixels(x), mean_of_pixels(classifier_(x))};
   }
 
   std::vector<Tensor> stages(const Tensor& images) const override {
-    Tensor x = front_(as_type(images, type_));
+    Tensor x = front_(as_type(images, options_.type));
     std::vector<Tensor> all{x};
     int before = 1;
     for (const Fire& f : fires_) {
@@ -65,7 +65,6 @@ class SqueezeNet final : public FeatureNetwork {
   }
 
  private:
-  DType type_;
   FeatureLayer front_, classifier_;
   std::vector<Fire> fires_;
 };

@@ -12,7 +12,7 @@ constexpr int kConvolutions[]{2, 2, 3, 3, 3};  // of each stage, behind which th
 class Vgg16 final : public FeatureNetwork {
  public:
   Vgg16(const SafetensorsFile& file, const FeatureOptions& options, const Device& device)
-      : FeatureNetwork(device), type_(options.type) {
+      : FeatureNetwork(options, device) {
     const LayerReader read(parameters_, file, options, device);
     int64_t channels = 3;
     int number = 0;
@@ -35,7 +35,7 @@ class Vgg16 final : public FeatureNetwork {
 
   Output operator()(const Tensor& images) const override {
     require_size(images);
-    const Tensor x = max_pool(stages(imagenet(images, type_)).back(), {.size = 2, .stride = 2});
+    const Tensor x = max_pool(stages(imagenet(images, options_.type)).back(), {.size = 2, .stride = 2});
     const Tensor h = fully_connected(fully_connected(reshape(x, {x.dim(0), -1}), fc1_), fc2_);
     return {widened(h), widened(fully_connected(h, fc3_))};
   }
@@ -43,7 +43,7 @@ class Vgg16 final : public FeatureNetwork {
   std::vector<Tensor> stages(const Tensor& images) const override {
     std::vector<Tensor> all;
     for (const auto& stage : stages_) {
-      Tensor x = all.empty() ? as_type(images, type_) : max_pool(all.back(), {.size = 2, .stride = 2});
+      Tensor x = all.empty() ? as_type(images, options_.type) : max_pool(all.back(), {.size = 2, .stride = 2});
       for (const FeatureLayer& layer : stage) x = layer(std::exchange(x, {}));
       all.push_back(x);
     }
@@ -57,7 +57,6 @@ class Vgg16 final : public FeatureNetwork {
   }
 
  private:
-  DType type_;
   std::vector<std::vector<FeatureLayer>> stages_;
   FeatureLayer fc1_, fc2_, fc3_;
 };
