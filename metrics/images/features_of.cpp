@@ -13,11 +13,11 @@
 namespace firn {
 namespace {
 
-constexpr int64_t kAtOnce = 16;
+constexpr int64_t kAtOnce = 16;  // a multiple of what networks are fed
 
 class Pixels : public FeatureNetwork {
  public:
-  Pixels() : FeatureNetwork(Device::cpu()) {}
+  Pixels() : FeatureNetwork({}, Device::cpu()) {}
   int size() const override { return 16; }
   int features() const override { return 16 * 16 * 3; }
   Output operator()(const Tensor& images) const override { return {reshape(images, {images.dim(0), features()}), {}}; }
@@ -95,12 +95,10 @@ FeatureTable FeatureExtractor::operator()(const ImageSet& images, int64_t count,
       const int64_t n = std::min(at_once, std::ssize(waiting) / numbers);
       std::vector<float> batch(waiting.begin(), waiting.begin() + n * numbers);
       waiting.erase(waiting.begin(), waiting.begin() + n * numbers);
-      if (!legacy) batch.resize(size_t(at_once * numbers));  // batch statistics are of what is there
-      const auto out = (*network_)(Tensor::from(std::span<const float>(batch),
-                                                {std::ssize(batch) / numbers, size, size, 3}, DType::f32, device_));
+      const auto out = firn::features_of(
+          *network_, Tensor::from(std::span<const float>(batch), {n, size, size, 3}, DType::f32, device_));
       const auto take = [&](const Tensor& t, std::vector<std::vector<float>>& to) {
         std::vector<float> values = t.to_floats();
-        values.resize(size_t(n * (t.count() / t.dim(0))));
         require_finite(values, name_, images.name());
         to.push_back(std::move(values));
       };

@@ -5,6 +5,7 @@
 #include "io/safetensors.h"
 #include "metrics/images/resize.h"
 #include "models/registry.h"
+#include "models/stylegan2/stylegan2.h"
 #include "tests/metrics/metrics_support.h"
 
 namespace firn {
@@ -76,12 +77,15 @@ TEST(Features, AreTheSameBitsHoweverImagesCome) {
 TEST(Features, OfAGeneratorAreOfItsSeedAndClasses) {
   // The sets that a run makes of its network: the same images again, others for another seed.
   const auto g = [] {
-    ModelSpec spec = model("stylegan2").defaults();
-    ModelBasics b = spec.basics();
-    b.images = {8, 8, 3};
-    b.classes = 3;
-    spec.set(b);
-    return std::shared_ptr<Generator>(make_generator(spec, Device::cpu()));
+    const StyleGan2Options o{.height = 8,
+                             .width = 8,
+                             .c_dim = 3,
+                             .z_dim = 8,
+                             .w_dim = 8,
+                             .channel_base = 64,
+                             .channel_max = 8,
+                             .mapping_layers = 1};
+    return std::shared_ptr<Generator>(make_generator(ModelSpec(o), Device::cpu()));
   }();
   const auto all = [&](uint64_t seed) {
     std::vector<MeasuredImage> images;
