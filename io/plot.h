@@ -19,7 +19,7 @@ struct Chart {
   std::string x_title, y_title;
   std::vector<Series> series;
   Scale scale = Scale::automatic;  // of y; what has no logarithm leaves a gap
-  int width = 720, height = 420;  // more rows of the legend make it higher
+  int width = 720, height = 420;   // more rows of the legend make it higher
 };
 
 // An <svg> element as wide as what holds it. Colours are those of plot_style(), which a page has once, and otherwise of
