@@ -97,11 +97,11 @@ Tensor upsample_nearest(const Tensor& x, double gain = 1);  // [N,2H,2W,C]: each
 Tensor average_pool(const Tensor& x, double gain = 1);      // [N,H/2,W/2,C]: the mean of 2x2; H, W even
 
 // --- windows that slide over images (ops/window_pool.cpp), x [N,H,W,C]; what lies outside the image is left out.
-struct Window {
+struct PoolWindow {
   int size = 3, stride = 1, pad = 0;
   bool ceil = false;  // also a last one that the image ends in
 };
-Tensor max_pool(const Tensor& x, Window p);
+Tensor max_pool(const Tensor& x, PoolWindow p);
 Tensor mean_around(const Tensor& x, int size);  // of the size x size pixels around each, in x's shape
 
 // --- what follows a convolution (ops/bias_act.cpp): y = clamp(gain lrelu(d x + strength noise + b)).

@@ -9,7 +9,7 @@ namespace firn {
 
 namespace {
 
-int64_t outputs(int64_t n, const Window& p) {
+int64_t outputs(int64_t n, const PoolWindow& p) {
   const int64_t room = n + 2 * p.pad - p.size, steps = room < 0 ? -1 : (room + (p.ceil ? p.stride - 1 : 0)) / p.stride;
   return steps + 1 - (steps * p.stride >= n + p.pad);  // one that begins behind the image is none
 }
@@ -49,7 +49,7 @@ Tensor mean_around(const Tensor& x, int size, bool adjoint) {
 
 }  // namespace
 
-Tensor max_pool(const Tensor& x, Window p) {
+Tensor max_pool(const Tensor& x, PoolWindow p) {
   ops::require("max_pool", "x", x, ops::kImages);
   if (p.size < 1 || p.stride < 1 || p.pad < 0 || p.pad >= p.size)
     throw ShapeError(fmt::format("max_pool: size {}, stride {} and pad {}; expected 1 or more, and 0 up to size - 1",

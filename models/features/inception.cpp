@@ -95,7 +95,7 @@ Tensor pass(const Layers& layers, Tensor x) {
 
 Tensor pooled(const Tensor& x, Pool pool) {
   if (pool == Pool::mean) return mean_around(x, 3);
-  return max_pool(x, pool == Pool::max ? Window{.pad = 1} : Window{.stride = 2});
+  return max_pool(x, pool == Pool::max ? PoolWindow{.pad = 1} : PoolWindow{.stride = 2});
 }
 
 Tensor run_block(const Block& block, const Tensor& x) {

@@ -39,7 +39,7 @@ Tensor apart(const Tensor& x) {
 
 std::vector<OpCase> window_cases() {
   const Shape bench{16, 35, 35, 288};
-  const auto max = [&](const char* name, Shape x, Window p) {
+  const auto max = [&](const char* name, Shape x, PoolWindow p) {
     return OpCase{name, {x}, {bench}, [p](const In& in) { return max_pool(apart(in[0]), p); }, {}, "a"};
   };
   const auto mean = [&](const char* name, Shape x) {
