@@ -12,8 +12,10 @@ namespace {
 
 // Tr (A B)^(1/2) for A = a^T a, B = b^T b: the nuclear norm of a b^T, and of R_a R_b^T, as Q are rotations.
 double trace_of_root(Matrix a, Matrix b) {
-#pragma omp parallel for schedule(static, 1)
-  for (Matrix* m : {&a, &b}) *m = triangle_of(std::move(*m));
+  const bool many = std::min(a.rows, b.rows) > a.columns;
+#pragma omp parallel for schedule(static, 1) if (many)
+  for (Matrix* m : {&a, &b})
+    if (many) *m = triangle_of(std::move(*m));
   const std::vector<double> values = singular_values(product_of_rows(a, b));
   return std::accumulate(values.begin(), values.end(), 0.0);
 }

@@ -84,8 +84,10 @@ Matrix product_of_rows(const Matrix& a, const Matrix& b) {
 
 std::vector<double> mean_of_rows(const Matrix& a) {
   std::vector<double> mean(size_t(a.columns));
-  for (int64_t i = 0; i < a.rows; ++i)
-    for (int64_t j = 0; j < a.columns; ++j) mean[size_t(j)] += a(i, j);
+#pragma omp parallel for
+  for (int64_t first = 0; first < a.columns; first += kTile)
+    for (int64_t i = 0; i < a.rows; ++i)
+      for (int64_t j = first; j < std::min(first + kTile, a.columns); ++j) mean[size_t(j)] += a(i, j);
   for (double& m : mean) m /= double(a.rows);
   return mean;
 }

@@ -70,8 +70,8 @@ class Shortlist {
 }  // namespace
 
 std::vector<Neighbour> nearest_of_each(const Matrix& a, const Matrix& b, int k) {
-  const Distances distances(a, b);
-  const bool itself = distances.of_itself();
+  const Distances distances = &a == &b ? Distances(a) : Distances(a, b);
+  const bool itself = distances.of_one();
   if (k < 1 || b.rows - itself < k)
     throw Error(
         fmt::format("{} nearest neighbours need more than {} images, there are {}", k, itself ? k : k - 1, b.rows));
