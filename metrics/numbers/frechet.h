@@ -6,10 +6,10 @@ namespace firn {
 
 enum class Covariance { by_n_less_one, by_n };  // pytorch-fid, clean-fid, torch-fidelity; NVIDIA
 
-// |mean_a - mean_b|^2 + Tr(A + B - 2 (A B)^(1/2)), never negative but for rounding. Rows are images. Where either has
-// fewer images than features, the root is the nuclear norm of the centred cross-Gram matrix, exact for such
-// covariances; otherwise that of S B S, S = A^(1/2), which is symmetric: neither is ever complex. ShapeError for
-// features of two networks, Error for fewer than 2 images.
+// |mean_a - mean_b|^2 + Tr(A + B - 2 (A B)^(1/2)), never negative but for rounding. Rows are images. The root's trace
+// is the nuclear norm of the product of the centred features, or of their triangles where images are more than
+// features: never complex, and exact for covariances of any rank. ShapeError for features of two networks, Error for
+// fewer than 2 images.
 double frechet_distance(const Matrix& a, const Matrix& b, Covariance covariance = Covariance::by_n_less_one);
 
 }  // namespace firn

@@ -30,19 +30,10 @@ std::vector<double> normals(int64_t count, std::mt19937_64& random);  // N(0,1),
 
 Matrix product_of_rows(const Matrix& a, const Matrix& b);  // a b^T [a.rows,b.rows]
 std::vector<double> mean_of_rows(const Matrix& a);
-Matrix centred(const Matrix& a);          // less the mean
-Matrix gram_of_columns(const Matrix& a);  // a^T a [a.columns,a.columns]
+Matrix centred(const Matrix& a, const std::vector<double>& mean);  // less the mean
 
-struct Eigen {
-  std::vector<double> values;  // rising
-  Matrix vectors;              // in rows; empty unless asked for
-};
-Eigen eigen_of_symmetric(Matrix a, bool vectors);  // NumericError where LAPACK gives up
-std::vector<double> singular_values(Matrix a);     // falling
-
-// f(first row of a tile, its rows of |a_i - b_j|^2 [rows,b.rows]) for tiles of a, on all threads; squared distances are
-// at least 0.
-void for_distances(const Matrix& a, const Matrix& b,
-                   const std::function<void(int64_t first, const Matrix& squares)>& f);
+// R of a = Q R where there are more rows than columns, which has the same products of columns; a otherwise.
+Matrix triangle_of(Matrix a);
+std::vector<double> singular_values(Matrix a);  // falling; Error where LAPACK gives up
 
 }  // namespace firn

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "metrics/numbers/distances.h"
 #include "metrics/numbers/neighbours.h"
 
 namespace firn {
@@ -44,14 +45,11 @@ Share of_halves(const Matrix& train) {
 
 Nearest nearest_rows(const Matrix& a, const Matrix& b) {
   if (b.rows == 0) throw Error("there is no image to be near to");
-  Nearest n{std::vector<int64_t>(size_t(a.rows)), std::vector<double>(size_t(a.rows))};
-  for_distances(a, b, [&](int64_t first, const Matrix& squares) {
-    for (int64_t i = 0; i < squares.rows; ++i) {
-      const double* least = std::min_element(squares.row(i), squares.row(i) + squares.columns);
-      n.row[size_t(first + i)] = least - squares.row(i);
-      n.square[size_t(first + i)] = *least;
-    }
-  });
+  Nearest n;
+  for (const Neighbour& nearest : nearest_of_each(a, b, 1)) {
+    n.row.push_back(nearest.row);
+    n.square.push_back(nearest.square);
+  }
   return n;
 }
 

@@ -1,0 +1,25 @@
+// OpenBLAS, loaded when something is measured, not linked: it starts threads as soon as it is there, which every other
+// use of a tool would pay for, and which little memory does not allow. A call is one thread's: how a product is shared
+// out among several decides its rounding.
+#pragma once
+#include <cblas.h>
+
+extern "C" {
+void dgesdd_(const char* vectors, const int* rows, const int* columns, double* a, const int* stride, double* values,
+             double* u, const int* u_stride, double* v, const int* v_stride, double* work, const int* work_size,
+             int* whole, int* info);
+void dgelqf_(const int* rows, const int* columns, double* a, const int* stride, double* factors, double* work,
+             const int* work_size, int* info);
+}
+
+namespace firn {
+
+struct Blas {
+  decltype(&cblas_dgemm) gemm;
+  decltype(&cblas_sgemm) gemm_f32;
+  decltype(&dgesdd_) singular;
+  decltype(&dgelqf_) lq;
+};
+const Blas& blas();  // Error without the library
+
+}  // namespace firn
