@@ -26,6 +26,36 @@ double sum_of_kernels(const Matrix& a, const Matrix& b, bool without_diagonal) {
   return sum;
 }
 
+struct Subset {
+  std::vector<int64_t> a, b;  // rows
+};
+
+// Of each subset the sum of k(x_i, y_j), from the kernels of all rows, which are computed once.
+std::vector<double> sums_of_kernels(const Matrix& x, const Matrix& y, const std::vector<Subset>& subsets,
+                                    std::vector<int64_t> Subset::*of_x, std::vector<int64_t> Subset::*of_y) {
+  Matrix kernels = product_of_rows(x, y);
+#pragma omp parallel for
+  for (double& k : kernels.values) k = kernel(k, x.columns);
+  std::vector<double> sums(subsets.size());
+#pragma omp parallel for schedule(dynamic)
+  for (size_t s = 0; s < subsets.size(); ++s)
+    for (const int64_t i : subsets[s].*of_x)
+      for (const int64_t j : subsets[s].*of_y)
+        if (&x != &y || i != j) sums[s] += kernels(i, j);
+  return sums;
+}
+
+// The same as squared_discrepancy() of each subset.
+std::vector<double> squared_discrepancies(const Matrix& a, const Matrix& b, const std::vector<Subset>& subsets) {
+  const double m = double(subsets[0].a.size());
+  const auto aa = sums_of_kernels(a, a, subsets, &Subset::a, &Subset::a),
+             bb = sums_of_kernels(b, b, subsets, &Subset::b, &Subset::b),
+             ab = sums_of_kernels(a, b, subsets, &Subset::a, &Subset::b);
+  std::vector<double> all;
+  for (size_t i = 0; i < subsets.size(); ++i) all.push_back((aa[i] + bb[i]) / (m * (m - 1)) - 2 * ab[i] / (m * m));
+  return all;
+}
+
 }  // namespace
 
 double squared_discrepancy(const Matrix& a, const Matrix& b) {
@@ -38,11 +68,16 @@ MeanAndDeviation kernel_distance(const Matrix& a, const Matrix& b, KernelDistanc
   const int64_t size = std::min({int64_t{options.size}, a.rows, b.rows});
   if (size < 2) throw Error(fmt::format("a kernel distance needs 2 images or more, there are {}", size));
   std::mt19937_64 random(options.seed);
+  std::vector<Subset> subsets(size_t(options.subsets));
+  for (Subset& s : subsets) s = {drawn_numbers(a.rows, size, random), drawn_numbers(b.rows, size, random)};
+  // Few images are in many subsets; of many, the kernels of all pairs would be more work, and fill the memory.
+  constexpr int64_t most = 1 << 26;
+  const int64_t pairs = std::max(a.rows, b.rows) * std::max(a.rows, b.rows);
   std::vector<double> all;
-  for (int i = 0; i < options.subsets; ++i) {
-    const Matrix x = drawn_rows(a, size, random), y = drawn_rows(b, size, random);
-    all.push_back(squared_discrepancy(x, y));
-  }
+  if (pairs <= std::min<int64_t>(most, options.subsets * size * size))
+    all = squared_discrepancies(a, b, subsets);
+  else
+    for (const Subset& s : subsets) all.push_back(squared_discrepancy(rows_of(a, s.a), rows_of(b, s.b)));
   MeanAndDeviation d;
   d.mean = std::accumulate(all.begin(), all.end(), 0.0) / double(all.size());
   for (const double v : all) d.deviation += (v - d.mean) * (v - d.mean) / double(all.size());

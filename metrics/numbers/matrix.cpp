@@ -47,16 +47,21 @@ Matrix Matrix::slice(int64_t begin, int64_t end) const {
   return part;
 }
 
-Matrix drawn_rows(const Matrix& a, int64_t count, std::mt19937_64& random) {
-  if (count > a.rows) throw Error(fmt::format("{} of {} images cannot be drawn", count, a.rows));
-  std::vector<int64_t> order(size_t(a.rows));
+std::vector<int64_t> drawn_numbers(int64_t below, int64_t count, std::mt19937_64& random) {
+  if (count > below) throw Error(fmt::format("{} of {} images cannot be drawn", count, below));
+  std::vector<int64_t> order(static_cast<size_t>(below));
   std::iota(order.begin(), order.end(), 0);
-  Matrix drawn(count, a.columns);
-  for (int64_t i = 0; i < count; ++i) {
-    std::swap(order[size_t(i)], order[size_t(i + int64_t(random() % uint64_t(a.rows - i)))]);
-    std::copy_n(a.row(order[size_t(i)]), a.columns, drawn.values.begin() + i * a.columns);
-  }
-  return drawn;
+  for (int64_t i = 0; i < count; ++i)
+    std::swap(order[size_t(i)], order[size_t(i + int64_t(random() % uint64_t(below - i)))]);
+  order.resize(size_t(count));
+  return order;
+}
+
+Matrix rows_of(const Matrix& a, std::span<const int64_t> numbers) {
+  Matrix rows(std::ssize(numbers), a.columns);
+  for (int64_t i = 0; i < rows.rows; ++i)
+    std::copy_n(a.row(numbers[size_t(i)]), a.columns, rows.values.begin() + i * a.columns);
+  return rows;
 }
 
 std::vector<double> normals(int64_t count, std::mt19937_64& random) {  // Box and Muller

@@ -23,9 +23,13 @@ struct Matrix {
   std::vector<double> values;
 };
 
-// Rows drawn without replacement, in the order of the draw. The generator is standard, distributions are not: the same
-// rows everywhere. Error for more than there are.
-Matrix drawn_rows(const Matrix& a, int64_t count, std::mt19937_64& random);
+// Numbers below `below`, drawn without replacement, in the order of the draw. The generator is standard, distributions
+// are not: the same numbers everywhere. Error for more than there are.
+std::vector<int64_t> drawn_numbers(int64_t below, int64_t count, std::mt19937_64& random);
+Matrix rows_of(const Matrix& a, std::span<const int64_t> numbers);
+inline Matrix drawn_rows(const Matrix& a, int64_t count, std::mt19937_64& random) {
+  return rows_of(a, drawn_numbers(a.rows, count, random));
+}
 std::vector<double> normals(int64_t count, std::mt19937_64& random);  // N(0,1), the same everywhere
 
 Matrix product_of_rows(const Matrix& a, const Matrix& b);  // a b^T [a.rows,b.rows]

@@ -141,6 +141,19 @@ TEST(KernelDistance, OfTwoSubsetsIsTheDefinition) {
   EXPECT_THROW(kernel_distance(Matrix(1, 4), a), Error);
 }
 
+// Where subsets overlap much, kernels are computed once for all of them.
+TEST(KernelDistance, IsTheSameOnBothWays) {
+  const Matrix a = drawn(40, 6, 1), b = drawn(50, 6, 2, 1.2);
+  constexpr KernelDistance options{.subsets = 100, .size = 20};
+  std::mt19937_64 random(options.seed);
+  double sum = 0;
+  for (int i = 0; i < options.subsets; ++i) {
+    const Matrix x = drawn_rows(a, options.size, random), y = drawn_rows(b, options.size, random);
+    sum += squared_discrepancy(x, y);
+  }
+  EXPECT_NEAR(kernel_distance(a, b, options).mean, sum / options.subsets, 1e-12);
+}
+
 TEST(KernelDistance, RepeatsWithItsSeed) {
   const Matrix a = drawn(50, 4, 1), b = drawn(40, 4, 2);
   const KernelDistance options{.subsets = 5, .size = 10};
