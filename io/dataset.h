@@ -77,7 +77,8 @@ class Dataset {
   const std::string& name(int64_t i) const { return item(i).name; }
 
   Fingerprint fingerprint() const;  // of the stored items
-  // SHA-256 of the files of all items, their labels, and what is made of them. Reads every file.
+  // SHA-256 of the files of all items, their labels, and what is made of them. Reads every file;
+  // one that is broken counts as such.
   std::string content_hash() const;
 
   // Thread-safe. IoError when the file turns out to be broken, SystemError when it cannot be read.

@@ -225,7 +225,7 @@ MetricName Comparison::judge() const {
   for (const MetricName& name : names_)
     if (!name.network.empty() && name.metric->needs_reals && name.variant != Variant::freezed_legacy) {
       MetricName judge = name;
-      if (judge.against == Against::left_out) judge.against = Against::all;
+      judge.against = Against::all;  // a copy is of any training image
       return judge;
     }
   MetricName judge = parse_metric("fid", pixel_features);

@@ -13,7 +13,7 @@
 namespace firn {
 namespace {
 
-constexpr const char* kUsual = "inception";  // the network that names leave out
+constexpr const char* kUsual = "inception";  // the network that names leave out, of metrics that mean it
 
 // Takes digits, and a k for thousands, from the front.
 std::optional<int64_t> take_count(std::string_view& text) {
@@ -43,7 +43,9 @@ const Metric* take_metric(std::string_view& text) {
   size_t length = 0;
   const auto consider = [&](const Metric& m, std::string_view name) {
     const auto ends = [&] {
-      return text.size() == name.size() || !std::isalpha(static_cast<unsigned char>(text[name.size()]));
+      const int next = text.size() == name.size() ? 0 : static_cast<unsigned char>(text[name.size()]);
+      const bool numbered = std::isdigit(static_cast<unsigned char>(name.back()));  // ppl200 is no ppl2
+      return numbered ? !std::isalnum(next) : !std::isalpha(next);
     };
     if (name.size() <= length || !text.starts_with(name) || !ends()) return;
     found = &m;
@@ -78,14 +80,13 @@ const std::vector<Metric>& metrics() {
 
 std::string MetricName::text() const {
   std::string text = metric->name;
-  // Whose own number would run into the count has it apart, and as other programs leave it out, so do we.
-  const bool numbered = std::isdigit(static_cast<unsigned char>(text.back()));
+  // ppl and ppl2: other programs leave the count out, and it must not run into the name.
   if (!metric->needs_generator || fakes != metric->fakes)
-    text += fmt::format("{}{}", numbered ? "_" : "", count_text(fakes));
+    text += fmt::format("{}{}", metric->needs_generator ? "_" : "", count_text(fakes));
   if (nearest > 0) text += fmt::format("{}{}", text.ends_with('k') ? "" : "n", nearest);
   if (metric->needs_reals) text += against == Against::all ? "_full" : against == Against::left_out ? "_holdout" : "";
   if (!option.empty()) text += "_" + option;
-  if (!network.empty() && network != kUsual) text += "-" + network;
+  if (!network.empty() && (network != kUsual || metric->network != kUsual)) text += "-" + network;
   if (!network.empty() && variant != Variant::standard) text += fmt::format("-{}", name_of(variant));
   return text;
 }
@@ -109,9 +110,11 @@ MetricName parse_metric(std::string_view given, std::string_view network) {
     take(text, "n");
     if (const auto nearest = take_count(text)) name.nearest = int(std::min<int64_t>(*nearest, 1000000));
   }
-  if (m.needs_reals) name.against = count ? Against::as_many : Against::all;
-  if (take(text, "_full")) name.against = Against::all;
-  if (take(text, "_holdout")) name.against = Against::left_out;
+  if (m.needs_reals) {
+    name.against = count ? Against::as_many : Against::all;
+    if (take(text, "_full")) name.against = Against::all;
+    if (take(text, "_holdout")) name.against = Against::left_out;
+  }
   for (const std::string& option : m.options)
     if (take(text, "_" + option)) {
       name.option = option;

@@ -1,6 +1,7 @@
 // gan-metrics: measures images against images, or every snapshot of a run, and plots what was measured.
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <climits>
 #include <nlohmann/json.hpp>
 
@@ -45,7 +46,8 @@ void add_options(CLI::App& app, Arguments& a) {
   tools::Group what(app, "What to measure");
   what.add("--metrics", a.metrics, "with commas between them [those of the run, or FID with --features, else swd]")
       ->delimiter(',');
-  what.add("--features", a.features, "weights of a network that metrics use [by name in the folder $FIRN_WEIGHTS]");
+  what.add("--features", a.features,
+           "weights of a network that metrics use [those of the run, or by name in the folder $FIRN_WEIGHTS]");
   what.flag("--list", a.list, "say which metrics there are, and stop");
   tools::Group images(app, "Images");
   images.flag("--resize", a.resize, "centre-crop and resize images of other sizes");
@@ -131,6 +133,7 @@ class Meter {
   int snapshots_of_run(tools::Line& line) {
     const fs::path run = a_.what[0];
     const tools::RunToMeasure of = tools::open_run(a_, run);
+    if (a_.features.empty()) settings_.features = weight_files(of.features);
     MetricLog log = MetricLog::of(run);
     const std::vector<MetricName> names = tools::metric_names(a_, of.metrics, settings_.features, INT64_MAX);
     std::optional<Comparison> comparison;
@@ -138,7 +141,7 @@ class Meter {
       std::vector<MetricName> missing = names;
       std::erase_if(missing, [&](const MetricName& n) { return log.has(n, images); });
       if (missing.empty()) continue;
-      if (!comparison || comparison->names().size() != missing.size())
+      if (!comparison || !std::ranges::equal(comparison->names(), missing, {}, &MetricName::text, &MetricName::text))
         comparison.emplace(of.reals, of.left_out, missing, settings_);
       const auto loaded = tools::load_generator(file, a_.weights, DType::f32, settings_.device);
       const auto fakes = tools::images_of(a_, loaded, of.seed, file.filename().string());

@@ -67,6 +67,7 @@ RunToMeasure open_run(const MetricArguments& a, const fs::path& run) {
   data.use_labels = options.cond || a.cond;
   of.reals = stored_images(std::make_shared<const Dataset>(data), "training images");
   of.metrics = options.metrics.names;
+  of.features = options.metrics.features;
   of.seed = seed_for(options.seed, SeedUse::grid);
   if (!data.holdout.any()) return of;
   data.held_out = true;

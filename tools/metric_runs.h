@@ -32,7 +32,7 @@ struct RunToMeasure {
   uint64_t seed = 0;                                                 // of the images that it measures itself
   std::shared_ptr<const ImageSet> reals, left_out;                   // what it was trained on; what not, or null
   std::vector<std::pair<int64_t, std::filesystem::path>> snapshots;  // by the images that they had seen
-  std::vector<std::string> metrics;                                  // that it measures itself
+  std::vector<std::string> metrics, features;                        // what it measures itself, with these weights
 };
 // IoError for a folder that is no run, or has no numbered snapshot.
 RunToMeasure open_run(const MetricArguments& a, const std::filesystem::path& run);

@@ -33,15 +33,16 @@ Tensor slerp(const Tensor& a, const Tensor& b, std::span<const double> t) {
   return unit(x * column(share_x) + y * column(share_y));
 }
 
-// As LPIPS sees them: RGB, the faces' middle where that is asked for, at most 256 pixels a side.
+// As LPIPS sees them: RGB, the faces' middle where that is asked for, shrunk as whole images become 256 pixels high.
 Tensor shown(Tensor images, bool cropped) {
   if (images.dim(3) == 1) images = concat({images, images, images}, 3);
   if (images.dim(3) == 4) images = slice(images, 3, 0, 3);
+  const int64_t f = images.dim(1) / 256;
   if (cropped) {
     const int64_t c = images.dim(1) / 8;
     images = slice(slice(images, 1, 3 * c, 7 * c), 2, 2 * c, 6 * c);
   }
-  if (const int64_t f = images.dim(1) / 256; f > 1) {
+  if (f > 1) {
     const Tensor boxes = reshape(images, {images.dim(0), images.dim(1) / f, f, images.dim(2) / f, f, 3});
     images = reshape(mean_axes(boxes, {2, 4}), {images.dim(0), images.dim(1) / f, images.dim(2) / f, 3});
   }

@@ -25,6 +25,14 @@ TEST(Memorising, OfACopycatIsFlaggedAndOfNewImagesNot) {
   }
 }
 
+// A metric of few images compares with as many training images; a copy may be of any.
+TEST(Memorising, LooksAtAllTrainingImages) {
+  const auto all = [] { return smooth_images(0, 200); };
+  const auto copies = made(20, [](int64_t i) { return smooth_image(9 * int(i), 16, 1 + int(i)); });
+  const Evaluation e = evaluate(all(), copies, {"fid20-pixels"});
+  EXPECT_TRUE(e.memorising->flagged) << e.memorising->share;
+}
+
 TEST(Memorising, IsCalibratedAgainstWhatWasLeftOut) {
   const auto left_out = smooth_images(5000, 80);
   const Evaluation copies = evaluate(trained(), copycat(), {"fid200_full-pixels"}, left_out),

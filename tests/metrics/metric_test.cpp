@@ -42,23 +42,28 @@ TEST(MetricName, CarriesCountsNetworkAndVariant) {
   EXPECT_EQ(complete("prdc200n5_full"), "prdc200n5_full");
   EXPECT_EQ(complete("prdc1k3"), "prdc1k3");
   EXPECT_EQ(complete("ppl2_1k_wfull"), "ppl2_1k_wfull-vgg16");
+  EXPECT_EQ(complete("ppl200_zfull"), "ppl_200_zfull-vgg16");
+  EXPECT_EQ(complete("ppl2k"), "ppl_2k_wend-vgg16");
+  EXPECT_EQ(complete("pr5k3_full-inception"), "pr5k3_full-inception");
   EXPECT_EQ(complete("fid5k_full", "mobilenetv2"), "fid5k_full-mobilenetv2");
   EXPECT_EQ(complete("fid5k_full-inception", "mobilenetv2"), "fid5k_full");
 }
 
 TEST(MetricName, ThatIsCompleteIsReadBackAsItself) {
   for (const Metric& m : metrics())
-    for (const char* more : {"", "7", "3k", "_full", "7_holdout"}) {
-      if (!m.needs_reals && std::string(more).find('_') != std::string::npos) continue;
-      const bool numbered = std::isdigit(m.name.back()) && std::isdigit(more[0]);
-      const std::string name = complete(m.name + (numbered ? "_" : "") + more);
-      EXPECT_EQ(complete(name), name);
-    }
+    for (const char* more : {"", "7", "2k", "200", "_full", "7_holdout"})
+      for (const char* network : {"", "inception", "vgg16"}) {
+        if (!m.needs_reals && std::string(more).find('_') != std::string::npos) continue;
+        const bool numbered = std::isdigit(m.name.back()) && std::isdigit(more[0]);
+        const std::string name = complete(m.name + (numbered ? "_" : "") + more, network);
+        EXPECT_EQ(complete(name), name);
+      }
 }
 
 TEST(MetricName, ThatSaysNothingIsRefused) {
-  for (const char* name : {"", "fidelity", "fid5q", "fid5k_half", "swd-mobilenetv2", "fid-nosuchnetwork", "fid0",
-                           "fid5k_full-mobilenetv2-freezed-legacy", "kid-", "ppl_north", "fid\n5k"})
+  for (const char* name :
+       {"", "fidelity", "fid5q", "fid5k_half", "swd-mobilenetv2", "fid-nosuchnetwork", "fid0",
+        "fid5k_full-mobilenetv2-freezed-legacy", "kid-", "ppl_north", "ppl_full", "is_holdout", "fid\n5k"})
     EXPECT_THROW(parse_metric(name), ConfigError) << name;
 }
 

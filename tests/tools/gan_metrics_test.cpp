@@ -71,6 +71,27 @@ TEST_F(GanMetrics, ScoresEverySnapshotOfARunAsTheRunDid) {
                   "squeezenet1_1-b8a52dc0.pth");
 }
 
+TEST_F(GanMetrics, MeasuresOfEachSnapshotWhatIsMissing) {
+  write_images(scratch / "data", 16);
+  const Ran trained = tool("gan-train", tiny_train(scratch, "--metrics fid20_full-pixels,mind20_full-pixels"));
+  ASSERT_EQ(trained.code, 0) << trained.output;
+  const fs::path run = latest_snapshot(scratch / "runs").parent_path();
+  const auto own = MetricLog::of(run);
+  const auto without_line = [&](const char* name, size_t number) {
+    std::istringstream text(read_text(run / name));
+    std::string kept;
+    for (std::string line; std::getline(text, line);)
+      if (number-- != 0) kept += line + "\n";
+    write_text(run / name, kept);
+  };
+  without_line("metric-fid20_full-pixels.jsonl", 0);
+  without_line("metric-mind20_full-pixels.jsonl", 1);
+  const Ran ran = tool("gan-metrics", fmt::format("'{}' --threads 1", run.string()));
+  ASSERT_EQ(ran.code, 0) << ran.output;
+  for (const char* name : {"fid20_full-pixels", "mind20_full-pixels"})
+    EXPECT_EQ(MetricLog::of(run).curves().at(name).points, own.curves().at(name).points) << name;
+}
+
 TEST_F(GanMetrics, SaysInOneLineWhatIsWrong) {
   write_images(scratch / "a", 6, 16);
   write_images(scratch / "other", 6, 32);

@@ -107,6 +107,18 @@ TEST_F(EvaluationsTest, EndARunThatGetsNoBetter) {
   EXPECT_MENTIONS(run.output, "--stop-when fid16_full-pixels:no-better:2 ends the run at");
 }
 
+TEST_F(EvaluationsTest, EndARunWithASnapshotOfItsEnd) {
+  options.metrics.names = {"fid16_full-pixels"};
+  options.metrics.stop_when = "fid16_full-pixels:no-better:1";
+  options.metrics.every = 1;
+  options.snap = 1000;
+  options.lr = 1e-30;
+  options.kimg = 1;
+  TinyRun run(options, scratch / "run");
+  EXPECT_EQ(run.run(), Outcome::finished);
+  EXPECT_TRUE(fs::exists(snapshot_path(scratch / "run", run.state.counters.images)));
+}
+
 TEST_F(EvaluationsTest, CompareWithWhatWasLeftOut) {
   options.data.holdout = {.count = 8};
   options.metrics.names = {"fid16_full-pixels", "fid16_holdout-pixels"};

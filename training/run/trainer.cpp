@@ -121,7 +121,7 @@ Outcome Trainer::train() {
       return Outcome::stopped;
     }
   }
-  if (state_.counters.iteration == 0) save();
+  if (saved_image_ != state_.counters.images) save();  // nothing to train, or --stop-when between two snapshots
   if (!done())
     say(fmt::format("--stop-when {} ends the run at {:.1f} kimg", options_.metrics.stop_when,
                     double(state_.counters.images) / 1000));
