@@ -241,28 +241,39 @@ Evaluation Comparison::operator()(std::shared_ptr<const ImageSet> fakes, const G
   slices_.clear();
   Evaluation evaluation;
   const Stopwatch all;
-  for (const MetricName& name : names_) {
-    const Stopwatch one;
-    MetricResult result{.name = name, .scores = measure(name, *this)};
-    result.seconds = one.seconds();
-    if (!name.network.empty()) {
-      result.weights = extractor(name).weights();
-      result.machine = fmt::format("{}, {}", settings_.device.name(), name_of(settings_.type));
+  const auto attempt = [&](const std::string& name, const auto& body) {
+    try {
+      body();
+    } catch (const SystemError&) {
+      throw;
+    } catch (const Error& e) {
+      evaluation.failures.push_back(fmt::format("{}: {}", name, e.what()));
     }
-    evaluation.metrics.push_back(std::move(result));
-  }
-  const MetricName judge = this->judge();
-  const Matrix& train = reals(judge).features;
-  if (train.rows >= 4) {
+  };
+  for (const MetricName& name : names_)
+    attempt(name.text(), [&] {
+      const Stopwatch one;
+      MetricResult result{.name = name, .scores = measure(name, *this)};
+      result.seconds = one.seconds();
+      if (!name.network.empty()) {
+        result.weights = extractor(name).weights();
+        result.machine = fmt::format("{}, {}", settings_.device.name(), name_of(settings_.type));
+      }
+      evaluation.metrics.push_back(std::move(result));
+    });
+  attempt("copies", [&] {
+    const MetricName judge = this->judge();
+    const Matrix& train = this->reals(judge).features;
+    if (train.rows < 4) return;
     Matrix left_out;
     if (left_out_) {
       MetricName others = judge;
       others.against = Against::left_out;
-      left_out = reals(others).features;
+      left_out = this->reals(others).features;
     }
     evaluation.memorising = memorising(train, this->fakes(judge).features, left_out);
     evaluation.memorising_in = judge.network;
-  }
+  });
   evaluation.seconds = all.seconds();
   return evaluation;
 }

@@ -42,6 +42,7 @@ struct MetricResult {
 
 struct Evaluation {
   std::vector<MetricResult> metrics;
+  std::vector<std::string> failures;     // "fid5k_full: why", of what could not be measured; the others are
   std::optional<Memorising> memorising;  // none where there are fewer than 4 training images
   std::string memorising_in;             // the network whose features say so
   double seconds = 0;

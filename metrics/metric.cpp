@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -121,6 +122,7 @@ MetricName parse_metric(std::string_view given, std::string_view network) {
       break;
     }
   if (!m.network.empty()) name.network = network.empty() ? m.network : std::string(network);
+  bool named = false;
   while (take(text, "-")) {
     bool known = false;
     for (const Variant v : {Variant::standard, Variant::clean, Variant::freezed_legacy})
@@ -133,6 +135,7 @@ MetricName parse_metric(std::string_view given, std::string_view network) {
     const std::string other(text.substr(0, text.find('-')));
     text.remove_prefix(other.size());
     if (m.network.empty()) throw wrong("it needs no network");
+    if (std::exchange(named, true)) throw wrong("it names two networks");
     if (other != pixel_features) feature_model(other);
     name.network = other;
   }

@@ -5,6 +5,7 @@
 #include <climits>
 #include <nlohmann/json.hpp>
 
+#include "base/text.h"
 #include "engine/threads.h"
 #include "io/files.h"
 #include "io/plot.h"
@@ -126,6 +127,10 @@ class Meter {
                           settings_);
     const Evaluation e = comparison(fakes.images, fakes.g.get());
     report(e, a_.what[0], 0);
+    for (const auto& opened : {fakes, reals})
+      if (opened.data)
+        for (const auto& [name, reason] : opened.data->bad_images())
+          fmt::print(stderr, "skipped {}: {}\n", printable(name), printable(reason));
     if (!a_.neighbours.empty() && e.memorising) save_png(a_.neighbours, comparison.neighbours_sheet(e));
     return 0;
   }
@@ -155,19 +160,22 @@ class Meter {
     return 0;
   }
 
+  // What was measured is written before what was not is an error.
   void finish() {
-    if (a_.json.empty()) return;
     const std::string text = all_.dump(2) + "\n";
     if (a_.json == "-")
       fmt::print("{}", text);
-    else
+    else if (!a_.json.empty())
       write_text(a_.json, text);
+    if (failures_.size() > 1) throw Error(fmt::format("{} (and {} more)", failures_[0], failures_.size() - 1));
+    if (!failures_.empty()) throw Error(failures_[0]);
   }
 
  private:
   void report(const Evaluation& e, const std::string& what, int64_t images) {
     if (a_.json != "-") fmt::print("{}", table(e));
     for (const nlohmann::json& record : to_json(e, what, images)) all_.push_back(record);
+    for (const std::string& failure : e.failures) failures_.push_back(fmt::format("{}: {}", what, failure));
   }
 
   void show(tools::Line& line, const std::string& what, int64_t done, int64_t total) {
@@ -185,6 +193,7 @@ class Meter {
   const Arguments& a_;
   ComparisonSettings settings_;
   nlohmann::json all_ = nlohmann::json::array();
+  std::vector<std::string> failures_;
   std::string shown_;
   std::chrono::steady_clock::time_point began_, last_;
 };

@@ -45,11 +45,12 @@ std::shared_ptr<const ImageSet> images_of(const MetricArguments& a, const Loaded
 OpenedImages open_images(const MetricArguments& a, const fs::path& what, const Device& device) {
   if (is_snapshot(what)) {
     const LoadedGenerator loaded = load_generator(what, a.weights, DType::f32, device);
-    return {images_of(a, loaded, a.seed, what.string()), loaded.g};
+    return {images_of(a, loaded, a.seed, what.string()), loaded.g, nullptr};
   }
   DatasetOptions options{.path = what, .resolution = a.resolution, .resize = a.resize, .use_labels = a.cond};
   options.folder = a.folder;
-  return {stored_images(std::make_shared<const Dataset>(options), what.string()), nullptr};
+  const auto data = std::make_shared<const Dataset>(options);
+  return {stored_images(data, what.string()), nullptr, data};
 }
 
 RunToMeasure open_run(const MetricArguments& a, const fs::path& run) {

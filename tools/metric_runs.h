@@ -21,7 +21,8 @@ struct MetricArguments {
 
 struct OpenedImages {
   std::shared_ptr<const ImageSet> images;
-  std::shared_ptr<const Generator> g;  // null: stored images
+  std::shared_ptr<const Generator> g;   // null: stored images,
+  std::shared_ptr<const Dataset> data;  // which are here
 };
 // A folder or zip of images, a snapshot, or a run folder, which stands for its latest one.
 OpenedImages open_images(const MetricArguments& a, const std::filesystem::path& what, const Device& device);

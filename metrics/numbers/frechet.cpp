@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -35,7 +36,7 @@ double frechet_distance(const Matrix& a, const Matrix& b, Covariance covariance)
   };
   double distance = square(x.values) / share(a) + square(y.values) / share(b);
   for (size_t j = 0; j < mean_a.size(); ++j) distance += (mean_a[j] - mean_b[j]) * (mean_a[j] - mean_b[j]);
-  return distance - 2 * trace_of_root(std::move(x), std::move(y)) / std::sqrt(share(a) * share(b));
+  return std::max(0.0, distance - 2 * trace_of_root(std::move(x), std::move(y)) / std::sqrt(share(a) * share(b)));
 }
 
 }  // namespace firn

@@ -21,7 +21,8 @@ struct Share {
 Share nearer_than_neighbours(const Matrix& train, const Nearest& nearest) {
   const std::vector<double> own = squared_radii(train, 1);
   int64_t nearer = 0;
-  for (size_t i = 0; i < nearest.row.size(); ++i) nearer += nearest.square[i] < own[size_t(nearest.row[i])];
+  for (size_t i = 0; i < nearest.row.size(); ++i)  // an image that is in the set twice has no distance to itself
+    nearer += nearest.square[i] < own[size_t(nearest.row[i])] || nearest.square[i] == 0;
   return {double(nearer) / double(nearest.row.size()), std::ssize(nearest.row)};
 }
 

@@ -57,7 +57,9 @@ inline std::shared_ptr<const ImageSet> smooth_images(int first, int count, int c
 
 inline Evaluation evaluate(std::shared_ptr<const ImageSet> reals, std::shared_ptr<const ImageSet> fakes,
                            const std::vector<std::string>& names, std::shared_ptr<const ImageSet> left_out = nullptr) {
-  Comparison comparison(std::move(reals), std::move(left_out), parse_metrics(names, {}), {});
+  const WeightFiles no_files;
+  const ComparisonSettings settings;
+  Comparison comparison(std::move(reals), std::move(left_out), parse_metrics(names, no_files), settings);
   return comparison(std::move(fakes));
 }
 

@@ -103,13 +103,26 @@ TEST_F(GanMetrics, SaysInOneLineWhatIsWrong) {
   expect_one_line(fmt::format("{} {}", at("a"), at("empty")), 1, "there are no images in it");
   expect_one_line(fmt::format("{} {}", at("a"), at("nowhere")), 1, "nowhere");
   expect_one_line(fmt::format("{} {}", at("broken.safetensors"), at("a")), 1, "broken.safetensors");
-  expect_one_line(fmt::format("{} {} --metrics swd", at("other"), at("a")), 2, "other sizes");
   expect_one_line(fmt::format("{0} {0} --metrics nonsense", at("a")), 2, "there is no metric nonsense");
   expect_one_line(fmt::format("{0} {0} --metrics fid", at("a")), 1, "pt_inception-2015-12-05-6726825d.pth");
   expect_one_line(fmt::format("{0} {0} --features {1}", at("a"), at("broken.safetensors")), 1, "broken.safetensors");
   expect_one_line(fmt::format("{0} {0} --metrics ppl2_8_wend-pixels", at("a")), 1, "lpips");
   expect_one_line(fmt::format("{} --plot {}", at("a"), at("x.svg")), 1, "is no run folder");
   expect_one_line(fmt::format("{0} {0} --precision fp8", at("a")), 2, "--precision fp8");
+}
+
+// One measure that cannot be made costs no other.
+TEST_F(GanMetrics, SaysAllThatItCould) {
+  write_images(scratch / "a", 6, 16);
+  write_images(scratch / "other", 6, 32);
+  put(scratch / "a/class0/broken.png", "\x89PNG\r\n\x1a\n and nothing");
+  const Ran ran =
+      tool("gan-metrics", fmt::format("{} {} --metrics swd,fid-pixels,prdc6n9-pixels", at("other"), at("a")));
+  EXPECT_EQ(ran.code, 1) << ran.output;
+  EXPECT_MENTIONS(ran.output, "fid6_full-pixels ");
+  EXPECT_MENTIONS(ran.output, "copies ");
+  EXPECT_MENTIONS(ran.output, "skipped class0/broken.png: ");
+  EXPECT_MENTIONS(ran.output, "other sizes: their scales cannot be compared (and 1 more)");
 }
 
 TEST_F(GanMetrics, NamesAllMetrics) {

@@ -151,10 +151,12 @@ TEST_F(EvaluationsTest, ThatCannotBeMadeAreRefusedBeforeTheRun) {
 }
 
 TEST_F(EvaluationsTest, ThatFailAreALineAndNotTheEnd) {
-  options.metrics.names = {"prdc16n30_full-pixels"};  // more neighbours than images
+  options.metrics.names = {"prdc16n30_full-pixels", "fid16_full-pixels"};  // more neighbours than images
   TinyRun run(options, scratch / "run");
   EXPECT_EQ(run.run(), Outcome::finished);
-  EXPECT_MENTIONS(run.output, "metrics    failed: 30 nearest neighbours need more than 30 images");
+  EXPECT_MENTIONS(run.output,
+                  "metrics    failed: prdc16n30_full-pixels: 30 nearest neighbours need more than 30 images");
+  EXPECT_EQ(lines(scratch / "run/metric-fid16_full-pixels.jsonl").size(), 4u);
 }
 
 }  // namespace

@@ -36,9 +36,9 @@ std::string available_network() {
   const char* folder = std::getenv("FIRN_WEIGHTS");
   if (!folder || !*folder) return {};
   std::error_code none;
-  for (const FeatureModel& model : feature_models())
-    for (const std::string& file : model.files)
-      if (std::filesystem::exists(std::filesystem::path(folder) / file, none)) return model.name;
+  for (const char* name : {"inception", "mobilenetv2", "efficientnet-lite1", "vgg16", "squeezenet"})
+    for (const std::string& file : feature_model(name).files)
+      if (std::filesystem::exists(std::filesystem::path(folder) / file, none)) return name;
   return {};
 }
 

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "kernels/choice/plan_store.h"
 #include "training/run/run_folder.h"
 #include "training/step/feed.h"
@@ -33,6 +34,27 @@ std::shared_ptr<const ImageSet> left_out_images(const TrainOptions& o) {
   return stored_images(std::make_shared<const Dataset>(rest), "left-out images");
 }
 
+// With the full name of a score that is measured. ConfigError where it names another.
+std::optional<StopWhen> stop_when_of(const MetricOptions& m) {
+  std::optional<StopWhen> stop = stop_when(m);
+  if (!stop) return stop;
+  if (m.names.empty()) throw ConfigError("--stop-when needs a metric, and --metrics says none");
+  const WeightFiles files = weight_files(m.features);
+  std::vector<std::string> scores;
+  for (const MetricName& name : parse_metrics(m.names, files))
+    for (const Metric::Value& value : name.metric->values)
+      if (value.better != Better::neither) scores.push_back(name.text() + value.name);
+  // As it was given for --metrics, it stands for the first score of that metric.
+  if (std::ranges::count(scores, stop->metric) == 0) {
+    const auto parsed = parse_metrics({stop->metric}, files);
+    stop->metric = parsed[0].text() + parsed[0].metric->values[0].name;
+  }
+  if (std::ranges::count(scores, stop->metric) == 0)
+    throw ConfigError(
+        fmt::format("--stop-when: {} is not measured; there are {}", stop->metric, fmt::join(scores, ", ")));
+  return stop;
+}
+
 }  // namespace
 
 Evaluations::Evaluations(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
@@ -41,12 +63,9 @@ Evaluations::Evaluations(const TrainOptions& options, const TrainState& state, s
       state_(state),
       run_(std::move(run)),
       log_(run_, state.counters.images),
-      stop_when_(firn::stop_when(options.metrics)) {
+      stop_when_(stop_when_of(options.metrics)) {
   const MetricOptions& m = options.metrics;
-  if (m.names.empty()) {
-    if (stop_when_) throw ConfigError("--stop-when needs a metric, and --metrics says none");
-    return;
-  }
+  if (m.names.empty()) return;
   trained_ = trained_images(options, std::move(dataset));
   left_out_ = left_out_images(options);
   const WeightFiles files = weight_files(m.features);
@@ -55,22 +74,10 @@ Evaluations::Evaluations(const TrainOptions& options, const TrainState& state, s
                                          .device = state.device(),
                                          .cache = kernels::cache_folder() / "features",
                                          .progress = std::move(progress)});
-  if (!stop_when_) return;
-  std::vector<std::string> scores;
-  for (const MetricName& name : comparison_->names())
-    for (const Metric::Value& value : name.metric->values)
-      if (value.better != Better::neither) scores.push_back(name.text() + value.name);
-  // As it was given for --metrics, it stands for the first score of that metric.
-  if (std::ranges::count(scores, stop_when_->metric) == 0) {
-    const auto parsed = parse_metrics({stop_when_->metric}, files);
-    stop_when_->metric = parsed[0].text() + parsed[0].metric->values[0].name;
-  }
-  if (std::ranges::count(scores, stop_when_->metric) == 0)
-    throw ConfigError(
-        fmt::format("--stop-when: {} is not measured; there are {}", stop_when_->metric, fmt::join(scores, ", ")));
 }
 
 void require_metrics(const TrainOptions& options) {
+  stop_when_of(options.metrics);
   const WeightFiles files = weight_files(options.metrics.features);
   for (const MetricName& name : parse_metrics(options.metrics.names, files)) {
     if (name.against == Against::left_out && !options.data.holdout.any()) throw_no_left_out(name);
@@ -108,10 +115,11 @@ std::vector<std::string> Evaluations::evaluate(EventFile& events) {
       const auto best = first ? log_.curves().at(score.name).best() : std::nullopt;
       if (!best) continue;
       best_is_now_ = best->first == images;
-      line += best_is_now_ ? " (best)" : fmt::format(" (best {:.5g} at {:.1f} kimg)", best->second, best->first / 1e3);
+      line += best_is_now_ ? " (best)" : fmt::format(" (best {:.5g} at {:g} kimg)", best->second, best->first / 1e3);
     }
   }
-  lines.push_back(line + fmt::format("  in {:.1f} s", found.seconds));
+  if (!found.metrics.empty()) lines.push_back(line + fmt::format("  in {:.1f} s", found.seconds));
+  for (const std::string& failure : found.failures) lines.push_back("metrics    failed: " + printable(failure, 1000));
   line.clear();
   if (found.memorising) {
     line = "           " + to_text(*found.memorising, found.memorising_in);

@@ -128,7 +128,7 @@ std::vector<std::string> MetricLog::best_and_final() const {
   std::vector<std::string> lines;
   for (const auto& [name, curve] : curves_)
     if (const auto best = curve.best())
-      lines.push_back(fmt::format("{}  best {:.6g} at {:.1f} kimg / final {:.6g}", name, best->second,
+      lines.push_back(fmt::format("{}  best {:.6g} at {:g} kimg / final {:.6g}", name, best->second,
                                   double(best->first) / 1000, curve.points.back().second));
   return lines;
 }
