@@ -169,8 +169,8 @@ TEST(Config, GivesTenToTwentySnapshotsAndEvaluations) {
     EXPECT_GE(name.fakes, 100);
     EXPECT_LE(name.fakes, 5000);
   }
-  const TrainOptions given =
-      configured("auto", {64, 64, 3}, {{"--kimg", "40"}, {"--kimg-per-tick", "1"}, {"--snap", "7"}, {"--metrics", "none"}});
+  const TrainOptions given = configured(
+      "auto", {64, 64, 3}, {{"--kimg", "40"}, {"--kimg-per-tick", "1"}, {"--snap", "7"}, {"--metrics", "none"}});
   EXPECT_EQ(given.kimg_per_tick, 1);
   EXPECT_EQ(given.snap, 7);
   EXPECT_TRUE(given.metrics.names.empty());
