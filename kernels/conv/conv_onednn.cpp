@@ -103,7 +103,7 @@ Plan make_plan(const ConvProblem& p, Pass pass, const Relu& relu, Kind algorithm
   return plan;
 }
 
-const Plan& plan_for(const ConvProblem& p, Pass pass, const Relu& relu = {}) {
+const Plan& plan_for(const ConvProblem& p, Pass pass, Relu relu = {}) {
   using Key = std::tuple<int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int, int, int, int, int, bool,
                          double, DType, Pass, int, Relu>;
   static std::map<Key, Plan> plans;
