@@ -1,6 +1,8 @@
 // Sets of images that are made, not stored.
 #pragma once
+#include <algorithm>
 #include <climits>
+#include <cmath>
 #include <random>
 
 #include "metrics/comparison.h"
