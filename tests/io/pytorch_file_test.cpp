@@ -2,6 +2,8 @@
 
 #include <zip.h>
 
+#include <algorithm>
+
 #include "io/pickle.h"
 #include "tests/io/io_support.h"
 
