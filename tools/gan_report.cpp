@@ -41,7 +41,7 @@ int main(int argc, char** argv) {
     CLI::App app("Writes one self-contained page about one or several runs: curves, samples, results, cost, options.",
                  "gan-report");
     std::vector<std::string> given;
-    app.add_option("RUN... OUT.html", given, "run folders and, last, the page to write");
+    app.add_option("runs-and-page", given, "run folders and, last, the page to write");
     app.footer(examples);
     bool proceed;
     const int code = tools::parse(app, argc, argv, proceed);
