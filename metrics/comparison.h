@@ -53,8 +53,8 @@ std::string to_text(const Memorising& m, const std::string& features);
 
 class Comparison : private Material {
  public:
-  // `left_out` may be null. ConfigError for a metric that needs what is not there, IoError for weights that are missing
-  // or broken: all of that before anything is computed.
+  // `left_out` may be null. Before anything is computed: ConfigError for a metric that needs left-out images where
+  // there are none, IoError for weights that are missing or broken.
   Comparison(std::shared_ptr<const ImageSet> reals, std::shared_ptr<const ImageSet> left_out,
              std::vector<MetricName> names, ComparisonSettings settings);
 

@@ -56,7 +56,7 @@ struct Metric {
   std::string network;            // that it uses unless another is named; empty: none
   int64_t fakes = 50000;          // unless a count is named
   int nearest = 0;                // unless named; 0: it has none
-  bool needs_reals = true, needs_generator = false, needs_logits = false, needs_lpips = false;
+  bool needs_reals = true, needs_generator = false, needs_lpips = false;
   std::vector<std::string> options = {};  // the first is meant where none is named
   std::function<std::vector<double>(const MetricName&, Material&)> measure;
 };

@@ -88,7 +88,8 @@ void normalise_channels(Matrix& m) {
 }  // namespace
 
 std::vector<Matrix> pyramid_patches(const ImageSet& images, int64_t count, int64_t patches, uint64_t seed) {
-  count = std::min(count, images.size());
+  count = std::min({count, images.size(), patches});  // more images than patches would be read for nothing
+  if (count < 1) throw Error(fmt::format("{}: there is no image to measure", images.name()));
   const int64_t of_each = (patches + count - 1) / count;
   std::vector<Matrix> levels;
   std::mt19937_64 random(seed);

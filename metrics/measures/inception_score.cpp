@@ -35,7 +35,6 @@ Metric inception_score() {
           .values = {{"_mean", Better::higher}, {"_std", Better::neither}},
           .network = "inception",
           .needs_reals = false,
-          .needs_logits = true,
           .measure = [](const MetricName& n, Material& m) {
             const Matrix& logits = m.fakes(n).logits;
             if (logits.columns == 0) throw ConfigError("an inception score needs a network with a classifier");

@@ -92,7 +92,7 @@ TEST(PytorchFile, TruncatedFilesAreRefusedAtEveryLength) {
 }
 
 TEST(PytorchFile, NothingIsEverCalled) {
-  const std::string attack = global("os", "system") + tuple({text("touch /tmp/firn-was-here")}) + "R";
+  const std::string attack = global("os", "system") + tuple({text("touch firn-was-here")}) + "R";
   EXPECT_MENTIONS(refusal(old_file(dict("w", attack))),
                   "wants os.system, which weights do not need; nothing of it was run");
   EXPECT_MENTIONS(refusal(old_file(dict("w", text("builtins") + text("eval") + "\x93"))), "wants builtins.eval");
