@@ -92,6 +92,7 @@ if [[ $tiny ]]; then
   torch=(--mapping-layers 2 --repeats 1 --threads 1 --format contiguous --fir depthwise)
   compare=(--resolution 16 --channel-base 128 --channel-max 16 --mapping-layers 2 --threads 1)
   ceiling=(--type f32 --size 256 --megabytes 16 --repeats 2)
+  sngan=32/2 sngan_steps=(--ch 8 --warm-up 1 --repeats 1 --threads 1) sngan_torch=(--ch 8 --repeats 1 --threads 1 --format contiguous)
   layers=16/256/2 styled=layer/b16.styled/forward/f32
   ops=('^layer/b8.*f32' '^conv2d_k3_4x4/.*f32' '^matmul_nt/.*f32' '^upfirdn2d_asymmetric_crop/.*f32' '^freeze/layer/b8.*f32' '^softplus/')
 else
@@ -103,6 +104,7 @@ else
   torch=(--warm-up 4 --repeats 20 --cycles 3 --seconds 8)
   compare=(--resolution 64 --channel-base 8192)
   ceiling=()
+  sngan=32/64,64/64 sngan_steps=(--warm-up 10 --repeats 30 --seconds 8) sngan_torch=(--warm-up 4 --repeats 20)
   layers=256/16384/16 styled=layer/b64.styled/forward/bf16
   ops=('^layer/.*bf16' '^conv2d_' '^matmul_' '^upfirdn2d_' '^freeze/layer/.*bf16' '^(bias_act|synthesis_act|demodulation|minibatch|scale_|dot_|sum_|add_|mul_|permute)')
 fi
@@ -171,6 +173,13 @@ for size in ${sizes//,/ }; do bench "step-${size//\//-}" 15 "$size" "${step[@]}"
 for ((k = 0; k <= freeze; ++k)); do bench "freeze-$k" 12 "$freeze_size" "${step[@]}" --frozen-blocks $k; done
 bench "freeze-$freeze-cached" 12 "$freeze_size" "${step[@]}" --frozen-blocks $freeze --cache-features
 
+for size in ${sngan//,/ }; do
+  for k in 0 4; do
+    part "sngan-own-${size/\//-}-$k" 60 "$BIN/train_bench" --json --device "$device" --type $type --model sngan --classes 10 \
+      --resolution "${size%/*}" --batch "${size#*/}" --frozen-blocks $k "${own[@]}" "${sngan_steps[@]}"
+  done
+done
+
 op_bench=("$BIN/op_bench" --device "$device" --layers $layers "${own[@]}")
 groups=(layers conv matmul fir freeze rest) budgets=(50 40 20 20 30 20) ceilings=()
 any_wanted "${groups[@]/#/ops-}" && read -ra ceilings <<< "$(report ceilings)"
@@ -188,6 +197,14 @@ part torch-default 30 "${baseline[@]}" --dtype $torch_type --sizes $few --modula
 part torch-fp16 30 "${baseline[@]}" --dtype fp16 --sizes $few --modulation improved
 part torch-freeze 60 "${baseline[@]}" --dtype $torch_type --sizes "$freeze_size" --modulation improved --freeze-sweep $freeze --seconds 5
 part torch-freeze-graphs 60 "${baseline[@]}" --dtype $torch_type --sizes "$freeze_size" --modulation improved --freeze-sweep $freeze --seconds 5 --graphs
+sngan_baseline=("${baseline[0]}" bench/pytorch_sngan.py --json --device "$device" --dtype $torch_type "${sngan_torch[@]}")
+for size in ${sngan//,/ }; do
+  for how in '' --graphs --compile '--compile --graphs'; do
+    [[ $device == cuda || ! $how ]] || continue
+    # shellcheck disable=SC2086
+    part "sngan-torch-${size/\//-}${how//[ -]/}" 90 "${sngan_baseline[@]}" --resolution "${size%/*}" --batch "${size#*/}" $how
+  done
+done
 
 # Why? What decides the next step: the memories, the tensor pipe and the issue slots, of our kernels and of the worst ops.
 percent=avg.pct_of_peak_sustained

@@ -132,6 +132,7 @@ def collect(work, device, command):
                 for r in named("check-*.out")],
         choices=choices_of(work), warnings=warnings_of(work), ops=ops_of(work),
         steps=sorted(named("step-*.out"), key=lambda s: [s[k] for k in KEY]), freeze=named("freeze-*.out"), torch=peers,
+        sngan=dict(engine=named("sngan-own-*.out"), torch=named("sngan-torch-*.out")),
         ncu={f.stem: profile_of(f) or f.read_text(errors="replace")[-2000:] for f in sorted(work.glob("ncu-*.out"))})
 
 
@@ -199,6 +200,15 @@ def print_tables(r):
                  if "error" not in t and t["frozen_blocks"] == 0 and all(t[k] == s[k] for k in KEY)]
         best, variant = max(peers, default=(None, "-"))
         comparisons.append(["/".join(str(s[k]) for k in KEY), speed(s), best, variant, ratio(speed(s), best)])
+    sngan_key = lambda s: (s["resolution"], s["batch"], s["frozen_blocks"])
+    peers = {}
+    for s in r["sngan"]["torch"]:
+        peers[sngan_key(s)] = min(peers.get(sngan_key(s), s), s, key=lambda t: t["iteration_ms"])
+    how = lambda t: " ".join(k for k in ("compiled", "graphs") if t[k]) or "eager"
+    table("SNGAN-projection beside PyTorch at its best", ["resolution/batch/frozen blocks", "Gmain", "Dmain", "ms", "PyTorch", "how", "ratio"],
+          [["/".join(map(str, sngan_key(s))), s["Gmain_ms"], s["Dmain_ms"], s["iteration_ms"],
+            *((t["iteration_ms"], how(t), ratio(t["iteration_ms"], s["iteration_ms"])) if (t := peers.get(sngan_key(s))) else (None, "-", None))]
+           for s in r["sngan"]["engine"]])
     c = r["ceilings"]["used"]
     table(f"Images a second beside PyTorch at its best ({r['device']}; ceilings {c.get('matmul_tflops', 0):.0f} TFLOP/s, {c.get('copy_gbs', 0):.0f} GB/s)",
           ["resolution/base/batch", "this engine", "PyTorch", "how", "ratio"], comparisons)

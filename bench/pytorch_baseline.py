@@ -47,6 +47,32 @@ class Timer:
         return self.events[0].elapsed_time(self.events[1])
 
 
+def captured(works, optimisers, rounds=3):
+    """Each work as one CUDA graph, with its gradients in memory of its own -> {name: (graph, what the work returns)}"""
+    pool, stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):                     # until all that is allocated or chosen once is there
+        for _ in range(rounds):
+            for work in works.values():
+                work()
+    torch.cuda.current_stream().wait_stream(stream)
+    graphs = {}
+    for name, work in works.items():
+        for opt in optimisers:
+            opt.zero_grad(set_to_none=True)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool):
+            result = work()
+        graphs[name] = graph, result
+    return graphs
+
+
+def replayed(graphs, name):
+    graph, result = graphs[name]
+    graph.replay()
+    return result
+
+
 class Trainer:
     def __init__(self, args, channels_last):
         torch.manual_seed(0)
@@ -78,29 +104,8 @@ class Trainer:
     def record(self, bf16):
         """From now on each phase and the average is one CUDA graph, with its gradients in memory of its own."""
         self.G.recorded = True
-        rounds, pool = 3, torch.cuda.graph_pool_handle()
         works = {name: lambda name=name: self.step(name, bf16[name]) for name in PHASES} | dict(average=self.average)
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):                 # until all that is allocated or chosen once is there
-            for _ in range(rounds):
-                for work in works.values():
-                    work()
-        torch.cuda.current_stream().wait_stream(stream)
-        graphs = {}
-        for name, work in works.items():
-            for opt in self.opt.values():
-                opt.zero_grad(set_to_none=True)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=pool):
-                loss = work()
-            graphs[name] = graph, loss
-        self.graphs = graphs
-
-    def replayed(self, name):
-        graph, loss = self.graphs[name]
-        graph.replay()
-        return loss
+        self.graphs = captured(works, self.opt.values())
 
     def fakes(self, ws):
         return self.fast_G(ws).contiguous(memory_format=self.memory_format)
@@ -131,7 +136,7 @@ class Trainer:
     def step(self, name, bf16):
         """One phase with its optimiser step -> its loss, on the device"""
         if name in self.graphs:
-            return self.replayed(name)
+            return replayed(self.graphs, name)
         self.G.requires_grad_(name[0] == "G")
         if name[0] == "D":
             self.D.freeze(self.args.freeze_d)
@@ -157,7 +162,7 @@ class Trainer:
     @torch.no_grad()
     def average(self, beta=0.999):
         if "average" in self.graphs:
-            return self.replayed("average")
+            return replayed(self.graphs, "average")
         torch._foreach_mul_(self.ema, beta)
         torch._foreach_add_(self.ema, list(self.G.parameters()), alpha=1 - beta)
 

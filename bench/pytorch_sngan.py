@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pytorch_baseline import Timer, device_name, others_seconds, peak_mb, prepare, reset_peak
+from pytorch_baseline import Timer, captured, device_name, others_seconds, peak_mb, prepare, replayed, reset_peak
 
 G_CHANNELS = {32: [4, 4, 4, 4], 64: [16, 8, 4, 2, 1], 128: [16, 16, 8, 4, 2, 1]}       # in units of --ch
 D_CHANNELS = {32: [2, 2, 2, 2], 64: [1, 2, 4, 8, 16], 128: [1, 2, 4, 8, 16, 16]}
@@ -235,13 +235,14 @@ class Trainer:
         self.D.freeze(args.freeze_d)
         fused = "fused" in inspect.signature(torch.optim.Adam).parameters
         self.opt = {net: torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=2e-4, betas=(0.0, 0.9), eps=1e-8,
-                                          **dict(fused=True) if fused else dict(foreach=True))
+                                          **dict(fused=True) if fused else dict(foreach=True), **dict(capturable=True) if args.graphs else {})
                     for net, module in (("G", self.G), ("D", self.D))}
         self.reals = torch.rand(args.batch, 3, args.resolution, args.resolution, device=self.device).mul_(2).sub_(1).to(
             memory_format=self.memory_format)
         self.timer = Timer(self.device.type == "cuda")
         compiled = (lambda module: torch.compile(module, dynamic=False)) if args.compile else lambda module: module
         self.fast_G, self.fast_D, self.iterate = compiled(self.G), compiled(self.D), compiled(self.D.iterate)
+        self.graphs = captured({name: lambda name=name: self.step(name) for name in ("Gmain", "Dmain")}, self.opt.values()) if args.graphs else {}
 
     def scores(self, images, labels, frozen=0):
         with torch.autocast(self.device.type, enabled=False):
@@ -291,7 +292,7 @@ class Trainer:
     def phase(self, name):
         """The same -> milliseconds"""
         self.timer.start()
-        loss = self.step(name)
+        loss = replayed(self.graphs, name) if self.graphs else self.step(name)
         ms = self.timer.stop()
         if not math.isfinite(loss.item()):
             raise RuntimeError(f"{name}: loss is not finite")
@@ -335,7 +336,7 @@ def measure(args, form, layout, trials):
                classes=args.classes, type=args.dtype.replace("fp32", "f32"), frozen_blocks=args.freeze_d, joint=args.joint,
                **{f"{n}_ms": round(t, 2) for n, t in times.items()}, best_ms={n: round(min(t), 2) for n, t in samples.items()},
                iteration_ms=round(total, 2), images_per_s=round(args.n_dis * args.batch / total * 1e3, 2), peak_mb=round(peak_mb(cuda)),
-               spectral=form, memory_format=layout, compiled=args.compile, trials_ms=trials, torch=torch.__version__, device=device_name(cuda))
+               spectral=form, memory_format=layout, compiled=args.compile, graphs=args.graphs, trials_ms=trials, torch=torch.__version__, device=device_name(cuda))
     return row if cuda else row | dict(threads=args.threads, others_cores=round(others, 2))
 
 
@@ -347,7 +348,7 @@ def check():
         opt, G, D, steps = sngan.make_case(case)
         g, d = steps[0][:2]
         args = argparse.Namespace(resolution=opt.resolution, ch=opt.ch, z_dim=opt.z_dim, classes=opt.classes, batch=opt.d_batch,
-                                  g_batch=opt.g_batch, freeze_d=0, joint=False, dtype="fp32", device="cpu", compile=False)
+                                  g_batch=opt.g_batch, freeze_d=0, joint=False, dtype="fp32", device="cpu", compile=False, graphs=False)
         want = {phase: sngan.run_phase(opt, G, D, phase, step)[:2] for phase, step in (("Gmain", g), ("Dmain", d))}
         for form, channels_last in itertools.product(FORMS[:2], (False, True)):
             trainer, last, worst = Trainer(args, form, channels_last), len(D_CHANNELS[opt.resolution]) + 1, 0.0
@@ -386,7 +387,7 @@ def report(r):
     print("|" + "---|" * len(columns))
     print("| " + " | ".join(str(r[key]) for _, key in columns) + " |")
     print(f"torch {r['torch']} on {r['device']}, {r['memory_format']}, spectral norm {r['spectral']}, {r['n_dis']} steps of D"
-          f"{', reals and fakes in one pass' if r['joint'] else ''}{', compiled' if r['compiled'] else ''}")
+          f"{', reals and fakes in one pass' if r['joint'] else ''}{', compiled' if r['compiled'] else ''}{', CUDA graphs' if r['graphs'] else ''}")
     if r.get("others_cores", 0) > 0.1:
         print(f"These times are not to be trusted: other processes kept {r['others_cores']} cores busy meanwhile")
 
@@ -404,6 +405,7 @@ def main():
     parser.add_argument("--joint", action="store_true", help="D sees reals and fakes in one pass: one power iteration a step instead of two")
     parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32", help="bf16: autocast")
     parser.add_argument("--compile", action="store_true", help="torch.compile for both networks")
+    parser.add_argument("--graphs", action="store_true", help="each step as one CUDA graph")
     parser.add_argument("--freeze-d", type=int, default=0, metavar="N", help="freeze D's first N blocks")
     parser.add_argument("--freeze-sweep", type=int, metavar="K", help="a row for each of 0 to K frozen blocks")
     parser.add_argument("--spectral", choices=("auto", *FORMS), default="auto",
@@ -418,12 +420,14 @@ def main():
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("this PyTorch sees no GPU")
+    if args.graphs and args.device == "cpu":
+        parser.error("--graphs needs --device cuda")
     if args.compile and not hasattr(torch, "compile"):
         parser.error(f"--compile: PyTorch {torch.__version__} has none")
     prepare(args)
     if args.check:
         return check()
-    (form, layout), trials = trial(argparse.Namespace(**{**vars(args), "compile": False}))
+    (form, layout), trials = trial(argparse.Namespace(**{**vars(args), "compile": False, "graphs": False}))
     for frozen in range(args.freeze_sweep + 1) if args.freeze_sweep is not None else [args.freeze_d]:
         row = argparse.Namespace(**{**vars(args), "freeze_d": frozen})
         result = measure(row, form, layout, trials)

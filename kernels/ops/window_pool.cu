@@ -7,10 +7,10 @@
 namespace firn::kernels {
 
 struct WindowSpan {
-  int64_t first, last;
+  int first, last;
 };
 
-FIRN_DEVICE inline int64_t within(int64_t v, int64_t most) { return v < 0 ? 0 : v < most ? v : most; }
+FIRN_DEVICE inline int within(int64_t v, int64_t most) { return int(v < 0 ? 0 : v < most ? v : most); }
 
 // Taps of the window at `i` that an image of n has.
 FIRN_DEVICE inline WindowSpan taps(int64_t i, int64_t n, const WindowSizes& s) {
@@ -41,20 +41,21 @@ FIRN_DEVICE void MaxPool<T>::operator()(Team t) const {
       int where[width];
       for (int v = 0; v < width; ++v) {
         best[v] = -INFINITY;
-        where[v] = int(ys.first) * s.size + int(xs.first);
+        where[v] = ys.first * s.size + xs.first;
       }
-      for (int64_t i = ys.first; i < ys.last; ++i)
-        for (int64_t j = xs.first; j < xs.last; ++j) {
-          const int64_t h = row * s.stride - s.pad + i, w = column * s.stride - s.pad + j;
-          const auto u = read<width>(x + ((n * s.H + h) * s.W + w) * s.C + c);
-          const int place = int(i) * s.size + int(j);
+      for (int i = ys.first; i < ys.last; ++i) {
+        const int64_t h = row * s.stride - s.pad + i, w = column * s.stride - s.pad + xs.first;
+        const T* from = x + ((n * s.H + h) * s.W + w) * s.C + c;
+        for (int j = xs.first; j < xs.last; ++j, from += s.C) {
+          const auto u = read<width>(from);
           for (int v = 0; v < width; ++v) {
             const auto a = acc_t<T>(u[v]);
             const bool larger = a > best[v] || a != a;
             best[v] = larger ? a : best[v];
-            if constexpr (finds) where[v] = larger ? place : where[v];
+            if constexpr (finds) where[v] = larger ? i * s.size + j : where[v];
           }
         }
+      }
       write<width>(y + to, [&](int v) { return T(best[v]); });
       if constexpr (finds)
         for (int v = 0; v < width; ++v) at[to + v] = where[v];

@@ -45,8 +45,12 @@ std::vector<OpCase> window_cases() {
   const auto mean = [&](const char* name, Shape x) {
     return OpCase{name, {x}, {bench}, [](const In& in) { return mean_around(in[0], 3); }, {}, "a"};
   };
-  return {max("max_pool", {2, 7, 6, 5}, {.stride = 2}), max("max_pool_padded", {1, 4, 5, 18}, {.pad = 1}),
-          max("max_pool_ceil", {1, 6, 4, 3}, {.stride = 2, .ceil = true}), mean("mean_around", {2, 5, 4, 19}),
+  const auto times = [](const In& in) { return mul(max_pool(apart(in[0]), {.stride = 2}), in[1]); };
+  return {{"max_pool_times", {{2, 7, 6, 5}, {2, 3, 2, 5}}, {bench, {16, 17, 17, 288}}, times, {}, "aa"},
+          max("max_pool", {2, 7, 6, 5}, {.stride = 2}),
+          max("max_pool_padded", {1, 4, 5, 18}, {.pad = 1}),
+          max("max_pool_ceil", {1, 6, 4, 3}, {.stride = 2, .ceil = true}),
+          mean("mean_around", {2, 5, 4, 19}),
           mean("mean_around_one_pixel", {2, 1, 1, 3})};
 }
 
