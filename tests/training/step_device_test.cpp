@@ -80,7 +80,7 @@ class DevicePhaseTest : public testing::TestWithParam<PhaseCase> {
   }
 };
 
-// Sums in another order differ by f32's rounding, which the second derivatives amplify.
+// Sums in another order differ by f32's rounding, which the second derivatives amplify: R1's to 1.3e-4 on an H100.
 TEST_P(DevicePhaseTest, LossAndGradientsMatchCpu) {
   const Values here = run(GetParam(), Device::cpu(), 8), there = run(GetParam(), Device::cuda(), 8);
   ASSERT_EQ(here.size(), there.size());
@@ -90,7 +90,7 @@ TEST_P(DevicePhaseTest, LossAndGradientsMatchCpu) {
   EXPECT_GT(largest, 0);
   EXPECT_NEAR(there[0][0], here[0][0], 1e-4 * std::abs(here[0][0]));
   for (size_t t = 1; t < here.size(); ++t)
-    for (size_t i = 0; i < here[t].size(); ++i) ASSERT_NEAR(there[t][i], here[t][i], 1e-4 * largest) << "tensor " << t;
+    for (size_t i = 0; i < here[t].size(); ++i) ASSERT_NEAR(there[t][i], here[t][i], 5e-4 * largest) << "tensor " << t;
 }
 
 // With channels enough for tensor cores, on which whole layers are single kernels.
