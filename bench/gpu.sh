@@ -4,23 +4,24 @@
 # on. All ends in one JSON file and tables (bench/gpu_report.py). docs/profiling.md: First hour on a new GPU.
 #   bench/gpu.sh                    from the first part on, for as long as a call may take
 #   bench/gpu.sh --resume           the parts that no call has come to yet; --from PART, --only REGEX: these, again if need be
+#   bench/gpu.sh --sizes 256/16384/16,64/16384/32   of these configurations alone (resolution/channel base/batch)
 #   bench/gpu.sh --device cpu --tiny   every part in small on the CPU: a test of this script. --list: their names
 #   BIN=build-cuda/bin OUT=gpu.json WORK=build-gpu PYTHON=python3   programs; result, or its folder; what parts leave
 set -uo pipefail
 command_line="$0 $*"
 cd "$(dirname "$0")/.."
 
-device=cuda tiny= only= from= resume= list= deadline=585
+device=cuda tiny= only= from= resume= list= some= deadline=585
 while (($#)); do
   case $1 in
-    --device | --only | --from | --seconds)
+    --device | --only | --from | --seconds | --sizes)
       [[ ${2:-} ]] || { echo "gpu.sh: $1 needs a value" >&2; exit 2; }
-      case $1 in --device) device=$2 ;; --only) only=$2 ;; --from) from=$2 ;; --seconds) deadline=$2 ;; esac
+      case $1 in --device) device=$2 ;; --only) only=$2 ;; --from) from=$2 ;; --seconds) deadline=$2 ;; --sizes) some=$2 ;; esac
       shift 2 ;;
     --tiny) tiny=1; shift ;;
     --resume) resume=1; shift ;;
     --list) list=1; shift ;;
-    *) echo "usage: bench/gpu.sh [--device cuda|cpu] [--tiny] [--seconds N] [--resume] [--from PART] [--only REGEX] [--list]" >&2
+    *) echo "usage: bench/gpu.sh [--device cuda|cpu] [--tiny] [--seconds N] [--resume] [--from PART] [--only REGEX] [--sizes LIST] [--list]" >&2
       exit 2 ;;
   esac
 done
@@ -108,6 +109,7 @@ else
   layers=256/16384/16 styled=layer/b64.styled/forward/bf16
   ops=('^layer/.*bf16' '^conv2d_' '^matmul_' '^upfirdn2d_' '^freeze/layer/.*bf16' '^(bias_act|synthesis_act|demodulation|minibatch|scale_|dot_|sum_|add_|mul_|permute)')
 fi
+if [[ $some ]]; then sizes=$some few=$some; fi
 if [[ $device == cpu && ! $list ]]; then  # what needs a GPU is stood in for: it says how it was called and runs its program
   mkdir -p "$work/stand-ins"
   for tool in nvidia-smi compute-sanitizer ncu; do
@@ -133,7 +135,7 @@ tests() { part "tests-$1" "$2" "$BIN/firn_tests" --gtest_filter="$3"; }
 tests updates 60 'Device/*:DeviceWeights.*:DeviceSums.*'
 for t in f32 bf16 f64; do tests "ops-$t" 150 "Ops/DeviceOpTest.*_cuda_$t"; done
 tests filters 30 'Upfirdn2d.*:*Upfirdn2dVectorsTest.*Gpu*'
-tests layers 90 'DeviceLayers.*'
+tests layers 90 'DeviceLayers.*:*ConvBiasAct.*'
 tests phases 120 'Step/*'
 tests modulated 40 'ModulatedConv.*:*/ModulatedConvTest.*-*sm90*'
 tests sm90-smallest 30 'Smallest/ModulatedConvTest.*sm90*'
@@ -201,8 +203,9 @@ sngan_baseline=("${baseline[0]}" bench/pytorch_sngan.py --json --device "$device
 for size in ${sngan//,/ }; do
   for how in '' --graphs --compile '--compile --graphs'; do
     [[ $device == cuda || ! $how ]] || continue
+    name=${how//--/-}
     # shellcheck disable=SC2086
-    part "sngan-torch-${size/\//-}${how//[ -]/}" 90 "${sngan_baseline[@]}" --resolution "${size%/*}" --batch "${size#*/}" $how
+    part "sngan-torch-${size/\//-}${name// /}" 90 "${sngan_baseline[@]}" --resolution "${size%/*}" --batch "${size#*/}" $how
   done
 done
 

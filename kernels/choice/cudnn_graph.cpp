@@ -264,14 +264,6 @@ Value Graph::leaky_relu(Value x, double slope) {
   return v;
 }
 
-bool Graph::scales_images() const {
-  return std::ranges::any_of(operations_, [&](const Operation& o) {
-    if (o.kind != Operation::Kind::pointwise || !o.w) return false;
-    const TensorSpec& b = tensors_[static_cast<size_t>(o.w - 1)];
-    return b.place == Place::device && b.sizes[0] > 1 && b.sizes[1] == 1 && b.sizes[2] == 1;
-  });
-}
-
 std::string Graph::text() const {
   std::string all = fmt::format("{};", alignment_);
   const auto put = [&](auto... numbers) { ((all += fmt::format("{} ", numbers)), ...); };

@@ -71,7 +71,6 @@ class Graph {
   Handle finalised(const Target&) const;
   std::string text() const;  // all that a plan of it depends on
   const std::vector<std::pair<Value, float>>& constants() const { return constants_; }
-  bool scales_images() const;  // whether a pointwise input has a value of its own for each image and channel
 
  private:
   enum class Place { kernel, device, host };

@@ -12,15 +12,12 @@ namespace {
 // How many of cuDNN's proposals are tried. Those that are generated cost a compilation each.
 constexpr int kMostPrecompiled = 6, kMostCompiled = 2;
 
-// What cuDNN proposes and an H100 ends with "misaligned address": engine 4 of 9.14, where each image has its own scale.
-bool faults(const Config& c, const Graph& graph) { return c.name.starts_with("engine4 ") && graph.scales_images(); }
-
 std::vector<Config> proposed(const Operation& o, const Target& target) {
   // The kernels that keep f32 exact come late in cuDNN's list.
   std::vector<Config> all = configs(*o.graph, target, o.type == DType::f32 ? 16 : 8);
   int precompiled = 0, compiled = 0;
   std::erase_if(all, [&](const Config& c) {
-    if (!acceptable(c, o.type, o.tf32) || faults(c, *o.graph)) return true;
+    if (!acceptable(c, o.type, o.tf32)) return true;
     return c.compiled_at_run_time ? ++compiled > kMostCompiled : ++precompiled > kMostPrecompiled;
   });
   return all;

@@ -54,15 +54,20 @@ double microseconds(const Stream& stream, const std::function<void()>& run) {
   return least;
 }
 
-bool agrees(const Stream& stream, const Candidate& way, const Ways& ways, const void* expected) {
+}  // namespace
+
+bool agrees(const Stream& stream, const std::string& what, const Candidate& way, bf16* y, int64_t count,
+            const void* expected) {
   // NaN where nothing is written.
-  check(cudaMemsetAsync(ways.y, 0xff, sizeof(bf16) * static_cast<size_t>(ways.count), current(stream)));
+  check(cudaMemsetAsync(y, 0xff, sizeof(bf16) * static_cast<size_t>(count), current(stream)));
   run_alone(stream, way.run);
   const LaunchCounter apart;
-  return agree(stream, ways.y, static_cast<const bf16*>(expected), ways.count);
+  if (agree(stream, y, static_cast<const bf16*>(expected), count)) return true;
+  std::fputs(  // print() would throw where stderr is full
+      fmt::format("warning: {}: \"{}\" computes something else on this GPU, and is not used\n", what, way.name).c_str(),
+      stderr);
+  return false;
 }
-
-}  // namespace
 
 size_t cudnn::version() { return cudnnGetVersion(); }
 
@@ -103,7 +108,7 @@ size_t fastest(const Stream& stream, const std::string& what, const Ways& ways) 
       const bool known_to_agree = i == ways.trusted || (remembered && remembered->name == way.name);
       try {
         if (!way.prepare()) return false;
-        if (!stopwatch || known_to_agree || agrees(stream, way, ways, expected().get())) return true;
+        return !stopwatch || known_to_agree || agrees(stream, what, way, ways.y, ways.count, expected().get());
       } catch (const DeviceLost&) {
         throw;
       } catch (const OutOfMemory&) {
@@ -111,11 +116,6 @@ size_t fastest(const Stream& stream, const std::string& what, const Ways& ways) 
       } catch (const DeviceError&) {  // what cannot run here
         return false;
       }
-      std::fputs(  // print() would throw where stderr is full
-          fmt::format("warning: {}: \"{}\" computes something else on this GPU, and is not used\n", what, way.name)
-              .c_str(),
-          stderr);
-      return false;
     };
   const Chosen chosen = choose(choice_cache(), key, candidates, stopwatch).value();
   if (chosen.settled) settled[place] = chosen.index;

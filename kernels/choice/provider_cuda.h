@@ -16,6 +16,10 @@ bool is_capturing(const Stream&);
 // The stopwatch for this stream; empty while the stream is captured, when nothing may wait.
 Timer timer(const Stream&);
 
+// Whether a way, which is run by itself, gives the `count` numbers y that another one gave, as far as rounding goes; if
+// not, a warning on stderr names it, and `what` it is a way of.
+bool agrees(const Stream&, const std::string& what, const Candidate& way, bf16* y, int64_t count, const void* expected);
+
 // Ways to compute `count` numbers y.
 struct Ways {
   std::span<const Candidate> all;

@@ -54,12 +54,6 @@ ConvGraph conv_bias_act_graph(const ConvProblem& p, const Epilogue<>& e) {
   g.big = graph.input({p.N, p.H, p.W, p.I}, p.type);
   g.weights = graph.input({p.O, p.KH, p.KW, p.group_inputs()}, p.type);
   Value v = graph.conv_forward(window(p), g.big, g.weights, {p.N, p.OH, p.OW, p.O});
-  if (e.d) v = graph.multiply(v, g.d = graph.input({p.N, 1, 1, p.O}, DType::f32));
-  if (e.noise) {
-    g.noise = graph.input({e.noise_images, p.OH, p.OW, 1}, DType::f32);
-    g.strength = graph.input({1, 1, 1, 1}, DType::f32);
-    v = graph.add(v, graph.multiply(g.noise, g.strength));
-  }
   if (e.b) v = graph.add(v, g.b = graph.input({1, 1, 1, p.O}, DType::f32));
   if (e.slope != 1) v = graph.leaky_relu(v, e.slope);
   if (e.gain != 1) v = graph.multiply(v, graph.constant(static_cast<float>(e.gain)));

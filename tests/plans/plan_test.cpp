@@ -39,16 +39,8 @@ Found first_plan(const Graph& graph, DType type, bool tf32, const Target& target
 
 Epilogue<> epilogue_of(const Layer& layer) {
   static const float operand = 1;
-  const bool s = layer.styled;
   if (layer.added) return {.addend = &operand};
-  return {.d = s ? &operand : nullptr,
-          .noise = s ? &operand : nullptr,
-          .strength = s ? &operand : nullptr,
-          .b = &operand,
-          .noise_images = s ? layer.problem.N : 1,
-          .slope = 0.2,
-          .gain = 1.4142,
-          .clamp = 256};
+  return {.b = &operand, .slope = 0.2, .gain = 1.4142, .clamp = 256};
 }
 
 class Plans : public testing::TestWithParam<const char*> {
@@ -92,7 +84,7 @@ TEST_P(Plans, EveryWeightGradientHasATensorCoreKernelWithF32Output) {
 
 TEST_P(Plans, EveryEpilogueCanBeFused) {
   for (const Layer& l : all_layers())
-    if (l.styled || l.biased || l.added)
+    if (l.biased || l.added)
       expect_tensor_cores(first_plan(conv_bias_act_graph(l.problem, epilogue_of(l)).graph, l.problem.type, true,
                                      target(), Generated::are_proposed),
                           l.name);
@@ -104,8 +96,8 @@ TEST_P(Plans, OneGeneratedKernelOfEachKindCompiles) {
     return *std::ranges::find_if(all, [&](const Layer& l) { return l.name.ends_with(name); });
   };
   compile(conv_graph(named("D b64.conv1").problem, Pass::weights, false).graph, "weight gradient");
-  const Layer styled = named("G b64.conv1");
-  compile(conv_bias_act_graph(styled.problem, epilogue_of(styled)).graph, "fused epilogue");
+  const Layer biased = named("D b64.conv0");
+  compile(conv_bias_act_graph(biased.problem, epilogue_of(biased)).graph, "fused epilogue");
   const Layer skip = named("D b64.skip");
   compile(conv_bias_act_graph(skip.problem, epilogue_of(skip)).graph, "fused sum");
 }
@@ -114,8 +106,7 @@ TEST_P(Plans, DISABLED_EveryGeneratedKernelCompiles) {
   for (const Layer& l : all_layers()) {
     if (l.problem.type != DType::bf16) continue;
     compile(conv_graph(l.problem, Pass::weights, false).graph, l.name + " weight gradient");
-    if (l.styled || l.biased || l.added)
-      compile(conv_bias_act_graph(l.problem, epilogue_of(l)).graph, l.name + " fused");
+    if (l.biased || l.added) compile(conv_bias_act_graph(l.problem, epilogue_of(l)).graph, l.name + " fused");
   }
 }
 

@@ -58,7 +58,7 @@ std::string failures() {
 TEST_F(Faults, OurKernelIsNamedRememberedAndLeftOut) {
   lose_at("ModulatedConvSm90");
   EXPECT_EQ(message_of<DeviceLost>([] { styled(13); }),
-            "CUDA: an illegal memory access was encountered in \"tensor cores of sm_90a\" of styled_conv 4 N1 2x13x64 "
+            "CUDA: an illegal memory access was encountered in \"tensor cores of sm_90a\" of styled_conv 5 N1 2x13x64 "
             "-> 8 k1 s slope 1 clamp false; it is left out from now on: start again, or use --no-own-kernels");
   EXPECT_MENTIONS(failures(),
                   fmt::format("\"tensor cores of sm_90a\": \"{}\"", kernels::driver_version(Device::cuda().stream())));
@@ -90,7 +90,7 @@ TEST_F(Faults, APartOfOneWayIsNamedByItself) {
   kernels::initial_numerics().without = {"modulated_conv_sm90"};
   stand_in().faulty = tensor_cores;
   const std::string said = message_of<DeviceLost>([] { styled(17); });
-  EXPECT_MENTIONS(said, "of conv_bias_act bf16 N1 2x17x64");
+  EXPECT_MENTIONS(said, "of conv_forward bf16 N1 2x17x64");
   EXPECT_EQ(said.find("in steps"), said.npos);
 }
 
@@ -105,7 +105,7 @@ TEST_F(Faults, WhatCameBeforeIsBlamedOnNoCandidate) {
 TEST_F(Faults, AWayThatIsAlwaysPossibleIsNamedAndStays) {
   lose_at("ScaleChannels");
   EXPECT_MENTIONS(message_of<DeviceLost>([] { styled(19); }),
-                  "in \"in steps\" of styled_conv 4 N1 2x19x64 -> 8 k1 s slope 1 clamp false; the program has to be");
+                  "in \"in steps\" of styled_conv 5 N1 2x19x64 -> 8 k1 s slope 1 clamp false; the program has to be");
   reset();
   EXPECT_EQ(styled(19).to_floats().at(0), 64 * 0.125f);
 }
