@@ -154,9 +154,10 @@ wrong=
 [[ ${status[tests-modulated]:-} =~ failed|timed ]] && wrong+=,modulated_conv,modulated_conv_up,conv_down
 [[ ${status[tests-sm90-smallest]:-}${status[tests-sm90]:-} =~ failed|timed ]] && wrong+=,modulated_conv_sm90
 own=(${wrong:+--no-own-kernels="${wrong#,}"})
+# R1's gradients of biases are next to nothing, and rounding to bf16 is much of them.
 # A leaky ReLU whose argument is within rounding of zero may fall on either side of it: hence more than f32's rounding.
 part check-f32 120 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:f32" --tolerance 0.02 --json "${own[@]}"
-part check-bf16 120 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:bf16" --tolerance 0.6 --json "${own[@]}"
+part check-bf16 120 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:bf16" --tolerance 0.8 --json "${own[@]}"
 
 # How fast? First all is planned, so that the times after it are those of what runs.
 bench() {  # bench NAME SECONDS RESOLUTION/CHANNEL_BASE/BATCH OPTIONS...

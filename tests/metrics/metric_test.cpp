@@ -37,6 +37,8 @@ TEST(MetricName, CarriesCountsNetworkAndVariant) {
   EXPECT_EQ(complete("fid200_holdout-mobilenetv2"), "fid200_holdout-mobilenetv2");
   EXPECT_EQ(complete("fid5k_full-clean"), "fid5k_full-clean");
   EXPECT_EQ(complete("fid5k_full-mobilenetv2-clean"), "fid5k_full-mobilenetv2-clean");
+  EXPECT_EQ(complete("fid5k_full-efficientnet-lite1"), "fid5k_full-efficientnet-lite1");
+  EXPECT_EQ(complete("kid5k_holdout-efficientnet-lite1-clean"), "kid5k_holdout-efficientnet-lite1-clean");
   EXPECT_EQ(complete("fid5k_full-standard"), "fid5k_full");
   EXPECT_EQ(complete("fid5k_full-freezed-legacy"), "fid5k_full-freezed-legacy");
   EXPECT_EQ(complete("prdc200n5_full"), "prdc200n5_full");
@@ -52,7 +54,7 @@ TEST(MetricName, CarriesCountsNetworkAndVariant) {
 TEST(MetricName, ThatIsCompleteIsReadBackAsItself) {
   for (const Metric& m : metrics())
     for (const char* more : {"", "7", "2k", "200", "_full", "7_holdout"})
-      for (const char* network : {"", "inception", "vgg16"}) {
+      for (const char* network : {"", "inception", "vgg16", "efficientnet-lite1"}) {
         if (!m.needs_reals && std::string(more).find('_') != std::string::npos) continue;
         const bool numbered = std::isdigit(m.name.back()) && std::isdigit(more[0]);
         const std::string name = complete(m.name + (numbered ? "_" : "") + more, network);
