@@ -1,6 +1,8 @@
 // The one place that lists metrics, and their names. A metric is a file in measures/ and a row here.
 #pragma once
+#include <any>
 #include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -43,6 +45,17 @@ class Material {
   virtual const Generator& generator() = 0;  // ConfigError where images are measured that no network made
   virtual const FeatureNetwork& network(const MetricName& name) = 0;
   virtual const SafetensorsFile& lpips_heads(const MetricName& name) = 0;
+
+  // What a metric makes of the reals alone: made once, however many generators they are compared with. One of a metric.
+  template <class F>
+  const auto& of_reals(const MetricName& name, F make) {
+    std::any& kept = of_reals_[name.text()];
+    if (!kept.has_value()) kept = make();
+    return *std::any_cast<decltype(make())>(&kept);
+  }
+
+ private:
+  std::map<std::string, std::any> of_reals_;
 };
 
 struct Metric {

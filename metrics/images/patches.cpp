@@ -87,11 +87,11 @@ void normalise_channels(Matrix& m) {
 
 }  // namespace
 
-std::vector<Matrix> pyramid_patches(const ImageSet& images, int64_t count, int64_t patches, uint64_t seed) {
+Patches pyramid_patches(const ImageSet& images, int64_t count, int64_t patches, uint64_t seed) {
   count = std::min({count, images.size(), patches});  // more images than patches would be read for nothing
   if (count < 1) throw Error(fmt::format("{}: there is no image to measure", images.name()));
   const int64_t of_each = (patches + count - 1) / count;
-  std::vector<Matrix> levels;
+  Patches all;
   std::mt19937_64 random(seed);
   images.read(count, [&](std::span<const MeasuredImage> some) {
     for (const MeasuredImage& one : some) {
@@ -99,10 +99,14 @@ std::vector<Matrix> pyramid_patches(const ImageSet& images, int64_t count, int64
         throw ConfigError(fmt::format("{}: images of {}x{} are too small for patches of 7x7", images.name(),
                                       one.image.width, one.image.height));
       const std::vector<Plane> pyramid = laplacian_pyramid(one.image);
-      levels.resize(pyramid.size());
+      if (!all.sizes.empty() && pyramid.size() != all.levels.size())
+        throw ConfigError(fmt::format("{}: {}x{} has other scales than {}x{} before it", images.name(), one.image.width,
+                                      one.image.height, all.sizes.begin()->first, all.sizes.begin()->second));
+      all.levels.resize(pyramid.size());
+      all.sizes.emplace(one.image.width, one.image.height);
       for (size_t l = 0; l < pyramid.size(); ++l) {
         const Plane& p = pyramid[l];
-        Matrix& to = levels[l];
+        Matrix& to = all.levels[l];
         to.columns = kSide * kSide * 3;
         for (int64_t i = 0; i < of_each; ++i, ++to.rows) {
           const int x = int(random() % uint64_t(p.width - kSide + 1)),
@@ -112,9 +116,9 @@ std::vector<Matrix> pyramid_patches(const ImageSet& images, int64_t count, int64
       }
     }
   });
-  if (levels.empty()) throw Error(fmt::format("{}: there is no image to measure", images.name()));
-  for (Matrix& level : levels) normalise_channels(level);
-  return levels;
+  if (all.levels.empty()) throw Error(fmt::format("{}: there is no image to measure", images.name()));
+  for (Matrix& level : all.levels) normalise_channels(level);
+  return all;
 }
 
 }  // namespace firn

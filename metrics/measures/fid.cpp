@@ -29,7 +29,8 @@ Metric fid() {
           .values = {{"", Better::lower}},
           .network = "inception",
           .measure = [](const MetricName& n, Material& m) {
-            return std::vector{frechet_distance(m.reals(n).features, m.fakes(n).features)};
+            const Gaussian& reals = m.of_reals(n, [&] { return fitted(m.reals(n).features); });
+            return std::vector{frechet_distance(reals, m.fakes(n).features)};
           }};
 }
 

@@ -20,14 +20,15 @@ Metric swd() {
           .measure = [](const MetricName& n, Material& m) {
             const int64_t patches = std::min<int64_t>(32768, 128 * n.fakes);
             const auto& real_images = m.real_images(n);
-            const auto a = pyramid_patches(real_images, m.real_count(n), patches, 1),
-                       b = pyramid_patches(m.fake_images(), n.fakes, patches, 2);
-            if (a.size() != b.size())
+            const Patches& a = m.of_reals(n, [&] { return pyramid_patches(real_images, m.real_count(n), patches, 1); });
+            const Patches b = pyramid_patches(m.fake_images(), n.fakes, patches, 2);
+            if (a.sizes != b.sizes)
               throw ConfigError(fmt::format("{} and {} have images of other sizes: their scales cannot be compared",
                                             real_images.name(), m.fake_images().name()));
             double sum = 0;
-            for (size_t l = 0; l < a.size(); ++l) sum += sliced_distance(a[l], b[l], {.directions = 512}).mean;
-            return std::vector{1000 * sum / double(a.size())};
+            for (size_t l = 0; l < a.levels.size(); ++l)
+              sum += sliced_distance(a.levels[l], b.levels[l], {.directions = 512}).mean;
+            return std::vector{1000 * sum / double(a.levels.size())};
           }};
 }
 

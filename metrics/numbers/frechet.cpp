@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 
@@ -11,32 +12,55 @@
 namespace firn {
 namespace {
 
-// Tr (A B)^(1/2) for A = a^T a, B = b^T b: the nuclear norm of a b^T, and of R_a R_b^T, as Q are rotations.
-double trace_of_root(Matrix a, Matrix b) {
-  const bool many = std::min(a.rows, b.rows) > a.columns;
-#pragma omp parallel for schedule(static, 1) if (many)
-  for (Matrix* m : {&a, &b})
-    if (many) *m = triangle_of(std::move(*m));
-  const std::vector<double> values = singular_values(product_of_rows(a, b));
-  return std::accumulate(values.begin(), values.end(), 0.0);
+void require_two(const Matrix& m) {
+  if (m.rows < 2) throw Error(fmt::format("a Frechet distance needs 2 images or more, there are {}", m.rows));
 }
 
+Gaussian fit(const Matrix& features, bool reduces) {
+  Gaussian g{.rows = features.rows, .mean = mean_of_rows(features)};
+  g.root = centred(features, g.mean);
+  g.scatter = std::inner_product(g.root.values.begin(), g.root.values.end(), g.root.values.begin(), 0.0);
+  if (reduces) g.root = triangle_of(std::move(g.root));
+  return g;
+}
+
+double distance_of(const Gaussian& a, const Gaussian& b, Covariance covariance) {
+  const auto share = [&](const Gaussian& g) { return double(covariance == Covariance::by_n ? g.rows : g.rows - 1); };
+  double distance = a.scatter / share(a) + b.scatter / share(b);
+  for (size_t j = 0; j < a.mean.size(); ++j) distance += (a.mean[j] - b.mean[j]) * (a.mean[j] - b.mean[j]);
+  // Tr (A B)^(1/2) for A = a^T a, B = b^T b: the nuclear norm of a b^T, and of R_a R_b^T, as Q are rotations.
+  const std::vector<double> values = singular_values(product_of_rows(a.root, b.root));
+  const double trace = std::accumulate(values.begin(), values.end(), 0.0);
+  return std::max(0.0, distance - 2 * trace / std::sqrt(share(a) * share(b)));
+}
+
+// A triangle pays where both have more images than features.
+bool both_reduce(int64_t a, const Matrix& b) { return std::min(a, b.rows) > b.columns; }
+
 }  // namespace
+
+Gaussian fitted(const Matrix& features) {
+  require_two(features);
+  return fit(features, true);
+}
+
+double frechet_distance(const Gaussian& a, const Matrix& b, Covariance covariance) {
+  require_two(b);
+  if (std::ssize(a.mean) != b.columns)
+    throw ShapeError(fmt::format("features of {} and of {} numbers are of two networks", a.mean.size(), b.columns));
+  return distance_of(a, fit(b, both_reduce(a.rows, b)), covariance);
+}
 
 double frechet_distance(const Matrix& a, const Matrix& b, Covariance covariance) {
   if (a.columns != b.columns)
     throw ShapeError(fmt::format("features of {} and of {} numbers are of two networks", a.columns, b.columns));
-  for (const Matrix* m : {&a, &b})
-    if (m->rows < 2) throw Error(fmt::format("a Frechet distance needs 2 images or more, there are {}", m->rows));
-  const auto share = [&](const Matrix& m) { return double(covariance == Covariance::by_n ? m.rows : m.rows - 1); };
-  const std::vector<double> mean_a = mean_of_rows(a), mean_b = mean_of_rows(b);
-  Matrix x = centred(a, mean_a), y = centred(b, mean_b);
-  const auto square = [](const std::vector<double>& v) {
-    return std::inner_product(v.begin(), v.end(), v.begin(), 0.0);
-  };
-  double distance = square(x.values) / share(a) + square(y.values) / share(b);
-  for (size_t j = 0; j < mean_a.size(); ++j) distance += (mean_a[j] - mean_b[j]) * (mean_a[j] - mean_b[j]);
-  return std::max(0.0, distance - 2 * trace_of_root(std::move(x), std::move(y)) / std::sqrt(share(a) * share(b)));
+  require_two(a);
+  require_two(b);
+  const bool reduces = both_reduce(a.rows, b);
+  std::array<Gaussian, 2> fits;
+#pragma omp parallel for schedule(static, 1) if (reduces)
+  for (size_t i = 0; i < 2; ++i) fits[i] = fit(i ? b : a, reduces);
+  return distance_of(fits[0], fits[1], covariance);
 }
 
 }  // namespace firn

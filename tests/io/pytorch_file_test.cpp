@@ -100,6 +100,7 @@ TEST(PytorchFile, NothingIsEverCalled) {
   EXPECT_MENTIONS(refusal(pickle("(" + text("echo") + "ios\nsystem\n")), "instruction 0x69");
   EXPECT_MENTIONS(refusal(old_file(dict("w", global("torch", "FloatStorage") + integer(1) + "R"))), "cannot be called");
   EXPECT_MENTIONS(refusal(old_file(global("torch", "FloatStorage") + "}b")), "sets attributes");
+  EXPECT_FALSE(std::filesystem::exists("firn-was-here"));
 }
 
 TEST(PytorchFile, OtherFilesAreRefused) {

@@ -103,7 +103,9 @@ TEST(Metric, IsWorseTheFurtherImagesAre) {
 TEST(Metric, ThatCannotBeMadeIsSaidAndCostsNoOther) {
   const auto images = smooth_images(0, 8), none = made(0, [](int64_t) { return Image(8, 8, 3); }),
              small = made(8, [](int64_t i) { return smooth_image(int(i), 6); }),
-             large = made(8, [](int64_t i) { return smooth_image(int(i), 64); });
+             larger = made(8, [](int64_t i) { return smooth_image(int(i), 20); }),  // of as many scales
+      large = made(8, [](int64_t i) { return smooth_image(int(i), 64); }),
+             mixed = made(8, [](int64_t i) { return smooth_image(int(i), i < 4 ? 16 : 64); });
   const auto fails = [&](const std::shared_ptr<const ImageSet>& fakes, const char* name) {
     const Evaluation e = evaluate(images, fakes, {name, "kid8_full-pixels"});
     ASSERT_FALSE(e.failures.empty()) << name;
@@ -113,11 +115,29 @@ TEST(Metric, ThatCannotBeMadeIsSaidAndCostsNoOther) {
   fails(images, "classfid8_full-pixels");
   fails(images, "is8-pixels");
   fails(small, "swd8_full");
+  fails(larger, "swd8_full");
   fails(large, "swd8_full");
+  fails(mixed, "swd8_full");
   fails(none, "fid8_full-pixels");
   fails(images, "prdc8n8_full-pixels");
   EXPECT_THROW(evaluate(images, images, {"fid8_holdout-pixels"}), ConfigError);
   EXPECT_THROW(evaluate(images, images, {"ppl2_8_wend-pixels"}), Error);
+}
+
+TEST(Metric, LooksAtTheRealsOnceForManyGenerators) {
+  int looks = 0;
+  const auto reals = made(30, [&](int64_t i) { return ++looks, smooth_image(int(i)); });
+  const std::vector<std::string> names = {"fid40_full-pixels", "swd40_full"};
+  const WeightFiles no_files;
+  const ComparisonSettings settings;
+  Comparison comparison(reals, nullptr, parse_metrics(names, no_files), settings);
+  comparison(smooth_images(50, 40));
+  const int once = looks;
+  const auto others = smooth_images(100, 40);
+  const Evaluation again = comparison(others);
+  EXPECT_EQ(looks, once);
+  const Evaluation alone = evaluate(reals, others, names);
+  for (const std::string& name : names) EXPECT_EQ(score(again, name), score(alone, name)) << name;
 }
 
 // A count below what there is takes the first images, whatever else is measured.

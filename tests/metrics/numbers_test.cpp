@@ -155,6 +155,16 @@ TEST(KernelDistance, IsTheSameOnBothWays) {
   EXPECT_NEAR(kernel_distance(a, b, options).mean, sum / options.subsets, 1e-12);
 }
 
+TEST(Frechet, DistanceToOneSideThatIsKeptIsTheSame) {
+  for (const auto& [rows, others] : {std::pair{60, 50}, {60, 5}, {5, 60}, {5, 7}}) {
+    const Matrix a = drawn(rows, 10, 1), b = drawn(others, 10, 2, 1.5, 0.3);
+    EXPECT_NEAR(frechet_distance(fitted(a), b), frechet_distance(a, b), 1e-10) << rows << ' ' << others;
+  }
+  EXPECT_THROW(fitted(Matrix(1, 3)), Error);
+  EXPECT_THROW(frechet_distance(fitted(drawn(4, 3, 1)), Matrix(1, 3)), Error);
+  EXPECT_THROW(frechet_distance(fitted(drawn(4, 3, 1)), Matrix(4, 2)), ShapeError);
+}
+
 TEST(KernelDistance, RepeatsWithItsSeed) {
   const Matrix a = drawn(50, 4, 1), b = drawn(40, 4, 2);
   const KernelDistance options{.subsets = 5, .size = 10};
