@@ -24,8 +24,7 @@ double trace_of_root(Matrix a, Matrix b) {
 }  // namespace
 
 double frechet_distance(const Matrix& a, const Matrix& b, Covariance covariance) {
-  if (a.columns != b.columns)
-    throw ShapeError(fmt::format("features of {} and of {} numbers are of two networks", a.columns, b.columns));
+  check_columns(a, b);
   for (const Matrix* m : {&a, &b})
     if (m->rows < 2) throw Error(fmt::format("a Frechet distance needs 2 images or more, there are {}", m->rows));
   const auto share = [&](const Matrix& m) { return double(covariance == Covariance::by_n ? m.rows : m.rows - 1); };
