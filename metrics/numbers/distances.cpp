@@ -11,9 +11,9 @@
 namespace firn {
 namespace {
 
-constexpr int64_t kTile = 512;   // rows and columns: bounds stay in the cache
-constexpr int64_t kBand = 16;    // columns that are turned at once
-constexpr double kMost = 1e150;  // squares of it are finite
+constexpr int64_t kRows = 512, kColumns = 4096;  // of a tile: its bounds stay in the cache
+constexpr int64_t kBand = 16;                    // columns that are turned at once
+constexpr double kMost = 1e150;                  // squares of it are finite
 
 // What single precision makes of |x|^2 + |y|^2 - 2 x y, at most, as a share of |x|^2 + |y|^2: n roundings of the
 // product in whatever order, by Cauchy-Schwarz, and some for sums. Halves of it are to spare.
@@ -23,7 +23,7 @@ double share_of_error(int64_t columns) {
 }
 
 constexpr int64_t kSome = 256;
-static_assert(kSome <= kTile);
+static_assert(kSome <= kRows);
 
 Matrix some_of(const Matrix& m) {
   std::vector<int64_t> rows;
@@ -135,11 +135,11 @@ Distances::Side Distances::side(const Matrix& m, const std::vector<double>& cent
 }
 
 void Distances::for_parts(const std::function<void(const Part&)>& f) const {
-  const auto tile = std::make_unique_for_overwrite<float[]>(size_t(kTile * kTile));
+  const auto tile = std::make_unique_for_overwrite<float[]>(size_t(kRows * kColumns));
   const int64_t n = a_.columns;
-  for (int64_t row = 0; row < a_.rows; row += kTile)
-    for (int64_t column = of_one_ ? row : 0; column < b_.rows; column += kTile) {
-      const int64_t rows = std::min(kTile, a_.rows - row), columns = std::min(kTile, b_.rows - column);
+  for (int64_t row = 0; row < a_.rows; row += kRows)
+    for (int64_t column = of_one_ ? row : 0; column < b_.rows; column += kColumns) {
+      const int64_t rows = std::min(kRows, a_.rows - row), columns = std::min(kColumns, b_.rows - column);
       kernels::gemm({},
                     {.batch = 1,
                      .M = rows,
@@ -163,11 +163,11 @@ void Distances::for_parts(const std::function<void(const Part&)>& f) const {
           if (of_one_ && row == column) least[i] = INFINITY;
           f({row + i, column, {least, size_t(columns)}});
         }
-        if (of_one_ && row != column) {
+        if (of_one_) {
           const int64_t stride = rows + kBand;  // not a power of 2, which the cache has few places for
           std::vector<float> turned(size_t(kBand * stride));
 #pragma omp for schedule(dynamic)
-          for (int64_t j = 0; j < columns; j += kBand) {
+          for (int64_t j = row == column ? rows : 0; j < columns; j += kBand) {  // rows have met one another
             const int64_t band = std::min(kBand, columns - j);
             for (int64_t i = 0; i < rows; ++i)
               for (int64_t l = 0; l < band; ++l) turned[size_t(l * stride + i)] = tile[size_t(i * columns + j + l)];

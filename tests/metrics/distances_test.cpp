@@ -124,28 +124,35 @@ TEST(Neighbours, OfSeveralTilesAreThoseOfDoubles) {
 
 TEST(Distances, LieBetweenTheirBounds) {
   std::mt19937_64 random(1);
-  Matrix a(600, 70), b(530, 70);  // more than a tile
-  a.values = normals(a.rows * a.columns, random);
-  b.values = normals(b.rows * b.columns, random);
+  const auto drawn = [&](int64_t rows, int64_t columns) {
+    Matrix m(rows, columns);
+    m.values = normals(rows * columns, random);
+    return m;
+  };
+  const Matrix a = drawn(600, 70), b = drawn(530, 70), c = drawn(4200, 5);
+  const std::pair<const Matrix*, const Matrix*> cases[] = {{&a, &b}, {&a, &a}, {&c, &c}};
   for (const DType type : {DType::f32, DType::bf16}) {
     if (type == DType::bf16 && !kernels::onednn::has_bf16()) continue;
-    for (const Matrix* other : {&b, &a}) {
-      const Distances distances = other == &a ? Distances(a, type) : Distances(a, *other, type);
-      std::vector<int> met(size_t(a.rows * other->rows));
+    for (const auto& [x, y] : cases) {
+      const Distances distances = x == y ? Distances(*x, type) : Distances(*x, *y, type);
+      const bool near_by_chance = x->columns < 10;
+      std::vector<int64_t> met(size_t(x->rows)), sum_of_met(size_t(x->rows));
       std::atomic hold = true;
       distances.for_parts([&](const Distances::Part& p) {
-        for (int64_t l = 0; l < std::ssize(p.least); ++l) {
-          const int64_t j = p.first + l;
-          ++met[size_t(p.row * other->rows + j)];
-          const float least = p.least[size_t(l)], most = distances.most(least, p.row, j);
+        for (int64_t j = p.first; j < p.first + std::ssize(p.least); ++j) {
+          ++met[size_t(p.row)];
+          sum_of_met[size_t(p.row)] += j;
+          const float least = p.least[size_t(j - p.first)], most = distances.most(least, p.row, j);
           const float square = distances.in_units(distances.exactly(p.row, j));
-          if (other == &a && p.row == j ? !std::isinf(least)
-                                        : !(least <= square && square <= most && most - least < 2e-2f * square))
+          if (x == y && p.row == j
+                  ? !std::isinf(least)
+                  : !(least <= square && square <= most) || (!near_by_chance && most - least > 2e-2f * square))
             hold = false;
         }
       });
       EXPECT_TRUE(hold);
-      EXPECT_EQ(met, std::vector<int>(met.size(), 1));
+      EXPECT_EQ(met, std::vector<int64_t>(met.size(), y->rows));
+      EXPECT_EQ(sum_of_met, std::vector<int64_t>(met.size(), y->rows * (y->rows - 1) / 2));
     }
   }
 }
