@@ -47,6 +47,7 @@ Matrix matrix(const SafetensorsFile& file, const std::string& name) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  wait_politely(argv);
   std::string measure = "fid", features;
   int threads = 2, repeats = 1;
   bool json = false;

@@ -265,13 +265,12 @@ Evaluation Comparison::operator()(std::shared_ptr<const ImageSet> fakes, const G
     const MetricName judge = this->judge();
     const Matrix& train = this->reals(judge).features;
     if (train.rows < 4) return;
-    Matrix left_out;
-    if (left_out_) {
+    if (!spacing_) {
       MetricName others = judge;
       others.against = Against::left_out;
-      left_out = this->reals(others).features;
+      spacing_ = spacing(train, left_out_ ? this->reals(others).features : Matrix());
     }
-    evaluation.memorising = memorising(train, this->fakes(judge).features, left_out);
+    evaluation.memorising = memorising(train, *spacing_, this->fakes(judge).features);
     evaluation.memorising_in = judge.network;
   });
   evaluation.seconds = all.seconds();

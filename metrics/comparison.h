@@ -92,6 +92,7 @@ class Comparison : private Material {
   std::map<Key, FeatureTable> fake_tables_;
   std::map<std::string, FeatureTable> slices_;  // by metric
   std::map<std::string, SafetensorsFile> heads_;
+  std::optional<Spacing> spacing_;  // of the training images
   const Generator* generator_ = nullptr;
 };
 

@@ -42,6 +42,11 @@ void f32_gemm(const GemmProblem& p, float* y, const float* a, const float* b) {
 
 }  // namespace
 
+bool has_bf16() {
+  constexpr auto bf16 = static_cast<int>(dnnl::cpu_isa::avx512_core_bf16);  // later ones have its bits, too
+  return (static_cast<int>(dnnl::get_effective_cpu_isa()) & bf16) == bf16;
+}
+
 void gemm(const GemmProblem& p, void* y, const void* a, const void* b) {
   if (p.type == DType::f32)
     return f32_gemm(p, static_cast<float*>(y), static_cast<const float*>(a), static_cast<const float*>(b));

@@ -4,6 +4,8 @@
 
 namespace firn::kernels::onednn {
 
+bool has_bf16();  // the processor multiplies bf16, at twice the speed of f32 or more
+
 void gemm(const GemmProblem&, void* y, const void* a, const void* b);
 
 }  // namespace firn::kernels::onednn

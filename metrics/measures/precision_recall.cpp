@@ -4,6 +4,15 @@
 #include "metrics/numbers/neighbours.h"
 
 namespace firn {
+namespace {
+
+Manifolds compared(const MetricName& n, Material& m, Border border) {
+  const Matrix& reals = m.reals(n).features;
+  const auto& radii = m.of_reals(n, [&] { return squared_radii(reals, n.nearest); });
+  return compare_manifolds(reals, radii, m.fakes(n).features, n.nearest, border);
+}
+
+}  // namespace
 
 Metric precision_recall() {
   return {.name = "pr",
@@ -13,7 +22,7 @@ Metric precision_recall() {
           .network = "vgg16",
           .nearest = 3,
           .measure = [](const MetricName& n, Material& m) {
-            const Manifolds of = compare_manifolds(m.reals(n).features, m.fakes(n).features, n.nearest, Border::inside);
+            const Manifolds of = compared(n, m, Border::inside);
             return std::vector{of.precision, of.recall, of.f1()};
           }};
 }
@@ -30,7 +39,7 @@ Metric prdc() {
           .network = "inception",
           .nearest = 5,
           .measure = [](const MetricName& n, Material& m) {
-            const Manifolds of = compare_manifolds(m.reals(n).features, m.fakes(n).features, n.nearest);
+            const Manifolds of = compared(n, m, Border::outside);
             return std::vector{of.precision, of.recall, of.density, of.coverage, of.f1()};
           }};
 }

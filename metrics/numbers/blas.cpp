@@ -19,7 +19,6 @@ Blas load() {
   };
   Blas b;
   find(b.gemm, "cblas_dgemm");
-  find(b.gemm_f32, "cblas_sgemm");
   find(b.singular, "dgesdd_");
   find(b.lq, "dgelqf_");
   decltype(&openblas_set_num_threads) threads;

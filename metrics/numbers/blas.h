@@ -16,7 +16,6 @@ namespace firn {
 
 struct Blas {
   decltype(&cblas_dgemm) gemm;
-  decltype(&cblas_sgemm) gemm_f32;
   decltype(&dgesdd_) singular;
   decltype(&dgelqf_) lq;
 };

@@ -52,8 +52,7 @@ double frechet_distance(const Gaussian& a, const Matrix& b, Covariance covarianc
 }
 
 double frechet_distance(const Matrix& a, const Matrix& b, Covariance covariance) {
-  if (a.columns != b.columns)
-    throw ShapeError(fmt::format("features of {} and of {} numbers are of two networks", a.columns, b.columns));
+  check_columns(a, b);
   require_two(a);
   require_two(b);
   const bool reduces = both_reduce(a.rows, b);

@@ -8,49 +8,68 @@
 #include <random>
 
 #include "base/error.h"
+#include "metrics/numbers/blas.h"
 
 namespace firn {
 namespace {
+
+constexpr int64_t kTile = 512;  // rows and columns
 
 double kernel(double dot, int64_t columns) {
   const double v = dot / double(columns) + 1;
   return v * v * v;
 }
 
-double sum_of_kernels(const Matrix& a, const Matrix& b, bool without_diagonal) {
-  const Matrix dots = product_of_rows(a, b);
-  double sum = 0;
-  for (int64_t i = 0; i < dots.rows; ++i)
-    for (int64_t j = 0; j < dots.columns; ++j)
-      if (!without_diagonal || i != j) sum += kernel(dots(i, j), a.columns);
-  return sum;
-}
-
 struct Subset {
   std::vector<int64_t> a, b;  // rows
 };
 
-// Of each subset the sum of k(x_i, y_j), from the kernels of all rows, which are computed once.
-std::vector<double> sums_of_kernels(const Matrix& x, const Matrix& y, const std::vector<Subset>& subsets,
-                                    std::vector<int64_t> Subset::*of_x, std::vector<int64_t> Subset::*of_y) {
-  Matrix kernels = product_of_rows(x, y);
-#pragma omp parallel for
-  for (double& k : kernels.values) k = kernel(k, x.columns);
-  std::vector<double> sums(subsets.size());
-#pragma omp parallel for schedule(dynamic)
+// [subsets, m.rows]: 1 for the rows that are in it, 0 for others.
+Matrix members(const std::vector<Subset>& subsets, std::vector<int64_t> Subset::*of, const Matrix& m) {
+  Matrix in(std::ssize(subsets), m.rows);
   for (size_t s = 0; s < subsets.size(); ++s)
-    for (const int64_t i : subsets[s].*of_x)
-      for (const int64_t j : subsets[s].*of_y)
-        if (&x != &y || i != j) sums[s] += kernels(i, j);
-  return sums;
+    for (const int64_t i : subsets[s].*of) in(int64_t(s), i) = 1;
+  return in;
 }
 
-// The same as squared_discrepancy() of each subset.
+// Of each subset the sum of k(x_i, y_j); of one set, where i is not j. Kernels are computed once for all subsets.
+std::vector<double> sums_of_kernels(const Matrix& x, const Matrix& y, const Matrix& in_x, const Matrix& in_y) {
+  const bool of_one = &in_x == &in_y;
+  const int64_t down = (x.rows + kTile - 1) / kTile, across = (y.rows + kTile - 1) / kTile, subsets = in_x.rows;
+  const Blas& lib = blas();
+  Matrix parts(down * across, subsets);
+#pragma omp parallel
+  {
+    std::vector<double> tile(kTile * kTile), sums(size_t(kTile * subsets));
+#pragma omp for schedule(dynamic)
+    for (int64_t t = 0; t < down * across; ++t) {
+      const int64_t row = t / across * kTile, column = t % across * kTile;
+      if (of_one && column < row) continue;
+      const int64_t rows = std::min(kTile, x.rows - row), columns = std::min(kTile, y.rows - column);
+      product_of_rows({x, row, row + rows}, {y, column, column + columns}, tile.data());
+      for (int64_t i = 0; i < rows; ++i) {
+        double* const kernels = tile.data() + i * columns;
+        for (int64_t j = 0; j < columns; ++j) kernels[j] = kernel(kernels[j], x.columns);
+        if (of_one && row == column) std::fill_n(kernels, i + 1, 0.0);
+      }
+      lib.gemm(CblasRowMajor, CblasNoTrans, CblasTrans, int(subsets), int(rows), int(columns), of_one ? 2 : 1,
+               in_y.row(0) + column, int(y.rows), tile.data(), int(columns), 0, sums.data(), int(rows));
+      for (int64_t s = 0; s < subsets; ++s)
+        parts(t, s) = std::inner_product(in_x.row(s) + row, in_x.row(s) + row + rows, sums.data() + s * rows, 0.0);
+    }
+  }
+  std::vector<double> all(size_t(subsets), 0.0);
+  for (int64_t t = 0; t < parts.rows; ++t)
+    for (int64_t s = 0; s < subsets; ++s) all[size_t(s)] += parts(t, s);
+  return all;
+}
+
 std::vector<double> squared_discrepancies(const Matrix& a, const Matrix& b, const std::vector<Subset>& subsets) {
+  check_columns(a, b);
   const double m = double(subsets[0].a.size());
-  const auto aa = sums_of_kernels(a, a, subsets, &Subset::a, &Subset::a),
-             bb = sums_of_kernels(b, b, subsets, &Subset::b, &Subset::b),
-             ab = sums_of_kernels(a, b, subsets, &Subset::a, &Subset::b);
+  const Matrix in_a = members(subsets, &Subset::a, a), in_b = members(subsets, &Subset::b, b);
+  const auto aa = sums_of_kernels(a, a, in_a, in_a), bb = sums_of_kernels(b, b, in_b, in_b),
+             ab = sums_of_kernels(a, b, in_a, in_b);
   std::vector<double> all;
   for (size_t i = 0; i < subsets.size(); ++i) all.push_back((aa[i] + bb[i]) / (m * (m - 1)) - 2 * ab[i] / (m * m));
   return all;
@@ -59,9 +78,10 @@ std::vector<double> squared_discrepancies(const Matrix& a, const Matrix& b, cons
 }  // namespace
 
 double squared_discrepancy(const Matrix& a, const Matrix& b) {
-  const double m = double(a.rows);
-  return (sum_of_kernels(a, a, true) + sum_of_kernels(b, b, true)) / (m * (m - 1)) -
-         2 * sum_of_kernels(a, b, false) / (m * m);
+  Subset all{std::vector<int64_t>(size_t(a.rows)), std::vector<int64_t>(size_t(b.rows))};
+  std::iota(all.a.begin(), all.a.end(), 0);
+  std::iota(all.b.begin(), all.b.end(), 0);
+  return squared_discrepancies(a, b, {all})[0];
 }
 
 MeanAndDeviation kernel_distance(const Matrix& a, const Matrix& b, KernelDistance options) {
@@ -70,14 +90,16 @@ MeanAndDeviation kernel_distance(const Matrix& a, const Matrix& b, KernelDistanc
   std::mt19937_64 random(options.seed);
   std::vector<Subset> subsets(size_t(options.subsets));
   for (Subset& s : subsets) s = {drawn_numbers(a.rows, size, random), drawn_numbers(b.rows, size, random)};
-  // Few images are in many subsets; of many, the kernels of all pairs would be more work, and fill the memory.
-  constexpr int64_t most = 1 << 26;
-  const int64_t pairs = std::max(a.rows, b.rows) * std::max(a.rows, b.rows);
-  std::vector<double> all;
-  if (pairs <= std::min<int64_t>(most, options.subsets * size * size))
+  std::vector<double> all(subsets.size());
+  if (std::max(a.rows, b.rows) * std::max(a.rows, b.rows) <= options.subsets * size * size) {
     all = squared_discrepancies(a, b, subsets);
-  else
-    for (const Subset& s : subsets) all.push_back(squared_discrepancy(rows_of(a, s.a), rows_of(b, s.b)));
+  } else {  // of many images, few are in several subsets
+    check_columns(a, b);
+    blas();
+#pragma omp parallel for schedule(dynamic)
+    for (size_t s = 0; s < subsets.size(); ++s)
+      all[s] = squared_discrepancy(rows_of(a, subsets[s].a), rows_of(b, subsets[s].b));
+  }
   MeanAndDeviation d;
   d.mean = std::accumulate(all.begin(), all.end(), 0.0) / double(all.size());
   for (const double v : all) d.deviation += (v - d.mean) * (v - d.mean) / double(all.size());

@@ -16,19 +16,6 @@ namespace {
 constexpr int64_t kTile = 256;  // rows
 constexpr int64_t kDraws = 1 << 16;
 
-// f(begin, end) for tiles of `rows`.
-template <class F>
-void for_tiles(int64_t rows, F f) {
-  blas();
-#pragma omp parallel for schedule(dynamic)
-  for (int64_t begin = 0; begin < rows; begin += kTile) f(begin, std::min(begin + kTile, rows));
-}
-
-void multiply(const Matrix& a, int64_t begin, int64_t end, const Matrix& b, double* to) {
-  blas().gemm(CblasRowMajor, CblasNoTrans, CblasTrans, int(end - begin), int(b.rows), int(a.columns), 1, a.row(begin),
-              int(a.columns), b.row(0), int(b.columns), 0, to, int(b.rows));
-}
-
 void check(const char* what, int info) {
   if (info != 0) throw Error(fmt::format("{} did not converge; are the features finite?", what));
 }
@@ -79,11 +66,24 @@ std::vector<double> normals(int64_t count, std::mt19937_64& random) {  // Box an
   return values;
 }
 
-Matrix product_of_rows(const Matrix& a, const Matrix& b) {
+void check_columns(const Matrix& a, const Matrix& b) {
   if (a.columns != b.columns)
     throw ShapeError(fmt::format("features of {} and of {} numbers are of two networks", a.columns, b.columns));
+}
+
+void product_of_rows(Rows a, Rows b, double* to) {
+  const auto rows = int(a.end - a.begin), columns = int(b.end - b.begin), n = int(a.of.columns);
+  blas().gemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, n, 1, a.of.row(a.begin), n, b.of.row(b.begin), n,
+              0, to, columns);
+}
+
+Matrix product_of_rows(const Matrix& a, const Matrix& b) {
+  check_columns(a, b);
   Matrix y(a.rows, b.rows);
-  for_tiles(a.rows, [&](int64_t begin, int64_t end) { multiply(a, begin, end, b, y.values.data() + begin * b.rows); });
+  blas();
+#pragma omp parallel for schedule(dynamic)
+  for (int64_t begin = 0; begin < a.rows; begin += kTile)
+    product_of_rows({a, begin, std::min(begin + kTile, a.rows)}, {b, 0, b.rows}, y.values.data() + begin * b.rows);
   return y;
 }
 

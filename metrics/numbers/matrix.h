@@ -33,6 +33,14 @@ inline Matrix drawn_rows(const Matrix& a, int64_t count, std::mt19937_64& random
 std::vector<double> normals(int64_t count, std::mt19937_64& random);  // N(0,1), the same everywhere
 
 Matrix product_of_rows(const Matrix& a, const Matrix& b);  // a b^T [a.rows,b.rows]
+// A tile of it, on one thread: to [a.end-a.begin,b.end-b.begin].
+struct Rows {
+  const Matrix& of;
+  int64_t begin, end;
+};
+void product_of_rows(Rows a, Rows b, double* to);
+void check_columns(const Matrix& a, const Matrix& b);  // ShapeError unless as many
+
 std::vector<double> mean_of_rows(const Matrix& a);
 Matrix centred(const Matrix& a, const std::vector<double>& mean);  // less the mean
 

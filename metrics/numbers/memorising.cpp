@@ -18,8 +18,7 @@ struct Share {
   double variance() const { return value * (1 - value) / double(of); }
 };
 
-Share nearer_than_neighbours(const Matrix& train, const Nearest& nearest) {
-  const std::vector<double> own = squared_radii(train, 1);
+Share nearer_than_neighbours(const std::vector<double>& own, const Nearest& nearest) {
   int64_t nearer = 0;
   for (size_t i = 0; i < nearest.row.size(); ++i)  // an image that is in the set twice has no distance to itself
     nearer += nearest.square[i] < own[size_t(nearest.row[i])] || nearest.square[i] == 0;
@@ -27,7 +26,7 @@ Share nearer_than_neighbours(const Matrix& train, const Nearest& nearest) {
 }
 
 Share nearer_than_neighbours(const Matrix& train, const Matrix& others) {
-  return nearer_than_neighbours(train, nearest_rows(others, train));
+  return nearer_than_neighbours(squared_radii(train, 1), nearest_rows(others, train));
 }
 
 // Every other image against the rest, both ways.
@@ -54,14 +53,20 @@ Nearest nearest_rows(const Matrix& a, const Matrix& b) {
   return n;
 }
 
-Memorising memorising(const Matrix& train, const Matrix& samples, const Matrix& left_out) {
-  if (train.rows < 4 || samples.rows < 1)
-    throw Error(fmt::format("whether {} training images were memorised cannot be told from {} samples", train.rows,
-                            samples.rows));
+Spacing spacing(const Matrix& train, const Matrix& left_out) {
+  if (train.rows < 4)
+    throw Error(fmt::format("whether {} training images were memorised cannot be told from so few", train.rows));
+  std::vector<double> own = squared_radii(train, 1);
+  const Share expected =
+      left_out.rows > 0 ? nearer_than_neighbours(own, nearest_rows(left_out, train)) : of_halves(train);
+  return {std::move(own), expected.value, expected.of};
+}
+
+Memorising memorising(const Matrix& train, const Spacing& spacing, const Matrix& samples) {
+  if (samples.rows < 1) throw Error("whether training images were memorised cannot be told without a sample");
   Memorising m;
   m.nearest = nearest_rows(samples, train);
-  const Share share = nearer_than_neighbours(train, m.nearest);
-  const Share expected = left_out.rows > 0 ? nearer_than_neighbours(train, left_out) : of_halves(train);
+  const Share share = nearer_than_neighbours(spacing.own, m.nearest), expected{spacing.expected, spacing.of};
   m.share = share.value;
   m.expected = expected.value;
   const double beyond = m.share - m.expected;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <mutex>
 
 #include "base/error.h"
 #include "metrics/numbers/distances.h"
@@ -70,32 +69,20 @@ class Shortlist {
 }  // namespace
 
 std::vector<Neighbour> nearest_of_each(const Matrix& a, const Matrix& b, int k) {
-  const Distances distances = &a == &b ? Distances(a) : Distances(a, b);
-  const bool itself = distances.of_one();
+  const bool itself = &a == &b;
   if (k < 1 || b.rows - itself < k)
     throw Error(
         fmt::format("{} nearest neighbours need more than {} images, there are {}", k, itself ? k : k - 1, b.rows));
+  const Distances distances = itself ? Distances(a) : Distances(a, b);
   std::vector<Shortlist> lists(size_t(a.rows));
-  std::vector<std::mutex> locks(size_t(a.rows));
-  const auto offer = [&](int64_t i, int64_t j, float least) {
-    Shortlist& list = lists[size_t(i)];
-    list.offer(k, least, distances.most(least, i, j), j);
-    if (list.is_full(k)) list.settle(k, distances, [&](int64_t row) { return distances.exactly(i, row); });
-  };
-  distances.for_tiles([&](const Distances::Tile& t) {
-    for (int64_t i = t.row; i < t.row + t.rows; ++i) {
-      const std::lock_guard lock(locks[size_t(i)]);
-      const float* least = t.least + (i - t.row) * t.columns;
-      for (int64_t j = 0; j < t.columns; ++j)
-        if (least[j] <= lists[size_t(i)].bar() && !(itself && i == t.column + j)) offer(i, t.column + j, least[j]);
-    }
-    if (!itself || t.row == t.column) return;
-    for (int64_t j = 0; j < t.columns; ++j) {
-      const std::lock_guard lock(locks[size_t(t.column + j)]);
-      for (int64_t i = 0; i < t.rows; ++i)
-        if (const float least = t.least[i * t.columns + j]; least <= lists[size_t(t.column + j)].bar())
-          offer(t.column + j, t.row + i, least);
-    }
+  distances.for_parts([&](const Distances::Part& p) {
+    Shortlist& list = lists[size_t(p.row)];
+    const auto near = [&](int64_t j) { return p.least[size_t(j)] <= list.bar(); };
+    for_few(std::ssize(p.least), near, [&](int64_t j) {
+      const float least = p.least[size_t(j)];
+      list.offer(k, least, distances.most(least, p.row, p.first + j), p.first + j);
+      if (list.is_full(k)) list.settle(k, distances, [&](int64_t row) { return distances.exactly(p.row, row); });
+    });
   });
   std::vector<Neighbour> nearest(size_t(a.rows * k));
 #pragma omp parallel for schedule(dynamic, 16)

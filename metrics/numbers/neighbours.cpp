@@ -1,7 +1,6 @@
 #include "metrics/numbers/neighbours.h"
 
 #include <algorithm>
-#include <mutex>
 
 #include "metrics/numbers/distances.h"
 
@@ -33,7 +32,12 @@ std::vector<double> squared_radii(const Matrix& a, int k) {
 }
 
 Manifolds compare_manifolds(const Matrix& reals, const Matrix& fakes, int k, Border border) {
-  const std::vector<double> of_reals = squared_radii(reals, k), of_fakes = squared_radii(fakes, k);
+  return compare_manifolds(reals, squared_radii(reals, k), fakes, k, border);
+}
+
+Manifolds compare_manifolds(const Matrix& reals, const std::vector<double>& of_reals, const Matrix& fakes, int k,
+                            Border border) {
+  const std::vector<double> of_fakes = squared_radii(fakes, k);
   const Distances distances(reals, fakes);
   std::vector<float> bars(of_fakes.size());
   std::ranges::transform(of_fakes, bars.begin(), [&](double radius) { return distances.in_units(radius); });
@@ -41,29 +45,21 @@ Manifolds compare_manifolds(const Matrix& reals, const Matrix& fakes, int k, Bor
   std::vector<int64_t> holding(size_t(fakes.rows));  // balls of reals that hold this fake
   std::vector<char> held(size_t(reals.rows));        // whether a ball of a fake holds this real
   std::vector<char> covered(size_t(reals.rows));     // whether its own ball holds a fake
-  std::mutex adding;
-  distances.for_tiles([&](const Distances::Tile& t) {
-    std::vector<int64_t> holding_here(size_t(t.columns));
-    std::vector<char> held_here(size_t(t.rows)), covered_here(size_t(t.rows));
-    for (int64_t i = 0; i < t.rows; ++i) {
-      const double radius = of_reals[size_t(t.row + i)];
-      const float bar = distances.in_units(radius);
-      for (int64_t j = 0; j < t.columns; ++j) {
-        const float least = t.least[i * t.columns + j], other_bar = bars[size_t(t.column + j)];
-        if (least > std::max(bar, other_bar)) continue;
-        const Between between{distances, t.row + i, t.column + j, least, border};
-        const bool inside = between.inside(radius, bar);
-        holding_here[size_t(j)] += inside;
-        covered_here[size_t(i)] |= char(inside);
-        if (!held_here[size_t(i)]) held_here[size_t(i)] = between.inside(of_fakes[size_t(t.column + j)], other_bar);
+  distances.for_parts([&](const Distances::Part& p) {
+    const auto i = size_t(p.row);
+    const double radius = of_reals[i];
+    const float bar = distances.in_units(radius), *other_bars = bars.data() + p.first;
+    const auto near = [&](int64_t j) { return p.least[size_t(j)] <= std::max(bar, other_bars[j]); };
+    for_few(std::ssize(p.least), near, [&](int64_t j) {
+      const Between between{distances, p.row, p.first + j, p.least[size_t(j)], border};
+      const auto fake = size_t(p.first + j);
+      if (between.inside(radius, bar)) {
+#pragma omp atomic
+        ++holding[fake];
+        covered[i] = true;
       }
-    }
-    const std::lock_guard lock(adding);
-    for (int64_t j = 0; j < t.columns; ++j) holding[size_t(t.column + j)] += holding_here[size_t(j)];
-    for (int64_t i = 0; i < t.rows; ++i) {
-      held[size_t(t.row + i)] |= held_here[size_t(i)];
-      covered[size_t(t.row + i)] |= covered_here[size_t(i)];
-    }
+      if (!held[i]) held[i] = between.inside(of_fakes[fake], other_bars[j]);
+    });
   });
   Manifolds m;
   for (const int64_t n : holding) {

@@ -17,5 +17,8 @@ struct Manifolds {
 };
 // ShapeError for features of two networks, Error for k or fewer images on either side.
 Manifolds compare_manifolds(const Matrix& reals, const Matrix& fakes, int k, Border border = Border::outside);
+// `of_reals`: their squared_radii(), for many comparisons.
+Manifolds compare_manifolds(const Matrix& reals, const std::vector<double>& of_reals, const Matrix& fakes, int k,
+                            Border border = Border::outside);
 
 }  // namespace firn

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "base/error.h"
+#include "kernels/gemm/gemm_onednn.h"
 #include "metrics/numbers/frechet.h"
 #include "metrics/numbers/neighbours.h"
 
@@ -109,22 +111,50 @@ TEST_P(HardSets, HaveAFrechetDistance) {
 
 INSTANTIATE_TEST_SUITE_P(Of, HardSets, testing::ValuesIn(hard_sets), [](const auto& info) { return info.param.name; });
 
+TEST(Neighbours, OfSeveralTilesAreThoseOfDoubles) {
+  std::mt19937_64 random(1);
+  Matrix a(1100, 7), b(700, 7);
+  for (Matrix* m : {&a, &b}) {
+    m->values = normals(m->rows * m->columns, random);
+    for (double& v : m->values) v = std::round(2 * v);  // many are as near
+  }
+  EXPECT_EQ(nearest_of_each(a, a, 3), plain_nearest(a, a, 3));
+  EXPECT_EQ(nearest_of_each(a, b, 3), plain_nearest(a, b, 3));
+}
+
 TEST(Distances, LieBetweenTheirBounds) {
   std::mt19937_64 random(1);
-  Matrix a(300, 70), b(260, 70);
-  a.values = normals(a.rows * a.columns, random);
-  b.values = normals(b.rows * b.columns, random);
-  const Distances distances(a, b);
-  distances.for_tiles([&](const Distances::Tile& t) {
-    bool hold = true;
-    for (int64_t i = 0; i < t.rows; ++i)
-      for (int64_t j = 0; j < t.columns; ++j) {
-        const float least = t.least[i * t.columns + j], most = distances.most(least, t.row + i, t.column + j);
-        const float square = distances.in_units(distances.exactly(t.row + i, t.column + j));
-        hold &= least <= square && square <= most && most - least < 1e-2f * square;
-      }
-    EXPECT_TRUE(hold);
-  });
+  const auto drawn = [&](int64_t rows, int64_t columns) {
+    Matrix m(rows, columns);
+    m.values = normals(rows * columns, random);
+    return m;
+  };
+  const Matrix a = drawn(600, 70), b = drawn(530, 70), c = drawn(4200, 5);
+  const std::pair<const Matrix*, const Matrix*> cases[] = {{&a, &b}, {&a, &a}, {&c, &c}};
+  for (const DType type : {DType::f32, DType::bf16}) {
+    if (type == DType::bf16 && !kernels::onednn::has_bf16()) continue;
+    for (const auto& [x, y] : cases) {
+      const Distances distances = x == y ? Distances(*x, type) : Distances(*x, *y, type);
+      const bool near_by_chance = x->columns < 10;
+      std::vector<int64_t> met(size_t(x->rows)), sum_of_met(size_t(x->rows));
+      std::atomic hold = true;
+      distances.for_parts([&](const Distances::Part& p) {
+        for (int64_t j = p.first; j < p.first + std::ssize(p.least); ++j) {
+          ++met[size_t(p.row)];
+          sum_of_met[size_t(p.row)] += j;
+          const float least = p.least[size_t(j - p.first)], most = distances.most(least, p.row, j);
+          const float square = distances.in_units(distances.exactly(p.row, j));
+          if (x == y && p.row == j
+                  ? !std::isinf(least)
+                  : !(least <= square && square <= most) || (!near_by_chance && most - least > 2e-2f * square))
+            hold = false;
+        }
+      });
+      EXPECT_TRUE(hold);
+      EXPECT_EQ(met, std::vector<int64_t>(met.size(), y->rows));
+      EXPECT_EQ(sum_of_met, std::vector<int64_t>(met.size(), y->rows * (y->rows - 1) / 2));
+    }
+  }
 }
 
 TEST(Distances, NeedFiniteFeaturesOfOneNetwork) {

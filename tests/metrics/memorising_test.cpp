@@ -59,7 +59,8 @@ TEST(Memorising, IsShownInPairsOfRows) {
 
 TEST(Memorising, OfTooFewImagesIsNotSaid) {
   EXPECT_FALSE(evaluate(smooth_images(0, 3), honest(), {"fid20_full-pixels"}).memorising);
-  EXPECT_THROW(memorising(Matrix(3, 2), Matrix(5, 2)), Error);
+  EXPECT_THROW(spacing(Matrix(3, 2)), Error);
+  EXPECT_THROW(memorising(Matrix(4, 2), spacing(Matrix(4, 2)), Matrix(0, 2)), Error);
 }
 
 }  // namespace

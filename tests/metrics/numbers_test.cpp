@@ -10,6 +10,7 @@
 #include "metrics/numbers/frechet.h"
 #include "metrics/numbers/kernel_distance.h"
 #include "metrics/numbers/neighbours.h"
+#include "metrics/numbers/sliced.h"
 
 namespace firn {
 namespace {
@@ -172,6 +173,57 @@ TEST(KernelDistance, RepeatsWithItsSeed) {
   EXPECT_NE(kernel_distance(a, b, options).mean, kernel_distance(a, b, {.subsets = 5, .size = 10, .seed = 1}).mean);
 }
 
+TEST(KernelDistance, OfASetToItselfIsThatToItsCopy) {
+  const Matrix a = drawn(40, 6, 1), copy = a;
+  for (const int size : {4, 20})
+    EXPECT_EQ(kernel_distance(a, a, {.size = size}).mean, kernel_distance(a, copy, {.size = size}).mean);
+}
+
+TEST(KernelDistance, NeedsFeaturesOfOneNetwork) {
+  EXPECT_THROW(kernel_distance(Matrix(4, 2), Matrix(4, 3)), ShapeError);
+  EXPECT_THROW(kernel_distance(Matrix(40, 2), Matrix(40, 3), {.subsets = 1, .size = 5}), ShapeError);
+}
+
+// On one column, directions are 1 and -1: places of the sorted numbers.
+TEST(Sliced, OfOneColumnIsTheDistanceOfSortedNumbers) {
+  const Matrix a = drawn(3000, 1, 1, 1e-3, -0.2), b = drawn(3000, 1, 2, 1e3);
+  std::vector<double> x = a.values, y = b.values;
+  std::ranges::sort(x);
+  std::ranges::sort(y);
+  double mean = 0, mean_square = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    mean += std::abs(x[i] - y[i]) / 3000;
+    mean_square += (x[i] - y[i]) * (x[i] - y[i]) / 3000;
+  }
+  const SlicedDistance d = sliced_distance(a, b, {.directions = 70});
+  EXPECT_NEAR(d.mean, mean, 1e-12 * mean);
+  EXPECT_NEAR(d.mean_square, mean_square, 1e-12 * mean_square);
+}
+
+// A shift by s is s.d in direction d, whose square is |s|^2 / columns in the mean.
+TEST(Sliced, OfAShiftIsItsShareOfADirection) {
+  const Matrix a = drawn(50, 8, 1);
+  Matrix b = a;
+  for (int64_t i = 0; i < b.rows; ++i)
+    for (int64_t j = 0; j < b.columns; ++j) b(i, j) += double(j);
+  EXPECT_NEAR(sliced_distance(a, b, {.directions = 4000}).mean_square, 140.0 / 8, 1);
+}
+
+TEST(Sliced, OfTheSameAndOfConstantFeaturesIsZero) {
+  const Matrix a = drawn(40, 6, 1);
+  for (const Matrix& m : {a, Matrix(2, 3), Matrix(1, 1)}) {
+    const Matrix copy = m;
+    EXPECT_EQ(sliced_distance(m, copy, {.directions = 300}).mean, 0);
+    EXPECT_EQ(sliced_distance(m, m, {.directions = 1}).mean_square, 0);
+  }
+  EXPECT_EQ(sliced_distance(Matrix(9, 3), Matrix(7, 3)).mean, 0);
+}
+
+TEST(Sliced, NeedsImagesOfOneNetwork) {
+  EXPECT_THROW(sliced_distance(Matrix(0, 3), Matrix(4, 3)), Error);
+  EXPECT_THROW(sliced_distance(Matrix(4, 2), Matrix(4, 3)), ShapeError);
+}
+
 TEST(Metrics, AreTheSameBitsForAnyNumberOfThreads) {
   const Matrix a = drawn(700, 40, 1), b = drawn(600, 40, 2, 1.1, 0.1);
   const auto all = [&](int threads) {
@@ -179,6 +231,8 @@ TEST(Metrics, AreTheSameBitsForAnyNumberOfThreads) {
     const Manifolds m = compare_manifolds(a, b, 3);
     return std::vector{frechet_distance(a, b),
                        kernel_distance(a, b, {.subsets = 2, .size = 300}).mean,
+                       kernel_distance(a, b, {.subsets = 9, .size = 300}).mean,
+                       sliced_distance(a, b, {.directions = 200}).mean,
                        m.precision,
                        m.recall,
                        m.density,
