@@ -123,10 +123,9 @@ Outcome Trainer::train() {
     if (missing)
       for (const std::string& best : evaluations_->best_and_final()) say(best);
     const double kimg = double(first_image_) / 1000;
-    say(done()
-            ? fmt::format("nothing to do: {:.1f} of {:g} kimg are done; a larger --kimg goes on", kimg, options_.kimg)
-            : fmt::format("nothing to do: --stop-when {} ended the run at {:.1f} kimg; a larger number goes on",
-                          options_.metrics.stop_when, kimg));
+    say(done() ? fmt::format("nothing to do: {:g} of {:g} kimg are done; a larger --kimg goes on", kimg, options_.kimg)
+               : fmt::format("nothing to do: --stop-when {} ended the run at {:g} kimg; a larger number goes on",
+                             options_.metrics.stop_when, kimg));
     if (missing) renew_report();
     return Outcome::finished;
   }
