@@ -1,5 +1,5 @@
 # What bench/bundle packs: the programs, all the libraries they need but glibc and CUDA's own, and what measures them.
-set(bundled gan-train gan-sample gan-data gan-check gan-report train_bench op_bench ceilings firn_tests)
+set(bundled gan-train gan-sample gan-data gan-check gan-report gan-metrics train_bench op_bench ceilings firn_tests)
 set(programs "")
 foreach(program ${bundled})
   if(TARGET ${program})
@@ -10,6 +10,18 @@ foreach(program ${bundled})
 endforeach()
 add_custom_target(bundled DEPENDS ${programs})
 install(TARGETS ${programs} RUNTIME_DEPENDENCY_SET libraries RUNTIME DESTINATION bin COMPONENT bundle)
+if(TARGET gan-metrics)  # metrics/numbers/blas.cpp loads it by the short name, and finds it by the programs' path
+  set(short libopenblas.so.0)
+  find_library(openblas_library NAMES ${short} REQUIRED)
+  file(REAL_PATH ${openblas_library} file)  # behind Debian's alternatives
+  get_filename_component(name ${file} NAME)
+  add_library(openblas_loaded SHARED IMPORTED)
+  set_target_properties(openblas_loaded PROPERTIES IMPORTED_LOCATION ${file})
+  install(IMPORTED_RUNTIME_ARTIFACTS openblas_loaded RUNTIME_DEPENDENCY_SET libraries LIBRARY DESTINATION lib
+          COMPONENT bundle)
+  install(CODE "file(CREATE_LINK ${name} \$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/lib/${short} SYMBOLIC)"
+          COMPONENT bundle)
+endif()
 install(RUNTIME_DEPENDENCY_SET libraries COMPONENT bundle DESTINATION lib PRE_EXCLUDE_REGEXES
         "^lib(cud|cublas|nvrtc|nvJitLink)" "^ld-linux" "^lib(c|m|dl|rt|pthread|resolv)\\.so")
 if(TARGET firn_no_driver)

@@ -51,8 +51,9 @@ void keep_subset(std::vector<DatasetIndex::Item>& items, const DatasetOptions& o
       o.holdout.part > 0 ? std::max<int64_t>(1, std::llround(o.holdout.part * double(all))) : o.holdout.count;
   const int64_t trained = o.subset > 0 ? o.subset : all - left_out;
   if (left_out > 0 && (trained < 1 || trained + left_out > all))
-    throw ConfigError(fmt::format("--holdout {}: {} has {} images{}, of which {} are trained on", to_string(o.holdout),
-                                  where, all, of_classes, std::max<int64_t>(o.subset, 1)));
+    throw ConfigError(fmt::format("--holdout {}: {} has {} images{}, {}", to_string(o.holdout), where, all, of_classes,
+                                  o.subset > 0 ? fmt::format("and --subset trains on {} of them", o.subset)
+                                               : "and none would be left to train on"));
   if (!o.held_out && trained == all) return;
   auto order = Dataset::epoch_order(all, o.seed, -1);  // an epoch that no loader reaches
   if (o.held_out) order.erase(order.begin(), order.begin() + trained);

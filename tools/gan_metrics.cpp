@@ -103,6 +103,8 @@ void check(const Arguments& a) {
     throw ConfigError("one run, or images and reals, are measured at a time; several runs are for --plot");
   if (a.precision != "fp32" && a.precision != "bf16")
     throw ConfigError(fmt::format("--precision {}: there are fp32 and bf16", a.precision));
+  if (std::ranges::count(a.metrics, "") > 0)
+    throw ConfigError("--metrics: a name is empty; --list says which metrics there are");
   if (!a.neighbours.empty()) tools::require_png_name("--neighbours", a.neighbours);
   if (!a.weights.empty() && a.weights != "G" && a.weights != "G_ema")
     throw ConfigError(fmt::format("--weights {}: there are G and G_ema", a.weights));
@@ -123,8 +125,9 @@ class Meter {
   int images_against_reals() {
     const auto fakes = tools::open_images(a_, a_.what[0], settings_.device),
                reals = tools::open_images(a_, a_.what[1], settings_.device);
-    Comparison comparison(reals.images, nullptr, tools::metric_names(a_, {}, settings_.features, fakes.images->size()),
-                          settings_);
+    const auto names = tools::metric_names(a_, {}, settings_.features, fakes.images->size());
+    require_left_out(names, nullptr, "only a run knows what it left out: give its folder alone");
+    Comparison comparison(reals.images, nullptr, names, settings_);
     const Evaluation e = comparison(fakes.images, fakes.g.get());
     report(e, a_.what[0], 0);
     for (const auto& opened : {fakes, reals})
@@ -139,8 +142,10 @@ class Meter {
     const fs::path run = a_.what[0];
     const tools::RunToMeasure of = tools::open_run(a_, run);
     if (a_.features.empty()) settings_.features = weight_files(of.features);
-    MetricLog log = MetricLog::of(run);
+    const DirectoryLock lock(run);  // one process at a time writes to a run folder
+    MetricLog log(run, INT64_MAX);
     const std::vector<MetricName> names = tools::metric_names(a_, of.metrics, settings_.features, INT64_MAX);
+    require_left_out(names, of.left_out.get(), "this run left no images out of training (gan-train --holdout)");
     std::optional<Comparison> comparison;
     for (const auto& [images, file] : of.snapshots) {
       std::vector<MetricName> missing = names;
@@ -172,6 +177,11 @@ class Meter {
   }
 
  private:
+  static void require_left_out(const std::vector<MetricName>& names, const ImageSet* left_out, const char* why) {
+    for (const MetricName& name : names)
+      if (name.against == Against::left_out && !left_out) throw ConfigError(fmt::format("{}: {}", name.text(), why));
+  }
+
   void report(const Evaluation& e, const std::string& what, int64_t images) {
     if (a_.json != "-") fmt::print("{}", table(e));
     for (const nlohmann::json& record : to_json(e, what, images)) all_.push_back(record);

@@ -80,6 +80,7 @@ std::vector<MetricName> metric_names(const MetricArguments& a, const std::vector
                                      const WeightFiles& files, int64_t fakes) {
   std::vector<std::string> names = !a.metrics.empty() ? a.metrics : own;
   if (names.empty()) names = default_metrics({.features = a.features}, 25000);
+  settle_networks(names, files);
   std::vector<MetricName> parsed = parse_metrics(names, files);
   for (MetricName& name : parsed) name.fakes = std::min(name.fakes, fakes);
   return parsed;

@@ -144,7 +144,7 @@ TEST_F(GpuScript, AGpuIsNeededToDescribeIt) {
 }
 
 TEST(Bundle, RunsWhereThereIsNothingElse) {
-  for (const char* program : {"gan-train", "gan-sample", "gan-data", "gan-check", "op_bench"})
+  for (const char* program : {"gan-train", "gan-sample", "gan-data", "gan-check", "gan-metrics", "op_bench"})
     if (!fs::exists(tool_path(program))) GTEST_SKIP() << program << " is not built";
   const Scratch scratch;
   const std::string bare = (scratch / "bare").string();
@@ -161,6 +161,19 @@ TEST(Bundle, RunsWhereThereIsNothingElse) {
                          "--batch 2 --mapping-layers 1 --warm-up 0 --repeats 1 --threads 1 --json");
   EXPECT_EQ(step.code, 0) << step.output;
   EXPECT_MENTIONS(step.output, "images_per_s");
+  // What metrics load by its name comes from there, too, with what it needs.
+  for (const char* folder : {"a", "b"}) write_images(scratch / folder, 8, 16);
+  const Ran fid = shell(
+      fmt::format("cd '{}' && env -i LD_DEBUG=libs OMP_WAIT_POLICY=passive firn/bin/gan-metrics '{}' '{}' --metrics "
+                  "fid8_full-pixels,swd8_full --threads 1 2>&1 | grep -E 'calling init|_full|needs|gan-metrics:'",
+                  bare, (scratch / "a").string(), (scratch / "b").string()));
+  EXPECT_MENTIONS(fid.output, "fid8_full-pixels ");
+  EXPECT_MENTIONS(fid.output, "swd8_full ");
+  for (const char* library : {"libopenblas.so.0", "libgfortran.so"}) {
+    const size_t at = fid.output.find(library), line = fid.output.rfind('\n', at) + 1;
+    ASSERT_NE(at, fid.output.npos) << library << "\n" << fid.output;
+    EXPECT_MENTIONS(fid.output.substr(line, at - line), "firn/bin/../lib/");
+  }
   const Ran whole = shell(fmt::format("'{0}/firn/bench/libraries' '{0}/firn/bin' --inside '{0}/firn'", bare));
   EXPECT_EQ(whole.code, 0) << whole.output;
 

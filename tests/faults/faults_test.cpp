@@ -1,6 +1,7 @@
 // System calls and allocations that fail, one at a time (tests/faults): an error in one line, and the old snapshot or
 // the new one whole.
 #include "tests/tools/tools_support.h"
+#include "training/run/metric_log.h"
 #include "training/run/run_folder.h"
 
 namespace fs = std::filesystem;
@@ -86,6 +87,37 @@ TEST(FaultyData, ACallThatFailsEndsTheRunOrChangesNothing) {
       EXPECT_EQ(ran.lines(), 1) << ran.output;
     }
   EXPECT_GT(ended, 5);
+}
+
+// The disk is full when a line of a metric is written: the lines before stay whole, and the run that goes on has all.
+TEST(FaultyDisk, TearsNoLineOfAMetric) {
+  const Scratch scratch;
+  write_images(scratch / "data", 16);
+  const std::string metrics = "--metrics fid20_full-pixels --run-name x";
+  ASSERT_EQ(tool("gan-train", tiny_train(scratch, metrics)).code, 0);
+  const fs::path run = latest_snapshot(scratch / "runs").parent_path();
+  const auto expected = MetricLog::of(run).curves().at("fid20_full-pixels").points;
+  ASSERT_EQ(expected.size(), 4u);
+  fs::remove_all(run);
+  for (const char* error : {"ENOSPC", "short"}) {
+    const Ran ran = shell(fmt::format(
+        "({} FIRN_FAULT_CALL=write FIRN_FAULT_ERROR={} FIRN_FAULT_AT=3 "
+        "FIRN_FAULT_UNDER='{}/.metric-' '{}' {} 2>&1 > /dev/null)",
+        preloaded("libfirn_faults.so"), error, run.string(), tool_path("gan-train"), tiny_train(scratch, metrics)));
+    const auto points = MetricLog::of(run).curves().at("fid20_full-pixels").points;
+    EXPECT_TRUE(MetricLog::of(run).remarks().empty());
+    if (error == std::string_view("ENOSPC")) {
+      EXPECT_EQ(ran.code, 1);
+      EXPECT_EQ(ran.lines(), 1) << ran.output;
+      EXPECT_MENTIONS(ran.output, "metric-fid20_full-pixels.jsonl: No space left on device");
+      EXPECT_EQ(points.size(), 2u);
+      const Ran resumed =
+          tool("gan-train", fmt::format("--outdir '{}/runs' --resume latest --threads 1", scratch.path().string()));
+      EXPECT_EQ(resumed.code, 0) << resumed.output;
+    }
+    EXPECT_EQ(MetricLog::of(run).curves().at("fid20_full-pixels").points, expected);
+    fs::remove_all(run);
+  }
 }
 
 }  // namespace

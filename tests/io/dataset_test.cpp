@@ -208,9 +208,9 @@ TEST(Dataset, HoldoutIsNotTrainedOn) {
   EXPECT_EQ(names(Dataset({.path = path, .subset = 8})),
             names(Dataset({.path = path, .subset = 8, .holdout = {.count = 9}})));
   EXPECT_EQ(refusal({.path = path, .subset = 30, .holdout = {.count = 11}}),
-            fmt::format("--holdout 11: {} has 40 images, of which 30 are trained on", path.string()));
+            fmt::format("--holdout 11: {} has 40 images, and --subset trains on 30 of them", path.string()));
   EXPECT_EQ(refusal({.path = path, .holdout = {.count = 40}}),
-            fmt::format("--holdout 40: {} has 40 images, of which 1 are trained on", path.string()));
+            fmt::format("--holdout 40: {} has 40 images, and none would be left to train on", path.string()));
   for (const char* text : {"", "-1", "1.5", "many", "0.1x", "nan"})
     EXPECT_THROW(parse_holdout(text), ConfigError) << text;
   EXPECT_EQ(to_string(parse_holdout("0.1")), "0.1");

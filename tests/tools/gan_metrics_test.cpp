@@ -92,6 +92,28 @@ TEST_F(GanMetrics, MeasuresOfEachSnapshotWhatIsMissing) {
     EXPECT_EQ(MetricLog::of(run).curves().at(name).points, own.curves().at(name).points) << name;
 }
 
+TEST_F(GanMetrics, WritesToNoRunThatAnotherProcessUsesAndCutsWhatItTore) {
+  write_images(scratch / "data", 16);
+  const Ran trained = tool("gan-train", tiny_train(scratch, "--metrics fid20_full-pixels"));
+  ASSERT_EQ(trained.code, 0) << trained.output;
+  const fs::path run = latest_snapshot(scratch / "runs").parent_path(), file = run / "metric-fid20_full-pixels.jsonl";
+  std::string text = read_text(file);
+  text.resize(text.size() - 20);  // killed while it wrote
+  write_text(file, text);
+  const std::string arguments = fmt::format("'{}' --threads 1", run.string());
+  {
+    const DirectoryLock training(run);
+    expect_one_line(arguments, 1, "another process is using it");
+    EXPECT_EQ(read_text(file), text);
+  }
+  const Ran ran = tool("gan-metrics", arguments);
+  EXPECT_EQ(ran.code, 0) << ran.output;
+  const MetricLog log = MetricLog::of(run);
+  EXPECT_TRUE(log.remarks().empty());
+  EXPECT_EQ(log.curves().at("fid20_full-pixels").points.size(), 4u);
+  EXPECT_EQ(std::ranges::count(read_text(file), '\n'), 4);
+}
+
 TEST_F(GanMetrics, SaysInOneLineWhatIsWrong) {
   write_images(scratch / "a", 6, 16);
   write_images(scratch / "other", 6, 32);
@@ -104,6 +126,9 @@ TEST_F(GanMetrics, SaysInOneLineWhatIsWrong) {
   expect_one_line(fmt::format("{} {}", at("a"), at("nowhere")), 1, "nowhere");
   expect_one_line(fmt::format("{} {}", at("broken.safetensors"), at("a")), 1, "broken.safetensors");
   expect_one_line(fmt::format("{0} {0} --metrics nonsense", at("a")), 2, "there is no metric nonsense");
+  expect_one_line(fmt::format("{0} {0} --metrics ''", at("a")), 2, "--metrics: a name is empty");
+  expect_one_line(fmt::format("{0} {0} --metrics fid6_holdout-pixels", at("a")), 2,
+                  "fid6_holdout-pixels: only a run knows what it left out: give its folder alone");
   expect_one_line(fmt::format("{0} {0} --metrics fid", at("a")), 1, "pt_inception-2015-12-05-6726825d.pth");
   expect_one_line(fmt::format("{0} {0} --features {1}", at("a"), at("broken.safetensors")), 1, "broken.safetensors");
   expect_one_line(fmt::format("{0} {0} --metrics ppl2_8_wend-pixels", at("a")), 1, "lpips");

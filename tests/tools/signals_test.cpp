@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "tests/tools/tools_support.h"
+#include "training/run/metric_log.h"
 #include "training/run/run_folder.h"
 
 namespace fs = std::filesystem;
@@ -116,6 +117,24 @@ TEST_F(Stops, AnyMomentIsRightForAnyOfTheSignals) {
     EXPECT_EQ(tool("gan-train", resume).code, 0);
     fs::remove_all(runs);
   }
+}
+
+// A stop in the middle of measuring loses nothing: what the run that goes on writes is what it would have been.
+TEST_F(Stops, AnEvaluationIsMadeUpFor) {
+  const std::string train = tiny_train(scratch, "--metrics fid2k_full-pixels --run-name x");
+  ASSERT_EQ(tool("gan-train", train).code, 0);
+  const fs::path run = runs / "00000-x";
+  const auto expected = MetricLog::of(run).curves().at("fid2k_full-pixels").points;
+  const std::vector<std::byte> end = read_bytes(latest_path(run));
+  fs::remove_all(runs);
+  const pid_t child = start("gan-train", train);
+  ASSERT_TRUE(soon([&] { return !run_snapshots(run).empty(); }));
+  kill(child, SIGTERM);  // it measures now, most likely
+  EXPECT_EQ(wait_for(child), 128 + SIGTERM);
+  const Ran resumed = tool("gan-train", fmt::format("--outdir '{}' --resume latest --threads 1", runs.string()));
+  EXPECT_EQ(resumed.code, 0) << resumed.output;
+  EXPECT_EQ(MetricLog::of(run).curves().at("fid2k_full-pixels").points, expected);
+  EXPECT_EQ(read_bytes(latest_path(run)), end);
 }
 
 TEST_F(Stops, RunsUnderNohupGoOn) {

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/tools/tools_support.h"
+#include "training/run/metric_log.h"
 #include "training/run/run_folder.h"
 
 namespace fs = std::filesystem;
@@ -148,6 +149,38 @@ TEST_F(GanTrainResume, GoesOnWithMoreImagesWhenTold) {
   EXPECT_EQ(file.at("state.data").to_doubles()[1], 32 - 17);  // a new epoch of 17 at 32 images, and one more
   EXPECT_EQ(snapshot_options(file).dataset_size, 17);
   EXPECT_EQ(resume("--kimg 0.096").code, 0);
+}
+
+TEST_F(GanTrainResume, MeasuresByOtherMetricsAndWeightsThanBefore) {
+  const auto images = [&](const char* name) {
+    std::vector<int64_t> all;
+    const MetricLog log = MetricLog::of(latest_snapshot(runs).parent_path());
+    for (const auto& [at, value] : log.curves().at(name).points) all.push_back(at);
+    return all;
+  };
+  const Ran first = resume("--kimg 0.064 --metrics fid20_full-pixels");
+  EXPECT_EQ(first.code, 0) << first.output;
+  EXPECT_EQ(images("fid20_full-pixels"), (std::vector<int64_t>{32, 64}));  // also where it took up
+  SafetensorsFile heads;
+  const std::vector<float> values(128);
+  heads.tensors["lin1.weight"] = StoredTensor::of(std::span<const float>(values), {1, 128, 1, 1});
+  write_safetensors(scratch / "heads.safetensors", heads);
+  const std::string features = fmt::format("--features '{}'", (scratch / "heads.safetensors").string());
+  const Ran other = resume("--kimg 0.096 --metrics swd20_full " + features);
+  EXPECT_EQ(other.code, 0) << other.output;
+  EXPECT_EQ(images("fid20_full-pixels"), (std::vector<int64_t>{32, 64}));
+  EXPECT_EQ(images("swd20_full"), (std::vector<int64_t>{64, 96}));
+  EXPECT_MENTIONS(read_text(latest_snapshot(runs).parent_path() / "training_options.json"), "heads.safetensors");
+  const Ran done = resume("--metrics fid20_full-pixels,swd20_full");
+  EXPECT_EQ(done.code, 0) << done.output;
+  EXPECT_MENTIONS(done.output, "nothing to do: ");
+  EXPECT_EQ(images("fid20_full-pixels"), (std::vector<int64_t>{32, 64, 96}));
+  EXPECT_EQ(images("swd20_full"), (std::vector<int64_t>{64, 96}));
+  for (const char* wrong : {"--metrics fid20_full-vgg16", "--features '/no/such/file'"}) {
+    const Ran refused = resume(std::string("--kimg 0.128 ") + wrong);
+    EXPECT_EQ(refused.code, 1) << refused.output;
+    EXPECT_EQ(refused.lines(), 1) << refused.output;
+  }
 }
 
 }  // namespace

@@ -4,9 +4,11 @@
 #include "kernels/core/run.h"
 #include "models/sngan/sngan.h"
 #include "tests/tools/tools_support.h"
+#include "training/run/metric_log.h"
 #include "training/run/run_folder.h"
 #include "training/step/iteration.h"
 
+namespace fs = std::filesystem;
 namespace firn {
 namespace {
 
@@ -29,6 +31,20 @@ TEST(SnganRun, AResumedRunEndsWithTheSameBits) {
                         b = read_safetensors(latest_snapshot(scratch.path() / "parts"));
   ASSERT_EQ(a.tensors.size(), b.tensors.size());
   for (const auto& [name, tensor] : a.tensors) EXPECT_EQ(tensor.bytes, b.at(name).bytes) << name;
+}
+
+TEST(SnganRun, MeasuresItsClasses) {
+  const Scratch scratch;
+  write_images(scratch.path() / "data", 8, 32, 3, 2);
+  const Ran ran = tool("gan-train", tiny_sngan(scratch, "runs", "--kimg 0.016 --metrics classfid8_full-pixels"));
+  ASSERT_EQ(ran.code, 0) << ran.output;
+  const fs::path run = latest_snapshot(scratch.path() / "runs").parent_path();
+  const auto curve = MetricLog::of(run).curves().at("classfid8_full-pixels");
+  ASSERT_EQ(curve.points.size(), 1u);
+  EXPECT_TRUE(std::isfinite(curve.points[0].second));
+  const Ran again = tool(
+      "gan-metrics", fmt::format("'{}' --metrics classfid8_full-pixels,fid8_full-pixels --threads 1", run.string()));
+  EXPECT_EQ(again.code, 0) << again.output;
 }
 
 // Gradients by weights and by data that one step of D launches.

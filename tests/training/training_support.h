@@ -55,9 +55,9 @@ struct TinyRun {
   }
 
   Outcome run(const std::atomic<int>* stop = nullptr) {
-    RunLog log(dir, AppendFile::Start::empty);
+    RunLog log(dir, in_place ? AppendFile::Start::append : AppendFile::Start::empty);
     testing::internal::CaptureStdout();
-    Trainer trainer(options, state, data, log, {.dir = dir, .reals = plan(), .stop = stop});
+    Trainer trainer(options, state, data, log, {.dir = dir, .in_place = in_place, .reals = plan(), .stop = stop});
     try {
       const Outcome outcome = trainer.run();
       output = testing::internal::GetCapturedStdout();
@@ -79,6 +79,7 @@ struct TinyRun {
   std::filesystem::path dir;
   std::shared_ptr<const Dataset> data;
   TrainState state;
+  bool in_place = false;
   std::string output;
 };
 

@@ -2,12 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 
 #include "base/error.h"
 #include "base/text.h"
-#include "metrics/metric.h"
+#include "metrics/comparison.h"
 
 namespace firn {
 namespace {
@@ -27,20 +28,30 @@ TextValue names_value(std::vector<std::string>& names) {
           .set =
               [&](const std::string& text) {
                 names = text == "none" ? std::vector<std::string>{} : parts_of(text, ',');
+                if (names.empty() && text != "none")
+                  throw ConfigError("--metrics names no metric; none says that nothing is measured");
                 for (const std::string& name : names) parse_metric(name);
               }};
 }
 
-// The first network that $FIRN_WEIGHTS has weights of; empty: none.
-std::string available_network() {
+bool in_weights_folder(const FeatureModel& model) {
   const char* folder = std::getenv("FIRN_WEIGHTS");
-  if (!folder || !*folder) return {};
+  if (!folder || !*folder) return false;
+  std::vector<std::string> files = model.files;
+  for (const char* extension : {".safetensors", ".pth"}) files.push_back(model.name + extension);
   std::error_code none;
-  for (const char* name : {"inception", "mobilenetv2", "efficientnet-lite1", "vgg16", "squeezenet"})
-    for (const std::string& file : feature_model(name).files)
-      if (std::filesystem::exists(std::filesystem::path(folder) / file, none)) return name;
+  return std::ranges::any_of(files, [&](const std::string& file) {
+    return std::filesystem::exists(std::filesystem::path(folder) / file, none);
+  });
+}
+
+// The first network that $FIRN_WEIGHTS has weights of; empty: none.
+std::string available_network(std::initializer_list<const char*> wanted) {
+  for (const char* name : wanted)
+    if (in_weights_folder(feature_model(name))) return name;
   return {};
 }
+constexpr auto kNetworks = {"inception", "mobilenetv2", "efficientnet-lite1", "vgg16", "squeezenet"};
 
 }  // namespace
 
@@ -92,11 +103,25 @@ std::vector<std::string> default_metrics(const MetricOptions& options, double im
   int64_t fakes = 5000;
   for (const int64_t nice : {2000, 1000, 500, 200, 100})
     if (double(fakes) > images_between_evaluations / 5) fakes = nice;
-  std::string name = options.features.empty() ? available_network() : "";
+  const bool named = !weight_files(options.features).networks.empty();  // not only LPIPS's own weights
+  std::string name = named ? "" : available_network(kNetworks);
   if (!name.empty()) name = "-" + name;
-  const bool weights = !name.empty() || !options.features.empty();
-  return {fmt::format("{}{}_full{}", weights ? "fid" : "swd",
+  return {fmt::format("{}{}_full{}", named || !name.empty() ? "fid" : "swd",
                       fakes % 1000 == 0 ? fmt::format("{}k", fakes / 1000) : fmt::to_string(fakes), name)};
+}
+
+void settle_networks(std::vector<std::string>& names, const WeightFiles& files) {
+  if (!files.networks.empty()) return;
+  for (std::string& name : names) {
+    const MetricName own = parse_metric(name);
+    if (own.network.empty() || own.network == pixel_features || own.variant == Variant::freezed_legacy ||
+        in_weights_folder(feature_model(own.network)))
+      continue;
+    const std::string other =
+        own.metric->needs_lpips ? available_network({"vgg16", "squeezenet"}) : available_network(kNetworks);
+    if (other.empty()) continue;
+    if (const MetricName with = parse_metric(name, other); with.network == other) name = with.text();
+  }
 }
 
 }  // namespace firn

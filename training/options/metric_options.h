@@ -8,6 +8,8 @@
 
 namespace firn {
 
+struct WeightFiles;
+
 struct MetricOptions {
   std::vector<std::string> names = {};     // as metrics/metric.h reads them; empty: none
   int every = 0;                           // ticks between evaluations; 0: one with each snapshot
@@ -23,9 +25,13 @@ struct StopWhen {
 };
 std::optional<StopWhen> stop_when(const MetricOptions& options);  // ConfigError for text that says something else
 
+// Names that leave the network open are given the first that $FIRN_WEIGHTS has, where it has not the metric's own and
+// `files` have none: as if it were named by --features, and for as long as the run goes on.
+void settle_networks(std::vector<std::string>& names, const WeightFiles& files);
+
 // What is measured where nobody says: FID in the features of these files, or of what $FIRN_WEIGHTS has; without
-// weights the sliced Wasserstein distance. Of as many images that the time for it stays small beside the training of so
-// many.
+// networks the sliced Wasserstein distance. Of as many images that the time for it stays small beside the training of
+// so many.
 std::vector<std::string> default_metrics(const MetricOptions& options, double images_between_evaluations);
 
 }  // namespace firn

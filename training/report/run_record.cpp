@@ -8,6 +8,8 @@
 #include "base/text.h"
 #include "io/files.h"
 #include "io/json.h"
+#include "training/run/json_lines.h"
+#include "training/run/metric_log.h"
 #include "training/run/run_folder.h"
 
 namespace firn {
@@ -15,8 +17,6 @@ namespace fs = std::filesystem;
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr JsonLimits kLimits{.depth = 16, .values = 1'000'000};
 
 // Values by kimg. A run that was killed and resumed says some of them again: the last word counts.
 using Points = std::map<double, double>;
@@ -35,52 +35,19 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, none);
 }
 
-class Reader {
- public:
-  explicit Reader(RunRecord& run) : run_(run) {}
-
-  Json object(const char* name) {
-    if (!is_there(run_.dir / name)) return {};
-    try {
-      Json json = parse_json(read_text(run_.dir / name), name, kLimits);
-      if (json.is_object()) return json;
-      run_.remarks.push_back(fmt::format("{}: no JSON object", name));
-    } catch (const SystemError&) {
-      throw;
-    } catch (const IoError& e) {
-      run_.remarks.push_back(e.what());
-    }
-    return {};
+Json object_in(RunRecord& run, const char* name) {
+  if (!is_there(run.dir / name)) return {};
+  try {
+    Json json = parse_json(read_text(run.dir / name), name, {.depth = 16, .values = 1'000'000});
+    if (json.is_object()) return json;
+    run.remarks.push_back(fmt::format("{}: no JSON object", name));
+  } catch (const SystemError&) {
+    throw;
+  } catch (const IoError& e) {
+    run.remarks.push_back(e.what());
   }
-
-  // Calls take(record), which says whether it is one, for each line. A last one that is being written is no remark.
-  template <class F>
-  void lines(const fs::path& path, F&& take) {
-    if (!is_there(path)) return;
-    const std::string text = read_text(path), name = printable(path.filename().string());
-    int bad = 0;
-    for (size_t at = 0; at < text.size();) {
-      const size_t end = std::min(text.find('\n', at), text.size());
-      const std::string_view line = std::string_view(text).substr(at, end - at);
-      if (!line.empty() && !takes(line, name, take) && end < text.size()) ++bad;
-      at = end + 1;
-    }
-    if (bad > 0) run_.remarks.push_back(fmt::format("{}: {} line(s) could not be read", name, bad));
-  }
-
- private:
-  template <class F>
-  bool takes(std::string_view line, const std::string& name, F&& take) {
-    try {
-      const Json record = parse_json(line, name, kLimits);
-      return record.is_object() && take(record);
-    } catch (const IoError&) {
-      return false;
-    }
-  }
-
-  RunRecord& run_;
-};
+  return {};
+}
 
 double number(const Json& json) {  // what is not finite is written as null
   return json.is_number() ? json.get<double>() : std::numeric_limits<double>::quiet_NaN();
@@ -88,7 +55,7 @@ double number(const Json& json) {  // what is not finite is written as null
 
 void read_stats(RunRecord& run) {
   std::map<std::string, Points> stats;
-  Reader(run).lines(run.dir / "stats.jsonl", [&](const Json& record) {
+  const int bad = read_json_lines(run.dir / "stats.jsonl", [&](const Json& record, std::string_view) {
     const Json::json_pointer key("/Progress~1kimg/mean");
     const double kimg = record.contains(key) ? number(record[key]) : NAN;
     if (!std::isfinite(kimg)) return false;
@@ -98,24 +65,8 @@ void read_stats(RunRecord& run) {
       run.last_tick = when;
     return true;
   });
+  if (bad > 0) run.remarks.push_back(fmt::format("stats.jsonl: {} line(s) could not be read", bad));
   for (const auto& [name, points] : stats) run.stats[name] = curve_of(points);
-}
-
-double images_of(const Json& record) {
-  if (record.contains("images")) return number(record["images"]);
-  const auto snapshot = record.find("snapshot_pkl");
-  if (snapshot == record.end() || !snapshot->is_string()) return NAN;
-  const std::string name = fs::path(snapshot->get<std::string>()).filename().string();
-  for (const auto& [stem, extension] : {std::pair{"snapshot-", ".safetensors"}, {"network-snapshot-", ".pkl"}})
-    if (const int64_t images = images_in(name, stem, extension); images >= 0) return double(images);
-  return NAN;
-}
-
-Better direction(const Json& record, const std::string& name) {
-  const auto better = record.find("better");
-  if (better == record.end() || !better->is_object() || !better->contains(name)) return Better::neither;
-  const Json& word = (*better)[name];
-  return word == "lower" ? Better::lower : word == "higher" ? Better::higher : Better::neither;
 }
 
 std::vector<fs::path> files_of(const fs::path& dir) {  // by name
@@ -128,23 +79,17 @@ std::vector<fs::path> files_of(const fs::path& dir) {  // by name
   return files;
 }
 
-void read_measures(RunRecord& run, const fs::path& file) {
-  std::map<std::string, Points> points;
-  std::map<std::string, Better> better;
-  Reader(run).lines(file, [&](const Json& record) {
-    const double images = images_of(record);
-    if (!std::isfinite(images) || !record.contains("results") || !record["results"].is_object()) return false;
-    for (const auto& [name, value] : record["results"].items()) {
-      if (!value.is_number() && !value.is_null()) continue;
-      points[name][images / 1000] = number(value);
-      better[name] = direction(record, name);
+void read_measures(RunRecord& run) {
+  const MetricLog log = MetricLog::of(run.dir);
+  for (const auto& [name, curve] : log.curves()) {
+    Measure& measure = run.measures.emplace_back(Measure{.name = name, .better = curve.better, .curve = {}});
+    for (const auto& [images, value] : curve.points) {
+      measure.curve.kimg.push_back(double(images) / 1000);
+      measure.curve.value.push_back(value);
     }
-    if (record.contains("total_time") && record["total_time"].is_number())
-      run.evaluation_seconds += record["total_time"].get<double>();
-    return true;
-  });
-  for (const auto& [name, values] : points)
-    if (!run.measure(name)) run.measures.push_back({.name = name, .better = better[name], .curve = curve_of(values)});
+  }
+  run.evaluation_seconds = log.seconds();
+  run.remarks.insert(run.remarks.end(), log.remarks().begin(), log.remarks().end());
 }
 
 // Where the run began: above 0 where it took up a snapshot of another folder.
@@ -258,14 +203,12 @@ RunRecord read_run(const fs::path& dir) {
   RunRecord run{.dir = fs::absolute(dir).lexically_normal()};
   if (!run.dir.has_filename()) run.dir = run.dir.parent_path();
   run.name = run.dir.filename().string();
-  run.options = Reader(run).object("training_options.json");
+  run.options = object_in(run, "training_options.json");
   if (run.options.is_null()) run.options = Json::object();
-  run.summary = Reader(run).object("summary.json");
+  run.summary = object_in(run, "summary.json");
   read_stats(run);
+  read_measures(run);
   const std::vector<fs::path> files = files_of(run.dir);
-  for (const fs::path& file : files)
-    if (const std::string name = file.filename().string(); name.starts_with("metric-") && name.ends_with(".jsonl"))
-      read_measures(run, file);
   read_pictures(run, files);
   if (is_there(run.dir / "log.txt")) run.log = read_log(read_text(run.dir / "log.txt"));
   return run;

@@ -17,6 +17,31 @@ namespace {
 
 constexpr int64_t kScored = 500;  // images of each kind that D scores
 
+// Tells of each piece that is read, whatever for: a stop request is seen in the middle of any measure.
+class Watched : public ImageSet {
+ public:
+  using Progress = std::function<void(const std::string&, int64_t, int64_t)>;
+  Watched(std::shared_ptr<const ImageSet> images, Progress progress)
+      : images_(std::move(images)), progress_(std::move(progress)) {}
+  std::string name() const override { return images_->name(); }
+  int64_t size() const override { return images_->size(); }
+  int classes() const override { return images_->classes(); }
+  Image image(int64_t item) const override { return images_->image(item); }
+  std::string content() const override { return images_->content(); }
+  void read(int64_t count, const std::function<void(std::span<const MeasuredImage>)>& use) const override {
+    int64_t done = 0;
+    images_->read(count, [&](std::span<const MeasuredImage> some) {
+      progress_(name(), done, std::min(count, size()));
+      use(some);
+      done += std::ssize(some);
+    });
+  }
+
+ private:
+  std::shared_ptr<const ImageSet> images_;
+  Progress progress_;
+};
+
 std::shared_ptr<const ImageSet> trained_images(const TrainOptions& o, std::shared_ptr<const Dataset> dataset) {
   if (!o.data.mirror) return stored_images(std::move(dataset), "training images");
   DatasetOptions plain = o.data;  // mirrored images are no images more: metrics compare with the stored ones
@@ -35,18 +60,19 @@ std::shared_ptr<const ImageSet> left_out_images(const TrainOptions& o) {
 }
 
 // With the full name of a score that is measured. ConfigError where it names another.
-std::optional<StopWhen> stop_when_of(const MetricOptions& m) {
+std::optional<StopWhen> stop_when_of(const MetricOptions& m, const WeightFiles& files) {
   std::optional<StopWhen> stop = stop_when(m);
   if (!stop) return stop;
   if (m.names.empty()) throw ConfigError("--stop-when needs a metric, and --metrics says none");
-  const WeightFiles files = weight_files(m.features);
   std::vector<std::string> scores;
   for (const MetricName& name : parse_metrics(m.names, files))
     for (const Metric::Value& value : name.metric->values)
       if (value.better != Better::neither) scores.push_back(name.text() + value.name);
   // As it was given for --metrics, it stands for the first score of that metric.
   if (std::ranges::count(scores, stop->metric) == 0) {
-    const auto parsed = parse_metrics({stop->metric}, files);
+    std::vector<std::string> name = {stop->metric};
+    settle_networks(name, files);
+    const auto parsed = parse_metrics(name, files);
     stop->metric = parsed[0].text() + parsed[0].metric->values[0].name;
   }
   if (std::ranges::count(scores, stop->metric) == 0)
@@ -62,23 +88,23 @@ Evaluations::Evaluations(const TrainOptions& options, const TrainState& state, s
     : options_(options),
       state_(state),
       run_(std::move(run)),
-      log_(run_, state.counters.images),
-      stop_when_(stop_when_of(options.metrics)) {
+      progress_(std::move(progress)),
+      log_(run_, state.counters.images) {
   const MetricOptions& m = options.metrics;
+  settings_ = {
+      .features = weight_files(m.features), .device = state.device(), .cache = kernels::cache_folder() / "features"};
+  stop_when_ = stop_when_of(m, settings_.features);
   if (m.names.empty()) return;
-  trained_ = trained_images(options, std::move(dataset));
-  left_out_ = left_out_images(options);
-  const WeightFiles files = weight_files(m.features);
-  comparison_.emplace(trained_, left_out_, parse_metrics(m.names, files),
-                      ComparisonSettings{.features = files,
-                                         .device = state.device(),
-                                         .cache = kernels::cache_folder() / "features",
-                                         .progress = std::move(progress)});
+  trained_ = std::make_shared<Watched>(trained_images(options, std::move(dataset)), progress_);
+  if (auto rest = left_out_images(options)) left_out_ = std::make_shared<Watched>(std::move(rest), progress_);
+  comparison_.emplace(trained_, left_out_, parse_metrics(m.names, settings_.features), settings_);
 }
 
-void require_metrics(const TrainOptions& options) {
-  stop_when_of(options.metrics);
+void require_metrics(TrainOptions& options) {
   const WeightFiles files = weight_files(options.metrics.features);
+  settle_networks(options.metrics.names, files);
+  if (const auto stop = stop_when_of(options.metrics, files))
+    options.metrics.stop_when = fmt::format("{}:no-better:{}", stop->metric, stop->evaluations);
   for (const MetricName& name : parse_metrics(options.metrics.names, files)) {
     if (name.against == Against::left_out && !options.data.holdout.any()) throw_no_left_out(name);
     require_weights(name, files);
@@ -93,16 +119,36 @@ bool Evaluations::due(int64_t finished_tick) const {
 
 bool Evaluations::missing() const {
   const Counters& c = state_.counters;
-  return c.tick > 0 && c.tick_start == c.images && due(c.tick - 1) && !log_.has(c.images);
+  return c.tick > 0 && c.tick_start == c.images && due(c.tick - 1) && !not_measured().empty();
+}
+
+std::vector<MetricName> Evaluations::not_measured() const {
+  std::vector<MetricName> names = comparison_->names();
+  std::erase_if(names, [&](const MetricName& name) { return log_.has(name, state_.counters.images); });
+  return names;
+}
+
+std::optional<int64_t> Evaluations::best() const {
+  if (!comparison_) return std::nullopt;
+  const MetricName& first = comparison_->names().front();
+  const auto curve = log_.curves().find(first.text() + first.metric->values.front().name);
+  const auto best = curve == log_.curves().end() ? std::nullopt : curve->second.best();
+  return best ? std::optional(best->first) : std::nullopt;
 }
 
 std::vector<std::string> Evaluations::evaluate(EventFile& events) {
   const int64_t images = state_.counters.images;
-  best_is_now_ = false;
   const auto g = std::shared_ptr<const Generator>(std::shared_ptr<const void>(), &state_.sampled());
-  const auto fakes = std::shared_ptr<const ImageSet>(generated_images(
-      g, {.seed = seed_for(options_.seed, SeedUse::grid), .class_counts = options_.class_counts}, "generated images"));
-  const Evaluation found = (*comparison_)(fakes, g.get());
+  const auto fakes = std::make_shared<Watched>(
+      generated_images(g, {.seed = seed_for(options_.seed, SeedUse::grid), .class_counts = options_.class_counts},
+                       "generated images"),
+      progress_);
+  std::optional<Comparison> rest;  // of an evaluation that was killed between two lines
+  if (auto names = not_measured(); names.size() < comparison_->names().size())
+    rest.emplace(trained_, left_out_, std::move(names), settings_);
+  Comparison& comparison = rest ? *rest : *comparison_;
+  const Evaluation found = comparison(fakes, g.get());
+  const HeldOutScores scores = left_out_ ? held_out_scores(*fakes) : HeldOutScores{};
 
   std::vector<std::string> lines;
   std::string line = "metrics  ";
@@ -111,11 +157,11 @@ std::vector<std::string> Evaluations::evaluate(EventFile& events) {
     for (const Score& score : result.scores) {
       events.scalar("Metrics/" + score.name, float(score.value), images);
       line += fmt::format("  {} {:.5g}", score.name, score.value);
-      const bool first = &result == &found.metrics.front() && &score == &result.scores.front();
+      const bool first = result.name.text() == comparison_->names().front().text() && &score == &result.scores.front();
       const auto best = first ? log_.curves().at(score.name).best() : std::nullopt;
       if (!best) continue;
-      best_is_now_ = best->first == images;
-      line += best_is_now_ ? " (best)" : fmt::format(" (best {:.5g} at {:g} kimg)", best->second, best->first / 1e3);
+      line += best->first == images ? " (best)"
+                                    : fmt::format(" (best {:.5g} at {:g} kimg)", best->second, best->first / 1e3);
     }
   }
   if (!found.metrics.empty()) lines.push_back(line + fmt::format("  in {:.1f} s", found.seconds));
@@ -125,11 +171,10 @@ std::vector<std::string> Evaluations::evaluate(EventFile& events) {
     line = "           " + to_text(*found.memorising, found.memorising_in);
     events.scalar("Metrics/copies", float(found.memorising->share), images);
     events.scalar("Metrics/copies_expected", float(found.memorising->expected), images);
-    const Image sheet = comparison_->neighbours_sheet(found);
+    const Image sheet = comparison.neighbours_sheet(found);
     save_png(run_ / "neighbours.png", sheet);
   }
   if (left_out_) {
-    const HeldOutScores scores = held_out_scores(*fakes);
     line += fmt::format("{}D: trained on {:+.3f}, left out {:+.3f}, generated {:+.3f}, overfitting {:.2f}",
                         line.empty() ? "           " : "  ", scores.trained, scores.left_out, scores.fake,
                         scores.overfitting());

@@ -19,8 +19,9 @@ struct HeldOutScores {
   double overfitting() const { return (trained - left_out) / (trained - fake); }
 };
 
-// Before a run has a folder: ConfigError or IoError for metrics that it cannot measure.
-void require_metrics(const TrainOptions& options);
+// Before a run has a folder: ConfigError or IoError for metrics that it cannot measure. Names that leave their network
+// open get one (settle_networks).
+void require_metrics(TrainOptions& options);
 
 class Evaluations {
  public:
@@ -31,23 +32,26 @@ class Evaluations {
               std::function<void(const std::string& what, int64_t done, int64_t total)> progress);
 
   bool due(int64_t finished_tick) const;  // at the end of that tick
-  bool missing() const;                   // where the state is now, due and not there: a run was killed meanwhile
-  // Measures images of the average; lines for people. Writes metric-NAME.jsonl, neighbours.png and events.
+  bool missing() const;                   // where the state is now, due and not all there: a run was killed meanwhile
+  // Measures what is missing of images of the average; lines for people. Writes metric-NAME.jsonl, neighbours.png and
+  // events.
   std::vector<std::string> evaluate(EventFile& events);
-  bool best_is_now() const { return best_is_now_; }  // the first metric was never as good
-  bool over() const;                                 // as --stop-when says
+  std::optional<int64_t> best() const;  // where the first metric was best, in images
+  bool over() const;                    // as --stop-when says
   std::vector<std::string> best_and_final() const { return log_.best_and_final(); }
 
  private:
+  std::vector<MetricName> not_measured() const;
   HeldOutScores held_out_scores(const ImageSet& fakes) const;
   const TrainOptions& options_;
   const TrainState& state_;
   std::filesystem::path run_;
+  std::function<void(const std::string&, int64_t, int64_t)> progress_;
   std::shared_ptr<const ImageSet> trained_, left_out_;
+  ComparisonSettings settings_;
   std::optional<Comparison> comparison_;
   MetricLog log_;
   std::optional<StopWhen> stop_when_;
-  bool best_is_now_ = false;
 };
 
 }  // namespace firn

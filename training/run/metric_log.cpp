@@ -7,10 +7,12 @@
 #include <climits>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
+#include "base/text.h"
 #include "io/files.h"
+#include "training/run/json_lines.h"
 #include "training/run/report.h"
+#include "training/run/run_folder.h"
 
 namespace firn {
 namespace fs = std::filesystem;
@@ -22,6 +24,16 @@ Better better_named(const std::string& name) {
   for (const Better b : {Better::lower, Better::higher})
     if (name == name_of(b)) return b;
   return Better::neither;
+}
+
+// -1: none. Lines of older versions and of other programs name the snapshot alone.
+int64_t images_of(const nlohmann::json& record) {
+  if (const auto images = record.find("images"); images != record.end())
+    return images->is_number_integer() ? images->get<int64_t>() : -1;
+  const auto snapshot = record.find("snapshot_pkl");
+  if (snapshot == record.end() || !snapshot->is_string()) return -1;
+  const std::string name = fs::path(snapshot->get<std::string>()).filename().string();
+  return std::max(images_in(name, "snapshot-", ".safetensors"), images_in(name, "network-snapshot-", ".pkl"));
 }
 
 bool is_better(double a, double b, Better better) { return better == Better::lower ? a < b : a > b; }
@@ -71,49 +83,54 @@ MetricLog::MetricLog(fs::path run, int64_t images) : MetricLog(std::move(run), i
 MetricLog MetricLog::of(fs::path run) { return {std::move(run), INT64_MAX, Lines::keep}; }
 
 MetricLog::MetricLog(fs::path run, int64_t images, Lines rule) : run_(std::move(run)) {
+  std::vector<fs::path> files;
   std::error_code none;
-  for (const fs::directory_entry& entry : fs::directory_iterator(run_, none)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with("metric-") || !name.ends_with(".jsonl")) continue;
-    const std::string text = read_text(entry.path());
-    std::istringstream lines(text);
+  for (const fs::directory_entry& entry : fs::directory_iterator(run_, none))
+    if (const std::string name = entry.path().filename().string();
+        name.starts_with("metric-") && name.ends_with(".jsonl"))
+      files.push_back(entry.path());
+  std::ranges::sort(files);
+  for (const fs::path& file : files) {
     std::string kept;
-    for (std::string line; std::getline(lines, line);) {
-      const nlohmann::json record = nlohmann::json::parse(line, nullptr, false);
-      if (!record.is_object() || !record.contains("images") || !record["images"].is_number_integer() ||
-          record["images"] > images)
-        continue;
-      kept += line + "\n";
-      take(record);
-    }
-    if (kept != text && rule == Lines::cut) write_text(entry.path(), kept);
+    const int bad = read_json_lines(file, [&](const nlohmann::json& record, std::string_view line) {
+      const int64_t at = images_of(record);
+      if (at < 0 || !record.contains("results") || !record["results"].is_object()) return false;
+      if (at > images) return true;
+      kept.append(line) += '\n';
+      take(record, at);
+      return true;
+    });
+    if (bad > 0)
+      remarks_.push_back(fmt::format("{}: {} line(s) could not be read", printable(file.filename().string()), bad));
+    if (rule == Lines::cut && kept != read_text(file)) write_text(file, kept);
   }
 }
 
-void MetricLog::take(const nlohmann::json& record) {
-  const auto results = record.find("results"), better = record.find("better");
-  if (results == record.end() || !results->is_object() || better == record.end() || !better->is_object()) return;
-  for (const auto& [name, value] : results->items()) {
+void MetricLog::take(const nlohmann::json& record, int64_t images) {
+  const auto better = record.find("better");
+  for (const auto& [name, value] : record["results"].items()) {
+    if (!value.is_number() && !value.is_null()) continue;  // what is not finite is written as null
     MetricCurve& curve = curves_[name];
-    const auto direction = better->find(name);
-    if (direction != better->end() && direction->is_string()) curve.better = better_named(*direction);
-    const std::pair point(record["images"].get<int64_t>(), value.is_number() ? value.get<double>() : NAN);
-    curve.points.insert(std::ranges::upper_bound(curve.points, point.first, {}, [](const auto& p) { return p.first; }),
-                        point);
+    if (better != record.end() && better->is_object() && better->contains(name) && (*better)[name].is_string())
+      curve.better = better_named((*better)[name]);
+    const std::pair point(images, value.is_number() ? value.get<double>() : NAN);
+    const auto at = std::ranges::lower_bound(curve.points, images, {}, [](const auto& p) { return p.first; });
+    if (at != curve.points.end() && at->first == images)
+      *at = point;
+    else
+      curve.points.insert(at, point);
   }
+  if (const auto time = record.find("total_time"); time != record.end() && time->is_number())
+    seconds_ += time->get<double>();
 }
 
+// As a whole, so that no line is ever torn: each took much longer to measure than the few before take to be written.
 void MetricLog::add(const MetricResult& result, const std::string& snapshot, int64_t images) {
   const nlohmann::json record = metric_record(result, snapshot, images);
-  AppendFile file(file_of(run_, result.name.text()), AppendFile::Start::append);
-  file.write(record.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-  take(record);
-}
-
-bool MetricLog::has(int64_t images) const {
-  return std::ranges::any_of(curves_, [&](const auto& named) {
-    return std::ranges::count(named.second.points, images, [](const auto& p) { return p.first; }) > 0;
-  });
+  const fs::path file = file_of(run_, result.name.text());
+  write_text(file, (fs::exists(file) ? read_text(file) : "") +
+                       record.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  take(record, images);
 }
 
 bool MetricLog::has(const MetricName& name, int64_t images) const {

@@ -14,7 +14,8 @@ namespace firn {
 // Of one evaluation of one metric; `snapshot` names what was measured, `images` how many it had seen.
 nlohmann::json metric_record(const MetricResult& result, const std::string& snapshot, int64_t images);
 
-// The values that a metric's lines have of one score, in the order of images.
+// The values that a metric's lines have of one score, in the order of images. Of lines about the same images the last
+// counts: a killed run may have measured them again.
 struct MetricCurve {
   Better better = Better::neither;
   std::vector<std::pair<int64_t, double>> points;  // images, value
@@ -26,13 +27,14 @@ struct MetricCurve {
 class MetricLog {
  public:
   // What is there already, but for what lies beyond `images`, which is cut: a killed run had gone on after its
-  // snapshot. Lines that cannot be read are cut, too.
+  // snapshot. Lines that cannot be read are cut, too. Only the holder of the folder's lock may cut and add.
   MetricLog(std::filesystem::path run, int64_t images);
   static MetricLog of(std::filesystem::path run);  // all that is there, left as it is
 
   void add(const MetricResult& result, const std::string& snapshot, int64_t images);
   const std::map<std::string, MetricCurve>& curves() const { return curves_; }  // by score
-  bool has(int64_t images) const;
+  double seconds() const { return seconds_; }                                   // of all evaluations
+  const std::vector<std::string>& remarks() const { return remarks_; }          // what could not be read
   bool has(const MetricName& name, int64_t images) const;
 
   // "fid5k_full  best 20.1 at 80.0 kimg / final 23.4", a line a score that has a best, as the papers' tables have it.
@@ -41,9 +43,11 @@ class MetricLog {
  private:
   enum class Lines { keep, cut };
   MetricLog(std::filesystem::path run, int64_t images, Lines lines);
-  void take(const nlohmann::json& record);
+  void take(const nlohmann::json& record, int64_t images);
   std::filesystem::path run_;
   std::map<std::string, MetricCurve> curves_;
+  double seconds_ = 0;
+  std::vector<std::string> remarks_;
 };
 
 }  // namespace firn

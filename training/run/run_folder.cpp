@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "base/error.h"
 #include "io/files.h"
+#include "training/run/json_lines.h"
 
 namespace firn {
 namespace fs = std::filesystem;
@@ -193,14 +193,13 @@ void remove_strays(const fs::path& run) {
 void rewind_stats(const fs::path& run, int64_t tick) {
   const fs::path path = run / "stats.jsonl";
   if (!fs::exists(path)) return;
-  std::istringstream lines(read_text(path));
   std::string kept;
-  for (std::string line; std::getline(lines, line);) {
-    const nlohmann::json record = nlohmann::json::parse(line, nullptr, false);
+  read_json_lines(path, [&](const nlohmann::json& record, std::string_view line) {
     const nlohmann::json::json_pointer key("/Progress~1tick/mean");
-    if (record.is_object() && record.contains(key) && record[key].is_number() && record[key] < tick)
-      kept += line + "\n";
-  }
+    const bool keep = record.contains(key) && record[key].is_number() && record[key] < tick;
+    if (keep) kept.append(line) += '\n';
+    return keep;
+  });
   write_text(path, kept);
 }
 

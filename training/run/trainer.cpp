@@ -22,6 +22,14 @@ constexpr double kSaveSeconds = 900;
 // Losses are about as large as D's logits, which stay below some hundreds while anything is learnt.
 constexpr double kAbsurdLoss = 1e6;
 
+// -1: it cannot be read, or is not there.
+int64_t images_of(const std::filesystem::path& snapshot) try {
+  const auto counters = read_safetensors(snapshot).at("state.counters").to_doubles();
+  return counters.empty() ? -1 : int64_t(counters[0]);
+} catch (const IoError&) {
+  return -1;
+}
+
 }  // namespace
 
 Trainer::Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr<const Dataset> dataset, RunLog& log,
@@ -64,8 +72,7 @@ bool Trainer::tick_is_over() const {  // the first tick is one iteration, to sho
   return done() || c.tick == 0 || double(c.images) >= double(c.tick_start) + options_.kimg_per_tick * 1000;
 }
 
-bool Trainer::prepare() {
-  evaluations_.emplace(options_, state_, dataset_, settings_.dir, [this](auto... of) { show_measuring(of...); });
+void Trainer::begin_folder() {
   write_text(settings_.dir / "training_options.json", to_json(options_).dump(2) + "\n");
   if (settings_.in_place) {
     log_.events().restart(state_.counters.images + 1);
@@ -74,6 +81,9 @@ bool Trainer::prepare() {
     save_png(settings_.dir / "reals.png", reals_sheet(*dataset_, layout_));
     save_png(settings_.dir / "fakes-init.png", fakes_sheet(state_.sampled(), options_, layout_));
   }
+}
+
+bool Trainer::prepare() {
   loading_ = last_shown_ = Clock::now();
   try {
     reals_.emplace(options_, state_, dataset_,
@@ -84,7 +94,6 @@ bool Trainer::prepare() {
     return false;
   }
   iteration_.emplace(options_, state_, dataset_.get(), *reals_);
-  if (evaluations_->missing()) evaluate();
   start_ = tick_began_ = last_saved_ = Clock::now();
   return true;
 }
@@ -100,9 +109,24 @@ Outcome Trainer::run() try { return train(); } catch (const std::exception& e) {
 }
 
 Outcome Trainer::train() {
-  if (done() && state_.counters.images > 0) {
-    say(fmt::format("nothing to do: {:.1f} of {:g} kimg are done; a larger --kimg goes on",
-                    double(state_.counters.images) / 1000, options_.kimg));
+  evaluations_.emplace(options_, state_, dataset_, settings_.dir, [this](auto... of) { show_measuring(of...); });
+  if (std::filesystem::exists(best_path(settings_.dir))) best_image_ = images_of(best_path(settings_.dir));
+  if (!resumed() || !over()) begin_folder();
+  const bool missing = evaluations_->missing() && (settings_.in_place || !done());
+  if (missing) evaluate();
+  keep_best();
+  if (broken_off_) {
+    if (!settings_.in_place) save();
+    return Outcome::stopped;
+  }
+  if (resumed() && over()) {  // nothing that tells of the training is written over
+    if (missing)
+      for (const std::string& best : evaluations_->best_and_final()) say(best);
+    const double kimg = double(first_image_) / 1000;
+    say(done() ? fmt::format("nothing to do: {:g} of {:g} kimg are done; a larger --kimg goes on", kimg, options_.kimg)
+               : fmt::format("nothing to do: --stop-when {} ended the run at {:g} kimg; a larger number goes on",
+                             options_.metrics.stop_when, kimg));
+    if (missing) renew_report();
     return Outcome::finished;
   }
   if (!prepare()) {
@@ -115,9 +139,10 @@ Outcome Trainer::train() {
       end_tick();
     else
       show_progress();
-    if (stopping() && !over()) {
+    if (stopping() && (!over() || broken_off_)) {
       check_health(state_.stats.read(), true);
       if (saved_image_ != state_.counters.images) save();
+      if (over()) summarize();
       return Outcome::stopped;
     }
   }
@@ -125,7 +150,9 @@ Outcome Trainer::train() {
   if (!done())
     say(fmt::format("--stop-when {} ends the run at {:.1f} kimg", options_.metrics.stop_when,
                     double(state_.counters.images) / 1000));
-  summarize();
+  const std::string line = summarize();
+  for (const std::string& best : evaluations_->best_and_final()) say(best);
+  say(line);
   renew_report();
   return Outcome::finished;
 }
@@ -224,17 +251,31 @@ void Trainer::save() {
   say("saved " + path.string());
 }
 
+// snapshot-best is of where the first metric was best, also after a kill between a line and its file.
+void Trainer::keep_best() {
+  const auto best = evaluations_->best();
+  if (!best || *best == best_image_) return;
+  const std::filesystem::path path = best_path(settings_.dir), numbered = snapshot_path(settings_.dir, *best);
+  if (*best == state_.counters.images && *best != saved_image_)
+    save_snapshot(path, options_, state_);
+  else if (std::filesystem::exists(numbered))
+    publish(numbered, path);
+  else if (best_image_ >= 0)
+    say(fmt::format("{} is of {:g} kimg{}; that of {:g} kimg, the best so far, is gone, and a better one replaces it",
+                    path.filename().string(), double(best_image_) / 1000,
+                    best_image_ > state_.counters.images ? ", beyond where the run goes on" : "",
+                    double(*best) / 1000));
+  best_image_ = *best;  // or what is to be surpassed
+}
+
 // What goes wrong with a measure ends no run, but for failures of the machine.
 void Trainer::evaluate() try {
   settle_averages();
   for (const std::string& line : evaluations_->evaluate(log_.events())) say(line);
-  if (!evaluations_->best_is_now()) return;
-  const std::filesystem::path best = best_path(settings_.dir);
-  if (saved_image_ == state_.counters.images)
-    publish(snapshot_path(settings_.dir, saved_image_), best);
-  else
-    save_snapshot(best, options_, state_);
+  keep_best();
 } catch (const LoadingStopped&) {
+  broken_off_ = true;
+  say("metrics    broken off; they are measured when the run goes on");
 } catch (const SystemError&) {
   throw;
 } catch (const Error& e) {
@@ -297,7 +338,7 @@ void Trainer::clear_progress() {
   line_open_ = false;
 }
 
-void Trainer::summarize() {
+std::string Trainer::summarize() {
   const int64_t images = state_.counters.images - first_image_;
   const Parameters d = state_.discriminator().parameters().without_buffers(),
                    g = state_.generator().parameters().without_buffers();
@@ -312,10 +353,9 @@ void Trainer::summarize() {
                             {"g_parameters_trainable", g.trainable().count()}};
   for (const Iteration::Timing& t : iteration_->timings()) summary[t.name + "_ms"] = t.mean();
   write_text(settings_.dir / "summary.json", summary.dump(2) + "\n");
-  for (const std::string& line : evaluations_->best_and_final()) say(line);
-  say(fmt::format("done: {:.1f} kimg in {}, {:.1f} img/s, peak memory {:.2f} GB, {} of {} parameters of D trained",
-                  double(state_.counters.images) / 1000, duration(seconds_since(start_)), speed, memory,
-                  d.trainable().count(), d.count()));
+  return fmt::format("done: {:.1f} kimg in {}, {:.1f} img/s, peak memory {:.2f} GB, {} of {} parameters of D trained",
+                     double(state_.counters.images) / 1000, duration(seconds_since(start_)), speed, memory,
+                     d.trainable().count(), d.count());
 }
 
 }  // namespace firn

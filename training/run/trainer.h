@@ -42,12 +42,14 @@ class Trainer {
   using Clock = std::chrono::steady_clock;
   double seconds_since(Clock::time_point t) const { return std::chrono::duration<double>(Clock::now() - t).count(); }
   bool over() const { return done() || evaluations_->over(); }
+  bool resumed() const { return first_image_ > 0; }
   bool done() const { return double(state_.counters.images) >= options_.kimg * 1000; }
   bool tick_is_over() const;
   bool stopping() const { return settings_.stop && *settings_.stop != 0; }
   Outcome train();
   void console(std::string_view text);
   void complain_once();
+  void begin_folder();
   bool prepare();  // false: stopped meanwhile
   void end_tick();
   void check_health(const Stats& stats, bool ending);
@@ -56,11 +58,12 @@ class Trainer {
   void save_latest();
   void save();
   void evaluate();
+  void keep_best();
   void show_progress();
   bool show_loading(const char* what, int64_t done, int64_t total);
   void show_measuring(const std::string& what, int64_t done, int64_t total);
   void clear_progress();
-  void summarize();
+  std::string summarize();  // writes summary.json; a line
 
   const TrainOptions& options_;
   TrainState& state_;
@@ -72,11 +75,13 @@ class Trainer {
   std::optional<Iteration> iteration_;
   std::optional<Evaluations> evaluations_;
   Clock::time_point start_ = Clock::now(), tick_began_ = start_, last_shown_{}, last_saved_ = start_, loading_ = start_;
-  int64_t first_image_ = 0, first_image_of_tick_ = 0, saved_image_ = -1;  // the last: of the newest snapshot
+  int64_t first_image_ = 0, first_image_of_tick_ = 0;
+  int64_t saved_image_ = -1, best_image_ = -1;  // of the newest snapshot, and of the best one
   double maintenance_ = 0, trained_seconds_ = 0;
   int bad_ticks_ = 0;
   size_t bad_images_ = 0;
   bool line_open_ = false, console_failed_ = false;
+  bool broken_off_ = false;  // an evaluation, by a stop request
 };
 
 }  // namespace firn
