@@ -29,17 +29,17 @@ Tensor softshrink(const Tensor& x, double k) {
 struct DcganOptions {
   static constexpr std::string_view kind = "dcgan";
   int height = 16, width = 0, img_channels = 3, c_dim = 0, z_dim = 16;
-  int channels = 16;
+  int filters = 16;
   double shrink = 0.1;  // --- an option: the member with its default, and the row in visit()
   DType type = DType::f32, activation_type = DType::f32;
   uint64_t seed = 0;
 
   void visit(OptionVisitor& v) {
     v({.key = "z_dim"}, z_dim);
-    v({.key = "channels", .flag = "--channels", .help = "channels of all layers", .least = 1, .most = 1024}, channels);
+    v({.key = "filters", .flag = "--filters", .help = "filters of each layer", .least = 1, .most = 1024}, filters);
     v({.key = "shrink", .flag = "--shrink", .help = "what D's features lose", .least = 0, .most = 1}, shrink);
   }
-  std::string describe() const { return fmt::format("{} channels", channels); }
+  std::string describe() const { return fmt::format("{} filters", filters); }
   void check() const {
     if (height != 16 || img_channels != 3 || c_dim != 0) throw ConfigError("DCGAN: 16x16 images without classes");
   }
@@ -49,14 +49,14 @@ class DcganGenerator : public Generator {
  public:
   DcganGenerator(DcganOptions o, const Device& device) : Generator(device), o_(o) {
     ParameterMaker make(parameters_, o.seed, o.type, device);
-    project_ = make.normal("project.weight", {o.channels * 64, o.z_dim}, 1 / std::sqrt(o.z_dim));
-    paint_ = make.normal("paint.weight", {3, 3, 3, o.channels}, 1 / std::sqrt(9.0 * o.channels));
+    project_ = make.normal("project.weight", {o.filters * 64, o.z_dim}, 1 / std::sqrt(o.z_dim));
+    paint_ = make.normal("paint.weight", {3, 3, 3, o.filters}, 1 / std::sqrt(9.0 * o.filters));
   }
   int z_dim() const override { return o_.z_dim; }
   int classes() const override { return 0; }
   DType type() const override { return o_.type; }
   Tensor forward(const Tensor& z, const Tensor&, Rng*) const override {
-    const Tensor x = reshape(matmul(z, project_(), {.trans_b = true}), {z.dim(0), 8, 8, o_.channels});
+    const Tensor x = reshape(matmul(z, project_(), {.trans_b = true}), {z.dim(0), 8, 8, o_.filters});
     return tanh(conv2d(upsample_nearest(relu(x)), paint_(), {.pad = 1}));
   }
   Code code(const Tensor& z, const Tensor& labels, Truncation) const override { return {z, labels}; }
@@ -71,8 +71,8 @@ class DcganDiscriminator : public Discriminator {
  public:
   DcganDiscriminator(DcganOptions o, const Device& device) : Discriminator(device), o_(o) {
     ParameterMaker make(parameters_, o.seed, o.type, device);
-    look_ = make.normal("look.weight", {o.channels, 3, 3, 3}, 1 / std::sqrt(27.0));
-    judge_ = make.normal("judge.weight", {1, 64 * o.channels}, 1 / std::sqrt(64.0 * o.channels));
+    look_ = make.normal("look.weight", {o.filters, 3, 3, 3}, 1 / std::sqrt(27.0));
+    judge_ = make.normal("judge.weight", {1, 64 * o.filters}, 1 / std::sqrt(64.0 * o.filters));
   }
   Tensor operator()(const Tensor& images, const Tensor&, int, Mode) const override {
     const Tensor x = softshrink(average_pool(conv2d(images, look_(), {.pad = 1})), o_.shrink);
@@ -203,7 +203,7 @@ int main(int argc, char** argv) try {
   add_method(stay_near_method());
 
   TrainOptions options = TrainOptions::of("dcgan");
-  configure(options, {.height = 16, .width = 16, .channels = 3}, 0, {{"--stay-near", "0.1"}, {"--channels", "8"}});
+  configure(options, {.height = 16, .width = 16, .channels = 3}, 0, {{"--stay-near", "0.1"}, {"--filters", "8"}});
   options.check();
   TrainState state(options, Device::cpu());
   begin_methods(state, options);

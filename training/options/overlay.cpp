@@ -34,8 +34,10 @@ void Overlay::apply(TrainOptions& options) const {
   for_each_option(options, [&](const Option& option, const OptionValue& value) {
     const auto* text = texts(option);
     if (!text) return;
+    if (!used.insert(option.name()).second)
+      throw ConfigError(
+          fmt::format("two options are called {}: a model or a method has to name its own another way", option.name()));
     set_from_text(option, value, *text);
-    used.insert(option.name());
   });
   for (const auto& [flag, text] : given_)
     if (!used.contains(flag))
