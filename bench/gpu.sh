@@ -154,9 +154,9 @@ wrong=
 [[ ${status[tests-modulated]:-} =~ failed|timed ]] && wrong+=,modulated_conv,modulated_conv_up,conv_down
 [[ ${status[tests-sm90-smallest]:-}${status[tests-sm90]:-} =~ failed|timed ]] && wrong+=,modulated_conv_sm90
 own=(${wrong:+--no-own-kernels="${wrong#,}"})
-# R1's gradients of biases are next to nothing, and rounding to bf16 is much of them.
 # A leaky ReLU whose argument is within rounding of zero may fall on either side of it: hence more than f32's rounding.
 part check-f32 120 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:f32" --tolerance 0.02 --json "${own[@]}"
+# R1's gradients of biases are next to nothing, and rounding to bf16 is much of them.
 part check-bf16 120 "$BIN/gan-check" compare "${compare[@]}" --a cpu:f32 --b "$device:bf16" --tolerance 0.8 --json "${own[@]}"
 
 # How fast? First all is planned, so that the times after it are those of what runs.
@@ -244,7 +244,7 @@ fi
 report write --out "$out" --device "$device" --command "$command_line" || written=no
 if ((${#left[@]})); then
   echo; echo "no time was left for: ${left[*]}"
-  options="--device $device${tiny:+ --tiny}"
+  options="--device $device${tiny:+ --tiny}${some:+ --sizes $some}"
   printf 'bench/gpu.sh %s --resume runs them, or alone\nbench/gpu.sh %s --only %q\n' "$options" "$options" "^($(IFS='|'; echo "${left[*]}"))\$"
 fi
 [[ ! ${written:-} ]] || { echo "gpu.sh: there is no $out: bench/gpu_report.py failed; what the parts said is in $work" >&2; exit 1; }

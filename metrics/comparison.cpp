@@ -234,7 +234,8 @@ MetricName Comparison::judge() const {
   return judge;
 }
 
-Evaluation Comparison::operator()(std::shared_ptr<const ImageSet> fakes, const Generator* generator) {
+Evaluation Comparison::operator()(std::shared_ptr<const ImageSet> fakes, const Generator* generator,
+                                  const std::vector<MetricName>& names) {
   fakes_ = std::move(fakes);
   generator_ = generator;
   fake_tables_.clear();
@@ -250,7 +251,7 @@ Evaluation Comparison::operator()(std::shared_ptr<const ImageSet> fakes, const G
       evaluation.failures.push_back(fmt::format("{}: {}", name, e.what()));
     }
   };
-  for (const MetricName& name : names_)
+  for (const MetricName& name : names)
     attempt(name.text(), [&] {
       const Stopwatch one;
       MetricResult result{.name = name, .scores = measure(name, *this)};

@@ -58,8 +58,12 @@ class Comparison : private Material {
   Comparison(std::shared_ptr<const ImageSet> reals, std::shared_ptr<const ImageSet> left_out,
              std::vector<MetricName> names, ComparisonSettings settings);
 
-  // `generator` may be null.
-  Evaluation operator()(std::shared_ptr<const ImageSet> fakes, const Generator* generator = nullptr);
+  // `generator` may be null. `names`: those of the metrics that are wanted, unless all are.
+  Evaluation operator()(std::shared_ptr<const ImageSet> fakes, const Generator* generator = nullptr) {
+    return (*this)(std::move(fakes), generator, names_);
+  }
+  Evaluation operator()(std::shared_ptr<const ImageSet> fakes, const Generator* generator,
+                        const std::vector<MetricName>& names);
 
   // Pairs of rows: generated images over the training images that they are nearest to; the nearest ones first, then the
   // first ones. Of the last evaluation, which found out about memorising.

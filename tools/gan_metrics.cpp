@@ -143,7 +143,7 @@ class Meter {
     const tools::RunToMeasure of = tools::open_run(a_, run);
     if (a_.features.empty()) settings_.features = weight_files(of.features);
     const DirectoryLock lock(run);  // one process at a time writes to a run folder
-    MetricLog log(run, INT64_MAX);
+    MetricLog log(run);
     const std::vector<MetricName> names = tools::metric_names(a_, of.metrics, settings_.features, INT64_MAX);
     require_left_out(names, of.left_out.get(), "this run left no images out of training (gan-train --holdout)");
     std::optional<Comparison> comparison;
@@ -151,11 +151,10 @@ class Meter {
       std::vector<MetricName> missing = names;
       std::erase_if(missing, [&](const MetricName& n) { return log.has(n, images); });
       if (missing.empty()) continue;
-      if (!comparison || !std::ranges::equal(comparison->names(), missing, {}, &MetricName::text, &MetricName::text))
-        comparison.emplace(of.reals, of.left_out, missing, settings_);
+      if (!comparison) comparison.emplace(of.reals, of.left_out, names, settings_);
       const auto loaded = tools::load_generator(file, a_.weights, DType::f32, settings_.device);
       const auto fakes = tools::images_of(a_, loaded, of.seed, file.filename().string());
-      const Evaluation e = (*comparison)(fakes, loaded.g.get());
+      const Evaluation e = (*comparison)(fakes, loaded.g.get(), missing);
       for (const MetricResult& r : e.metrics) log.add(r, file.filename().string(), images);
       line.clear();
       fmt::print("{}\n", file.filename().string());

@@ -90,7 +90,7 @@ int plot_runs(const std::vector<std::string>& runs, const std::vector<std::strin
   Chart chart{.x_title = "thousands of images", .series = {}};
   for (const std::string& run : runs) {
     if (!is_run(run)) throw IoError(fmt::format("{} is no run folder: it has no curves", run));
-    const MetricLog log = MetricLog::of(run);
+    const MetricLog log(run);
     for (const auto& [name, curve] : log.curves()) {
       const bool wanted = metrics.empty()
                               ? chart.y_title.empty() || chart.y_title == name

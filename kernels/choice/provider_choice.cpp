@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr const char* kFormat = "firn provider choices 1";
+constexpr const char* kFormat = "firn provider choices 2";
 constexpr std::uintmax_t kMostBytes = 16 << 20;
 
 // What a file holds that is ours; nothing else of it matters.

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <numeric>
 
 #include "base/error.h"
+#include "metrics/numbers/threads.h"
 
 namespace firn {
 namespace {
@@ -16,11 +16,10 @@ void require_two(const Matrix& m) {
   if (m.rows < 2) throw Error(fmt::format("a Frechet distance needs 2 images or more, there are {}", m.rows));
 }
 
-Gaussian fit(const Matrix& features, bool reduces) {
+Gaussian fit(const Matrix& features) {
   Gaussian g{.rows = features.rows, .mean = mean_of_rows(features)};
   g.root = centred(features, g.mean);
   g.scatter = std::inner_product(g.root.values.begin(), g.root.values.end(), g.root.values.begin(), 0.0);
-  if (reduces) g.root = triangle_of(std::move(g.root));
   return g;
 }
 
@@ -41,24 +40,27 @@ bool both_reduce(int64_t a, const Matrix& b) { return std::min(a, b.rows) > b.co
 
 Gaussian fitted(const Matrix& features) {
   require_two(features);
-  return fit(features, true);
+  Gaussian g = fit(features);
+  g.root = triangle_of(std::move(g.root));
+  return g;
 }
 
 double frechet_distance(const Gaussian& a, const Matrix& b, Covariance covariance) {
   require_two(b);
   if (std::ssize(a.mean) != b.columns)
     throw ShapeError(fmt::format("features of {} and of {} numbers are of two networks", a.mean.size(), b.columns));
-  return distance_of(a, fit(b, both_reduce(a.rows, b)), covariance);
+  Gaussian other = fit(b);
+  if (both_reduce(a.rows, b)) other.root = triangle_of(std::move(other.root));
+  return distance_of(a, other, covariance);
 }
 
 double frechet_distance(const Matrix& a, const Matrix& b, Covariance covariance) {
   check_columns(a, b);
   require_two(a);
   require_two(b);
-  const bool reduces = both_reduce(a.rows, b);
-  std::array<Gaussian, 2> fits;
-#pragma omp parallel for schedule(static, 1) if (reduces)
-  for (size_t i = 0; i < 2; ++i) fits[i] = fit(i ? b : a, reduces);
+  Gaussian fits[] = {fit(a), fit(b)};
+  if (both_reduce(a.rows, b))
+    for_each_on_threads(2, [&](int64_t i) { fits[i].root = triangle_of(std::move(fits[i].root)); });
   return distance_of(fits[0], fits[1], covariance);
 }
 

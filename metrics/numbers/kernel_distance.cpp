@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "metrics/numbers/blas.h"
+#include "metrics/numbers/threads.h"
 
 namespace firn {
 namespace {
@@ -38,26 +39,22 @@ std::vector<double> sums_of_kernels(const Matrix& x, const Matrix& y, const Matr
   const int64_t down = (x.rows + kTile - 1) / kTile, across = (y.rows + kTile - 1) / kTile, subsets = in_x.rows;
   const Blas& lib = blas();
   Matrix parts(down * across, subsets);
-#pragma omp parallel
-  {
+  for_each_on_threads(down * across, [&](int64_t t) {
+    const int64_t row = t / across * kTile, column = t % across * kTile;
+    if (of_one && column < row) return;
     std::vector<double> tile(kTile * kTile), sums(size_t(kTile * subsets));
-#pragma omp for schedule(dynamic)
-    for (int64_t t = 0; t < down * across; ++t) {
-      const int64_t row = t / across * kTile, column = t % across * kTile;
-      if (of_one && column < row) continue;
-      const int64_t rows = std::min(kTile, x.rows - row), columns = std::min(kTile, y.rows - column);
-      product_of_rows({x, row, row + rows}, {y, column, column + columns}, tile.data());
-      for (int64_t i = 0; i < rows; ++i) {
-        double* const kernels = tile.data() + i * columns;
-        for (int64_t j = 0; j < columns; ++j) kernels[j] = kernel(kernels[j], x.columns);
-        if (of_one && row == column) std::fill_n(kernels, i + 1, 0.0);
-      }
-      lib.gemm(CblasRowMajor, CblasNoTrans, CblasTrans, int(subsets), int(rows), int(columns), of_one ? 2 : 1,
-               in_y.row(0) + column, int(y.rows), tile.data(), int(columns), 0, sums.data(), int(rows));
-      for (int64_t s = 0; s < subsets; ++s)
-        parts(t, s) = std::inner_product(in_x.row(s) + row, in_x.row(s) + row + rows, sums.data() + s * rows, 0.0);
+    const int64_t rows = std::min(kTile, x.rows - row), columns = std::min(kTile, y.rows - column);
+    product_of_rows({x, row, row + rows}, {y, column, column + columns}, tile.data());
+    for (int64_t i = 0; i < rows; ++i) {
+      double* const kernels = tile.data() + i * columns;
+      for (int64_t j = 0; j < columns; ++j) kernels[j] = kernel(kernels[j], x.columns);
+      if (of_one && row == column) std::fill_n(kernels, i + 1, 0.0);
     }
-  }
+    lib.gemm(CblasRowMajor, CblasNoTrans, CblasTrans, int(subsets), int(rows), int(columns), of_one ? 2 : 1,
+             in_y.row(0) + column, int(y.rows), tile.data(), int(columns), 0, sums.data(), int(rows));
+    for (int64_t s = 0; s < subsets; ++s)
+      parts(t, s) = std::inner_product(in_x.row(s) + row, in_x.row(s) + row + rows, sums.data() + s * rows, 0.0);
+  });
   std::vector<double> all(size_t(subsets), 0.0);
   for (int64_t t = 0; t < parts.rows; ++t)
     for (int64_t s = 0; s < subsets; ++s) all[size_t(s)] += parts(t, s);
@@ -95,10 +92,10 @@ MeanAndDeviation kernel_distance(const Matrix& a, const Matrix& b, KernelDistanc
     all = squared_discrepancies(a, b, subsets);
   } else {  // of many images, few are in several subsets
     check_columns(a, b);
-    blas();
-#pragma omp parallel for schedule(dynamic)
-    for (size_t s = 0; s < subsets.size(); ++s)
-      all[s] = squared_discrepancy(rows_of(a, subsets[s].a), rows_of(b, subsets[s].b));
+    for_each_on_threads(std::ssize(subsets), [&](int64_t i) {
+      const Subset& s = subsets[size_t(i)];
+      all[size_t(i)] = squared_discrepancy(rows_of(a, s.a), rows_of(b, s.b));
+    });
   }
   MeanAndDeviation d;
   d.mean = std::accumulate(all.begin(), all.end(), 0.0) / double(all.size());

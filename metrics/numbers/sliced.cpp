@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "metrics/numbers/blas.h"
+#include "metrics/numbers/threads.h"
 
 namespace firn {
 namespace {
@@ -61,37 +61,31 @@ SlicedDistance sliced_distance(const Matrix& a, const Matrix& b, Sliced options)
   const int64_t count = std::min(a.rows, b.rows);
   if (count < 1) throw Error("a sliced distance needs an image on both sides");
   check_columns(a, b);
-  // Directions: many make products fast, and fill the memory.
-  const int64_t at_once = std::clamp<int64_t>((1 << 22) / count, 16, std::clamp(options.directions / 4, 16, 256));
+  // Directions: many make products fast; fewer keep all threads busy, and fill less memory.
+  const int64_t at_once = std::clamp<int64_t>((1 << 22) / count, 16, std::clamp(options.directions / 32, 16, 256));
   std::mt19937_64 random(options.seed);
   const Matrix onto = directions(options.directions, a.columns, random);
   Matrix fewer;
   const Matrix& x = a.rows > count ? fewer = drawn_rows(a, count, random) : a;
   const Matrix& y = b.rows > count ? fewer = drawn_rows(b, count, random) : b;
   std::vector<SlicedDistance> sums(size_t((onto.rows + at_once - 1) / at_once));
-  blas();
-#pragma omp parallel
-  {
+  for_each_on_threads(std::ssize(sums), [&](int64_t part) {
+    const int64_t begin = part * at_once, end = std::min(begin + at_once, onto.rows);
     Sorter sort(count);
-    std::vector<double> projections[2] = {std::vector<double>(size_t(at_once * count)),
-                                          std::vector<double>(size_t(at_once * count))};
-#pragma omp for schedule(dynamic)
-    for (size_t part = 0; part < sums.size(); ++part) {
-      const int64_t begin = int64_t(part) * at_once, end = std::min(begin + at_once, onto.rows);
-      for (const bool of_y : {false, true}) {
-        double* const p = projections[of_y].data();
-        product_of_rows({onto, begin, end}, {of_y ? y : x, 0, count}, p);
-        for (int64_t i = 0; i < end - begin; ++i) sort(p + i * count);
-      }
-      SlicedDistance sum;
-      for (size_t i = 0; i < size_t((end - begin) * count); ++i) {
-        const double difference = projections[0][i] - projections[1][i];
-        sum.mean += std::abs(difference);
-        sum.mean_square += difference * difference;
-      }
-      sums[part] = sum;
+    std::vector<double> projections[2];
+    for (const bool of_y : {false, true}) {
+      projections[of_y].resize(size_t((end - begin) * count));
+      double* const p = projections[of_y].data();
+      product_of_rows({onto, begin, end}, {of_y ? y : x, 0, count}, p);
+      for (int64_t i = 0; i < end - begin; ++i) sort(p + i * count);
     }
-  }
+    SlicedDistance& sum = sums[size_t(part)];
+    for (size_t i = 0; i < projections[0].size(); ++i) {
+      const double difference = projections[0][i] - projections[1][i];
+      sum.mean += std::abs(difference);
+      sum.mean_square += difference * difference;
+    }
+  });
   SlicedDistance d;
   for (const SlicedDistance& s : sums) {
     d.mean += s.mean / double(onto.rows * count);

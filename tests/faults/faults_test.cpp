@@ -96,7 +96,7 @@ TEST(FaultyDisk, TearsNoLineOfAMetric) {
   const std::string metrics = "--metrics fid20_full-pixels --run-name x";
   ASSERT_EQ(tool("gan-train", tiny_train(scratch, metrics)).code, 0);
   const fs::path run = latest_snapshot(scratch / "runs").parent_path();
-  const auto expected = MetricLog::of(run).curves().at("fid20_full-pixels").points;
+  const auto expected = MetricLog(run).curves().at("fid20_full-pixels").points;
   ASSERT_EQ(expected.size(), 4u);
   fs::remove_all(run);
   for (const char* error : {"ENOSPC", "short"}) {
@@ -104,8 +104,8 @@ TEST(FaultyDisk, TearsNoLineOfAMetric) {
         "({} FIRN_FAULT_CALL=write FIRN_FAULT_ERROR={} FIRN_FAULT_AT=3 "
         "FIRN_FAULT_UNDER='{}/.metric-' '{}' {} 2>&1 > /dev/null)",
         preloaded("libfirn_faults.so"), error, run.string(), tool_path("gan-train"), tiny_train(scratch, metrics)));
-    const auto points = MetricLog::of(run).curves().at("fid20_full-pixels").points;
-    EXPECT_TRUE(MetricLog::of(run).remarks().empty());
+    const auto points = MetricLog(run).curves().at("fid20_full-pixels").points;
+    EXPECT_TRUE(MetricLog(run).remarks().empty());
     if (error == std::string_view("ENOSPC")) {
       EXPECT_EQ(ran.code, 1);
       EXPECT_EQ(ran.lines(), 1) << ran.output;
@@ -115,7 +115,7 @@ TEST(FaultyDisk, TearsNoLineOfAMetric) {
           tool("gan-train", fmt::format("--outdir '{}/runs' --resume latest --threads 1", scratch.path().string()));
       EXPECT_EQ(resumed.code, 0) << resumed.output;
     }
-    EXPECT_EQ(MetricLog::of(run).curves().at("fid20_full-pixels").points, expected);
+    EXPECT_EQ(MetricLog(run).curves().at("fid20_full-pixels").points, expected);
     fs::remove_all(run);
   }
 }

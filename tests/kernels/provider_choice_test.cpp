@@ -209,11 +209,11 @@ TEST(ProviderChoice, ABrokenOrForeignFileIsIgnoredAndRewritten) {
   const auto file = folder.path() / "providers.json";
   for (const std::string text :
        {"", "{", "[1,2]", "null", R"({"format":"another","choices":{"conv":{"name":"a","microseconds":1}}})",
-        R"({"format":"firn provider choices 1"})", R"({"format":"firn provider choices 1","choices":3})",
-        R"({"format":"firn provider choices 1","choices":{"conv | a GPU":["a"],"b":{"name":3,"microseconds":1}}})",
-        R"({"format":"firn provider choices 1","choices":{"b":{"name":"a","microseconds":1,"measured":[1,"x"]}}})",
-        R"({"format":"firn provider choices 1","choices":{"b":{"name":"a","microseconds":1,"failed":["a",{}]}}})",
-        R"({"format":"firn provider choices 1","choices":{"b":{"name":"a","microseconds":1,"measured":null}}})"}) {
+        R"({"format":"firn provider choices 2"})", R"({"format":"firn provider choices 2","choices":3})",
+        R"({"format":"firn provider choices 2","choices":{"conv | a GPU":["a"],"b":{"name":3,"microseconds":1}}})",
+        R"({"format":"firn provider choices 2","choices":{"b":{"name":"a","microseconds":1,"measured":[1,"x"]}}})",
+        R"({"format":"firn provider choices 2","choices":{"b":{"name":"a","microseconds":1,"failed":["a",{}]}}})",
+        R"({"format":"firn provider choices 2","choices":{"b":{"name":"a","microseconds":1,"measured":null}}})"}) {
     std::ofstream(file) << text;
     ChoiceCache cache(file);
     Ways ways{{30, 10}};

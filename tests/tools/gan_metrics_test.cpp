@@ -48,17 +48,17 @@ TEST_F(GanMetrics, ScoresEverySnapshotOfARunAsTheRunDid) {
   const Ran trained = tool("gan-train", tiny_train(scratch, "--metrics fid20_full-pixels"));
   ASSERT_EQ(trained.code, 0) << trained.output;
   const fs::path run = latest_snapshot(scratch / "runs").parent_path();
-  const auto own = MetricLog::of(run).curves().at("fid20_full-pixels").points;
+  const auto own = MetricLog(run).curves().at("fid20_full-pixels").points;
   EXPECT_EQ(own.size(), 4u);
   fs::remove(run / "metric-fid20_full-pixels.jsonl");
 
   const std::string command = fmt::format("'{}' --metrics fid20_full-pixels --threads 1", run.string());
   const Ran first = tool("gan-metrics", command);
   ASSERT_EQ(first.code, 0) << first.output;
-  EXPECT_EQ(MetricLog::of(run).curves().at("fid20_full-pixels").points, own);
+  EXPECT_EQ(MetricLog(run).curves().at("fid20_full-pixels").points, own);
   const Ran again = tool("gan-metrics", command);  // nothing is measured twice
   EXPECT_EQ(again.output.find("snapshot-"), std::string::npos) << again.output;
-  EXPECT_EQ(MetricLog::of(run).curves().at("fid20_full-pixels").points, own);
+  EXPECT_EQ(MetricLog(run).curves().at("fid20_full-pixels").points, own);
 
   const Ran plotted = tool("gan-metrics", fmt::format("'{}' --plot {}", run.string(), at("curves.svg")));
   EXPECT_EQ(plotted.code, 0) << plotted.output;
@@ -76,7 +76,7 @@ TEST_F(GanMetrics, MeasuresOfEachSnapshotWhatIsMissing) {
   const Ran trained = tool("gan-train", tiny_train(scratch, "--metrics fid20_full-pixels,mind20_full-pixels"));
   ASSERT_EQ(trained.code, 0) << trained.output;
   const fs::path run = latest_snapshot(scratch / "runs").parent_path();
-  const auto own = MetricLog::of(run);
+  const auto own = MetricLog(run);
   const auto without_line = [&](const char* name, size_t number) {
     std::istringstream text(read_text(run / name));
     std::string kept;
@@ -89,7 +89,7 @@ TEST_F(GanMetrics, MeasuresOfEachSnapshotWhatIsMissing) {
   const Ran ran = tool("gan-metrics", fmt::format("'{}' --threads 1", run.string()));
   ASSERT_EQ(ran.code, 0) << ran.output;
   for (const char* name : {"fid20_full-pixels", "mind20_full-pixels"})
-    EXPECT_EQ(MetricLog::of(run).curves().at(name).points, own.curves().at(name).points) << name;
+    EXPECT_EQ(MetricLog(run).curves().at(name).points, own.curves().at(name).points) << name;
 }
 
 TEST_F(GanMetrics, WritesToNoRunThatAnotherProcessUsesAndCutsWhatItTore) {
@@ -108,7 +108,7 @@ TEST_F(GanMetrics, WritesToNoRunThatAnotherProcessUsesAndCutsWhatItTore) {
   }
   const Ran ran = tool("gan-metrics", arguments);
   EXPECT_EQ(ran.code, 0) << ran.output;
-  const MetricLog log = MetricLog::of(run);
+  const MetricLog log(run);
   EXPECT_TRUE(log.remarks().empty());
   EXPECT_EQ(log.curves().at("fid20_full-pixels").points.size(), 4u);
   EXPECT_EQ(std::ranges::count(read_text(file), '\n'), 4);

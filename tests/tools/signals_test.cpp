@@ -124,7 +124,7 @@ TEST_F(Stops, AnEvaluationIsMadeUpFor) {
   const std::string train = tiny_train(scratch, "--metrics fid2k_full-pixels --run-name x");
   ASSERT_EQ(tool("gan-train", train).code, 0);
   const fs::path run = runs / "00000-x";
-  const auto expected = MetricLog::of(run).curves().at("fid2k_full-pixels").points;
+  const auto expected = MetricLog(run).curves().at("fid2k_full-pixels").points;
   const std::vector<std::byte> end = read_bytes(latest_path(run));
   fs::remove_all(runs);
   const pid_t child = start("gan-train", train);
@@ -133,7 +133,7 @@ TEST_F(Stops, AnEvaluationIsMadeUpFor) {
   EXPECT_EQ(wait_for(child), 128 + SIGTERM);
   const Ran resumed = tool("gan-train", fmt::format("--outdir '{}' --resume latest --threads 1", runs.string()));
   EXPECT_EQ(resumed.code, 0) << resumed.output;
-  EXPECT_EQ(MetricLog::of(run).curves().at("fid2k_full-pixels").points, expected);
+  EXPECT_EQ(MetricLog(run).curves().at("fid2k_full-pixels").points, expected);
   EXPECT_EQ(read_bytes(latest_path(run)), end);
 }
 

@@ -96,7 +96,7 @@ TEST_F(EvaluationsTest, KeepTheBestSnapshot) {
   options.keep = 1;
   TinyRun run(options, scratch / "run");
   run.run();
-  const MetricLog log = MetricLog::of(scratch / "run");
+  const MetricLog log(scratch / "run");
   const auto best = log.curves().at("fid16_full-pixels").best();
   ASSERT_TRUE(best);
   const SafetensorsFile file = read_safetensors(best_path(scratch / "run"));
@@ -326,6 +326,25 @@ TEST_F(EvaluationsTest, ThatFailAreALineAndNotTheEnd) {
   EXPECT_MENTIONS(run.output,
                   "metrics    failed: prdc16n30_full-pixels: 30 nearest neighbours need more than 30 images");
   EXPECT_EQ(lines(scratch / "run/metric-fid16_full-pixels.jsonl").size(), 4u);
+}
+
+TEST(MetricLog, CutsWhatLiesBeyondAndNothingElse) {
+  const Scratch scratch;
+  const fs::path file = scratch / "metric-fid5.jsonl";
+  const std::string known = R"({"results":{"fid5":3},"images":10})"
+                            "\n",
+                    foreign = R"({"results":{"fid5":2},"snapshot_pkl":"final.pkl"})"
+                              "\n[1]\n",
+                    beyond = R"({"results":{"fid5":1},"images":30})"
+                             "\n";
+  write_text(file, known + foreign + beyond);
+  const MetricLog all(scratch / "");
+  EXPECT_EQ(all.curves().at("fid5").points.size(), 2u);
+  EXPECT_EQ(all.remarks().size(), 1u);
+  EXPECT_EQ(read_text(file), known + foreign + beyond);
+  const MetricLog before(scratch / "", 20);
+  EXPECT_EQ(before.curves().at("fid5").points.size(), 1u);
+  EXPECT_EQ(read_text(file), known + foreign);
 }
 
 }  // namespace

@@ -154,7 +154,7 @@ TEST_F(GanTrainResume, GoesOnWithMoreImagesWhenTold) {
 TEST_F(GanTrainResume, MeasuresByOtherMetricsAndWeightsThanBefore) {
   const auto images = [&](const char* name) {
     std::vector<int64_t> all;
-    const MetricLog log = MetricLog::of(latest_snapshot(runs).parent_path());
+    const MetricLog log(latest_snapshot(runs).parent_path());
     for (const auto& [at, value] : log.curves().at(name).points) all.push_back(at);
     return all;
   };

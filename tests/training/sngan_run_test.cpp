@@ -39,7 +39,7 @@ TEST(SnganRun, MeasuresItsClasses) {
   const Ran ran = tool("gan-train", tiny_sngan(scratch, "runs", "--kimg 0.016 --metrics classfid8_full-pixels"));
   ASSERT_EQ(ran.code, 0) << ran.output;
   const fs::path run = latest_snapshot(scratch.path() / "runs").parent_path();
-  const auto curve = MetricLog::of(run).curves().at("classfid8_full-pixels");
+  const auto curve = MetricLog(run).curves().at("classfid8_full-pixels");
   ASSERT_EQ(curve.points.size(), 1u);
   EXPECT_TRUE(std::isfinite(curve.points[0].second));
   const Ran again = tool(

@@ -80,7 +80,7 @@ std::vector<fs::path> files_of(const fs::path& dir) {  // by name
 }
 
 void read_measures(RunRecord& run) {
-  const MetricLog log = MetricLog::of(run.dir);
+  const MetricLog log(run.dir);
   for (const auto& [name, curve] : log.curves()) {
     Measure& measure = run.measures.emplace_back(Measure{.name = name, .better = curve.better, .curve = {}});
     for (const auto& [images, value] : curve.points) {

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kScored = 500;  // images of each kind that D scores
 
-// Tells of each piece that is read, whatever for: a stop request is seen in the middle of any measure.
+// Tells of each piece that is read or generated, whatever for: a moment to stop.
 class Watched : public ImageSet {
  public:
   using Progress = std::function<void(const std::string&, int64_t, int64_t)>;
@@ -85,18 +85,19 @@ std::optional<StopWhen> stop_when_of(const MetricOptions& m, const WeightFiles& 
 
 Evaluations::Evaluations(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
                          std::filesystem::path run, std::function<void(const std::string&, int64_t, int64_t)> progress)
-    : options_(options),
-      state_(state),
-      run_(std::move(run)),
-      progress_(std::move(progress)),
-      log_(run_, state.counters.images) {
+    : options_(options), state_(state), run_(std::move(run)), progress_(std::move(progress)) {
   const MetricOptions& m = options.metrics;
   settings_ = {
       .features = weight_files(m.features), .device = state.device(), .cache = kernels::cache_folder() / "features"};
   stop_when_ = stop_when_of(m, settings_.features);
-  if (m.names.empty()) return;
-  trained_ = std::make_shared<Watched>(trained_images(options, std::move(dataset)), progress_);
-  if (auto rest = left_out_images(options)) left_out_ = std::make_shared<Watched>(std::move(rest), progress_);
+  if (!m.names.empty()) load(std::move(dataset));
+  log_.emplace(run_, state.counters.images);  // it may cut lines: behind all that may fail
+}
+
+void Evaluations::load(std::shared_ptr<const Dataset> dataset) {
+  const MetricOptions& m = options_.metrics;
+  trained_ = std::make_shared<Watched>(trained_images(options_, std::move(dataset)), progress_);
+  if (auto rest = left_out_images(options_)) left_out_ = std::make_shared<Watched>(std::move(rest), progress_);
   comparison_.emplace(trained_, left_out_, parse_metrics(m.names, settings_.features), settings_);
 }
 
@@ -124,15 +125,15 @@ bool Evaluations::missing() const {
 
 std::vector<MetricName> Evaluations::not_measured() const {
   std::vector<MetricName> names = comparison_->names();
-  std::erase_if(names, [&](const MetricName& name) { return log_.has(name, state_.counters.images); });
+  std::erase_if(names, [&](const MetricName& name) { return log_->has(name, state_.counters.images); });
   return names;
 }
 
 std::optional<int64_t> Evaluations::best() const {
   if (!comparison_) return std::nullopt;
   const MetricName& first = comparison_->names().front();
-  const auto curve = log_.curves().find(first.text() + first.metric->values.front().name);
-  const auto best = curve == log_.curves().end() ? std::nullopt : curve->second.best();
+  const auto curve = log_->curves().find(first.text() + first.metric->values.front().name);
+  const auto best = curve == log_->curves().end() ? std::nullopt : curve->second.best();
   return best ? std::optional(best->first) : std::nullopt;
 }
 
@@ -143,22 +144,18 @@ std::vector<std::string> Evaluations::evaluate(EventFile& events) {
       generated_images(g, {.seed = seed_for(options_.seed, SeedUse::grid), .class_counts = options_.class_counts},
                        "generated images"),
       progress_);
-  std::optional<Comparison> rest;  // of an evaluation that was killed between two lines
-  if (auto names = not_measured(); names.size() < comparison_->names().size())
-    rest.emplace(trained_, left_out_, std::move(names), settings_);
-  Comparison& comparison = rest ? *rest : *comparison_;
-  const Evaluation found = comparison(fakes, g.get());
+  const Evaluation found = (*comparison_)(fakes, g.get(), not_measured());  // a kill may have left some
   const HeldOutScores scores = left_out_ ? held_out_scores(*fakes) : HeldOutScores{};
 
   std::vector<std::string> lines;
   std::string line = "metrics  ";
   for (const MetricResult& result : found.metrics) {
-    log_.add(result, numbered("snapshot", images, "safetensors"), images);
+    log_->add(result, numbered("snapshot", images, "safetensors"), images);
     for (const Score& score : result.scores) {
       events.scalar("Metrics/" + score.name, float(score.value), images);
       line += fmt::format("  {} {:.5g}", score.name, score.value);
       const bool first = result.name.text() == comparison_->names().front().text() && &score == &result.scores.front();
-      const auto best = first ? log_.curves().at(score.name).best() : std::nullopt;
+      const auto best = first ? log_->curves().at(score.name).best() : std::nullopt;
       if (!best) continue;
       line += best->first == images ? " (best)"
                                     : fmt::format(" (best {:.5g} at {:g} kimg)", best->second, best->first / 1e3);
@@ -171,7 +168,7 @@ std::vector<std::string> Evaluations::evaluate(EventFile& events) {
     line = "           " + to_text(*found.memorising, found.memorising_in);
     events.scalar("Metrics/copies", float(found.memorising->share), images);
     events.scalar("Metrics/copies_expected", float(found.memorising->expected), images);
-    const Image sheet = comparison.neighbours_sheet(found);
+    const Image sheet = comparison_->neighbours_sheet(found);
     save_png(run_ / "neighbours.png", sheet);
   }
   if (left_out_) {
@@ -188,8 +185,8 @@ std::vector<std::string> Evaluations::evaluate(EventFile& events) {
 
 bool Evaluations::over() const {
   if (!stop_when_) return false;
-  const auto curve = log_.curves().find(stop_when_->metric);
-  return curve != log_.curves().end() && curve->second.since_best() >= stop_when_->evaluations;
+  const auto curve = log_->curves().find(stop_when_->metric);
+  return curve != log_->curves().end() && curve->second.since_best() >= stop_when_->evaluations;
 }
 
 HeldOutScores Evaluations::held_out_scores(const ImageSet& fakes) const {

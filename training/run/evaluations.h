@@ -38,9 +38,10 @@ class Evaluations {
   std::vector<std::string> evaluate(EventFile& events);
   std::optional<int64_t> best() const;  // where the first metric was best, in images
   bool over() const;                    // as --stop-when says
-  std::vector<std::string> best_and_final() const { return log_.best_and_final(); }
+  std::vector<std::string> best_and_final() const { return log_->best_and_final(); }
 
  private:
+  void load(std::shared_ptr<const Dataset> dataset);
   std::vector<MetricName> not_measured() const;
   HeldOutScores held_out_scores(const ImageSet& fakes) const;
   const TrainOptions& options_;
@@ -50,7 +51,7 @@ class Evaluations {
   std::shared_ptr<const ImageSet> trained_, left_out_;
   ComparisonSettings settings_;
   std::optional<Comparison> comparison_;
-  MetricLog log_;
+  std::optional<MetricLog> log_;
   std::optional<StopWhen> stop_when_;
 };
 

@@ -1,5 +1,7 @@
 #include "training/run/json_lines.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "io/files.h"
 #include "io/json.h"

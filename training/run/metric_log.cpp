@@ -7,6 +7,7 @@
 #include <climits>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/text.h"
 #include "io/files.h"
@@ -78,11 +79,7 @@ int MetricCurve::since_best() const {
   return int(std::ranges::count_if(points, [&](const auto& p) { return !best || p.first > best->first; }));
 }
 
-MetricLog::MetricLog(fs::path run, int64_t images) : MetricLog(std::move(run), images, Lines::cut) {}
-
-MetricLog MetricLog::of(fs::path run) { return {std::move(run), INT64_MAX, Lines::keep}; }
-
-MetricLog::MetricLog(fs::path run, int64_t images, Lines rule) : run_(std::move(run)) {
+MetricLog::MetricLog(fs::path run, int64_t images) : run_(std::move(run)) {
   std::vector<fs::path> files;
   std::error_code none;
   for (const fs::directory_entry& entry : fs::directory_iterator(run_, none))
@@ -91,18 +88,25 @@ MetricLog::MetricLog(fs::path run, int64_t images, Lines rule) : run_(std::move(
       files.push_back(entry.path());
   std::ranges::sort(files);
   for (const fs::path& file : files) {
-    std::string kept;
+    std::set<std::string, std::less<>> beyond;
     const int bad = read_json_lines(file, [&](const nlohmann::json& record, std::string_view line) {
       const int64_t at = images_of(record);
       if (at < 0 || !record.contains("results") || !record["results"].is_object()) return false;
-      if (at > images) return true;
-      kept.append(line) += '\n';
-      take(record, at);
+      if (at > images)
+        beyond.emplace(line);
+      else
+        take(record, at);
       return true;
     });
     if (bad > 0)
       remarks_.push_back(fmt::format("{}: {} line(s) could not be read", printable(file.filename().string()), bad));
-    if (rule == Lines::cut && kept != read_text(file)) write_text(file, kept);
+    if (beyond.empty()) continue;
+    std::string kept;
+    const std::string text = read_text(file);
+    for (size_t at = 0, end; (end = text.find('\n', at)) != text.npos; at = end + 1)
+      if (const auto line = std::string_view(text).substr(at, end - at); !beyond.contains(line))
+        kept.append(line) += '\n';
+    write_text(file, kept);
   }
 }
 
@@ -125,11 +129,13 @@ void MetricLog::take(const nlohmann::json& record, int64_t images) {
 }
 
 // As a whole, so that no line is ever torn: each took much longer to measure than the few before take to be written.
+// Another program's torn last line ends here.
 void MetricLog::add(const MetricResult& result, const std::string& snapshot, int64_t images) {
   const nlohmann::json record = metric_record(result, snapshot, images);
   const fs::path file = file_of(run_, result.name.text());
-  write_text(file, (fs::exists(file) ? read_text(file) : "") +
-                       record.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  std::string text = fs::exists(file) ? read_text(file) : "";
+  text.resize(text.rfind('\n') + 1);
+  write_text(file, text + record.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   take(record, images);
 }
 

@@ -1,6 +1,8 @@
 // metric-NAME.jsonl of a run folder: a line an evaluation, in the form of stylegan2-ada-pytorch with further members.
 #pragma once
+#include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -26,10 +28,11 @@ struct MetricCurve {
 
 class MetricLog {
  public:
-  // What is there already, but for what lies beyond `images`, which is cut: a killed run had gone on after its
-  // snapshot. Lines that cannot be read are cut, too. Only the holder of the folder's lock may cut and add.
+  // All that is there.
+  explicit MetricLog(std::filesystem::path run) : MetricLog(std::move(run), std::numeric_limits<int64_t>::max()) {}
+  // But for what lies beyond `images`, which is cut: a killed run had gone on after its snapshot. Only the holder of
+  // the folder's lock may cut and add.
   MetricLog(std::filesystem::path run, int64_t images);
-  static MetricLog of(std::filesystem::path run);  // all that is there, left as it is
 
   void add(const MetricResult& result, const std::string& snapshot, int64_t images);
   const std::map<std::string, MetricCurve>& curves() const { return curves_; }  // by score
@@ -41,8 +44,6 @@ class MetricLog {
   std::vector<std::string> best_and_final() const;
 
  private:
-  enum class Lines { keep, cut };
-  MetricLog(std::filesystem::path run, int64_t images, Lines lines);
   void take(const nlohmann::json& record, int64_t images);
   std::filesystem::path run_;
   std::map<std::string, MetricCurve> curves_;

@@ -26,6 +26,8 @@ constexpr double kAbsurdLoss = 1e6;
 int64_t images_of(const std::filesystem::path& snapshot) try {
   const auto counters = read_safetensors(snapshot).at("state.counters").to_doubles();
   return counters.empty() ? -1 : int64_t(counters[0]);
+} catch (const SystemError&) {
+  throw;
 } catch (const IoError&) {
   return -1;
 }
