@@ -97,7 +97,7 @@ void conv_bias_act(const Stream& stream, const ConvProblem& p, const Epilogue<>&
   };
   if constexpr (kCudaBuild)
     // A minimum may hide a NaN, which must be seen. With a factor of each image and channel, and noise, which comes
-    // with it, engine 7 of cuDNN 9.14 computes something else on an H100, and engine 4 reads a misaligned address.
+    // with it, engine 7 of cuDNN 9.14 computes something else (H200), and engine 4 reads a misaligned address (H100).
     if (use_cudnn(stream, p) && e.clamp < 0 && !e.d && !e.noise)
       return cudnn::conv_bias_act(stream, p, e, small, big, w, cache, in_two_passes);
   in_two_passes();
