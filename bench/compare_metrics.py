@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Firn's measures beside the packages' on the same features of 2048 numbers, in turns, in one run.
+"""Firn's measures beside the packages' on the same features of 2048 numbers, and feature networks, in turns, in one run.
 
 FID: np.cov and SciPy's sqrtm, as pytorch-fid has them. PRDC: prdc. KID, MIND, SWD: straightforward NumPy. Each program keeps
-the best of its rounds. Directions and subsets are drawn by chance: those values agree but for that.
+the best of its rounds. Directions and subsets are drawn by chance: those values agree but for that. Networks, images a
+second: random weights, batches of 16; PyTorch eager and compiled, of which the faster counts.
 
   python3 bench/compare_metrics.py --bench build/bin/metrics_numbers --out bench/results/cpu-metrics.json
 """
@@ -22,6 +23,7 @@ COLUMNS = 2048
 #        measure: reals, fakes
 CASES = {"prdc": (5000, 5000), "fid few": (100, 5000), "fid": (5000, 5000), "kid": (5000, 5000), "mind": (5000, 5000),
          "swd": (5000, 5000)}
+NETWORKS = ("inception f32", "inception bf16", "mobilenetv2 f32", "mobilenetv2 bf16")
 
 
 def fid(a, b):
@@ -84,10 +86,25 @@ def features(path, reals, fakes):
     return a, b
 
 
+def network(name, args, run):
+    words = name.split()
+    what = ["--network", words[0], "--type", words[1], "--batch", 16, "--threads", args.threads]
+    peer = [sys.executable, pathlib.Path(__file__).parent / "pytorch_metrics.py", *what]
+    rates = {"firn": 0, "eager": 0, "compiled": 0}
+    for _ in range(args.rounds):
+        for who, command in {"firn": [pathlib.Path(args.bench).parent / "metrics_bench", *what, "--json"], "eager": peer,
+                             "compiled": [*peer, "--compile"]}.items():
+            rates[who] = max(rates[who], run(command)["images_per_s"])
+    row = {"network": words[0], "type": words[1], **rates, "ratio": rates["firn"] / max(rates["eager"], rates["compiled"])}
+    print(json.dumps(row), flush=True)
+    return row
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bench", default="build/bin/metrics_numbers", help="Firn's metrics_numbers")
     parser.add_argument("--measures", default=",".join(CASES))
+    parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", help="where to write the rows as JSON")
@@ -111,8 +128,9 @@ def main():
             rows.append({"measure": case, "reals": len(a), "fakes": len(b), "columns": COLUMNS, "firn_s": best, "peer_s": min(peer),
                          "ratio": min(peer) / best, "firn": firn[0]["values"], "peer": values})
             print(json.dumps(rows[-1]), flush=True)
+    networks = [network(name, args, run) for name in filter(None, args.networks.split(","))]
     report = {"date": datetime.date.today().isoformat(), "device": cpu_model(), "threads": args.threads,
-              "command": shlex.join(["python3", "bench/compare_metrics.py", *sys.argv[1:]]), "rows": rows}
+              "command": shlex.join(["python3", "bench/compare_metrics.py", *sys.argv[1:]]), "rows": rows, "networks": networks}
     if args.out:
         pathlib.Path(args.out).write_text(json.dumps(report, indent=1) + "\n")
 

@@ -11,14 +11,16 @@ namespace firn {
 
 Tensor imagenet(const Tensor& images, DType type) {
   constexpr std::array mean{0.485, 0.456, 0.406}, deviation{0.229, 0.224, 0.225};
-  std::array<double, 3> scale, shift;
-  for (size_t c = 0; c < 3; ++c) {
-    scale[c] = 1 / (255 * deviation[c]);
-    shift[c] = -mean[c] / deviation[c];
-  }
   const Tensor x = type == DType::f64 ? cast(images, type) : images;
-  const auto channels = [&](const std::array<double, 3>& v) { return Tensor::from(v, {3}, x.type(), x.device()); };
-  return as_type(x * channels(scale) + channels(shift), type);
+  const Shape rows{x.dim(0), x.dim(1), x.dim(2) * x.dim(3)};  // of whole lines, for three numbers are too few for a loop
+  std::vector<double> scale, shift;
+  for (int64_t i = 0; i < rows[2]; ++i) {
+    const size_t c = size_t(i % 3);
+    scale.push_back(1 / (255 * deviation[c]));
+    shift.push_back(-mean[c] / deviation[c]);
+  }
+  const auto line = [&](const std::vector<double>& v) { return Tensor::from(v, {rows[2]}, x.type(), x.device()); };
+  return as_type(reshape(reshape(x, rows) * line(scale) + line(shift), x.shape()), type);
 }
 
 Tensor mean_of_pixels(const Tensor& x) { return reshape(mean_axes(x, {1, 2}), {x.dim(0), x.dim(3)}); }
