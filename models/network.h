@@ -44,6 +44,14 @@ struct Code {
 class Generator : public Network {
  public:
   using Network::Network;
+
+  // What methods mask, as patterns over parameters().
+  struct Parts {
+    std::vector<std::string> mapping;              // from latents to styles; may be empty
+    std::vector<std::vector<std::string>> blocks;  // by resolution, the lowest first
+    std::vector<std::string> styles;               // scales and shifts of what is normalised
+  };
+  virtual Parts parts() const { return {}; }
   virtual int z_dim() const = 0;
   virtual int classes() const = 0;  // 0: unconditional
   virtual DType type() const = 0;   // of latents and images

@@ -101,6 +101,13 @@ Tensor SnganGenerator::image(const Code& code, NoiseMode, Rng*) const {
   return run(code.values, code.labels, {.train = false});
 }
 
+Generator::Parts SnganGenerator::parts() const {
+  Parts parts{.mapping = {}, .blocks = {}, .styles = {"*.gamma", "*.beta"}};
+  for (const SnganUpBlock& block : blocks_) parts.blocks.push_back({block.name + ".*"});
+  parts.blocks.front().push_back("l1.*");
+  return parts;
+}
+
 void SnganGenerator::estimate_statistics() {
   constexpr int batches = 32, batch = 32;
   const NoGrad no_grad;

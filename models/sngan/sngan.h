@@ -59,6 +59,7 @@ class SnganGenerator : public Generator {
   Code code(const Tensor& z, const Tensor& labels, Truncation truncation = {}) const override;
   Tensor image(const Code& code, NoiseMode noise = NoiseMode::constant, Rng* rng = nullptr) const override;
   void estimate_statistics() override;  // the mean of those of a thousand images
+  Parts parts() const override;
 
  private:
   Tensor run(const Tensor& z, const Tensor& labels, const BatchNorm& by) const;

@@ -205,6 +205,12 @@ Tensor StyleGan2Generator::synthesize(const Tensor& ws, NoiseMode noise, Rng* rn
   return image;
 }
 
+Generator::Parts StyleGan2Generator::parts() const {
+  Parts parts{.mapping = {"mapping.*"}, .blocks = {}, .styles = {"synthesis.*.affine.*"}};
+  for (const SynthesisBlock& block : blocks_) parts.blocks.push_back({fmt::format("synthesis.b{}.*", block.size)});
+  return parts;
+}
+
 std::vector<std::string> StyleGan2Generator::constant_names() const { return filter_names(parameters_); }
 const StoredTensor* StyleGan2Generator::constant(const std::string& name) const { return filter_constant(name); }
 
