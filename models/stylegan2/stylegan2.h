@@ -77,6 +77,7 @@ class StyleGan2Generator : public StyleGenerator {
   Tensor synthesize(const Tensor& ws, NoiseMode noise, Rng* rng = nullptr) const override;
 
   Parts parts() const override;
+  std::vector<std::string> tap_names() const override;  // "b16": behind the block of that size
   std::vector<std::string> constant_names() const override;
   const StoredTensor* constant(const std::string& name) const override;
 
@@ -108,6 +109,7 @@ class StyleGan2Discriminator : public Discriminator {
   DType features_type() const override;
 
   std::vector<Layer> layers() const override;
+  std::vector<std::string> tap_names() const override;  // "b16": behind the block of that size, which halves it; "b4"
   std::vector<std::string> constant_names() const override;
   const StoredTensor* constant(const std::string& name) const override;
 

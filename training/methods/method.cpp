@@ -5,9 +5,12 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "training/methods/distill.h"
 #include "training/methods/ewc.h"
 #include "training/methods/freeze.h"
+#include "training/methods/glo.h"
 #include "training/methods/l2_sp.h"
+#include "training/methods/minegan.h"
 #include "training/methods/scale_shift.h"
 #include "training/methods/source.h"
 
@@ -22,7 +25,10 @@ std::vector<Method>& table() {
       partial_method(),
       freeze_method(),
       scale_shift_method(),
+      glo_method(),  // replaces the phases, which others then change
+      minegan_method(),
       l2_sp_method(),
+      distill_method(),
       ewc_method()};
   return all;
 }
