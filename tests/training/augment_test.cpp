@@ -329,18 +329,18 @@ struct AugmentRun : testing::Test {
   Ran train(const std::string& runs, const std::string& more) {
     return tool("gan-train",
                 fmt::format("--outdir '{0}/{1}' --data '{0}/data' --cfg small --cbase 64 --cmax 8 --z-dim 8 "
-                            "--w-dim 8 --map-depth 1 --batch 4 --tick 0.016 --snap 1 --grid 2x2 --precision "
+                            "--w-dim 8 --map-depth 1 --batch 4 --tick 0.008 --snap 1 --grid 2x2 --precision "
                             "fp32 --threads 1 --metrics none {2}",
                             scratch.path().string(), runs, more));
   }
 };
 
-// Between two moves of p, too: 6 and 12 iterations.
+// Between two moves of p, too: 7 and 13 iterations.
 TEST_F(AugmentRun, AResumedRunEndsWithTheSameBits) {
   const std::string options = "--aug ada --ada-kimg 0.2 --target -0.5 --augpipe bgcfnc";
-  ASSERT_EQ(train("whole", options + " --kimg 0.048").code, 0);
-  ASSERT_EQ(train("parts", options + " --kimg 0.024").code, 0);
-  const Ran resumed = tool("gan-train", fmt::format("--outdir '{}/parts' --resume latest --kimg 0.048 --threads 1",
+  ASSERT_EQ(train("whole", options + " --kimg 0.052").code, 0);
+  ASSERT_EQ(train("parts", options + " --kimg 0.028").code, 0);
+  const Ran resumed = tool("gan-train", fmt::format("--outdir '{}/parts' --resume latest --kimg 0.052 --threads 1",
                                                     scratch.path().string()));
   ASSERT_EQ(resumed.code, 0) << resumed.output;
   const SafetensorsFile a = read_safetensors(latest_snapshot(scratch / "whole")),
