@@ -31,7 +31,7 @@ kernels::AffineResample<T> kernel(const Shape& x, const Tensor& matrix, const Re
       nullptr, nullptr, matrix.as<T>(), x[0], x[3], {int(x[2]), pad.left, pad.right}, {int(x[1]), pad.top, pad.bottom},
       {}};
   const std::vector<double> taps = sym6(false);
-  for (size_t i = 0; i < taps.size(); ++i) k.f[i] = static_cast<T>(taps[i]);
+  for (size_t i = 0; i < taps.size(); ++i) k.f[k.zeros + i] = static_cast<T>(taps[i]);
   return k;
 }
 

@@ -42,9 +42,8 @@ struct Sample {
   }
   FIRN_DEVICE int first_pixel() const { return (at - 5) >> 1; }
   FIRN_DEVICE T weight(int pixel, const T* f) const {
-    const int k = 5 + at - 2 * pixel;
-    return (k >= 0 && k < AffineResample<T>::taps ? low * f[k] : T(0)) +
-           (k >= -1 && k + 1 < AffineResample<T>::taps ? high * f[k + 1] : T(0));
+    const int k = 5 + at - 2 * pixel + AffineResample<T>::zeros;
+    return k >= 0 && k <= AffineResample<T>::taps + AffineResample<T>::zeros ? low * f[k] + high * f[k + 1] : T(0);
   }
 };
 
@@ -57,11 +56,18 @@ template <class T>
 struct Window {
   T weight[kReach];
   int pixel[kReach];
+  bool inner;  // pixels follow each other
   FIRN_DEVICE Window(const Sample<T>& s, const ResampleAxis& axis, const T* f) {
+    const int first = s.first_pixel();
+    inner = first >= 0 && first + kReach <= axis.size;
+    const T* tap = f + 5 + s.at - 2 * first + AffineResample<T>::zeros;  // within f for all that are reached
+    for (int k = 0; k < kReach; ++k, tap -= 2) weight[k] = s.low * tap[0] + s.high * tap[1];
+    for (int k = 0; k < kReach; ++k) pixel[k] = first + k;
+    if (inner) return;
     for (int k = 0; k < kReach; ++k) {
-      const int p = s.first_pixel() + k;
+      const int p = first + k;
       const bool there = p >= -axis.before && p < axis.size + axis.behind;
-      weight[k] = there ? s.weight(p, f) : T(0);
+      if (!there) weight[k] = 0;
       pixel[k] = there ? reflected(p, axis) : 0;
     }
   }
@@ -116,6 +122,17 @@ FIRN_DEVICE void AffineResample<T>::operator()(Team t) const {
     const Window<T> wx(sx, across, f), wy(sy, down, f);
     for_channels(channels, [&](int c, auto width) {
       T sums[width] = {};
+      if (wx.inner && width == channels) {
+        constexpr int size = kReach * width;
+        T line[size] = {};
+        for (int a = 0; a < kReach; ++a) {
+          const T* pixels = image + (int64_t{wy.pixel[a]} * W + wx.pixel[0]) * width;
+          for (int e = 0; e < size; ++e) line[e] += wy.weight[a] * pixels[e];
+        }
+        for (int b = 0; b < kReach; ++b)
+          for (int v = 0; v < width; ++v) out[v] = (sums[v] += wx.weight[b] * line[b * width + v]);
+        return;
+      }
       for (int a = 0; a < kReach; ++a) {
         T line[width] = {};
         const T* pixels = image + int64_t{wy.pixel[a]} * W * C + c;
@@ -143,6 +160,17 @@ FIRN_DEVICE void AffineScatter<T>::operator()(Team t) const {
       const T* in = k.y + ((int64_t{n} * k.rows() + j) * k.columns() + i) * k.C;
       const Window<T> wx(sx, k.across, k.f), wy(sy, k.down, k.f);
       for_channels(channels, [&](int c, auto width) {
+        if (wx.inner && width == channels) {
+          constexpr int size = kReach * width;
+          T line[size];
+          for (int b = 0; b < kReach; ++b)
+            for (int v = 0; v < width; ++v) line[b * width + v] = wx.weight[b] * in[v];
+          for (int a = 0; a < kReach; ++a) {
+            T* pixels = image + (int64_t{wy.pixel[a]} * W + wx.pixel[0]) * width;
+            for (int e = 0; e < size; ++e) pixels[e] += wy.weight[a] * line[e];
+          }
+          return;
+        }
         for (int a = 0; a < kReach; ++a) {
           T* pixels = image + int64_t{wy.pixel[a]} * W * k.C + c;
           for (int b = 0; b < kReach; ++b) {

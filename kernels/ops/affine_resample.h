@@ -16,6 +16,7 @@ template <class T>
 struct AffineResample {
   static constexpr const char* name = "affine_resample";
   static constexpr int taps = 12, edge = 5;  // samples before the image, and behind it
+  static constexpr int zeros = 2;            // before f, and behind it
   // y [N,2H+10,2W+10,C], x [N,H,W,C], matrix [N,2,3]: y[j,i] is the doubled image at (2 a + W - 1, 2 b + H - 1), where
   // (a, b) = matrix ((i - W - 4) / 2, (j - H - 4) / 2, 1). A position beyond the doubled image is zero.
   T* y;
@@ -23,7 +24,7 @@ struct AffineResample {
   const T* matrix;
   int64_t N, C;
   ResampleAxis across, down;
-  T f[taps];
+  T f[zeros + taps + zeros];
   FIRN_DEVICE int64_t rows() const { return 2 * (down.size + edge); }
   FIRN_DEVICE int64_t columns() const { return 2 * (across.size + edge); }
   FIRN_DEVICE int64_t blocks() const { return N * rows(); }

@@ -80,7 +80,7 @@ TEST(AugmentGather, IsTheSumOfTheScatter) {
       Tensor gathered = y.like({3, 9, 7, 3}), scattered = gathered.like();
       kernels::AffineResample<double> k{
           const_cast<double*>(y.as<double>()), nullptr, matrix.as<double>(), 3, 3, {7, left, 6}, {9, 8, 8}, {}};
-      for (int i = 0; i < k.taps; ++i) k.f[i] = 1 + i % 5;
+      for (int i = 0; i < k.taps; ++i) k.f[k.zeros + i] = 1 + i % 5;
       run(y.stream(), kernels::AffineGather<double>{k, gathered.mutable_as<double>()});
       run(y.stream(), kernels::AffineScatter<double>{k, scattered.mutable_as<double>()});
       const std::vector<double> a = gathered.to_doubles(), b = scattered.to_doubles();
