@@ -51,11 +51,26 @@ FIRN_DEVICE Affine<T, 2> moved(T x, T y) {
   return r;
 }
 
+// An angle of at most a few turns: a GPU need not be ready for any.
+template <class T>
+struct Direction {
+  T cosine, sine;
+  FIRN_DEVICE explicit Direction(T angle) {
+#ifdef __CUDA_ARCH__
+    sincospi(angle * T(0.31830988618379067154), &sine, &cosine);
+#else
+    cosine = std::cos(angle);
+    sine = std::sin(angle);
+#endif
+  }
+};
+
 template <class T>
 FIRN_DEVICE Affine<T, 2> turned(T angle) {
+  const Direction<T> to(angle);
   Affine<T, 2> r;
-  r.m[0][0] = r.m[1][1] = std::cos(angle);
-  r.m[1][0] = std::sin(angle);
+  r.m[0][0] = r.m[1][1] = to.cosine;
+  r.m[1][0] = to.sine;
   r.m[0][1] = -r.m[1][0];
   return r;
 }
@@ -72,7 +87,8 @@ FIRN_DEVICE Affine<T, 3> grey_axis(T along, T across) {
 // A rotation about the grey axis, by Rodrigues.
 template <class T>
 FIRN_DEVICE Affine<T, 3> turned_hue(T angle) {
-  const T c = std::cos(angle), s = std::sin(angle) * T(0.57735026918962576451);
+  const Direction<T> to(angle);
+  const T c = to.cosine, s = to.sine * T(0.57735026918962576451);
   Affine<T, 3> r = grey_axis<T>(1, c);
   for (int i = 0; i < 3; ++i) {
     r.m[i][(i + 2) % 3] += s;
