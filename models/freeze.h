@@ -13,9 +13,13 @@ struct FreezeOptions {
   int layers = 0;                     // --freezed L: D's first L layers, counted as stylegan2-ada-pytorch does
   std::vector<std::string> patterns;  // --freeze 'D:b64.*,b32.conv0': network, then names with * and ?; without those,
                                       // a tensor or the layer that holds it
+  int g_blocks = 0;                   // --freeze-g N: G's N blocks of the lowest resolutions (FreezeG, Park et al. 2023)
+  bool mapping = true;                // with them the mapping network, as FreezeG has it
   void visit(OptionVisitor& v);
 };
 
+// Patterns over G's tensors. ConfigError where G has fewer blocks, or none that count.
+std::vector<std::string> freeze_g_blocks(const Generator& g, int blocks, bool mapping);
 // Patterns over D's tensors. ConfigError where D has fewer blocks or layers: the head always trains.
 std::vector<std::string> freeze_d_blocks(const Discriminator& d, int blocks);
 std::vector<std::string> freeze_d_layers(const Discriminator& d, int layers);

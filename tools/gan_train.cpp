@@ -12,6 +12,7 @@
 #include "tools/progress.h"
 #include "tools/train_options.h"
 #include "training/methods/method.h"
+#include "training/methods/source.h"
 #include "training/report/page.h"
 #include "training/run/rehearsal.h"
 #include "training/run/resume.h"
@@ -169,8 +170,13 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
   if (!a.plan_for.empty()) return plan_aloud(a.plan_for, options, *data);
   TrainState state(options, device);
   const RealsPlan reals = plan_reals(options, state.discriminator(), *data, memory);
+  if (resumed.empty() && keeps_sources(state)) {  // which the run that goes on will look for
+    options.init = fs::absolute(snapshot_file(options.init)).string();
+    options.init_sha256 = sha256_of_file(options.init);
+  }
   std::string preamble = overview(options, state, *data, device) + overview(reals, state.discriminator());
   if (!resumed.empty()) {
+    refill_sources(state, options, *source);
     restore(state, *source);
     if (change.new_epoch) state.data = {.epoch = state.data.epoch + 1, .index = 0};
     if (!change.remark.empty()) preamble += change.remark + "\n";
@@ -178,8 +184,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
   } else if (source) {
     const TransferReport report =
         transfer(state, options, *source,
-                 {.class_map = a.class_map.empty() ? std::vector<std::pair<int, int>>{} : parse_class_map(a.class_map),
-                  .buffers = !a.init_without_buffers});
+transfer_options(options));
     if (!a.init_partial) require_most(report, *given, options.model);
     require_frozen_copied(state, options, report, *given);
     if (!shape.empty()) preamble += fmt::format("model      from {}: {}\n", a.init, shape);

@@ -1,9 +1,12 @@
-// Masks by name or number: FreezeD (Mo et al. 2020, arXiv 2002.10964), FreezeG, partial fine-tuning.
+// Masks by name or number: FreezeD (Mo et al. 2020, arXiv 2002.10964), FreezeG, partial fine-tuning (Park et al. 2023).
 #pragma once
 #include "training/methods/method.h"
 
 namespace firn {
 
-Method freeze_method();
+Method freeze_d_method();
+Method freeze_g_method();
+Method partial_method();
+Method freeze_method();  // by name alone
 
 }  // namespace firn

@@ -101,14 +101,16 @@ std::vector<Phase> phases(const Training& t) {
                const NoGrad scope;
                return augment(g->forward(in["z"], in["gen_labels"]), in, "fakes");
              }();
-             const auto reals = [&] { return augment(dequantised(in["images"], in["dequantisation"]), in, "reals"); };
              const bool cut = in.has("features");
-             const Tensor real = cut ? d->logits(in["features"], in["labels"]) : (*d)(reals(), in["labels"]);
+             const Tensor reals =
+                 cut ? Tensor{} : augment(dequantised(in["images"], in["dequantisation"]), in, "reals");
+             const Tensor real = cut ? d->logits(in["features"], in["labels"]) : (*d)(reals, in["labels"]);
              const Tensor fake = cut ? d->logits(d->features(made), in["gen_labels"]) : (*d)(made, in["gen_labels"]);
              Terms terms{.total = d_loss(real, fake, loss),
                          .stat = "Loss/D/loss",
                          .report = {{"real_score", "Loss/scores/real", mean(real.detach())},
-                                    {"fake_score", "Loss/scores/fake", mean(fake.detach())}}};
+                                    {"fake_score", "Loss/scores/fake", mean(fake.detach())}},
+                         .reals = {.images = reals, .labels = in["labels"]}};
              augment.note(real, terms.report);
              return terms;
            }},

@@ -94,7 +94,8 @@ Terms d_main(StyleGenerator& g, const Discriminator& d, const Augment& augment, 
   Terms terms{.total = mean(softplus(fake)) + mean(softplus(-real)),
               .stat = "Loss/D/loss",
               .report = {{"real_score", "Loss/scores/real", mean(real.detach())},
-                         {"fake_score", "Loss/scores/fake", mean(fake.detach())}}};
+                         {"fake_score", "Loss/scores/fake", mean(fake.detach())}},
+              .reals = {.images = features.defined() ? Tensor{} : reals, .labels = labels_here, .begin = n}};
   augment.note(real, terms.report);
   return terms;
 }

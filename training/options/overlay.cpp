@@ -7,7 +7,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "training/objectives/objective.h"
+#include "training/methods/method.h"
 
 namespace firn {
 
@@ -114,6 +114,7 @@ std::string configure(TrainOptions& o, const ImageShape& images, int classes, co
   if (!given.has("--batch-gpu")) o.batch_gpu = o.batch % batch_gpu == 0 ? std::min(batch_gpu, o.batch) : o.batch;
   objective_of(o.model).settle(o, given);
   settle_augmentation(o, given);
+  settle_methods(o, given);
   settle_schedule(o, given);
   return taken;
 }
