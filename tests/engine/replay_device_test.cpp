@@ -61,11 +61,12 @@ void expect_recorded_training_equals_the_cpu(const TrainOptions& o, const Scratc
 }
 
 // What changes from run to run: weights through Adam, random numbers, style mixing, labels, images, path length, rates.
-void expect_recorded_stylegan2_equals_the_cpu(bool cache_features) {
+void expect_recorded_stylegan2_equals_the_cpu(bool cache_features, const AugmentOptions& augment = {}) {
   const Scratch scratch;
   TrainOptions o = tiny_options(write_images(scratch / "data", 8, 8, 3, 2));
   o.cond = o.data.use_labels = o.data.mirror = true;
   o.cache_features = cache_features;
+  o.augment = augment;
   o.freeze.blocks = cache_features ? 1 : 0;
   model_of(o).c_dim = 2;
   loss_of(o).d_reg_interval = 2;
@@ -79,6 +80,11 @@ void expect_recorded_stylegan2_equals_the_cpu(bool cache_features) {
 // Images lie on the GPU and are put there on the CPU.
 TEST_F(ReplayTest, RecordedTrainingEqualsTheCpu) { expect_recorded_stylegan2_equals_the_cpu(false); }
 TEST_F(ReplayTest, RecordedTrainingWithFeaturesEqualsTheCpu) { expect_recorded_stylegan2_equals_the_cpu(true); }
+
+// p moves by half after the fourth iteration, and replays see it.
+TEST_F(ReplayTest, RecordedTrainingWithAugmentationEqualsTheCpu) {
+  expect_recorded_stylegan2_equals_the_cpu(false, {.aug = "ada", .target = -1, .ada_kimg = 0.016, .pipe = "bgcfnc"});
+}
 
 // Replays write vectors u and running averages too, and read the sigma of frozen layers. In double, as in G nothing but
 // rounding moves biases before a normalisation.
