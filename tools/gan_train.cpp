@@ -168,7 +168,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
   if (!a.plan_for.empty()) return plan_aloud(a.plan_for, options, *data);
   TrainState state(options, device);
   const RealsPlan reals = plan_reals(options, state.discriminator(), *data, memory);
-  std::string preamble = overview(options, state, *data, device) + overview(reals, state.discriminator());
+  std::string preamble = overview(reals, state.discriminator());
   if (!resumed.empty()) {
     restore(state, *source);
     if (change.new_epoch) state.data = {.epoch = state.data.epoch + 1, .index = 0};
@@ -180,12 +180,15 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
                  {.class_map = a.class_map.empty() ? std::vector<std::pair<int, int>>{} : parse_class_map(a.class_map),
                   .buffers = !a.init_without_buffers});
     if (!a.init_partial) require_most(report, *given, options.model);
+    choose_by_methods(state, options, data);
     require_frozen_copied(state, options, report, *given);
     if (!shape.empty()) preamble += fmt::format("model      from {}: {}\n", a.init, shape);
     preamble += fmt::format("initialised from {}\n{}", a.init, to_string(report));
   } else {
+    choose_by_methods(state, options, data);
     require_frozen_copied(state);
   }
+  preamble = overview(options, state, *data, device) + preamble;
   source.reset();
   if (resumed.empty()) begin_methods(state, options);
   for (const std::string& note : data->notes()) preamble += fmt::format("note       {}\n", note);

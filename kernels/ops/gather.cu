@@ -32,6 +32,24 @@ FIRN_DEVICE void ScatterAdd<T>::operator()(Team t) const {
   });
 }
 
+template <class T>
+template <class Team>
+FIRN_DEVICE void PickChannels<T>::operator()(Team t) const {
+  const int64_t first = t.block() * rows_per_block(),
+                last = first + rows_per_block() < P ? first + rows_per_block() : P;
+  const auto move = [&](int64_t p, int64_t j) {
+    const int64_t c = from[j];
+    y[p * n + j] = c >= 0 && c < C ? x[p * C + c] : T(0);
+  };
+  if constexpr (Team::vector > 1) {
+    for (int64_t p = first; p < last; ++p)
+      for (int64_t j = 0; j < n; ++j) move(p, j);
+  } else {
+    const int count = int((last - first) * n), columns = int(n);
+    for (int i = t.rank(); i < count; i += t.size()) move(first + i / columns, i % columns);
+  }
+}
+
 }  // namespace firn::kernels
 
 using firn::bf16;
@@ -42,3 +60,6 @@ FIRN_KERNEL(Gather<double>);
 FIRN_KERNEL(ScatterAdd<float>);
 FIRN_KERNEL(ScatterAdd<bf16>);
 FIRN_KERNEL(ScatterAdd<double>);
+FIRN_KERNEL(PickChannels<float>);
+FIRN_KERNEL(PickChannels<bf16>);
+FIRN_KERNEL(PickChannels<double>);

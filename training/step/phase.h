@@ -66,7 +66,7 @@ struct Phase {
 
 struct PhaseResult {
   std::vector<Term> report;                        // sample means over the whole batch; "loss" first
-  std::vector<Tensor> gradients;                   // by position of the role's trainable parameters
+  std::vector<Tensor> gradients;                   // by position of the role's trainable parameters, of rows that train
   Tensor operator[](std::string_view name) const;  // of the report; undefined where the phase has none
 };
 
