@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "kernels/device/memory.h"
 #include "kernels/device/onednn.h"
+#include "kernels/gemm/gemm.h"
 #include "kernels/ops/elementwise.h"
 
 namespace firn::kernels {
@@ -34,6 +35,28 @@ void gather(const Stream& stream, const ConvProblem& p, const float* big, int ky
 bool prefers_gemm_wgrad(const ConvProblem& p) {
   return p.type == DType::f32 && p.groups == 1 && p.KH > 1 && (p.stride > 1 || p.OW < 16) && p.I % 16 == 0 &&
          p.O % 16 == 0;
+}
+
+bool is_gemm_wgrad(const ConvProblem& p) {
+  return p.type == DType::f32 && p.groups == 1 && p.KH == 1 && p.KW == 1 && p.stride == 1 && p.H == p.OH && p.W == p.OW;
+}
+
+void conv_backward_weights_1x1(const Stream& stream, const ConvProblem& p, void* dw, const void* big,
+                               const void* small) {
+  const bool i_first = p.swapped;
+  gemm(stream,
+       {.batch = 1,
+        .M = i_first ? p.I : p.O,
+        .N = i_first ? p.O : p.I,
+        .K = p.N * p.OH * p.OW,
+        .trans_a = true,
+        .trans_b = false,
+        .share_a = true,
+        .share_b = true,
+        .alpha = p.gain,
+        .type = DType::f32,
+        .y_type = DType::f32},
+       dw, i_first ? big : small, i_first ? small : big);
 }
 
 void conv_backward_weights_gemm(const Stream& stream, const ConvProblem& p, float* dw, const float* big,

@@ -61,12 +61,13 @@ void expect_recorded_training_equals_the_cpu(const TrainOptions& o, const Scratc
 }
 
 // What changes from run to run: weights through Adam, random numbers, style mixing, labels, images, path length, rates.
-void expect_recorded_stylegan2_equals_the_cpu(bool cache_features) {
+void expect_recorded_stylegan2_equals_the_cpu(bool cache_features, std::vector<std::string> freeze = {}) {
   const Scratch scratch;
   TrainOptions o = tiny_options(write_images(scratch / "data", 8, 8, 3, 2));
   o.cond = o.data.use_labels = o.data.mirror = true;
   o.cache_features = cache_features;
   o.freeze.blocks = cache_features ? 1 : 0;
+  o.freeze.patterns = std::move(freeze);
   model_of(o).c_dim = 2;
   loss_of(o).d_reg_interval = 2;
   o.batch = o.batch_gpu = 2;
@@ -79,6 +80,9 @@ void expect_recorded_stylegan2_equals_the_cpu(bool cache_features) {
 // Images lie on the GPU and are put there on the CPU.
 TEST_F(ReplayTest, RecordedTrainingEqualsTheCpu) { expect_recorded_stylegan2_equals_the_cpu(false); }
 TEST_F(ReplayTest, RecordedTrainingWithFeaturesEqualsTheCpu) { expect_recorded_stylegan2_equals_the_cpu(true); }
+TEST_F(ReplayTest, RecordedTrainingWithFrozenFiltersEqualsTheCpu) {
+  expect_recorded_stylegan2_equals_the_cpu(false, {"D:b8.*,b4.conv:0-1", "G:synthesis.b?.conv?:1,3"});
+}
 
 // Replays write vectors u and running averages too, and read the sigma of frozen layers. In double, as in G nothing but
 // rounding moves biases before a normalisation.
