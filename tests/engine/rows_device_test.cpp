@@ -42,6 +42,7 @@ void expect_alike(const std::vector<Tensor>& here, const std::vector<Tensor>& th
 
 TEST_P(DeviceRows, GradientsMatchTheCpu) {
   const DType type = GetParam();
+  const bool rounds = type == DType::bf16;  // across a kink, too: then there is none
   const auto result = [&](const Device& device) {
     std::vector<Tensor> all;
     const auto add = [&](const Tensor& y, const Tensor& w, uint64_t seed) {
@@ -50,17 +51,17 @@ TEST_P(DeviceRows, GradientsMatchTheCpu) {
     const Tensor x = drawn({2, 6, 6, 16}, 1, device, type), b = drawn({24}, 2, device);
     const auto some = rows({1, 2, 3, 8, 20}, 24, device);
     const Tensor w = require_grad(drawn({24, 3, 3, 16}, 3, device), some);
-    add(styled_conv2d(x, drawn({2, 16}, 4, device), w, b, {.pad = 1}, lrelu()), w, 10);
+    add(styled_conv2d(x, drawn({2, 16}, 4, device), w, b, {.pad = 1}, rounds ? linear() : lrelu()), w, 10);
     add(styled_conv2d_up(x, {}, flip(w, {1, 2}), b, {.stride = 2, .transposed = true}, two_by_two(1, 4), linear()), w,
         11);
     const Spectral s = power_iteration({{w.detach(), drawn({24}, 5, device)}})[0];
-    add(spectral_conv2d(x, w, s, b, {.pad = 1}, {.slope = 0.2}), w, 12);
+    add(spectral_conv2d(x, w, s, b, {.pad = 1}, {.slope = rounds ? 1.0 : 0.2}), w, 12);
     const Tensor f = require_grad(drawn({24, 16}, 6, device), some);
     const Tensor flat = drawn({5, 16}, 7, device);
     all.push_back(grad(sum(square(matmul(flat, f, {.trans_b = true}))), {f})[0]);
     return all;
   };
-  expect_alike(result(Device::cpu()), result(Device::cuda()), type == DType::bf16 ? 8e-2 : 2e-5);
+  expect_alike(result(Device::cpu()), result(Device::cuda()), rounds ? 3e-2 : 2e-5);
 }
 INSTANTIATE_TEST_SUITE_P(Types, DeviceRows, testing::Values(DType::f32, DType::bf16),
                          [](const auto& type) { return name_of(type.param); });
