@@ -106,6 +106,17 @@ void rehearse_aloud(const TrainOptions& o, const Device& device, const Dataset& 
                          : "planning goes on in the run: there is too little memory to rehearse it");
 }
 
+// Fisher information takes as long as so many steps.
+void choose_aloud(TrainState& state, TrainOptions& o, const std::shared_ptr<const Dataset>& data) {
+  const bool estimates = !filters_to_choose(o.freeze).empty();
+  tools::Line line;
+  if (estimates && line.terminal())
+    line.show(fmt::format("estimating Fisher information on {} batches", o.freeze.fisher_batches));
+  choose_by_methods(state, o, data);
+  if (estimates)
+    line.say(fmt::format("filters chosen by Fisher information on {} batches of {}", o.freeze.fisher_batches, o.batch));
+}
+
 int plan_aloud(const fs::path& gpu, const TrainOptions& o, const Dataset& data) {
   tools::Line line;
   line.show(fmt::format("planning for the GPU that {} describes", gpu.string()));
@@ -180,12 +191,12 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
                  {.class_map = a.class_map.empty() ? std::vector<std::pair<int, int>>{} : parse_class_map(a.class_map),
                   .buffers = !a.init_without_buffers});
     if (!a.init_partial) require_most(report, *given, options.model);
-    choose_by_methods(state, options, data);
+    choose_aloud(state, options, data);
     require_frozen_copied(state, options, report, *given);
     if (!shape.empty()) preamble += fmt::format("model      from {}: {}\n", a.init, shape);
     preamble += fmt::format("initialised from {}\n{}", a.init, to_string(report));
   } else {
-    choose_by_methods(state, options, data);
+    choose_aloud(state, options, data);
     require_frozen_copied(state);
   }
   preamble = overview(options, state, *data, device) + preamble;

@@ -1,12 +1,14 @@
 // Runs with frozen filters: what is frozen keeps its bits, what was chosen stays chosen.
 #include <gtest/gtest.h>
 
+#include "io/files.h"
 #include "kernels/core/run.h"
 #include "models/sngan/sngan.h"
 #include "tests/tools/tools_support.h"
 #include "training/methods/fisher.h"
 #include "training/methods/method.h"
 #include "training/objectives/sngan.h"
+#include "training/report/log_record.h"
 #include "training/run/run_folder.h"
 #include "training/step/iteration.h"
 
@@ -141,6 +143,11 @@ TEST(FilterRun, FisherChoosesOnceAndIsResumed) {
   ASSERT_EQ(whole.code, 0) << whole.output;
   EXPECT_MENTIONS(whole.output, "2 of 4 filters frozen");
   EXPECT_MENTIONS(whole.output, "20 of 40 filters of layers that train are frozen");
+  const LogRecord log = read_log(read_text(latest_snapshot(scratch.path() / "whole").parent_path() / "log.txt"));
+  ASSERT_EQ(log.frozen.size(), 1u);
+  EXPECT_EQ(log.frozen[0].frozen_parts(), "part of block1, part of block2, part of block3, part of block4");
+  EXPECT_GT(log.frozen[0].backward_removed, 10);
+  EXPECT_LT(log.frozen[0].backward_removed, 30);
   ASSERT_EQ(train("parts", fisher + "--kimg 0.032").code, 0);
   const Ran resumed = tool("gan-train", fmt::format("--outdir '{}/parts' --resume latest --kimg 0.064 --threads 1",
                                                     scratch.path().string()));

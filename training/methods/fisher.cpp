@@ -36,8 +36,7 @@ class Untouched {
 }  // namespace
 
 std::vector<Tensor> fisher_information(TrainState& state, const TrainOptions& options, std::string_view role,
-                                       const std::shared_ptr<const Dataset>& data, int batches,
-                                       const std::function<void(int)>& progress) {
+                                       const std::shared_ptr<const Dataset>& data, int batches) {
   const Untouched scope(state);
   TrainOptions plain = options;
   plain.cache_features = false;
@@ -61,7 +60,6 @@ std::vector<Tensor> fisher_information(TrainState& state, const TrainOptions& op
         squares[k] = squares[k].defined() ? squares[k] + share : share;
       }
     }
-    if (progress) progress(i + 1);
   }
   return squares;
 }

@@ -1,6 +1,5 @@
 // Fisher information of weights on the data of a run: the mean square of the gradient of a network's own loss.
 #pragma once
-#include <functional>
 #include <memory>
 
 #include "training/state/state.h"
@@ -11,7 +10,6 @@ namespace firn {
 // the square of what the role's main phases (those of every iteration, without methods) give it. Batches, latents and
 // noise are those that training begins with; nothing of the state is changed.
 std::vector<Tensor> fisher_information(TrainState& state, const TrainOptions& options, std::string_view role,
-                                       const std::shared_ptr<const Dataset>& data, int batches,
-                                       const std::function<void(int done)>& progress = {});
+                                       const std::shared_ptr<const Dataset>& data, int batches);
 
 }  // namespace firn
