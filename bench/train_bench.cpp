@@ -32,6 +32,7 @@ using namespace firn;
 
 struct Options {
   int resolution = 32, classes = 0, batch = 8, frozen_blocks = 0, frozen_layers = 0;
+  std::vector<std::string> freeze;
   int warm_up = 1, repeats = 5, cycles = 0, threads = 2;
   double seconds = 0;
   std::string model, type = "f32", device = "cpu", plan_for;
@@ -73,7 +74,7 @@ TrainOptions training_options(const Options& o) {
   t.model.set_types(DType::f32, o.type == "bf16" ? DType::bf16 : DType::f32);
   o.set.apply(t);
   t.batch = t.batch_gpu = o.batch;
-  t.freeze = {.blocks = o.frozen_blocks, .layers = o.frozen_layers, .patterns = {}};
+  t.freeze = {.blocks = o.frozen_blocks, .layers = o.frozen_layers, .patterns = o.freeze};
   t.cache_features = o.cache_features;
   return t;
 }
@@ -129,6 +130,7 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
                                     {"type", o.type},
                                     {"frozen_blocks", o.frozen_blocks},
                                     {"frozen_layers", o.frozen_layers},
+                                    {"freeze", o.freeze},
                                     {"cache_features", o.cache_features}});
   if (options.augment.on()) row["aug"] = options.augment.describe();
   double total = 0;
@@ -205,6 +207,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch", o.batch)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--type", o.type, "f32 or bf16")->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
   app.add_option("--frozen-blocks", o.frozen_blocks, "D's highest-resolution blocks")->capture_default_str();
+  app.add_option("--freeze", o.freeze, "by name or by number of filters, as gan-train has it");
   app.add_option("--frozen-layers", o.frozen_layers, "D's first layers, counted as stylegan2-ada-pytorch does")
       ->capture_default_str();
   app.add_flag("--cache-features", o.cache_features, "the reals enter D behind its frozen blocks");

@@ -1,4 +1,4 @@
-// Adam over a list of parameters, and the moving average of weights.
+// Adam over a list of parameters, and the moving average of weights. Rows that do not train have no moments.
 #pragma once
 #include <vector>
 
@@ -12,8 +12,10 @@ struct AdamOptions {
 
 class Adam {
  public:
-  Adam(Parameters parameters, AdamOptions options);  // keeps moments for all of them, frozen or not
-  // One update. gradients[i] belongs to targets()[i]; non-finite values are repaired and counted (kernels/adam.h).
+  // Keeps moments for all of them, frozen or not; of one with rows, for those that train now.
+  Adam(Parameters parameters, AdamOptions options);
+  // One update. gradients[i] belongs to targets()[i], in the shape that grad() gives it; non-finite values are repaired
+  // and counted (kernels/adam.h).
   void step(const std::vector<Tensor>& gradients) {
     advance();
     apply(gradients);
@@ -36,14 +38,23 @@ class Adam {
   Tensor& second_moment(size_t i) { return v_[i]; }
 
  private:
+  // Neighbouring rows, or a whole tensor: `count` numbers of parameter `of` from `at` on, whose moments begin at
+  // `from`.
+  struct Span {
+    size_t of;
+    int64_t at, from, count;
+  };
   Parameters parameters_, averages_;
+  std::vector<Span> spans_;
   AdamOptions options_;
   std::vector<Tensor> m_, v_;  // like parameters_
   Tensor rates_, repaired_;    // kernels::AdamRates; i64, a count a block
   int64_t step_ = 0;
 };
 
-// averages[i] <- lerp(current[i], averages[i], beta), matched by position; buffers are copied. One launch.
-void update_average(const Parameters& averages, const Parameters& current, double beta);
+// averages[i] <- lerp(current[i], averages[i], beta), matched by position; buffers are copied. One launch. Part::frozen
+// leaves out the rows of `current` that train where others do not.
+enum class Part { all, frozen };
+void update_average(const Parameters& averages, const Parameters& current, double beta, Part part = Part::all);
 
 }  // namespace firn

@@ -185,7 +185,7 @@ Tensor projection(const Tensor& x, const Projection& p);
 // --- layout (ops/layout.cpp)
 Tensor reshape(const Tensor& x, Shape shape);  // shares memory; one size may be -1
 Tensor permute(const Tensor& x, const std::vector<int>& axes);
-Tensor flip(const Tensor& x, int axis);  // in reverse order along an axis
+Tensor flip(const Tensor& x, const std::vector<int>& axes);  // in reverse order along axes
 Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end);
 Tensor embed(const Tensor& x, int axis, int64_t begin,
              int64_t size);  // zeros of that size with x at begin: slice's gradient
@@ -196,6 +196,9 @@ Tensor concat(const std::vector<Tensor>& xs, int axis);
 Tensor gather(const Tensor& x, const Tensor& index);  // y[n] = x[index[n]]: [N,...] from [R,...]
 // y[r] = sum of x[n] where index[n] = r, in the order of n: [rows,...] from [N,...].
 Tensor scatter_add(const Tensor& x, const Tensor& index, int64_t rows);
+// Channels by number: y[...,j] = x[...,from[j]], 0 where from[j] is below 0. from [n] i32 names none twice; back [C]
+// i32 is its inverse, below 0 for channels that are not taken.
+Tensor pick_channels(const Tensor& x, const Tensor& from, const Tensor& back);
 Tensor one_hot(const Tensor& index, int64_t classes, DType type);  // [N,classes] f32 or f64
 
 // --- composed (ops/composed.cpp)

@@ -17,8 +17,21 @@ void Parameter::set_frozen(bool frozen) {
   if (this->frozen()) {
     v = v.detach();
   } else if (!v.wants_grad()) {
-    v = v.require_grad();
+    v = require_grad(v, state_->rows);
   }
+}
+
+void Parameter::train_rows(std::vector<int32_t> rows) {
+  const int64_t all = value().rank() ? value().dim(0) : 0, some = static_cast<int64_t>(rows.size());
+  const auto list = std::make_shared<const TrainedRows>(std::move(rows), all, value().device());
+  state_->rows = some == all ? nullptr : list;
+  if (some == 0) set_frozen(true);
+  if (!frozen()) state_->value = require_grad(value(), state_->rows);
+}
+
+int64_t Parameter::trains() const {
+  if (frozen()) return 0;
+  return rows() ? count() / value().dim(0) * rows()->count() : count();
 }
 
 bool matches(const std::string& name, const std::string& pattern) {
@@ -76,6 +89,12 @@ std::vector<Tensor> Parameters::tensors() const {
 int64_t Parameters::count() const {
   int64_t n = 0;
   for (const Parameter& p : list_) n += p.count();
+  return n;
+}
+
+int64_t Parameters::trains() const {
+  int64_t n = 0;
+  for (const Parameter& p : list_) n += p.trains();
   return n;
 }
 

@@ -1,10 +1,11 @@
-// Named tensors of a network, and masks over them. Freezing is a mask and nothing else.
+// Named tensors of a network, and masks over them. Freezing is a mask and nothing else: over tensors, or over rows of
+// one, which are a layer's filters.
 #pragma once
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "engine/tensor.h"
+#include "engine/tape.h"
 
 namespace firn {
 
@@ -20,8 +21,12 @@ class Parameter {
   bool frozen() const { return state_->frozen || state_->buffer; }
   bool buffer() const { return state_->buffer; }
   void set_frozen(bool frozen);
+  // Unless frozen, only these rows train, ascending; none of them: it is frozen. ShapeError where there is no such row.
+  void train_rows(std::vector<int32_t> rows);
+  const TrainedRowsPtr& rows() const { return state_->rows; }  // null: all
+  int64_t trains() const;                                      // how many numbers
 
-  // The value for use in an op: a leaf that wants a gradient unless frozen.
+  // The value for use in an op: a leaf that wants a gradient, of the rows that train, unless frozen.
   const Tensor& operator()() const { return state_->value; }
   Tensor& value() { return state_->value; }
   const Tensor& value() const { return state_->value; }
@@ -32,6 +37,7 @@ class Parameter {
     std::string name;
     Tensor value;
     bool buffer = false, frozen = false;
+    TrainedRowsPtr rows{};
   };
   std::shared_ptr<State> state_;
 };
@@ -57,9 +63,10 @@ class Parameters {
   const Parameter* find(const std::string& name) const;
 
   void freeze() const;
-  void unfreeze() const;
+  void unfreeze() const;                // rows stay as they are
   std::vector<Tensor> tensors() const;  // what grad() takes
   int64_t count() const;                // numbers in all
+  int64_t trains() const;               // that train
 
  private:
   std::vector<Parameter> list_;

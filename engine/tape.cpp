@@ -53,7 +53,49 @@ void arrive(std::vector<Tensor>& parts, Tensor g) {
     parts.insert(g.deferred() ? parts.end() : parts.begin(), std::move(g));
 }
 
+// What reaches a node by an edge whose op need not know of rows.
+Tensor in_rows(Tensor g, const Node& node) {
+  if (!node.rows) return g;
+  if (g.deferred()) g = g.deferred()->make();
+  return g.dim(0) == node.rows->count() ? g : gather(g, node.rows->index);
+}
+
 }  // namespace
+
+TrainedRows::TrainedRows(std::vector<int32_t> list, int64_t of, const Device& device) : numbers(std::move(list)) {
+  for (size_t i = 0; i < numbers.size(); ++i)
+    if (numbers[i] < 0 || numbers[i] >= of || (i > 0 && numbers[i] <= numbers[i - 1]))
+      throw ShapeError(fmt::format("rows: {} is not a row of {} that comes next", numbers[i], of));
+  int64_t multiple = 16;
+  while (of % multiple) multiple /= 2;
+  std::vector<int32_t> padded = numbers, inverse(static_cast<size_t>(of), -1);
+  padded.resize(static_cast<size_t>((count() + multiple - 1) / multiple * multiple), -1);
+  for (size_t i = 0; i < numbers.size(); ++i) inverse[static_cast<size_t>(numbers[i])] = static_cast<int32_t>(i);
+  index = Tensor::from(numbers, {count()}, device);
+  channels = Tensor::from(padded, {static_cast<int64_t>(padded.size())}, device);
+  back = Tensor::from(inverse, {of}, device);
+}
+
+Tensor require_grad(const Tensor& x, TrainedRowsPtr rows) {
+  Tensor leaf = x.require_grad();
+  if (rows && rows->back.count() != (x.rank() ? x.dim(0) : 0))
+    throw ShapeError(fmt::format("rows of {} do not fit {}", rows->back.count(), to_string(x.shape())));
+  leaf.node()->rows = std::move(rows);
+  return leaf;
+}
+
+TrainedRowsPtr rows_of(const Tensor& x) { return x.wants_grad() ? x.node()->rows : nullptr; }
+
+Tensor zero_gradient(const Tensor& x) {
+  Shape shape = x.shape();
+  if (const TrainedRowsPtr rows = rows_of(x)) shape[0] = rows->count();
+  return Tensor::zeros(shape, x.type(), x.device());
+}
+
+Tensor keep_rows(Tensor y, const Tensor& x) {
+  if (y.wants_grad()) y.node()->rows = rows_of(x);
+  return y;
+}
 
 Tensor sum_of_parts(std::vector<Tensor> parts) {
   Tensor sum;
@@ -122,18 +164,21 @@ std::vector<Tensor> grad(const Tensor& y, const std::vector<Tensor>& inputs, Gra
       for (const auto& [input, fn] : node->edges) wanted.push_back(leads[input.get()]);
       std::vector<Tensor> found_together = node->together(std::move(parts), output, wanted);
       for (size_t i = 0; i < wanted.size(); ++i)
-        if (wanted[i]) arrive(gradients[node->edges[i].first.get()], std::move(found_together[i]));
+        if (wanted[i]) {
+          Node* const input = node->edges[i].first.get();
+          arrive(gradients[input], in_rows(std::move(found_together[i]), *input));
+        }
       continue;
     }
     const Tensor gy = sum_of_parts(std::move(parts));
     for (const auto& [input, fn] : node->edges)
-      if (leads[input.get()]) arrive(gradients[input.get()], fn(gy, output));
+      if (leads[input.get()]) arrive(gradients[input.get()], in_rows(fn(gy, output), *input));
   }
 
   std::vector<Tensor> result;
   for (const Tensor& t : inputs) {
     const auto found = t.wants_grad() ? gradients.find(t.node().get()) : gradients.end();
-    result.push_back(found != gradients.end() ? found->second.front() : Tensor::zeros(t.shape(), t.type(), t.device()));
+    result.push_back(found != gradients.end() ? found->second.front() : zero_gradient(t));
   }
   return result;
 }

@@ -23,6 +23,18 @@ struct Deferred {
   virtual Tensor make() = 0;
 };
 
+// Of a leaf of which only some rows (of the first axis) train: its gradient, and what adds up to it, has these rows
+// alone. An op that knows them computes no others; what has all rows when it arrives is cut down to them.
+struct TrainedRows {
+  TrainedRows(std::vector<int32_t> numbers, int64_t of, const Device& device);  // ascending, below `of`; ShapeError
+  std::vector<int32_t> numbers;
+  Tensor index;           // the same, i32
+  Tensor channels, back;  // as channels of a layer's output, for pick_channels: behind them as many of zeros as
+                          // libraries like multiples of; and the inverse
+  int64_t count() const { return static_cast<int64_t>(numbers.size()); }
+};
+using TrainedRowsPtr = std::shared_ptr<const TrainedRows>;
+
 struct Edge {
   Tensor input;
   GradFn grad;
@@ -34,6 +46,7 @@ struct Node {
   Tensor output;             // without its node: a node never owns itself
   GradsFn together{};        // in place of those of the edges, which are then of all inputs: null, if not wanted
   uint64_t number = made++;  // later nodes have larger ones
+  TrainedRowsPtr rows{};     // that its gradient has; null: all
   inline static uint64_t made = 0;
 };
 
@@ -45,12 +58,18 @@ Tensor record(const char* op, Tensor y, std::vector<Edge> edges, Keep keep = Kee
 Tensor record(const char* op, Tensor y, const std::vector<Tensor>& inputs, GradsFn together, Keep keep = Keep::nothing);
 Tensor sum_of_parts(std::vector<Tensor> parts);  // computes what is deferred
 
+Tensor require_grad(const Tensor& x, TrainedRowsPtr rows);  // a new leaf of which these train; null: all
+TrainedRowsPtr rows_of(const Tensor& x);                    // null: all, or it wants no gradient
+Tensor zero_gradient(const Tensor& x);                      // in the shape of its gradient
+// y, where an op keeps the rows of x apart from each other: then y's gradient has those of x's.
+Tensor keep_rows(Tensor y, const Tensor& x);
+
 struct GradOptions {
   bool create_graph = false;  // record the gradients themselves, to differentiate them again
 };
 
-// d sum(y) / d input, for each input; zeros where y does not depend on it. Visits only what leads to the inputs: an op
-// whose result leads to none is not differentiated. Throws Error if y wants no gradient.
+// d sum(y) / d input, for each input, of the rows that train; zeros where y does not depend on it. Visits only what
+// leads to the inputs: an op whose result leads to none is not differentiated. Throws Error if y wants no gradient.
 std::vector<Tensor> grad(const Tensor& y, const std::vector<Tensor>& inputs, GradOptions options = {});
 
 // False during inference, and in a backward pass whose result will not be differentiated: a gradient may then be

@@ -20,19 +20,10 @@ std::vector<Discriminator::Layer> countable_layers(const Discriminator& d) {
       fmt::format("cannot freeze {} {} of the discriminator: it has {} before its head", asked, what, there));
 }
 
-void freeze_patterns(const std::string& spec, const Parameters& parameters) {
-  std::vector<std::string> patterns;
-  for (size_t begin = 2; begin <= spec.size();) {
-    const size_t end = std::min(spec.find(',', begin), spec.size());
-    std::string name = spec.substr(begin, end - begin);
-    if (name.empty()) throw ConfigError(fmt::format("freeze '{}': a name is missing", spec));
-    if (name.find_first_of("*?") == std::string::npos && !parameters.find(name)) name += ".*";
-    patterns.push_back(std::move(name));
-    begin = end + 1;
-  }
-  const Parameters matching = parameters.matching(patterns);
+void freeze_tensors(const FilterPattern& pattern, const Parameters& parameters) {
+  const Parameters matching = parameters.matching(pattern.names_in(parameters));
   if (matching.without_buffers().size() == 0)
-    throw ConfigError(fmt::format("freeze '{}': only buffers are called so, which are not trained", spec));
+    throw ConfigError(fmt::format("freeze '{}': only buffers are called so, which are not trained", pattern.text));
   matching.freeze();
 }
 
@@ -40,8 +31,12 @@ FreezeTable table_of(const Parameters& parameters) {
   FreezeTable table;
   for (const Parameter& p : parameters.without_buffers()) {
     table.rows.push_back({p.name(), file_shape(p), p.count(), p.frozen()});
+    if (p.rows() && !p.frozen()) {
+      table.rows.back().filters = p.value().dim(0);
+      table.rows.back().frozen_filters = p.value().dim(0) - p.rows()->count();
+    }
     table.total += p.count();
-    if (p.frozen()) table.frozen += p.count();
+    table.frozen += p.count() - p.trains();
   }
   return table;
 }
@@ -66,9 +61,20 @@ void FreezeOptions::visit(OptionVisitor& v) {
     layers);
   v({.key = "patterns",
      .flag = "--freeze",
-     .help = "freeze by name: 'D:b64.*,b32.conv0' or 'G:mapping.*'; may be repeated",
+     .help =
+         "freeze by name: 'D:b64.*,b32.conv0' or 'G:mapping.*'; with filters behind the names only those of each "
+         "layer: 'D:b32.conv0:0-31,40', or 'D:*:fisher>q50' those with more Fisher information on the new data than "
+         "half of the layer (<q50: with less); may be repeated",
      .group = group},
     patterns);
+  v({.key = "filters"}, filters);
+  v({.key = "fisher_batches",
+     .flag = "--fisher-batches",
+     .help = "batches of the new data that Fisher information is estimated on, before training",
+     .group = group,
+     .least = 1,
+     .most = 1e6},
+    fisher_batches);
   v({.key = "g_blocks",
      .flag = "--freeze-g",
      .help = "FreezeG: freeze the N blocks of G of the lowest resolutions",
@@ -115,11 +121,27 @@ void apply(const FreezeOptions& options, const Generator& g, const Discriminator
   d.parameters().matching(freeze_d_blocks(d, options.blocks)).freeze();
   d.parameters().matching(freeze_d_layers(d, options.layers)).freeze();
   g.parameters().matching(freeze_g_blocks(g, options.g_blocks, options.mapping)).freeze();
-  for (const std::string& spec : options.patterns) {
-    if (!spec.starts_with("D:") && !spec.starts_with("G:"))
-      throw ConfigError(fmt::format("freeze '{}': expected D: or G: before the names", spec));
-    freeze_patterns(spec, spec[0] == 'D' ? d.parameters() : g.parameters());
-  }
+  std::vector<FilterPattern> lists;
+  const auto parameters = [&](const FilterPattern& p) { return p.of_d ? d.parameters() : g.parameters(); };
+  for (const auto& specs : {options.patterns, options.filters})
+    for (const std::string& spec : specs) {
+      const FilterPattern pattern(spec);
+      if (!pattern.has_filters())
+        freeze_tensors(pattern, parameters(pattern));
+      else if (pattern.by_fisher())
+        pattern.layers(parameters(pattern));  // that there are some
+      else
+        lists.push_back(pattern);
+    }
+  for (const FilterPattern& pattern : lists)
+    for (const FilterLayer& layer : pattern.layers(parameters(pattern))) layer.freeze(pattern.listed(layer));
+}
+
+std::vector<FilterPattern> filters_to_choose(const FreezeOptions& options) {
+  std::vector<FilterPattern> patterns;
+  for (const std::string& spec : options.patterns)
+    if (FilterPattern pattern(spec); pattern.by_fisher()) patterns.push_back(std::move(pattern));
+  return patterns;
 }
 
 double backward_flops(const Discriminator& d, bool as_trainable) {
@@ -129,14 +151,18 @@ double backward_flops(const Discriminator& d, bool as_trainable) {
   std::string block;
   for (const auto& layer : d.layers()) {
     const bool reads_images = layer.reads == Discriminator::Reads::images;
-    const auto trains = [&](const std::string& name) { return as_trainable || !d.parameters().find(name)->frozen(); };
+    const auto share = [&](const std::string& name) {
+      const Parameter& p = *d.parameters().find(name);
+      return as_trainable ? 1 : double(p.trains()) / double(p.count());
+    };
+    const auto trains = [&](const std::string& name) { return share(name) > 0; };
     // Its bias alone costs no multiplication, but what is before a trainable bias is still passed.
     const bool trainable = std::ranges::any_of(layer.parameters, trains);
     if (layer.block != block) {
       block = layer.block;
       block_reached = reached;
     }
-    if (trains(layer.parameters[0])) flops += layer.flops;
+    flops += layer.flops * share(layer.parameters[0]);
     if (!reads_images && (layer.reads == Discriminator::Reads::block ? block_reached : reached)) flops += layer.flops;
     reached |= trainable;
     if (reads_images) block_reached |= reached;
@@ -155,12 +181,18 @@ std::string to_string(const FreezeTable& table) {
   size_t widest = 4;
   for (const auto& row : table.rows) widest = std::max(widest, row.name.size());
   std::string text;
-  for (const auto& row : table.rows)
-    text += fmt::format("{:<{}}  {:>16}  {:>10}{}\n", row.name, widest, to_string(row.shape), row.count,
-                        row.frozen ? "  frozen" : "");
+  int64_t filters = 0, frozen_filters = 0;
+  for (const auto& row : table.rows) {
+    text += fmt::format("{:<{}}  {:>16}  {:>10}", row.name, widest, to_string(row.shape), row.count);
+    if (row.frozen) text += "  frozen";
+    if (row.filters) text += fmt::format("  {} of {} filters frozen", row.frozen_filters, row.filters);
+    text += "\n";
+    if (row.filters && row.shape.size() > 1) filters += row.filters, frozen_filters += row.frozen_filters;
+  }
   text += fmt::format("{} of {} numbers train, {} are frozen", table.total - table.frozen, table.total, table.frozen);
   if (table.backward_removed > 0)
     text += fmt::format("; {:.1f} % of the backward multiplications are gone", 100 * table.backward_removed);
+  if (filters) text += fmt::format("; {} of {} filters of layers that train are frozen", frozen_filters, filters);
   return text + "\n";
 }
 

@@ -42,6 +42,12 @@ void add_options(CLI::App& app, Arguments& a) {
   app.footer(notes);
 }
 
+// With zeros for the rows that do not train.
+Tensor whole(const Tensor& gradient, const Parameter& p) {
+  const NoGrad no_grad;
+  return p.rows() ? scatter_add(gradient, p.rows()->index, p.value().dim(0)) : gradient;
+}
+
 StoredTensor scalar(double value) { return StoredTensor::of(std::span<const double>(&value, 1), {}); }
 
 int check(const Arguments& a) {
@@ -64,7 +70,7 @@ int check(const Arguments& a) {
   const Parameters trained = subject.trained(a.phase);
   for (size_t i = 0; i < trained.size(); ++i)
     out.tensors["grad." + trained[i].name()] =
-        stored(Parameter(trained[i].name(), result.gradients[i], ParameterKind::buffer));
+        stored(Parameter(trained[i].name(), whole(result.gradients[i], trained[i]), ParameterKind::buffer));
   write_safetensors(a.out, out);
   fmt::print("{} loss {:.9g}, {} gradients in {}\n", a.phase, result["loss"].item(), result.gradients.size(), a.out);
   return 0;

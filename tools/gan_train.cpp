@@ -108,6 +108,17 @@ void rehearse_aloud(const TrainOptions& o, const Device& device, const Dataset& 
                          : "planning goes on in the run: there is too little memory to rehearse it");
 }
 
+// Fisher information takes as long as so many steps.
+void choose_aloud(TrainState& state, TrainOptions& o, const std::shared_ptr<const Dataset>& data) {
+  const bool estimates = !filters_to_choose(o.freeze).empty();
+  tools::Line line;
+  if (estimates && line.terminal())
+    line.show(fmt::format("estimating Fisher information on {} batches", o.freeze.fisher_batches));
+  choose_by_methods(state, o, data);
+  if (estimates)
+    line.say(fmt::format("filters chosen by Fisher information on {} batches of {}", o.freeze.fisher_batches, o.batch));
+}
+
 int plan_aloud(const fs::path& gpu, const TrainOptions& o, const Dataset& data) {
   tools::Line line;
   line.show(fmt::format("planning for the GPU that {} describes", gpu.string()));
@@ -174,7 +185,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
     options.init = fs::absolute(snapshot_file(options.init)).string();
     options.init_sha256 = sha256_of_file(options.init);
   }
-  std::string preamble = overview(options, state, *data, device) + overview(reals, state.discriminator());
+  std::string preamble = overview(reals, state.discriminator());
   if (!resumed.empty()) {
     refill_sources(state, options, *source);
     restore(state, *source);
@@ -182,16 +193,17 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
     if (!change.remark.empty()) preamble += change.remark + "\n";
     preamble += fmt::format("resumed    {} at {:.1f} kimg\n", resumed.string(), double(state.counters.images) / 1000);
   } else if (source) {
-    const TransferReport report =
-        transfer(state, options, *source,
-transfer_options(options));
+    const TransferReport report = transfer(state, options, *source, transfer_options(options));
     if (!a.init_partial) require_most(report, *given, options.model);
+    choose_aloud(state, options, data);
     require_frozen_copied(state, options, report, *given);
     if (!shape.empty()) preamble += fmt::format("model      from {}: {}\n", a.init, shape);
     preamble += fmt::format("initialised from {}\n{}", a.init, to_string(report));
   } else {
+    choose_aloud(state, options, data);
     require_frozen_copied(state);
   }
+  preamble = overview(options, state, *data, device) + preamble;
   source.reset();
   if (resumed.empty()) begin_methods(state, options);
   for (const std::string& note : data->notes()) preamble += fmt::format("note       {}\n", note);

@@ -67,6 +67,15 @@ Shape ops::conv2d_shape(const Tensor& x, const Tensor& w, const Conv2d& p) {
   return output_shape(x.shape(), w.shape(), p);
 }
 
+Tensor ops::conv2d_weight_grad_of(const TrainedRowsPtr& rows, const Tensor& x, const Tensor& gy, const Shape& w_shape,
+                                  const Conv2d& p) {
+  if (!rows || p.groups > 1) return conv2d_weight_grad(x, gy, w_shape, p);
+  Shape shape = w_shape;
+  shape[0] = rows->channels.count();
+  const Tensor gw = conv2d_weight_grad(x, pick_channels(gy, rows->channels, rows->back), shape, p);
+  return shape[0] == rows->count() ? gw : slice(gw, 0, 0, rows->count());
+}
+
 Tensor ops::record_conv2d(const Tensor& y, const Tensor& x, const Tensor& w, const Conv2d& p,
                           const std::function<Tensor()>& make_x) {
   const Tensor kept = make_x ? Tensor{} : x;
@@ -80,8 +89,8 @@ Tensor ops::record_conv2d(const Tensor& y, const Tensor& x, const Tensor& w, con
                     g->gy = gy, g->w = w, g->x_shape = shape, g->p = p;
                     return Tensor::deferred(shape, gy.type(), gy.device(), g);
                   }},
-                 {w, [kept, make_x, p, shape = w.shape()](const Tensor& gy, const Tensor&) {
-                    return conv2d_weight_grad(make_x ? make_x() : kept, gy, shape, p);
+                 {w, [kept, make_x, p, shape = w.shape(), rows = rows_of(w)](const Tensor& gy, const Tensor&) {
+                    return conv2d_weight_grad_of(rows, make_x ? make_x() : kept, gy, shape, p);
                   }}});
 }
 
@@ -106,8 +115,8 @@ Tensor conv2d_input_grad(const Tensor& gy, const Tensor& w, const Shape& x_shape
                                                                        w.data(), w.weight_cache());
   return record("conv2d_input_grad", gx,
                 {{gy, [w, p](const Tensor& ggx, const Tensor&) { return conv2d(ggx, w, p); }},
-                 {w, [gy, p, shape = w.shape()](const Tensor& ggx, const Tensor&) {
-                    return conv2d_weight_grad(ggx, gy, shape, p);
+                 {w, [gy, p, shape = w.shape(), rows = rows_of(w)](const Tensor& ggx, const Tensor&) {
+                    return ops::conv2d_weight_grad_of(rows, ggx, gy, shape, p);
                   }}});
 }
 

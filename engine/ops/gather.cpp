@@ -1,8 +1,9 @@
-// gather and scatter_add define each other's gradients.
+// gather and scatter_add define each other's gradients, and so does pick_channels with its lists exchanged.
 #include "kernels/ops/gather.h"
 
 #include "base/error.h"
 #include "engine/ops.h"
+#include "engine/ops/operands.h"
 #include "kernels/ops/control.h"
 
 namespace firn {
@@ -50,6 +51,28 @@ Tensor scatter_add(const Tensor& x, const Tensor& index, int64_t rows) {
                                  to_string(index.shape())));
   return record("scatter_add", moved<kernels::ScatterAdd>(x, index, rows, rows),
                 {{x, [index](const Tensor& gy, const Tensor&) { return gather(gy, index); }}});
+}
+
+Tensor pick_channels(const Tensor& x, const Tensor& from, const Tensor& back) {
+  ops::require("pick_channels", "x", x, ops::kChannels);
+  for (const Tensor& list : {from, back})
+    if (list.rank() != 1 || list.type() != DType::i32)
+      throw ShapeError(fmt::format("pick_channels: expected lists [N] i32, got {} {}", to_string(list.shape()),
+                                   name_of(list.type())));
+  const int64_t C = x.dim(-1), n = from.count();
+  if (back.count() != C)
+    throw ShapeError(fmt::format("pick_channels: x {} does not fit the inverse {} of its list", to_string(x.shape()),
+                                 to_string(back.shape())));
+  Shape shape = x.shape();
+  shape.back() = n;
+  Tensor y = x.like(shape);
+  dispatch(x.type(), [&](auto tag) {
+    using T = decltype(tag);
+    run(x.stream(),
+        kernels::PickChannels<T>{y.mutable_as<T>(), x.as<T>(), from.as<int32_t>(), C ? x.count() / C : 0, C, n});
+  });
+  return record("pick_channels", y,
+                {{x, [from, back](const Tensor& gy, const Tensor&) { return pick_channels(gy, back, from); }}});
 }
 
 Tensor one_hot(const Tensor& index, int64_t classes, DType type) {

@@ -43,15 +43,21 @@ Tensor permute(const Tensor& x, const std::vector<int>& axes) {
   return record("permute", y, {{x, [inverse](const Tensor& gy, const Tensor&) { return permute(gy, inverse); }}});
 }
 
-Tensor flip(const Tensor& x, int axis) {
-  const auto a = static_cast<size_t>(axis < 0 ? axis + x.rank() : axis);
-  if (a >= x.shape().size()) throw ShapeError(fmt::format("flip: {} has no axis {}", to_string(x.shape()), axis));
+Tensor flip(const Tensor& x, const std::vector<int>& axes) {
   const std::vector<int64_t> strides = ops::strides_of(x.shape());
   std::vector<int64_t> back = strides;
-  back[a] = -back[a];
+  int64_t last = 0;
+  for (const int axis : axes) {
+    const auto a = static_cast<size_t>(axis < 0 ? axis + x.rank() : axis);
+    if (a >= back.size() || back[a] < 0)
+      throw ShapeError(fmt::format("flip: {} has no axis {} that is still to be turned", to_string(x.shape()), axis));
+    back[a] = -back[a];
+    last += (x.shape()[a] - 1) * strides[a];
+  }
   Tensor y = x.like();
-  if (x.count()) ops::strided_copy(y, 0, strides, x, (x.shape()[a] - 1) * strides[a], back, x.shape());
-  return record("flip", y, {{x, [axis](const Tensor& gy, const Tensor&) { return flip(gy, axis); }}});
+  if (x.count()) ops::strided_copy(y, 0, strides, x, last, back, x.shape());
+  y = record("flip", y, {{x, [axes](const Tensor& gy, const Tensor&) { return flip(gy, axes); }}});
+  return back.empty() || back[0] < 0 ? y : keep_rows(std::move(y), x);
 }
 
 Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end) {

@@ -66,8 +66,15 @@ Tensor ops::record_matmul(const Tensor& y, const Tensor& a, const Tensor& b, con
                                 : matmul(g, b, {.trans_b = !p.trans_b, .alpha = p.alpha}),
                       shape, type);
   };
-  const GradFn grad_b = [a, p, shape = b.shape(), type = b.type()](const Tensor& gy, const Tensor&) {
+  // TrainedRows of weights [O,I] are columns of gy [N,O].
+  const TrainedRowsPtr rows = p.trans_b && b.rank() == 2 ? rows_of(b) : nullptr;
+  const GradFn grad_b = [a, p, rows, shape = b.shape(), type = b.type()](const Tensor& gy, const Tensor&) {
     const Tensor g = cast(gy, type);
+    if (rows) {
+      const Tensor some = pick_channels(g, rows->index, rows->back);
+      return shared_sum(matmul(some, a, {.trans_a = true, .alpha = p.alpha, .wide_output = true}),
+                        {rows->count(), shape[1]}, type);
+    }
     return shared_sum(p.trans_b ? matmul(g, a, {.trans_a = true, .alpha = p.alpha, .wide_output = true})
                                 : matmul(a, g, {.trans_a = !p.trans_a, .alpha = p.alpha, .wide_output = true}),
                       shape, type);

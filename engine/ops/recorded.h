@@ -42,6 +42,11 @@ Tensor record_scale_channels(const Tensor& y, const Tensor& x, const Tensor& s);
 Tensor record_conv2d(const Tensor& y, const Tensor& x, const Tensor& w, const Conv2d& p,
                      const std::function<Tensor()>& make_x);
 
+// conv2d_weight_grad of these rows of w, null for all: no other output channels of gy are multiplied. Where there are
+// groups, all the same.
+Tensor conv2d_weight_grad_of(const TrainedRowsPtr& rows, const Tensor& x, const Tensor& gy, const Shape& w_shape,
+                             const Conv2d& p);
+
 Tensor record_upfirdn2d(const Tensor& y, const Tensor& x, const Fir& p);  // y = upfirdn2d(x, p)
 Shape upfirdn2d_shape(const Tensor& x, const Fir& p);                     // ShapeError
 

@@ -91,24 +91,37 @@ Tensor layer_by_ops(const Tensor& x, const Tensor& w, const Spectral& s, const T
 }
 
 struct ActGradients {
-  Tensor z, b;
+  Tensor z, b, dots;  // dots: <gy, y> of each channel
 };
 
-ActGradients act_grad(const Tensor& gy, const Tensor& y, const Tensor& sigma, double slope, bool wants_b) {
+ActGradients act_grad(const Tensor& gy, const Tensor& y, const Tensor& sigma, double slope, bool wants_b,
+                      bool wants_dots) {
   const int64_t C = y.dim(-1);
-  ActGradients g{y.like(), {}};
+  ActGradients g{y.like(), {}, {}};
   dispatch(y.type(), [&](auto tag) {
     using T = decltype(tag);
     using A = acc_t<T>;
-    kernels::SpectralActGrad<T> k{g.z.mutable_as<T>(), nullptr,       gy.as<T>(), y.as<T>(),
-                                  sigma.as<A>(),       y.count() / C, C,          {.slope = static_cast<A>(slope)}};
-    Tensor sums;
-    if (wants_b) {
+    kernels::SpectralActGrad<T> k{.gz = g.z.mutable_as<T>(),
+                                  .sums = nullptr,
+                                  .dots = nullptr,
+                                  .gy = gy.as<T>(),
+                                  .y = y.as<T>(),
+                                  .sigma = sigma.as<A>(),
+                                  .R = y.count() / C,
+                                  .C = C,
+                                  .of = {.slope = static_cast<A>(slope)}};
+    Tensor sums, dots;
+    if (wants_b || wants_dots) {
       sums = y.like({k.blocks(), C}, acc_type(y.type()));
       k.sums = sums.mutable_as<A>();
     }
+    if (wants_dots) {
+      dots = sums.like();
+      k.dots = dots.mutable_as<A>();
+    }
     run(y.stream(), k);
-    if (wants_b) g.b = sum_to(sums, {C});
+    if (sums.defined()) g.b = sum_to(sums, {C});
+    if (wants_dots) g.dots = sum_to(dots, {C});
   });
   return g;
 }
@@ -119,6 +132,13 @@ Tensor through_sigma(const Tensor& g, const Tensor& w, const Spectral& s) {
   const Shape matrix{1, w.count() / w.dim(-1), w.dim(-1)};
   const Tensor dot = sum(dot_pixels(g.view(matrix), w.view(matrix)));
   return outer_add(g, div(-dot, s.sigma), s, w.shape());
+}
+
+// The same of some rows, where nobody knows g of the others: <g, w> = <gt, t - b>, and <gt, t> = <gy, y>.
+Tensor rows_through_sigma(const Tensor& g, const TrainedRows& rows, const ActGradients& of, const Tensor& b,
+                          const Spectral& s) {
+  const Tensor dot = sum(b.defined() ? of.dots - of.b * b.detach() : of.dots);
+  return outer_add(g, div(-dot, s.sigma), {.u = gather(s.u, rows.index), .v = s.v}, g.shape());
 }
 
 }  // namespace
@@ -136,10 +156,16 @@ Tensor spectral_conv2d(const Tensor& x, const Tensor& w, const Spectral& s, cons
   return ops::record_fused(
       "spectral_conv2d", y, {x, w, b}, [=] { return layer_by_ops(x, w, s, b, conv, act); },
       [=](std::vector<Tensor> parts, const Tensor& out, const Wanted& wanted) -> std::vector<Tensor> {
-        const auto [gz, gb] = act_grad(sum_of_parts(std::move(parts)), out, known.sigma, act.slope, wanted[2]);
-        return {wanted[0] ? conv2d_input_grad(gz, w.detach(), x.shape(), conv) : Tensor{},
-                wanted[1] ? through_sigma(conv2d_weight_grad(x.detach(), gz, w.shape(), conv), w, known) : Tensor{},
-                gb};
+        const TrainedRowsPtr rows = wanted[1] && conv.groups == 1 ? rows_of(w) : nullptr;
+        const ActGradients g =
+            act_grad(sum_of_parts(std::move(parts)), out, known.sigma, act.slope, wanted[2], rows != nullptr);
+        Tensor gw;
+        if (rows)
+          gw = rows_through_sigma(ops::conv2d_weight_grad_of(rows, x.detach(), g.z, w.shape(), conv), *rows, g, b,
+                                  known);
+        else if (wanted[1])
+          gw = through_sigma(conv2d_weight_grad(x.detach(), g.z, w.shape(), conv), w, known);
+        return {wanted[0] ? conv2d_input_grad(g.z, w.detach(), x.shape(), conv) : Tensor{}, gw, g.b};
       },
       Keep::output);
 }

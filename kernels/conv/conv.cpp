@@ -54,6 +54,7 @@ void conv_backward_weights(const Stream& stream, const ConvProblem& p, void* dw,
     if (fits_amx_wgrad(p))
       return conv_backward_weights_amx(p, static_cast<float*>(dw), static_cast<const bf16*>(big),
                                        static_cast<const bf16*>(small));
+    if (is_gemm_wgrad(p)) return conv_backward_weights_1x1(stream, p, dw, big, small);
     if (prefers_gemm_wgrad(p))
       return conv_backward_weights_gemm(stream, p, static_cast<float*>(dw), static_cast<const float*>(big),
                                         static_cast<const float*>(small));

@@ -233,7 +233,32 @@ void conv_backward_data(const ConvProblem& p, void* big, const void* small, cons
   });
 }
 
+namespace {
+
+// Of few output channels Winograd takes longer to transform the image than to multiply: less so with the sides in each
+// other's place, which turns the window by half a turn.
+bool wants_sides_exchanged(const ConvProblem& p) {
+  return wants_winograd(p) && p.O < p.I && p.H == p.OH && p.W == p.OW && p.pad_y == 1 && p.pad_x == 1;
+}
+
+void turn_window(float* w, int64_t outer, int64_t taps, int64_t inner) {
+#pragma omp parallel for schedule(static)
+  for (int64_t o = 0; o < outer; ++o)
+    for (int64_t t = 0; t < taps / 2; ++t)
+      std::swap_ranges(w + (o * taps + t) * inner, w + (o * taps + t + 1) * inner,
+                       w + (o * taps + taps - 1 - t) * inner);
+}
+
+}  // namespace
+
 void conv_backward_weights(const ConvProblem& p, void* dw, const void* big, const void* small) {
+  if (wants_sides_exchanged(p)) {
+    ConvProblem other = p;
+    std::swap(other.I, other.O);
+    other.swapped = !p.swapped;
+    conv_backward_weights(other, dw, small, big);
+    return turn_window(static_cast<float*>(dw), p.swapped ? p.I : p.O, int64_t{p.KH} * p.KW, p.swapped ? p.O : p.I);
+  }
   guarded("conv_backward_weights", p, [&] {
     const Plan& plan = plan_for(p, Pass::weights);
     const Operand x(plan.user_big, plan.big, big, Use::input), gy(plan.user_small, plan.small, small, Use::input);

@@ -5,28 +5,28 @@
 #include "base/error.h"
 #include "kernels/device/memory.h"
 #include "kernels/device/onednn.h"
-#include "kernels/ops/elementwise.h"
+#include "kernels/gemm/gemm.h"
 
 namespace firn::kernels {
 
 namespace {
 
 // The pixels of `big` that one tap reads, as a matrix [N OH OW, I]; zero where the tap is outside the image.
-void gather(const Stream& stream, const ConvProblem& p, const float* big, int ky, int kx, float* out) {
-  const auto range = [&](int64_t in, int64_t n, int tap, int pad) {  // output positions whose tap is inside
-    const int64_t first = std::max<int64_t>(0, (pad - tap + p.stride - 1) / p.stride);
-    return std::pair{first, std::min(n, (in - 1 + pad - tap) / p.stride + 1)};
-  };
-  const auto [y0, y1] = range(p.H, p.OH, ky, p.pad_y);
-  const auto [x0, x1] = range(p.W, p.OW, kx, p.pad_x);
-  if (y0 > 0 || x0 > 0 || y1 < p.OH || x1 < p.OW) run(stream, Fill<float>{out, p.N * p.OH * p.OW * p.I, 0});
-  const float* from = big + ((y0 * p.stride + ky - p.pad_y) * p.W + x0 * p.stride + kx - p.pad_x) * p.I;
-  run(stream, StridedCopy<float>{out + (y0 * p.OW + x0) * p.I,
-                                 from,
-                                 4,
-                                 {p.N, y1 - y0, x1 - x0, p.I},
-                                 {p.OH * p.OW * p.I, p.OW * p.I, p.I, 1},
-                                 {p.H * p.W * p.I, p.stride * p.W * p.I, p.stride * p.I, 1}});
+void gather(const ConvProblem& p, const float* big, int ky, int kx, float* out) {
+  const int64_t x0 = std::max<int64_t>(0, (p.pad_x - kx + p.stride - 1) / p.stride);  // whose tap is inside, to
+  const int64_t x1 = std::max(x0, std::min(p.OW, (p.W - 1 + p.pad_x - kx) / p.stride + 1));
+#pragma omp parallel for collapse(2) schedule(static)
+  for (int64_t n = 0; n < p.N; ++n)
+    for (int64_t y = 0; y < p.OH; ++y) {
+      float* const to = out + (n * p.OH + y) * p.OW * p.I;
+      const int64_t iy = y * p.stride + ky - p.pad_y;
+      const bool inside = iy >= 0 && iy < p.H;
+      std::fill(to, to + (inside ? x0 : p.OW) * p.I, 0.0f);
+      if (!inside) continue;
+      const float* const from = big + ((n * p.H + iy) * p.W + x0 * p.stride + kx - p.pad_x) * p.I;
+      for (int64_t x = x0; x < x1; ++x) std::copy_n(from + (x - x0) * p.stride * p.I, p.I, to + x * p.I);
+      std::fill(to + x1 * p.I, to + p.OW * p.I, 0.0f);
+    }
 }
 
 }  // namespace
@@ -34,6 +34,28 @@ void gather(const Stream& stream, const ConvProblem& p, const float* big, int ky
 bool prefers_gemm_wgrad(const ConvProblem& p) {
   return p.type == DType::f32 && p.groups == 1 && p.KH > 1 && (p.stride > 1 || p.OW < 16) && p.I % 16 == 0 &&
          p.O % 16 == 0;
+}
+
+bool is_gemm_wgrad(const ConvProblem& p) {
+  return p.type == DType::f32 && p.groups == 1 && p.KH == 1 && p.KW == 1 && p.stride == 1 && p.H == p.OH && p.W == p.OW;
+}
+
+void conv_backward_weights_1x1(const Stream& stream, const ConvProblem& p, void* dw, const void* big,
+                               const void* small) {
+  const bool i_first = p.swapped;
+  gemm(stream,
+       {.batch = 1,
+        .M = i_first ? p.I : p.O,
+        .N = i_first ? p.O : p.I,
+        .K = p.N * p.OH * p.OW,
+        .trans_a = true,
+        .trans_b = false,
+        .share_a = true,
+        .share_b = true,
+        .alpha = p.gain,
+        .type = DType::f32,
+        .y_type = DType::f32},
+       dw, i_first ? big : small, i_first ? small : big);
 }
 
 void conv_backward_weights_gemm(const Stream& stream, const ConvProblem& p, float* dw, const float* big,
@@ -45,7 +67,7 @@ void conv_backward_weights_gemm(const Stream& stream, const ConvProblem& p, floa
   const float gain = static_cast<float>(p.gain);
   dnnl_status_t status = dnnl_success;
   for (int64_t t = 0; t < taps && status == dnnl_success; ++t) {
-    gather(stream, p, big, int(t) / p.KW, int(t) % p.KW, pixels);
+    gather(p, big, int(t) / p.KW, int(t) % p.KW, pixels);
     // Each tap is a strided submatrix of dw: [O,tap,I], or [I,tap,O] where the weights are stored that way.
     status = p.swapped ? dnnl_sgemm('T', 'N', p.I, p.O, P, gain, pixels, p.I, small, p.O, 0, dw + t * p.O, taps * p.O)
                        : dnnl_sgemm('T', 'N', p.O, p.I, P, gain, small, p.O, pixels, p.I, 0, dw + t * p.I, taps * p.I);

@@ -5,13 +5,15 @@
 
 namespace firn::kernels {
 
-// gz = gt / sigma, gt = gy act'(t), and of each block's rows the sums of gt, which are
-// the gradient of b. gz, gy, y [R,C], sums [blocks,C] or null.
+// gz = gt / sigma, gt = gy act'(t), and of each block's rows the sums of gt, which are the gradient of b, and of gy y,
+// which is gt t. gz, gy, y [R,C], sums and dots [blocks,C] or null, dots only
+// with sums.
 template <class T>
 struct SpectralActGrad {
   static constexpr const char* name = "spectral_act_grad";
   T* gz;
   acc_t<T>* sums;
+  acc_t<T>* dots;
   const T* gy;
   const T* y;
   const acc_t<T>* sigma;

@@ -33,9 +33,7 @@ Tensor conv(const Tensor& x, const Parameter& w, const Parameter& b) {
 
 // conv(upsample_nearest(x))
 Tensor up_conv(const Tensor& x, const Parameter& w, const Parameter& b) {
-  const Shape shape = w().shape();
-  const Tensor flipped = reshape(flip(reshape(w(), {shape[0], 9, shape[3]}), 1), shape);
-  return styled_conv2d_up(x, {}, flipped, b(), {.stride = 2, .transposed = true}, two_by_two(1, 4), linear());
+  return styled_conv2d_up(x, {}, flip(w(), {1, 2}), b(), {.stride = 2, .transposed = true}, two_by_two(1, 4), linear());
 }
 
 Tensor up_block(const SnganUpBlock& b, const Tensor& x, const Tensor& labels, const BatchNorm& by) {

@@ -104,6 +104,21 @@ std::vector<OpCase> gather_cases() {
            [=](const In& in) { return square(gather(in[0], index(in[0], in[0].dim(0)))); },
            {},
            "a"},
+          {"pick_channels",
+           {{3, 2, 5}},
+           {{16, 32, 32, 128}},
+           [](const In& in) {
+             const int32_t C = static_cast<int32_t>(in[0].dim(-1));
+             std::vector<int32_t> from, back(static_cast<size_t>(C), -1);
+             for (int32_t c = 1; c < C; c += 2) back[static_cast<size_t>(c)] = c / 2, from.push_back(c);
+             from.push_back(-1);
+             const auto list = [&](const std::vector<int32_t>& v) {
+               return Tensor::from(v, {static_cast<int64_t>(v.size())}, in[0].device());
+             };
+             return square(pick_channels(in[0], list(from), list(back)));
+           },
+           {},
+           "a"},
           {"gather_of_numbers",
            {{4}},
            {{1000}},
@@ -360,7 +375,8 @@ std::vector<OpCase> make_cases() {
        },
        {},
        "a"},
-      {"flip", {{2, 9, 3}}, {{256, 9, 256}}, [](const In& in) { return square(flip(in[0], 1)); }, {}, "a"},
+      {"flip", {{2, 9, 3}}, {{256, 9, 256}}, [](const In& in) { return square(flip(in[0], {1})); }, {}, "a"},
+      {"flip_of_two", {{2, 3, 4, 3}}, {{256, 3, 3, 256}}, [](const In& in) { return square(flip(in[0], {1, -2})); }, {}, "a"},
       {"slice", {{2, 5, 3}}, {image}, [](const In& in) { return square(slice(in[0], 1, 1, 4)); }, {}, "a"},
       {"embed",
        {{2, 3, 3}},

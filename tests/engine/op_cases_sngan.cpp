@@ -54,10 +54,8 @@ OpCase up(const char* name, Shape x, Shape w) {
           {x, w, {w[0]}},
           {{16, 16, 16, 256}, {256, 3, 3, 256}, {256}},
           [](const In& in) {
-            const Shape& w = in[1].shape();
-            const Tensor turned = reshape(flip(reshape(in[1], {w[0], 9, w[3]}), 1), w);
-            return styled_conv2d_up(in[0], {}, turned, in[2], {.stride = 2, .transposed = true}, two_by_two(1, 4),
-                                    linear());
+            return styled_conv2d_up(in[0], {}, flip(in[1], {1, 2}), in[2], {.stride = 2, .transposed = true},
+                                    two_by_two(1, 4), linear());
           },
           {},
           "aww",

@@ -203,7 +203,7 @@ void expect_same_layer(const std::function<Tensor(const Tensor& x, const Tensor&
 TEST(Resampling, AWindowOverWhatIsRepeatedIsATransposedConvolution) {
   expect_same_layer(
       [](const Tensor& x, const Tensor& w, const Tensor& b) {
-        const Tensor turned = flip(flip(w, 1), 2);
+        const Tensor turned = flip(w, {1, 2});
         return styled_conv2d_up(x, {}, turned, b, {.stride = 2, .transposed = true}, two_by_two(1, 4), linear());
       },
       [](const Tensor& x, const Tensor& w) { return conv2d(upsample_nearest(x), w, {.pad = 1}); });

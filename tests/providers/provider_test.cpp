@@ -77,6 +77,28 @@ TEST_F(Providers, EveryOpThatUsesThemMatchesTheCpu) {
   EXPECT_FALSE(stand_in().products.empty());
 }
 
+// With half and three quarters of the filters frozen, the product has so many output channels.
+TEST_F(Providers, FrozenFiltersAreLeftOutOfTheWeightGradient) {
+  kernels::initial_numerics().deterministic = true;
+  for (const DType type : {DType::f32, DType::bf16})
+    for (const int64_t trained : {64, 32, 16}) {
+      std::vector<int32_t> numbers;
+      for (int64_t i = 64 / trained - 1; i < 64; i += 64 / trained) numbers.push_back(static_cast<int32_t>(i));
+      const auto rows = trained == 64 ? nullptr : std::make_shared<const TrainedRows>(numbers, 64, Device::cuda());
+      const Tensor w = require_grad(filled({64, 3, 3, 16}, DType::f32), rows);
+      const Tensor y = conv2d(filled({1, 4, 4, 16}, type), w, {.pad = 1});
+      stand_in() = {};
+      const LaunchCounter launches;
+      EXPECT_EQ(grad(sum(y), {w})[0].shape(), (Shape{trained, 3, 3, 16}));
+      EXPECT_EQ(launches["conv_backward_weights"], 1);
+      EXPECT_EQ(launches["pick_channels"], trained < 64);
+      EXPECT_EQ(launches["gather"] + launches["slice"], 0);
+      EXPECT_FALSE(stand_in().weight_gradients.empty());
+      for (const auto& dimensions : stand_in().weight_gradients)
+        EXPECT_EQ(dimensions, (std::vector<int64_t>{trained, 16, 3, 3}));
+    }
+}
+
 TEST_F(Providers, OnlyAcceptableEnginesRun) {
   const Tensor w = filled({8, 3, 3, 8}, DType::f32);
   convolved(5, w, DType::bf16);

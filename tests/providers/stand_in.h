@@ -24,16 +24,17 @@ enum Engine : int64_t {
 };
 
 struct StandIn {
-  std::vector<int64_t> planned, executed;  // engines
-  int asked = 0, restored = 0;             // for proposals; plans from text
-  std::vector<int> products;               // which of cuBLASLt's two proposals ran
-  bool restores = true;                    // whether plans come back from text
-  bool fused = true;                       // whether graphs of more than one operation have engines
-  std::vector<size_t> allocated;           // bytes
-  int gpus = 1, device = 0;                // how many there are, all alike; which is current
-  cudaError_t lost = cudaSuccess;          // what every call returns once the GPU is lost
-  int64_t faulty = -1;                     // the engine that loses it,
-  bool says_so = false;                    // with an error of its own
+  std::vector<int64_t> planned, executed;              // engines
+  int asked = 0, restored = 0;                         // for proposals; plans from text
+  std::vector<std::vector<int64_t>> weight_gradients;  // that were computed, in cuDNN's order of dimensions
+  std::vector<int> products;                           // which of cuBLASLt's two proposals ran
+  bool restores = true;                                // whether plans come back from text
+  bool fused = true;                                   // whether graphs of more than one operation have engines
+  std::vector<size_t> allocated;                       // bytes
+  int gpus = 1, device = 0;                            // how many there are, all alike; which is current
+  cudaError_t lost = cudaSuccess;                      // what every call returns once the GPU is lost
+  int64_t faulty = -1;                                 // the engine that loses it,
+  bool says_so = false;                                // with an error of its own
 };
 StandIn& stand_in();
 int device_of(cudaStream_t);

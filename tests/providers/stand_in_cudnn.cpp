@@ -397,6 +397,10 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t of, cu
     return stand_in().says_so ? CUDNN_STATUS_EXECUTION_FAILED : CUDNN_STATUS_SUCCESS;
   }
   const auto& all = operations(config.part(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH));
+  for (const Descriptor* op : all)
+    if (op->type == CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR)
+      stand_in().weight_gradients.push_back(
+          op->part(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW).all<int64_t>(CUDNN_ATTR_TENSOR_DIMENSIONS));
   const auto execution = std::make_shared<Execution>(pack);
   if (!std::ranges::all_of(all, [&](const Descriptor* op) { return execution->is_aligned(*op); }))
     return CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER;

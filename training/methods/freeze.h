@@ -1,4 +1,5 @@
-// Masks by name or number: FreezeD (Mo et al. 2020, arXiv 2002.10964), FreezeG, partial fine-tuning (Park et al. 2023).
+// Masks by name or number: FreezeD (Mo et al. 2020, arXiv 2002.10964), FreezeG, partial fine-tuning (Park et al. 2023);
+// and over filters by Fisher information (AdAM: Zhao et al. 2022, arXiv 2210.16559).
 #pragma once
 #include "training/methods/method.h"
 

@@ -42,6 +42,14 @@ bool Method::chosen(const TrainOptions& o) const {
 const std::vector<Method>& methods() { return table(); }
 void add_method(Method method) { table().push_back(method); }
 
+void choose_by_methods(TrainState& state, TrainOptions& options, const std::shared_ptr<const Dataset>& data) {
+  for (const Method* method : chosen_methods(options))
+    if (method->choose) {
+      method->choose(state, options, data);
+      state.make_optimizers(options);
+    }
+}
+
 std::vector<const Method*> chosen_methods(const TrainOptions& o) {
   std::vector<const Method*> chosen;
   for (const Method& method : methods())

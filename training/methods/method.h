@@ -24,6 +24,9 @@ struct Method {
   void (*check)(const TrainOptions&) = nullptr;
   // Masks, and roles for tensors of its own, which snapshots then keep; before there are optimisers.
   void (*prepare)(TrainState&, const TrainOptions&) = nullptr;
+  // A new run, once the source's weights are in place: masks that depend on them and on the data. They go into the
+  // options, which snapshots keep, so that a resumed run has them in prepare(). The optimisers are made anew.
+  void (*choose)(TrainState&, TrainOptions&, const std::shared_ptr<const Dataset>&) = nullptr;
   // A new run, once the source's weights are in place.
   void (*begin)(TrainState&, const TrainOptions&) = nullptr;
   void (*extend)(std::vector<Phase>&, const Training&) = nullptr;  // phases by name, in order
@@ -36,6 +39,7 @@ std::vector<const Method*> chosen_methods(const TrainOptions& options);
 // Options that follow from the methods that are chosen. ConfigError for an option of one that is not.
 void settle_methods(TrainOptions& options, const Overlay& given);
 
+void choose_by_methods(TrainState& state, TrainOptions& options, const std::shared_ptr<const Dataset>& data);
 void begin_methods(TrainState& state, const TrainOptions& options);  // of those that are chosen, behind their sources
 std::string method_help();                                           // --help-methods
 

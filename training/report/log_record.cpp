@@ -14,12 +14,13 @@ std::optional<FrozenNetwork> summary_of(const std::string& line) {
   FrozenNetwork n;
   long long trains = 0, total = 0, frozen = 0;
   double removed = 0;
-  const int found = std::sscanf(line.c_str(), "%lld of %lld numbers train, %lld are frozen; %lf %% of the backward",
-                                &trains, &total, &frozen, &removed);
+  int whole = 0;
+  const int found = std::sscanf(line.c_str(), "%lld of %lld numbers train, %lld are frozen; %lf %% of the backward%n",
+                                &trains, &total, &frozen, &removed, &whole);
   if (found < 3) return std::nullopt;
   n.total = total;
   n.frozen = frozen;
-  n.backward_removed = removed;
+  n.backward_removed = whole ? removed : 0;
   return n;
 }
 
@@ -39,6 +40,7 @@ std::string FrozenNetwork::frozen_parts() const {
   struct Part {
     std::string name;
     int tensors = 0, frozen = 0;
+    bool filters = false;
   };
   std::vector<Part> parts;
   for (const std::string& row : rows) {
@@ -47,10 +49,11 @@ std::string FrozenNetwork::frozen_parts() const {
     if (part == parts.end()) part = parts.insert(parts.end(), {.name = name});
     ++part->tensors;
     part->frozen += row.ends_with("  frozen");
+    part->filters |= row.ends_with(" filters frozen");
   }
   std::string text;
   for (const Part& part : parts)
-    if (part.frozen > 0)
+    if (part.frozen > 0 || part.filters)
       text += fmt::format("{}{}{}", text.empty() ? "" : ", ", part.frozen < part.tensors ? "part of " : "", part.name);
   return text;
 }

@@ -350,14 +350,14 @@ std::string Trainer::summarize() {
                             {"images_per_second", speed},
                             {"peak_memory_gb", memory},
                             {"d_parameters", d.count()},
-                            {"d_parameters_trainable", d.trainable().count()},
+                            {"d_parameters_trainable", d.trains()},
                             {"g_parameters", g.count()},
-                            {"g_parameters_trainable", g.trainable().count()}};
+                            {"g_parameters_trainable", g.trains()}};
   for (const Iteration::Timing& t : iteration_->timings()) summary[t.name + "_ms"] = t.mean();
   write_text(settings_.dir / "summary.json", summary.dump(2) + "\n");
   return fmt::format("done: {:.1f} kimg in {}, {:.1f} img/s, peak memory {:.2f} GB, {} of {} parameters of D trained",
-                     double(state_.counters.images) / 1000, duration(seconds_since(start_)), speed, memory,
-                     d.trainable().count(), d.count());
+                     double(state_.counters.images) / 1000, duration(seconds_since(start_)), speed, memory, d.trains(),
+                     d.count());
 }
 
 }  // namespace firn

@@ -34,13 +34,13 @@ void Role::keep_average(std::shared_ptr<Network> to) {
   not_trained = {};
   Parameters averages;
   const Parameters &current = network->parameters(), &own = average->parameters();
-  for (size_t i = 0; i < current.size(); ++i)
-    if (adam && !current[i].frozen()) {
-      averages.add(own[i]);
-    } else {
-      not_trained.current.add(current[i]);
-      not_trained.averages.add(own[i]);
-    }
+  for (size_t i = 0; i < current.size(); ++i) {
+    const bool trains = adam && !current[i].frozen();
+    if (trains) averages.add(own[i]);
+    if (trains && !current[i].rows()) continue;
+    not_trained.current.add(current[i]);
+    not_trained.averages.add(own[i]);
+  }
   if (adam) adam->keep_averages(averages);
 }
 
@@ -57,11 +57,15 @@ TrainState::TrainState(const TrainOptions& o, const Device& on)
   for (const Method* method : chosen_methods(o))  // before the optimisers: they hold what trains
     if (method->prepare) method->prepare(*this, o);
   for (size_t i = 2; i < roles.size(); ++i) roles[i].of_method = true;
-  for (const char* name : {"G", "D"}) role(name).train(objective.adam(o, name));
+  make_optimizers(o);
   for (const Role& role : roles)
     if (role.average) update_average(role.average->parameters(), role.network->parameters(), 0);
   for (auto& scalar : objective.scalars(o, device)) scalars.push_back(std::move(scalar));
   for (auto& scalar : augment_scalars(o, device)) scalars.push_back(std::move(scalar));
+}
+
+void TrainState::make_optimizers(const TrainOptions& o) {
+  for (const char* name : {"G", "D"}) role(name).train(objective_of(o.model).adam(o, name));
 }
 
 Role& TrainState::role(std::string_view name) {

@@ -43,12 +43,14 @@ struct Role {
   std::string source_of;                      // the role whose first weights it keeps (training/methods/source.h)
   struct {
     Parameters averages, current;
-  } not_trained;  // what of the network Adam does not write: buffers and what is frozen
+  } not_trained;  // what of the network Adam does not write: buffers and what is frozen, rows of tensors included
 };
 
 struct TrainState {
   // Fresh networks from options.seed, frozen as options say; averages start as copies.
   TrainState(const TrainOptions& options, const Device& device);
+
+  void make_optimizers(const TrainOptions& options);  // of G and D, over what is trainable now
 
   const Device& device() const { return generator().device(); }
   Role& role(std::string_view name);

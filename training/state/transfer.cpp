@@ -247,7 +247,7 @@ std::string frozen_and_fresh(const TrainState& s, const auto& fresh) {
     std::vector<std::string> names;
     if (role.of_method) continue;
     for (const Parameter& p : role.network->parameters())
-      if (p.frozen() && !p.buffer() && fresh(role.name, p.name())) names.push_back(p.name());
+      if (p.trains() < p.count() && !p.buffer() && fresh(role.name, p.name())) names.push_back(p.name());
     if (!names.empty()) networks.push_back(listed(role.name, names));
   }
   return fmt::format("{}", fmt::join(networks, "; "));

@@ -89,7 +89,7 @@ void Iteration::run() {
       run_phase(i,
                 state_.role(phases_[i].trains).average && last[phases_[i].trains] == std::pair(i, repeat) ? decay : 1);
   for (const Role& role : state_.roles)
-    if (role.average) update_average(role.not_trained.averages, role.not_trained.current, decay);
+    if (role.average) update_average(role.not_trained.averages, role.not_trained.current, decay, Part::frozen);
   state_.data = reals_.position();
   c.images += reals_.shown() - shown;
   ++c.iteration;

@@ -13,7 +13,7 @@ std::vector<Tensor> gradients_of(const Tensor& loss, double weight, const Parame
   const std::vector<Tensor> targets = parameters.tensors();
   if (loss.wants_grad() && !targets.empty()) return grad(weight == 1 ? loss : loss * weight, targets);
   std::vector<Tensor> zeros;
-  for (const Tensor& t : targets) zeros.push_back(Tensor::zeros(t.shape(), t.type(), t.device()));
+  for (const Tensor& t : targets) zeros.push_back(zero_gradient(t));
   return zeros;
 }
 

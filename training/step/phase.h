@@ -61,11 +61,11 @@ struct Phase {
     std::string file = {};  // its name in files; empty: the same
   };
 
-  std::string name, trains;          // "Dreg", role "D"
+  std::string name, trains;              // "Dreg", role "D"
   std::vector<std::string> beside = {};  // roles that it trains with it
   int64_t from = 0, until = INT64_MAX;   // iterations in which it runs
-  int interval = 1, repeats = 1;     // runs `repeats` times in every interval-th iteration
-  int64_t samples = 0, at_once = 0;  // of the batch; of a micro-batch
+  int interval = 1, repeats = 1;         // runs `repeats` times in every interval-th iteration
+  int64_t samples = 0, at_once = 0;      // of the batch; of a micro-batch
   std::vector<std::shared_ptr<Feed>> feeds = {};
   std::vector<Input> inputs = {};
   // The whole batch: draws, and tensors that feeds fill. What it draws does not depend on micro-batches.
@@ -76,7 +76,8 @@ struct Phase {
 
 struct PhaseResult {
   std::vector<Term> report;                        // sample means over the whole batch; "loss" first
-  std::vector<Tensor> gradients;                   // by position of the trainable parameters of the role, then of those beside it
+  std::vector<Tensor> gradients;                   // by position of the trainable parameters of the role, of rows that
+                                                   // train, then of those beside it
   Tensor operator[](std::string_view name) const;  // of the report; undefined where the phase has none
 };
 
