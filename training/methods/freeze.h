@@ -8,6 +8,7 @@ namespace firn {
 Method freeze_d_method();
 Method freeze_g_method();
 Method partial_method();
+Method fisher_method();  // AdAM (Zhao et al. 2022, arXiv 2210.16559): those that matter most to the source do not train
 Method freeze_method();  // by name alone
 
 }  // namespace firn

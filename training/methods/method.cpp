@@ -23,6 +23,7 @@ std::vector<Method>& table() {
       freeze_d_method(),
       freeze_g_method(),
       partial_method(),
+      fisher_method(),  // by what --freeze then names
       freeze_method(),
       scale_shift_method(),
       glo_method(),  // replaces the phases, which others then change
