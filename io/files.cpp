@@ -8,12 +8,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <mutex>
 #include <ostream>
 #include <set>
 #include <streambuf>
 
 #include "base/error.h"
+#include "base/sha256.h"
 
 namespace firn {
 namespace fs = std::filesystem;
@@ -229,6 +231,17 @@ std::vector<std::byte> read_head(const fs::path& path, int64_t count) {
 std::string read_text(const fs::path& path) {
   const auto bytes = read_bytes(path);
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::string sha256_of_file(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw IoError(fmt::format("cannot read {}: {}", path.string(), std::strerror(errno)));
+  Sha256 hash;
+  std::vector<char> piece(1 << 20);
+  while (in.read(piece.data(), std::streamsize(piece.size())) || in.gcount())
+    hash.add(std::as_bytes(std::span(piece).first(size_t(in.gcount()))));
+  if (in.bad()) fail("read", path, errno);
+  return hash.hex();
 }
 
 void make_directories(const fs::path& path) {

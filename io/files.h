@@ -57,6 +57,7 @@ void write_text(const std::filesystem::path& path, std::string_view text);  // a
 std::vector<std::byte> read_bytes(const std::filesystem::path& path, int64_t limit = int64_t{1} << 32);
 std::vector<std::byte> read_head(const std::filesystem::path& path, int64_t count);  // fewer where the file is shorter
 std::string read_text(const std::filesystem::path& path);
+std::string sha256_of_file(const std::filesystem::path& path);
 
 // After a rename in it: makes the names in a directory survive a power cut.
 void sync_directory(const std::filesystem::path& path);

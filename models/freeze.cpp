@@ -75,6 +75,29 @@ void FreezeOptions::visit(OptionVisitor& v) {
      .least = 1,
      .most = 1e6},
     fisher_batches);
+  v({.key = "g_blocks",
+     .flag = "--freeze-g",
+     .help = "FreezeG: freeze the N blocks of G of the lowest resolutions",
+     .group = group,
+     .least = 0,
+     .most = 64},
+    g_blocks);
+  v({.key = "mapping",
+     .flag = "--freeze-mapping,!--no-freeze-mapping",
+     .help = "with --freeze-g: also the mapping network, as published",
+     .group = group},
+    mapping);
+}
+
+std::vector<std::string> freeze_g_blocks(const Generator& g, int blocks, bool mapping) {
+  const Generator::Parts parts = g.parts();
+  if (blocks < 0 || static_cast<size_t>(blocks) > parts.blocks.size())
+    throw ConfigError(fmt::format("cannot freeze {} blocks of the generator: it has {}", blocks, parts.blocks.size()));
+  std::vector<std::string> patterns;
+  if (blocks > 0 && mapping) patterns = parts.mapping;
+  for (int i = 0; i < blocks; ++i)
+    patterns.insert(patterns.end(), parts.blocks[size_t(i)].begin(), parts.blocks[size_t(i)].end());
+  return patterns;
 }
 
 std::vector<std::string> freeze_d_blocks(const Discriminator& d, int blocks) {
@@ -97,6 +120,7 @@ std::vector<std::string> freeze_d_layers(const Discriminator& d, int layers) {
 void apply(const FreezeOptions& options, const Generator& g, const Discriminator& d) {
   d.parameters().matching(freeze_d_blocks(d, options.blocks)).freeze();
   d.parameters().matching(freeze_d_layers(d, options.layers)).freeze();
+  g.parameters().matching(freeze_g_blocks(g, options.g_blocks, options.mapping)).freeze();
   std::vector<FilterPattern> lists;
   const auto parameters = [&](const FilterPattern& p) { return p.of_d ? d.parameters() : g.parameters(); };
   for (const auto& specs : {options.patterns, options.filters})

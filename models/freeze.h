@@ -18,9 +18,13 @@ struct FreezeOptions {
                                       // them, these filters of the layers
   std::vector<std::string> filters;   // what the latter chose, as lists: it is not chosen again
   int fisher_batches = 16;            // --fisher-batches
+  int g_blocks = 0;     // --freeze-g N: G's N blocks of the lowest resolutions (FreezeG, Park et al. 2023)
+  bool mapping = true;  // with them the mapping network, as FreezeG has it
   void visit(OptionVisitor& v);
 };
 
+// Patterns over G's tensors. ConfigError where G has fewer blocks, or none that count.
+std::vector<std::string> freeze_g_blocks(const Generator& g, int blocks, bool mapping);
 // Patterns over D's tensors. ConfigError where D has fewer blocks or layers: the head always trains.
 std::vector<std::string> freeze_d_blocks(const Discriminator& d, int blocks);
 std::vector<std::string> freeze_d_layers(const Discriminator& d, int layers);

@@ -1,5 +1,6 @@
 // What training and sampling see of a network. Concrete classes are values, whose copies share their parameters.
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -9,11 +10,17 @@
 
 namespace firn {
 
+class Taps;
+class Miner;
+
 class Network {
  public:
   virtual ~Network() = default;
   const Parameters& parameters() const { return parameters_; }
   const Device& device() const { return device_; }
+
+  // Activations that Taps may ask for, in the order of a call.
+  virtual std::vector<std::string> tap_names() const { return {}; }
 
   // Tensors beside the parameters that other programs expect in files, and the value of any that a file may have.
   virtual std::vector<std::string> constant_names() const { return {}; }
@@ -21,8 +28,38 @@ class Network {
 
  protected:
   explicit Network(const Device& device) : device_(device) {}
+  void tap(const std::string& name, const Tensor& x) const;  // whenever an activation is there
   Device device_;
   Parameters parameters_;
+
+ private:
+  friend class Taps;
+  struct Slot {  // a copy of a network is another one
+    Slot() = default;
+    Slot(const Slot&) {}
+    Slot& operator=(const Slot&) { return *this; }
+    Taps* taps = nullptr;
+  };
+  mutable Slot slot_;
+};
+
+// Keeps named activations of a network's calls while it lives.
+class Taps {
+ public:
+  Taps(const Network& network, std::vector<std::string> names);  // ConfigError for a name that the network has not
+  ~Taps();
+  Taps(const Taps&) = delete;
+  Taps& operator=(const Taps&) = delete;
+  const std::vector<std::string>& names() const { return names_; }
+  const Tensor& at(const std::string& name, size_t call = 0) const;  // of the call-th call since; Error for none
+
+ private:
+  friend class Network;
+  void keep(const std::string& name, const Tensor& x) const;
+  const Network& network_;
+  std::vector<std::string> names_;
+  mutable std::vector<std::vector<Tensor>> kept_;  // by name, then by call
+  Taps* outer_;
 };
 
 // Training moves what a network keeps of its batches: averages of statistics, vectors of the power iteration.
@@ -44,6 +81,17 @@ struct Code {
 class Generator : public Network {
  public:
   using Network::Network;
+
+  // What methods mask, as patterns over parameters().
+  struct Parts {
+    std::vector<std::string> mapping;              // from latents to styles; may be empty
+    std::vector<std::vector<std::string>> blocks;  // by resolution, the lowest first
+    std::vector<std::string> styles;               // scales and shifts of what is normalised
+  };
+  virtual Parts parts() const { return {}; }
+
+  // From now on every latent passes the miner before anything else sees it.
+  void mine_with(std::shared_ptr<const Miner> miner) { miner_ = std::move(miner); }
   virtual int z_dim() const = 0;
   virtual int classes() const = 0;  // 0: unconditional
   virtual DType type() const = 0;   // of latents and images
@@ -57,6 +105,12 @@ class Generator : public Network {
   virtual Tensor image(const Code& code, NoiseMode noise = NoiseMode::constant, Rng* rng = nullptr) const = 0;
   // Statistics that images are normalised by become those of these weights: an average of weights has none of its own.
   virtual void estimate_statistics() {}
+
+ protected:
+  Tensor latents(const Tensor& z) const;
+
+ private:
+  std::shared_ptr<const Miner> miner_;
 };
 
 // StyleGAN's family: latents become styles, of which each layer takes its own.

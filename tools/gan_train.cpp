@@ -12,6 +12,7 @@
 #include "tools/progress.h"
 #include "tools/train_options.h"
 #include "training/methods/method.h"
+#include "training/methods/source.h"
 #include "training/report/page.h"
 #include "training/run/rehearsal.h"
 #include "training/run/resume.h"
@@ -179,17 +180,19 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
   if (!a.plan_for.empty()) return plan_aloud(a.plan_for, options, *data);
   TrainState state(options, device);
   const RealsPlan reals = plan_reals(options, state.discriminator(), *data, memory);
+  if (resumed.empty() && keeps_sources(state)) {  // which the run that goes on will look for
+    options.init = fs::absolute(snapshot_file(options.init)).string();
+    options.init_sha256 = sha256_of_file(options.init);
+  }
   std::string preamble = overview(reals, state.discriminator());
   if (!resumed.empty()) {
+    refill_sources(state, options, *source);
     restore(state, *source);
     if (change.new_epoch) state.data = {.epoch = state.data.epoch + 1, .index = 0};
     if (!change.remark.empty()) preamble += change.remark + "\n";
     preamble += fmt::format("resumed    {} at {:.1f} kimg\n", resumed.string(), double(state.counters.images) / 1000);
   } else if (source) {
-    const TransferReport report =
-        transfer(state, options, *source,
-                 {.class_map = a.class_map.empty() ? std::vector<std::pair<int, int>>{} : parse_class_map(a.class_map),
-                  .buffers = !a.init_without_buffers});
+    const TransferReport report = transfer(state, options, *source, transfer_options(options));
     if (!a.init_partial) require_most(report, *given, options.model);
     choose_aloud(state, options, data);
     require_frozen_copied(state, options, report, *given);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "models/files.h"
+#include "models/layers/miner.h"
 #include "training/run/run_folder.h"
 
 namespace firn::tools {
@@ -23,6 +24,11 @@ LoadedGenerator load_generator(const std::filesystem::path& snapshot, const std:
   }
   loaded.g = make_generator(model, device.with({.activations = model.basics().activation_type}));
   load_network(*loaded.g, file, loaded.weights);
+  if (const std::string miner = loaded.weights == "G_ema" ? "miner_ema" : "miner"; has_network(file, miner)) {
+    const auto network = std::make_shared<Miner>(loaded.g->z_dim(), 0, loaded.g->type(), loaded.g->device());
+    load_network(*network, file, miner);
+    loaded.g->mine_with(network);
+  }
   return loaded;
 }
 

@@ -78,7 +78,7 @@ std::string OptionRows::table() const {
       "# Options of a run\n\nWhat `gan-train` keeps of a run and writes into its snapshots; `gan-train --help` also "
       "lists what is only\nthis process's (devices, files). Defaults are those before a configuration (`--cfg`) fills "
       "in its own. With\n`--resume` only what may change may differ.\n";
-  for (const char* heading : {"Run", "Data", "Configuration", "Where to start", "Machine"}) {
+  for (const char* heading : {"Run", "Data", "Configuration", "Where to start", "Methods", "Metrics", "Machine"}) {
     text += fmt::format("\n## {}\n\n| option | default | | with --resume |\n|---|---|---|---|\n", heading);
     for (const Row& row : rows_) {
       if (row.option.group != std::string_view(heading)) continue;

@@ -10,6 +10,7 @@
 #include "tools/numbers.h"
 #include "tools/option_rows.h"
 #include "tools/own_kernels.h"
+#include "training/methods/method.h"
 #include "training/objectives/objective.h"
 
 namespace fs = std::filesystem;
@@ -54,10 +55,7 @@ void add_options(CLI::App& app, TrainArguments& a) {
             "go on from a snapshot FILE in a new run folder, or from the `latest` of the newest run in place");
   start.add("--init", a.init, "a new run from the weights in FILE, whose model is then the default");
   start.flag("--init-partial", a.init_partial, "also where more than a tenth of a network's tensors does not fit");
-  start.add("--class-map", a.class_map,
-            "classes of --init that are classes here, as OLD=NEW,...; all others are new [the same, if as many]");
-  start.flag("--init-without-buffers", a.init_without_buffers,
-             "leave averages and power iterations of the source, as some published code does");
+  start.add("--source", a.source, "with --resume: where the file of --init is now, for methods that compare with it");
   start.flag("--data-changed", a.data_changed, "go on with other images or labels than the run began with");
   start.flag("--no-cache-features", a.no_cache_features, "go on without --cache-features, with --resume");
   Group machine(app, "Machine");
@@ -82,6 +80,14 @@ void add_options(CLI::App& app, TrainArguments& a) {
          },
          "print every option of a run as a table in Markdown, and stop")
       ->group("Run");
+  app.add_flag_callback(
+         "--help-methods",
+         [] {
+           fmt::print("{}", method_help());
+           throw CLI::Success();
+         },
+         "print the methods of adapting a network, with their papers, and stop")
+      ->group("Where to start");
   app.footer(examples);
 }
 
@@ -108,6 +114,7 @@ void check_contradictions(const CLI::App& app, const TrainArguments& a) {
       throw ConfigError(fmt::format("{} has an empty value", o->get_name()));
   if (!a.resume.empty() && !a.init.empty())
     throw ConfigError("--resume goes on with a run, --init starts another from its weights; give one of them");
+  if (!a.source.empty() && a.resume.empty()) throw ConfigError("--source goes with --resume");
   if (a.resume.empty() && a.data.empty()) throw ConfigError("--data is required (only --resume knows it by itself)");
   if (a.set.has("--freeze-d") && a.set.has("--freezed"))
     throw ConfigError("--freeze-d and --freezed both count from D's input; give one of them");
@@ -119,8 +126,8 @@ void check_contradictions(const CLI::App& app, const TrainArguments& a) {
                     "characters",
                     printable(a.run_name, 40)));
   for (const auto& [option, given] : {std::pair{"--init-partial", a.init_partial},
-                                      {"--init-without-buffers", a.init_without_buffers},
-                                      {"--class-map", !a.class_map.empty()}})
+                                      {"--init-without-buffers", a.set.has("--init-without-buffers")},
+                                      {"--class-map", a.set.has("--class-map")}})
     if (given && a.init.empty()) throw ConfigError(fmt::format("{} goes with --init FILE", option));
   if (a.data_changed && a.resume.empty()) throw ConfigError("--data-changed goes with --resume");
 }
@@ -157,6 +164,7 @@ TrainOptions resumed_options(const TrainArguments& a, TrainOptions o) {
   set.apply_resumed(o);
   if (o.data.resize) std::tie(o.data.width, o.data.height) = std::pair(m.width, m.height);
   if (!a.data.empty()) o.data.path = data_path(a.data);
+  if (!a.source.empty()) o.init = a.source;
   if (!o.data.path.is_absolute())
     throw ConfigError(o.data.path.empty()
                           ? std::string("the snapshot does not say which data it was trained on; give --data")

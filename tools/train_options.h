@@ -12,11 +12,11 @@ namespace firn::tools {
 struct TrainArguments {
   Overlay set;  // every option of a run that was given, by its row (base/option.h)
   // What is not a run's but this process's, or has a form of its own.
-  std::string outdir, run_name, data, resume, init, class_map, model, precision, plan_for;
+  std::string outdir, run_name, data, resume, init, source, model, precision, plan_for;
   std::string device = "auto", data_memory = "auto";
   int threads = 0, workers = 2;
   bool dry_run = false, no_cache_features = false, fp32 = false, bf16 = false, init_partial = false,
-       init_without_buffers = false, data_changed = false;
+       data_changed = false;
 };
 
 void add_options(CLI::App& app, TrainArguments& a);

@@ -163,7 +163,7 @@ struct StayNear {
 
 Method stay_near_method() {
   return {.name = "stay-near",
-          .chosen = [](const TrainOptions& o) { return o.method<StayNear>().weight > 0; },
+          .also_chosen = [](const TrainOptions& o) { return o.method<StayNear>().weight > 0; },
           .defaults = [] { return AnyOptions(StayNear{}); },
           .prepare =
               [](TrainState& s, const TrainOptions& o) {  // a role without an optimiser, which snapshots keep

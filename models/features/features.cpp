@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
-#include <cstring>
-#include <fstream>
 
 #include "base/error.h"
-#include "base/sha256.h"
 #include "base/text.h"
+#include "io/files.h"
 #include "io/pytorch_file.h"
 #include "models/features/networks.h"
 #include "models/files.h"
@@ -16,17 +14,6 @@
 namespace firn {
 namespace fs = std::filesystem;
 namespace {
-
-std::string sha256_of(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw IoError(fmt::format("cannot read {}: {}", path.string(), std::strerror(errno)));
-  Sha256 hash;
-  std::vector<char> piece(1 << 20);
-  while (in.read(piece.data(), std::streamsize(piece.size())) || in.gcount())
-    hash.add(std::as_bytes(std::span(piece).first(size_t(in.gcount()))));
-  if (in.bad()) throw SystemError(fmt::format("cannot read {}: {}", path.string(), std::strerror(errno)));
-  return hash.hex();
-}
 
 // Published files have the first digits of their hash in their names: NAME-6726825d.pth.
 void check_name(const fs::path& path, const std::string& sha256) {
@@ -85,7 +72,7 @@ const FeatureModel& feature_model(std::string_view name) {
 }
 
 FeatureWeights feature_weights(const fs::path& path) {
-  const std::string sha256 = sha256_of(path);
+  const std::string sha256 = sha256_of_file(path);
   check_name(path, sha256);
   const SafetensorsFile file = read_weights(path);
   const auto model = std::ranges::find_if(feature_models(), [&](const FeatureModel& m) { return m.recognise(file); });

@@ -34,6 +34,8 @@ class FeatureNetwork : public Network {
   // Activations that perceptual distances compare (LPIPS), of images [N,H,W,3] f32 of any size that are normalised
   // already. ConfigError for a network that none is defined on.
   virtual std::vector<Tensor> stages(const Tensor& images) const;
+  // Those that losses compare, of the same images: VGG16's nine first (Mo et al. 2020), else its stages.
+  virtual std::vector<Tensor> activations(const Tensor& images) const { return stages(images); }
   virtual std::vector<int> stage_channels() const { return {}; }
 
  protected:

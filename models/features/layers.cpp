@@ -12,7 +12,8 @@ namespace firn {
 Tensor imagenet(const Tensor& images, DType type) {
   constexpr std::array mean{0.485, 0.456, 0.406}, deviation{0.229, 0.224, 0.225};
   const Tensor x = type == DType::f64 ? cast(images, type) : images;
-  const Shape rows{x.dim(0), x.dim(1), x.dim(2) * x.dim(3)};  // of whole lines, for three numbers are too few for a loop
+  const Shape rows{x.dim(0), x.dim(1),
+                   x.dim(2) * x.dim(3)};  // of whole lines, for three numbers are too few for a loop
   std::vector<double> scale, shift;
   for (int64_t i = 0; i < rows[2]; ++i) {
     const size_t c = size_t(i % 3);

@@ -50,6 +50,20 @@ class Vgg16 final : public FeatureNetwork {
     return all;
   }
 
+  std::vector<Tensor> activations(const Tensor& images) const override {
+    constexpr size_t compared = 9;
+    std::vector<Tensor> all;
+    Tensor x = as_type(images, options_.type);
+    for (const auto& stage : stages_) {
+      for (const FeatureLayer& layer : stage) {
+        all.push_back(x = layer(x));
+        if (all.size() == compared) return all;
+      }
+      x = max_pool(x, {.size = 2, .stride = 2});
+    }
+    return all;
+  }
+
   std::vector<int> stage_channels() const override {
     std::vector<int> all;
     for (const auto& stage : stages_) all.push_back(int(stage.back().out()));

@@ -128,7 +128,10 @@ DType SnganDiscriminator::features_type() const {
 }
 
 Tensor SnganDiscriminator::run_blocks(Tensor x, size_t begin, size_t end, const std::vector<Spectral>& sigma) const {
-  for (size_t i = begin; i < end; ++i) x = down_block(blocks_[i], std::exchange(x, {}), sigma, i == 0);
+  for (size_t i = begin; i < end; ++i) {
+    x = down_block(blocks_[i], std::exchange(x, {}), sigma, i == 0);
+    tap(blocks_[i].name, x);
+  }
   return x;
 }
 
@@ -171,6 +174,12 @@ Tensor SnganDiscriminator::logits(const Tensor& features, const Tensor& labels, 
   const size_t cut = static_cast<size_t>(frozen_blocks());
   const std::vector<Spectral> sigma = normalise(cut, blocks_.size() + 1, mode);
   return head(run_blocks(features, cut, blocks_.size(), sigma), labels, sigma);
+}
+
+std::vector<std::string> SnganDiscriminator::tap_names() const {
+  std::vector<std::string> names;
+  for (const SnganDownBlock& block : blocks_) names.push_back(block.name);
+  return names;
 }
 
 std::vector<Discriminator::Layer> SnganDiscriminator::layers() const {

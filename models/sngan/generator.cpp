@@ -79,11 +79,14 @@ Tensor SnganGenerator::run(const Tensor& z, const Tensor& labels, const BatchNor
   Tensor x;
   {
     const Range range("G.l1");
-    x = bias_act(matmul(z, l1_weight_(), {.trans_b = true}), l1_bias_(), linear());
+    x = bias_act(matmul(latents(z), l1_weight_(), {.trans_b = true}), l1_bias_(), linear());
     x = permute(reshape(x, {z.dim(0), -1, 4, 4}), {0, 2, 3, 1});  // files hold l1's rows for channels first
     if (o.activation_type == DType::bf16) x = cast(x, DType::bf16);
   }
-  for (const SnganUpBlock& block : blocks_) x = up_block(block, x, labels, by);
+  for (const SnganUpBlock& block : blocks_) {
+    x = up_block(block, x, labels, by);
+    tap(block.name, x);
+  }
   const Range range("G.l7");
   return tanh(as_type(conv(norm_relu(b7_, x, {}, by), l7_weight_, l7_bias_), o.type));
 }
@@ -97,6 +100,19 @@ Code SnganGenerator::code(const Tensor& z, const Tensor& labels, Truncation trun
 
 Tensor SnganGenerator::image(const Code& code, NoiseMode, Rng*) const {
   return run(code.values, code.labels, {.train = false});
+}
+
+Generator::Parts SnganGenerator::parts() const {
+  Parts parts{.mapping = {}, .blocks = {}, .styles = {"*.gamma", "*.beta"}};
+  for (const SnganUpBlock& block : blocks_) parts.blocks.push_back({block.name + ".*"});
+  parts.blocks.front().push_back("l1.*");
+  return parts;
+}
+
+std::vector<std::string> SnganGenerator::tap_names() const {
+  std::vector<std::string> names;
+  for (const SnganUpBlock& block : blocks_) names.push_back(block.name);
+  return names;
 }
 
 void SnganGenerator::estimate_statistics() {

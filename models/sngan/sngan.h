@@ -59,6 +59,8 @@ class SnganGenerator : public Generator {
   Code code(const Tensor& z, const Tensor& labels, Truncation truncation = {}) const override;
   Tensor image(const Code& code, NoiseMode noise = NoiseMode::constant, Rng* rng = nullptr) const override;
   void estimate_statistics() override;  // the mean of those of a thousand images
+  Parts parts() const override;
+  std::vector<std::string> tap_names() const override;  // "block2": behind that block
 
  private:
   Tensor run(const Tensor& z, const Tensor& labels, const BatchNorm& by) const;
@@ -101,6 +103,7 @@ class SnganDiscriminator : public Discriminator {
   Shape features_shape(int64_t n) const override;
   DType features_type() const override;
   std::vector<Layer> layers() const override;
+  std::vector<std::string> tap_names() const override;  // "block1": behind that block
 
  private:
   std::vector<SpectralWeight> spectral_layers(size_t begin, size_t end) const;  // of blocks, the last being the head

@@ -150,6 +150,7 @@ StyleGan2Discriminator::State StyleGan2Discriminator::run_blocks(State s, size_t
     }
     if (skips) s.image = downsample2d(s.image);
     s.x = run_block(block, std::move(s.x), o.d_architecture == Architecture::resnet, o.conv_clamp);
+    tap(fmt::format("b{}", block.size), s.x);
   }
   return s;
 }
@@ -168,6 +169,7 @@ Tensor StyleGan2Discriminator::finish(State s, const Tensor& labels, int segment
     const Range range("D.b4.conv");
     x = minibatch_stddev(x, o.mbstd_group, o.mbstd_channels, segments);
     x = conv_layer(x, conv_weight_, conv_bias_, {.pad = 1}, activation(o.conv_clamp));
+    tap("b4", x);
   }
   const Range range("D.b4.fc");
   x = reshape(permute(x, {0, 3, 1, 2}), {x.dim(0), -1});  // files hold fc's weights for channels first
@@ -208,6 +210,13 @@ std::vector<Discriminator::Layer> StyleGan2Discriminator::layers() const {
   add("b4", "fc", 1, fc_weight_);
   add("b4", "out", 1, out_weight_);
   return result;
+}
+
+std::vector<std::string> StyleGan2Discriminator::tap_names() const {
+  std::vector<std::string> names;
+  for (const DiscriminatorBlock& block : blocks_) names.push_back(fmt::format("b{}", block.size));
+  names.push_back("b4");
+  return names;
 }
 
 std::vector<std::string> StyleGan2Discriminator::constant_names() const { return filter_names(parameters_); }

@@ -115,7 +115,7 @@ Tensor StyleGan2Generator::map(const Tensor& z, const Tensor& labels) const {
     throw ConfigError(options_.c_dim ? "a conditional generator needs labels"
                                      : "an unconditional generator takes no labels");
   const Range range("G.mapping");
-  return firn::map(mapping_, z, labels);
+  return firn::map(mapping_, latents(z), labels);
 }
 
 Tensor StyleGan2Generator::broadcast(const Tensor& w, Truncation t) const {
@@ -195,6 +195,7 @@ Tensor StyleGan2Generator::synthesize(const Tensor& ws, NoiseMode noise, Rng* rn
       x = layers.conv(block.conv1, x, styles[i].conv1, gain);
       if (skip.defined()) x = x + skip;
     }
+    tap(fmt::format("b{}", block.size), x);
     const Range range("G.b{}.torgb", block.size);
     if (image.defined()) image = upsample2d(image);
     if (block.torgb) {
@@ -203,6 +204,18 @@ Tensor StyleGan2Generator::synthesize(const Tensor& ws, NoiseMode noise, Rng* rn
     }
   }
   return image;
+}
+
+Generator::Parts StyleGan2Generator::parts() const {
+  Parts parts{.mapping = {"mapping.*"}, .blocks = {}, .styles = {"synthesis.*.affine.*"}};
+  for (const SynthesisBlock& block : blocks_) parts.blocks.push_back({fmt::format("synthesis.b{}.*", block.size)});
+  return parts;
+}
+
+std::vector<std::string> StyleGan2Generator::tap_names() const {
+  std::vector<std::string> names;
+  for (const SynthesisBlock& block : blocks_) names.push_back(fmt::format("b{}", block.size));
+  return names;
 }
 
 std::vector<std::string> StyleGan2Generator::constant_names() const { return filter_names(parameters_); }

@@ -76,6 +76,8 @@ class StyleGan2Generator : public StyleGenerator {
   void update_w_avg(const Tensor& w) override;  // w_avg <- lerp(mean(w), w_avg, 0.995)
   Tensor synthesize(const Tensor& ws, NoiseMode noise, Rng* rng = nullptr) const override;
 
+  Parts parts() const override;
+  std::vector<std::string> tap_names() const override;  // "b16": behind the block of that size
   std::vector<std::string> constant_names() const override;
   const StoredTensor* constant(const std::string& name) const override;
 
@@ -107,6 +109,7 @@ class StyleGan2Discriminator : public Discriminator {
   DType features_type() const override;
 
   std::vector<Layer> layers() const override;
+  std::vector<std::string> tap_names() const override;  // "b16": behind the block of that size, which halves it; "b4"
   std::vector<std::string> constant_names() const override;
   const StoredTensor* constant(const std::string& name) const override;
 

@@ -3,82 +3,19 @@
 
 #include <cmath>
 #include <cstdlib>
-#include <sstream>
 
-#include "base/hash.h"
 #include "io/pytorch_file.h"
 #include "models/features/lpips.h"
 #include "models/features/networks.h"
-#include "tests/io/io_support.h"
+#include "tests/models/features_support.h"
 
 namespace firn {
 namespace {
 
-// As numbers() of features.py.
-std::vector<double> numbers(const std::string& name, int64_t count) {
-  std::vector<double> all;
-  for (uint64_t i = 1; i <= uint64_t(count); ++i) {
-    uint64_t z = hash_of(name) + i * 0x9E3779B97F4A7C15;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
-    z = (z ^ z >> 27) * 0x94D049BB133111EB;
-    all.push_back(double((z ^ z >> 31) >> 11) * 0x1p-52 - 1);
-  }
-  return all;
-}
-
-const SafetensorsFile& golden() {
-  static const SafetensorsFile file =
-      read_safetensors(std::filesystem::path(FIRN_TEST_DATA) / "golden" / "features.safetensors");
-  return file;
-}
-
-StoredTensor weight(const std::string& name, const std::vector<int64_t>& shape, bool wide) {
-  std::vector<double> values = numbers(name, count(shape));
-  const double scale = shape.size() > 1 ? std::sqrt(6 / double(count(shape) / shape[0])) : 0;
-  for (double& v : values)
-    if (name.starts_with("lin")) {
-      v = std::abs(v);
-    } else if (shape.size() > 1) {
-      v *= scale;
-    } else if (name.ends_with("running_var")) {
-      v = 1 + 0.5 * v;
-    } else {
-      v = name.ends_with("weight") ? 1 + 0.2 * v : 0.1 * v;
-    }
-  if (wide) return StoredTensor::of(std::span<const double>(values), shape);
-  return StoredTensor::of(std::vector<float>(values.begin(), values.end()), shape);
-}
-
-SafetensorsFile weights(const std::string& key, DType type = DType::f32) {
-  SafetensorsFile file{.tensors = {}, .metadata = {}, .name = key};
-  std::istringstream lines(golden().metadata.at(key));
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    std::string name;
-    words >> name;
-    std::vector<int64_t> shape;
-    for (int64_t d; words >> d;) shape.push_back(d);
-    file.tensors[name] = weight(name, shape, type == DType::f64);
-  }
-  return file;
-}
-
-std::unique_ptr<FeatureNetwork> network(const std::string& key, FeatureOptions options = {}) {
-  const std::string name = key.substr(0, key.find_first_of("/ "));
-  return feature_model(name).make(weights(key, options.type), options, Device::cpu());
-}
-
-Tensor images(const std::string& name, int64_t n, int64_t size, DType type, double scale = 127.5,
-              double shift = 127.5) {
-  std::vector<double> values = numbers(name, n * size * size * 3);
-  for (double& v : values) v = v * scale + shift;
-  return Tensor::from(values, {n, size, size, 3}, type == DType::f64 ? type : DType::f32, Device::cpu());
-}
-
 // The largest difference, relative to the largest value.
 double difference(const Tensor& t, const std::string& name) {
-  const std::vector<double> want = golden().at(name).to_doubles(), got = t.to_doubles();
-  EXPECT_EQ(golden().at(name).shape, t.shape()) << name;
+  const std::vector<double> want = golden_features().at(name).to_doubles(), got = t.to_doubles();
+  EXPECT_EQ(golden_features().at(name).shape, t.shape()) << name;
   double worst = 0, largest = 0;
   for (size_t i = 0; i < std::min(want.size(), got.size()); ++i) {
     worst = std::max(worst, std::isfinite(got[i]) ? std::abs(got[i] - want[i]) : INFINITY);
@@ -91,8 +28,8 @@ class Features : public testing::TestWithParam<std::pair<const char*, const char
 
 void expect_near(const std::string& key, FeatureOptions options, double tolerance, int64_t n = 2) {
   const NoGrad inference;
-  const auto net = network(key, options);
-  const auto [features, logits] = (*net)(images("images", n, net->size(), options.type));
+  const auto net = formula_network(key, options);
+  const auto [features, logits] = (*net)(formula_images("images", n, net->size(), options.type));
   EXPECT_EQ(features.dim(1), net->features());
   EXPECT_LT(difference(features, key + ".features"), tolerance) << key;
   EXPECT_LT(difference(logits, key + ".logits"), tolerance) << key;
@@ -130,27 +67,29 @@ TEST(FeatureNetworks, PerceptualDistancesAreThoseOfLpips) {
   for (const std::string name : {"vgg16/16", "squeezenet/8"})
     for (const DType type : {DType::f64, DType::f32}) {
       const std::string key = "lpips " + name;
-      SafetensorsFile file = weights(name, type);
+      SafetensorsFile file = formula_weights(name, type);
       const auto net = feature_model(name.substr(0, name.find('/'))).make(file, {.type = type}, Device::cpu());
-      const Lpips lpips(*net, weights(key));
-      const Tensor a = images("a", 2, 50, type, 1, 0), b = images("b", 2, 50, type, 1, 0);
+      const Lpips lpips(*net, formula_weights(key));
+      const Tensor a = formula_images("a", 2, 50, type, 1, 0), b = formula_images("b", 2, 50, type, 1, 0);
       EXPECT_LT(difference(lpips(a, b), key + ".distance"), type == DType::f64 ? 1e-7 : 1e-4);  // heads are f32
       for (const double zero : lpips(a, a).to_doubles()) EXPECT_EQ(zero, 0);
     }
 }
 
 TEST(FeatureNetworks, HeadsOfAnotherNetworkAreRefused) {
-  const auto vgg = network("vgg16/16"), squeezenet = network("squeezenet/8"), mobilenet = network("mobilenetv2/8");
-  const SafetensorsFile heads = weights("lpips squeezenet/8");
+  const auto vgg = formula_network("vgg16/16"), squeezenet = formula_network("squeezenet/8"),
+             mobilenet = formula_network("mobilenetv2/8");
+  const SafetensorsFile heads = formula_weights("lpips squeezenet/8");
   EXPECT_MENTIONS(message_of([&] { Lpips(*vgg, heads); }), "LPIPS on another network");
-  EXPECT_MENTIONS(message_of([&] { Lpips(*squeezenet, weights("lpips vgg16/16")); }), "LPIPS on another network");
+  EXPECT_MENTIONS(message_of([&] { Lpips(*squeezenet, formula_weights("lpips vgg16/16")); }),
+                  "LPIPS on another network");
   EXPECT_MENTIONS(message_of<ConfigError>([&] { Lpips(*mobilenet, heads); }), "vgg16 and squeezenet");
 }
 
 TEST(FeatureNetworks, AnImageReceivesAGradient) {
   for (const char* key : {"inception/16", "squeezenet/8", "efficientnet-lite1/8"}) {
-    const auto net = network(key);
-    const Tensor x = images("images", 1, 99, DType::f32).require_grad();
+    const auto net = formula_network(key);
+    const Tensor x = formula_images("images", 1, 99, DType::f32).require_grad();
     const Tensor g = grad(sum((*net)(x).features), {x})[0];
     double size = 0;
     for (const double v : g.to_doubles()) size += std::abs(v);
@@ -161,8 +100,8 @@ TEST(FeatureNetworks, AnImageReceivesAGradient) {
 TEST(FeatureNetworks, ItDoesNotMatterHowManyImagesAreFedAtOnce) {
   const NoGrad inference;
   for (const char* key : {"inception/16", "squeezenet/1"}) {
-    const auto net = network(key);
-    const Tensor x = images("images", 3, net->size(), DType::f32);
+    const auto net = formula_network(key);
+    const Tensor x = formula_images("images", 3, net->size(), DType::f32);
     const auto together = features_of(*net, x);
     for (int64_t i = 0; i < 3; ++i) {
       const auto alone = features_of(*net, slice(x, 0, i, i + 1));
@@ -174,8 +113,8 @@ TEST(FeatureNetworks, ItDoesNotMatterHowManyImagesAreFedAtOnce) {
 
 SafetensorsFile published(const std::string& name, const std::string& tensor, std::vector<int64_t> shape) {
   SafetensorsFile file;
-  file.tensors[name] = weight(name, {1}, false);
-  file.tensors[tensor] = weight(tensor, shape, false);
+  file.tensors[name] = formula_weight(name, {1}, false);
+  file.tensors[tensor] = formula_weight(tensor, shape, false);
   return file;
 }
 

@@ -176,6 +176,22 @@ TEST(FilterRun, FisherChoosesOnceAndIsResumed) {
   EXPECT_MENTIONS(other.output, "--freeze differs from the run");
 }
 
+TEST(FilterRun, TheMethodFreezesHalfOfBothNetworks) {
+  const Scratch scratch;
+  TrainOptions o = tiny_options(write_images(scratch / "data", 8));
+  o.init = "source.safetensors";
+  o.method_names = {"fisher"};
+  o.freeze.fisher_batches = 2;
+  settle_methods(o, {});
+  EXPECT_EQ(o.freeze.patterns, (std::vector<std::string>{"D:*:fisher>q50", "G:*:fisher>q50"}));
+  TinyRun run(o, scratch / "run");
+  choose_by_methods(run.state, run.options, run.data);
+  EXPECT_EQ(run.state.discriminator().parameters().find("b8.conv0.weight")->rows()->count(), 4);
+  EXPECT_EQ(run.state.generator().parameters().find("synthesis.b8.conv0.weight")->rows()->count(), 4);
+  EXPECT_EQ(run.state.role("D").adam->second_moment(0).dim(0), 4);
+  run.iterate(3);
+}
+
 // Half of D's filters: as many launches, of half of the rows.
 TEST(FilterRun, EveryWeightGradientIsStillOneLaunch) {
   const auto launches = [](const std::vector<std::string>& patterns) {

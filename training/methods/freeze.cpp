@@ -1,6 +1,9 @@
 #include "training/methods/freeze.h"
 
+#include <algorithm>
+
 #include "base/error.h"
+#include "models/registry.h"
 #include "training/methods/fisher.h"
 
 namespace firn {
@@ -41,14 +44,73 @@ void choose(TrainState& state, TrainOptions& o, const std::shared_ptr<const Data
   apply(o.freeze, state.generator(), state.discriminator());
 }
 
+void prepare(TrainState& s, const TrainOptions& o) { apply(o.freeze, s.generator(), s.discriminator()); }
+
+// As the papers have it at 256 pixels, or as much as this model has of it.
+void settle_d(TrainOptions& o, int blocks) {
+  if (o.freeze.blocks > 0 || o.freeze.layers > 0) return;
+  const ShapesOnly shapes;
+  const auto d = make_discriminator(o.model, Device::cpu());
+  std::vector<std::string> names;
+  for (const auto& layer : d->layers())
+    if (!layer.head && (names.empty() || names.back() != layer.block)) names.push_back(layer.block);
+  o.freeze.blocks = std::min(blocks, int(names.size()));
+}
+
+void settle_g(TrainOptions& o, int blocks) {
+  if (o.freeze.g_blocks > 0) return;
+  const ShapesOnly shapes;
+  o.freeze.g_blocks = std::min(blocks, int(make_generator(o.model, Device::cpu())->parts().blocks.size()) - 1);
+}
+
 }  // namespace
 
+Method freeze_d_method() {
+  return {.name = "freeze-d",
+          .paper = "FreezeD: Mo et al. 2020, arXiv 2002.10964",
+          .summary = "the blocks of D that are nearest to the images do not train: --freeze-d N [4]",
+          .also_chosen = [](const TrainOptions& o) { return o.freeze.blocks || o.freeze.layers; },
+          .settle = [](TrainOptions& o, const Overlay&) { settle_d(o, 4); },
+          .prepare = prepare};
+}
+
+Method freeze_g_method() {
+  return {.name = "freeze-g",
+          .paper = "FreezeG: github.com/bryandlee/FreezeG",
+          .summary = "the mapping network and the blocks of G of low resolution do not train: --freeze-g N [3]",
+          .also_chosen = [](const TrainOptions& o) { return o.freeze.g_blocks > 0; },
+          .settle = [](TrainOptions& o, const Overlay&) { settle_g(o, 3); },
+          .prepare = prepare};
+}
+
+Method partial_method() {
+  return {.name = "partial",
+          .paper = "partial fine-tuning: Park et al. 2023",
+          .summary = "freeze-g and freeze-d at once: --freeze-g N [4] and --freeze-d N [4]",
+          .settle =
+              [](TrainOptions& o, const Overlay&) {
+                settle_d(o, 4);
+                settle_g(o, 4);
+              },
+          .prepare = prepare};
+}
+
+Method fisher_method() {
+  return {.name = "fisher",
+          .paper = "filters as in AdAM: Zhao et al. 2022, arXiv 2210.16559",
+          .summary = "of each layer the filters that matter most to the source do not train: --freeze 'D:*:fisher>q50'",
+          .settle = [](TrainOptions& o, const Overlay&) {
+            if (filters_to_choose(o.freeze).empty())
+              o.freeze.patterns.insert(o.freeze.patterns.end(), {"D:*:fisher>q50", "G:*:fisher>q50"});
+          }};
+}
+
 Method freeze_method() {
-  return {
-      .name = "freeze",
-      .chosen = [](const TrainOptions& o) { return o.freeze.blocks || o.freeze.layers || !o.freeze.patterns.empty(); },
-      .prepare = [](TrainState& s, const TrainOptions& o) { apply(o.freeze, s.generator(), s.discriminator()); },
-      .choose = choose};
+  return {.name = "freeze",
+          .summary = "what --freeze names does not train",
+          .also_chosen = [](const TrainOptions& o) { return !o.freeze.patterns.empty(); },
+          .prepare = prepare,
+          .choose = choose};
 }
 
 }  // namespace firn

@@ -1,31 +1,88 @@
 #include "training/methods/method.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "training/methods/distill.h"
+#include "training/methods/ewc.h"
 #include "training/methods/freeze.h"
+#include "training/methods/glo.h"
+#include "training/methods/l2_sp.h"
+#include "training/methods/minegan.h"
+#include "training/methods/scale_shift.h"
+#include "training/methods/source.h"
 
 namespace firn {
 namespace {
 
 std::vector<Method>& table() {
-  static std::vector<Method> all = {freeze_method()};
+  static std::vector<Method> all = {
+      {.name = "finetune", .paper = "Wang et al. 2018, arXiv 1805.01677", .summary = "everything trains, without more"},
+      freeze_d_method(),
+      freeze_g_method(),
+      partial_method(),
+      fisher_method(),  // by what --freeze then names
+      freeze_method(),
+      scale_shift_method(),
+      glo_method(),  // replaces the phases, which others then change
+      minegan_method(),
+      l2_sp_method(),
+      distill_method(),
+      ewc_method()};
   return all;
 }
 
 }  // namespace
 
+bool Method::chosen(const TrainOptions& o) const {
+  return std::ranges::count(o.method_names, name) > 0 || also_chosen(o);
+}
+
 const std::vector<Method>& methods() { return table(); }
 void add_method(Method method) { table().push_back(method); }
 
 void choose_by_methods(TrainState& state, TrainOptions& options, const std::shared_ptr<const Dataset>& data) {
-  for (const Method& method : methods())
-    if (method.choose && method.chosen(options)) {
-      method.choose(state, options, data);
+  for (const Method* method : chosen_methods(options))
+    if (method->choose) {
+      method->choose(state, options, data);
       state.make_optimizers(options);
     }
 }
 
-void begin_methods(TrainState& state, const TrainOptions& options) {
+std::vector<const Method*> chosen_methods(const TrainOptions& o) {
+  std::vector<const Method*> chosen;
   for (const Method& method : methods())
-    if (method.begin && method.chosen(options)) method.begin(state, options);
+    if (method.chosen(o)) chosen.push_back(&method);
+  return chosen;
+}
+
+void settle_methods(TrainOptions& o, const Overlay& given) {
+  for (const Method& method : methods()) {
+    if (method.chosen(o)) {
+      if (method.settle) method.settle(o, given);
+    } else if (method.defaults) {
+      AnyOptions own = method.defaults();
+      for_each_option(own, [&](const Option& option, const OptionValue&) {
+        if (given.has(option)) throw ConfigError(fmt::format("{} goes with --method {}", option.name(), method.name));
+      });
+    }
+  }
+}
+
+void begin_methods(TrainState& state, const TrainOptions& options) {
+  fill_sources(state);
+  for (const Method* method : chosen_methods(options))
+    if (method->begin) method->begin(state, options);
+}
+
+std::string method_help() {
+  std::string text = "Methods of adapting the network of --init (--method NAME, or several: NAME+NAME)\n";
+  for (const Method& method : methods())
+    text += fmt::format("  {:<12} {}\n{}", method.name, method.summary,
+                        *method.paper ? fmt::format("{:15}{}\n", "", method.paper) : "");
+  return text;
 }
 
 }  // namespace firn

@@ -7,11 +7,21 @@
 
 namespace firn {
 
+// A method's options have this heading in --help.
+inline constexpr const char* method_group = "Methods";
+
 struct Method {
-  const char* name;
-  bool (*chosen)(const TrainOptions&);
+  const char* name;          // as --method has it
+  const char* paper = "";    // of --help-methods
+  const char* summary = "";  // what trains, and what the loss becomes
+  // Whether options choose it that are not its name; --method NAME always does.
+  bool (*also_chosen)(const TrainOptions&) = [](const TrainOptions&) { return false; };
+  bool chosen(const TrainOptions& o) const;
   // Its options, with a kind of that name, which are then options of every run (TrainOptions::method); null: none.
   AnyOptions (*defaults)() = nullptr;
+  // Once it is chosen: options that follow and that nobody insisted on; what it needs of others is a ConfigError.
+  void (*settle)(TrainOptions&, const Overlay& given) = nullptr;
+  void (*check)(const TrainOptions&) = nullptr;
   // Masks, and roles for tensors of its own, which snapshots then keep; before there are optimisers.
   void (*prepare)(TrainState&, const TrainOptions&) = nullptr;
   // A new run, once the source's weights are in place: masks that depend on them and on the data. They go into the
@@ -24,8 +34,13 @@ struct Method {
 
 const std::vector<Method>& methods();
 void add_method(Method method);  // of a program that brings its own
+std::vector<const Method*> chosen_methods(const TrainOptions& options);
+
+// Options that follow from the methods that are chosen. ConfigError for an option of one that is not.
+void settle_methods(TrainOptions& options, const Overlay& given);
 
 void choose_by_methods(TrainState& state, TrainOptions& options, const std::shared_ptr<const Dataset>& data);
-void begin_methods(TrainState& state, const TrainOptions& options);  // of those that are chosen
+void begin_methods(TrainState& state, const TrainOptions& options);  // of those that are chosen, behind their sources
+std::string method_help();                                           // --help-methods
 
 }  // namespace firn

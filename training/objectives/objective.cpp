@@ -31,8 +31,8 @@ const Objective& objective_of(const ModelSpec& model) {
 
 std::vector<Phase> phases_of(const Training& training) {
   std::vector<Phase> phases = objective_of(training.options.model).phases(training);
-  for (const Method& method : methods())
-    if (method.extend && method.chosen(training.options)) method.extend(phases, training);
+  for (const Method* method : chosen_methods(training.options))
+    if (method->extend) method->extend(phases, training);
   return phases;
 }
 

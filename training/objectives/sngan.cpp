@@ -92,13 +92,14 @@ std::vector<Phase> phases(const Training& t) {
                return g->forward(in["z"], in["gen_labels"]);
              }();
              const bool cut = in.has("features");
-             const Tensor real = cut ? d->logits(in["features"], in["labels"])
-                                     : (*d)(dequantised(in["images"], in["dequantisation"]), in["labels"]);
+             const Tensor reals = cut ? Tensor{} : dequantised(in["images"], in["dequantisation"]);
+             const Tensor real = cut ? d->logits(in["features"], in["labels"]) : (*d)(reals, in["labels"]);
              const Tensor fake = cut ? d->logits(d->features(made), in["gen_labels"]) : (*d)(made, in["gen_labels"]);
              return Terms{.total = d_loss(real, fake, loss),
                           .stat = "Loss/D/loss",
                           .report = {{"real_score", "Loss/scores/real", mean(real.detach())},
-                                     {"fake_score", "Loss/scores/fake", mean(fake.detach())}}};
+                                     {"fake_score", "Loss/scores/fake", mean(fake.detach())}},
+                          .reals = {.images = reals, .labels = in["labels"]}};
            }},
   };
 }

@@ -90,7 +90,8 @@ Terms d_main(StyleGenerator& g, const Discriminator& d, const Inputs& in, const 
   return {.total = mean(softplus(fake)) + mean(softplus(-real)),
           .stat = "Loss/D/loss",
           .report = {{"real_score", "Loss/scores/real", mean(real.detach())},
-                     {"fake_score", "Loss/scores/fake", mean(fake.detach())}}};
+                     {"fake_score", "Loss/scores/fake", mean(fake.detach())}},
+          .reals = {.images = in["images"], .labels = labels_here, .begin = n}};
 }
 
 Terms d_reg(const Discriminator& d, const StyleGan2Loss& o, const Inputs& in) {

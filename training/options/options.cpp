@@ -1,6 +1,7 @@
 #include "training/options/options.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -44,6 +45,22 @@ std::vector<AnyOptions> method_defaults() {
   for (const Method& method : methods())
     if (method.defaults) all.push_back(method.defaults());
   return all;
+}
+
+TextValue methods_value(std::vector<std::string>& names) {
+  return {.get = [&] { return names.empty() ? "finetune" : fmt::format("{}", fmt::join(names, "+")); },
+          .set =
+              [&](const std::string& text) {
+                std::vector<std::string> known, given;
+                for (const Method& m : methods()) known.push_back(m.name);
+                for (size_t begin = 0; begin <= text.size();) {
+                  const size_t end = std::min(text.find('+', begin), text.size());
+                  given.push_back(text.substr(begin, end - begin));
+                  if (!std::ranges::count(known, given.back())) throw_no_name("method", given.back(), known);
+                  begin = end + 1;
+                }
+                names = given;
+              }};
 }
 
 class RangeCheck : public OptionVisitor {
@@ -203,6 +220,29 @@ void TrainOptions::visit(OptionVisitor& v) {
   if (model.defined()) v.nested("model", model);
 
   v({.key = "init"}, init);
+  v({.key = "init_sha256"}, init_sha256);
+  v({.key = "class_map",
+     .flag = "--class-map",
+     .help = "classes of --init that are classes here, as OLD=NEW,...; all others are new [the same, if as many]",
+     .group = start},
+    class_map);
+  v({.key = "init_without_buffers",
+     .flag = "--init-without-buffers",
+     .help = "leave averages and power iterations of the source, as some published code does",
+     .group = start},
+    init_without_buffers);
+  v({.key = "embed_source",
+     .flag = "--embed-source",
+     .help = "snapshots hold the networks of --init that a method needs, instead of naming the file",
+     .group = start,
+     .may_change = true},
+    embed_source);
+  v({.key = "method_names",
+     .flag = "--method",
+     .help = "how to adapt the network of --init, several with + between them; see --help-methods [finetune]",
+     .group = start,
+     .folder = "method_"},
+    methods_value(method_names));
   v.nested("freeze", freeze);
   for (AnyOptions& m : methods) v.nested(std::string(m.kind()).c_str(), m);
   v({.key = "cache_features",
@@ -236,6 +276,8 @@ void TrainOptions::check() const {
   stop_when(metrics);
   model.check();
   objective_of(model).check(*this);
+  for (const Method* method : chosen_methods(*this))
+    if (method->check) method->check(*this);
 }
 
 nlohmann::json to_json(const TrainOptions& options) {

@@ -29,10 +29,15 @@ struct TrainOptions {
   int batch = 32, batch_gpu = 32;
   uint64_t seed = 0;
   bool tf32 = false, deterministic = false;  // of products on a GPU (kernels/choice/provider_numerics.h)
+  std::vector<std::string> method_names;     // --method: of the table in training/methods/method.cpp
   FreezeOptions freeze;
-  std::vector<AnyOptions> methods;  // of the methods that have some (training/methods/method.h)
-  bool cache_features = false;      // keep what the frozen front of D makes of the reals (training/step/reals.h)
-  std::string init;                 // the snapshot that a transfer started from
+  std::vector<AnyOptions> methods;    // of the methods that have some
+  bool cache_features = false;        // keep what the frozen front of D makes of the reals (training/step/reals.h)
+  std::string init;                   // the snapshot that a transfer started from
+  std::string init_sha256;            // of that file, where networks of it are needed when the run goes on
+  std::string class_map;              // of its classes to those here (training/state/transfer.h)
+  bool init_without_buffers = false;  // averages and power iterations are not taken from it
+  bool embed_source = false;          // snapshots hold what methods keep of it, instead of naming it
 
   MetricOptions metrics;
   double kimg_per_tick = 4;

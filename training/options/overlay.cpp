@@ -7,7 +7,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "training/objectives/objective.h"
+#include "training/methods/method.h"
 
 namespace firn {
 
@@ -90,6 +90,7 @@ std::string configure(TrainOptions& o, const ImageShape& images, int classes, co
   // A batch of another size keeps the configuration's micro-batch where that divides it.
   if (!given.has("--batch-gpu")) o.batch_gpu = o.batch % batch_gpu == 0 ? std::min(batch_gpu, o.batch) : o.batch;
   objective_of(o.model).settle(o, given);
+  settle_methods(o, given);
   settle_schedule(o, given);
   return taken;
 }

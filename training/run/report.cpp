@@ -57,10 +57,11 @@ std::string duration(double seconds) {
 std::string tick_line(const Stats& s, const TrainOptions& o) {
   const auto get = [&](const char* name) { return mean_of(s, name); };
   const double kimg = get("Progress/kimg"), speed = get("Timing/images_per_sec");
-  std::string line = fmt::format(
-      "tick {:<5.0f} kimg {:.1f}/{:g}  {:.1f} img/s  eta {}  G {:.3f}  D {:.3f}  D(real) {:+.3f}  D(fake) {:+.3f}",
-      get("Progress/tick"), kimg, o.kimg, speed, duration((o.kimg - kimg) * 1000 / speed), get("Loss/G/loss"),
-      get("Loss/D/loss"), get("Loss/scores/real"), get("Loss/scores/fake"));
+  std::string line = fmt::format("tick {:<5.0f} kimg {:.1f}/{:g}  {:.1f} img/s  eta {}  G {:.3f}", get("Progress/tick"),
+                                 kimg, o.kimg, speed, duration((o.kimg - kimg) * 1000 / speed), get("Loss/G/loss"));
+  if (s.contains("Loss/D/loss"))
+    line += fmt::format("  D {:.3f}  D(real) {:+.3f}  D(fake) {:+.3f}", get("Loss/D/loss"), get("Loss/scores/real"),
+                        get("Loss/scores/fake"));
   if (s.contains("Loss/r1_penalty")) line += fmt::format("  R1 {:.4g}", get("Loss/r1_penalty"));
   if (s.contains("Loss/path_length")) line += fmt::format("  path {:.3g}", get("Loss/path_length"));
   line += "  ms";

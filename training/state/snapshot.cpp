@@ -89,6 +89,7 @@ TrainOptions published(TrainOptions options) {
 void save_snapshot(const std::filesystem::path& path, const TrainOptions& options, const TrainState& state) {
   SafetensorsFile file;
   for (const Role& role : state.roles) {
+    if (!role.source_of.empty() && !options.embed_source) continue;
     store_network(file, *role.network, role.name);
     if (role.average) store_network(file, *role.average, role.average_name());
   }
@@ -116,6 +117,7 @@ void check_networks(const ModelSpec& model, const SafetensorsFile& file, const s
 
 void restore(TrainState& s, const SafetensorsFile& file) {
   for (Role& role : s.roles) {
+    if (!role.source_of.empty() && !has_network(file, role.name)) continue;
     load_network(*role.network, file, role.name);
     if (role.average) load_network(*role.average, file, role.average_name());
     if (!role.adam) continue;

@@ -23,7 +23,8 @@ inline TrainOptions snapshot_options(const SafetensorsFile& file) { return snaps
 // IoError unless the file has exactly the tensors of networks of this model.
 void check_networks(const ModelSpec& model, const SafetensorsFile& file, const std::vector<std::string>& prefixes);
 
-// The state that was saved, bit for bit; `state` was made with the same model and freezing.
+// The state that was saved, bit for bit; `state` was made with the same model and freezing. What the file does not hold
+// of a source stays as it is.
 void restore(TrainState& state, const SafetensorsFile& file);
 
 }  // namespace firn

@@ -53,8 +53,8 @@ TrainState::TrainState(const TrainOptions& o, const Device& on)
   const std::shared_ptr<Discriminator> d =
       make_discriminator(o.model.seeded(seed_for(o.seed, SeedUse::discriminator)), device);
   roles.emplace_back("D", d);
-  for (const Method& method : methods())  // before the optimisers: they hold what trains
-    if (method.prepare && method.chosen(o)) method.prepare(*this, o);
+  for (const Method* method : chosen_methods(o))  // before the optimisers: they hold what trains
+    if (method->prepare) method->prepare(*this, o);
   for (size_t i = 2; i < roles.size(); ++i) roles[i].of_method = true;
   make_optimizers(o);
   for (const Role& role : roles)

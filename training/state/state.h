@@ -40,6 +40,7 @@ struct Role {
   std::optional<Adam> adam;                   // none: it is only passed through
   double lr = 0;                              // of adam, before lr_share()
   bool of_method = false;                     // a method filled it, no source's weights do
+  std::string source_of;                      // the role whose first weights it keeps (training/methods/source.h)
   struct {
     Parameters averages, current;
   } not_trained;  // what of the network Adam does not write: buffers and what is frozen, rows of tensors included

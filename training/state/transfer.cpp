@@ -286,6 +286,11 @@ std::vector<std::pair<int, int>> parse_class_map(const std::string& text) {
   return map;
 }
 
+TransferOptions transfer_options(const TrainOptions& o) {
+  return {.class_map = o.class_map.empty() ? std::vector<std::pair<int, int>>{} : parse_class_map(o.class_map),
+          .buffers = !o.init_without_buffers};
+}
+
 TransferReport transfer(TrainState& s, const TrainOptions& o, const SafetensorsFile& file, const TransferOptions& how) {
   const Model& m = model(o.model.kind());
   const ModelSpec source = source_model(file).model;

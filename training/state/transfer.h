@@ -32,6 +32,9 @@ struct TransferOptions {
 };
 std::vector<std::pair<int, int>> parse_class_map(const std::string& text);  // "3=0,7=1"; ConfigError
 
+// As --class-map and --init-without-buffers say.
+TransferOptions transfer_options(const TrainOptions& options);
+
 // IoError when nothing fits at all, and for weights that are not finite; ConfigError for a class that is not there.
 TransferReport transfer(TrainState& state, const TrainOptions& options, const SafetensorsFile& file,
                         const TransferOptions& how = {});

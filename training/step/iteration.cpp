@@ -43,20 +43,29 @@ void Iteration::run_phase(size_t i, double average_decay) {
   const bool typical = !state_.device().is_cuda() || runs.replay.settled();  // not choosing, planning, recording
   runs.timer->start();
   for (const auto& feed : phase.feeds) feed->refresh(state_.rng);
-  role.adam->set_lr(role.lr * lr_share(options_, state_.counters.images));
-  role.adam->advance(average_decay);
+  std::vector<Role*> trained = {&role};
+  for (const std::string& name : phase.beside) trained.push_back(&state_.role(name));
+  for (Role* r : trained) {
+    r->adam->set_lr(r->lr * lr_share(options_, state_.counters.images));
+    r->adam->advance(average_decay);
+  }
   runs.replay.run(state_.rng, [&](Rng& rng) {
     PhaseResult result = ::firn::run_phase(phase, state_, phase.draw(rng), &rng);
     for (const Term& term : result.report)
       if (!term.stat.empty()) state_.stats.add(term.stat, term.value);
-    role.adam->apply(result.gradients);
+    for (auto next = result.gradients.begin(); Role * r : trained) {
+      const auto end = next + std::ptrdiff_t(r->adam->targets().size());
+      r->adam->apply({next, end});
+      next = end;
+    }
   });
   runs.timer->finish();
   runs.timing.pending = typical;
 }
 
 bool Iteration::due(const Phase& phase) const {
-  return phase.interval > 0 && state_.counters.iteration % phase.interval == 0;
+  const int64_t now = state_.counters.iteration;
+  return phase.interval > 0 && now >= phase.from && now < phase.until && now % phase.interval == 0;
 }
 
 int64_t Iteration::images() const {

@@ -10,7 +10,7 @@ namespace {
 
 // Zeros for parameters that the loss does not reach, whichever they are.
 std::vector<Tensor> gradients_of(const Tensor& loss, double weight, const Parameters& parameters) {
-  const std::vector<Tensor> targets = parameters.trainable().tensors();
+  const std::vector<Tensor> targets = parameters.tensors();
   if (loss.wants_grad() && !targets.empty()) return grad(weight == 1 ? loss : loss * weight, targets);
   std::vector<Tensor> zeros;
   for (const Tensor& t : targets) zeros.push_back(zero_gradient(t));
@@ -74,8 +74,11 @@ Tensor PhaseResult::operator[](std::string_view name) const {
 PhaseResult run_phase(const Phase& phase, const TrainState& state, const Inputs& whole, Rng* rng) {
   std::list<FrozenScope> only_passed_through;
   for (const Role& role : state.roles)
-    if (role.name != phase.trains) only_passed_through.emplace_back(role.network->parameters());
-  const Parameters& trained = state.role(phase.trains).network->parameters();
+    if (role.name != phase.trains && !std::ranges::count(phase.beside, role.name))
+      only_passed_through.emplace_back(role.network->parameters());
+  Parameters trained = state.role(phase.trains).network->parameters().trainable();
+  for (const std::string& name : phase.beside)
+    for (const Parameter& p : state.role(name).network->parameters().trainable()) trained.add(p);
   const int64_t n = whole.size(), at_once = std::max<int64_t>(1, phase.at_once);
   PhaseResult total;
   for (int64_t begin = 0; begin < n; begin += at_once) {

@@ -30,10 +30,18 @@ struct Term {
   Tensor value;
 };
 
+// Images of the data as D saw them: in which of its calls, from which sample on. Undefined where it saw none.
+struct Shown {
+  Tensor images, labels;
+  size_t call = 0;
+  int64_t begin = 0;
+};
+
 struct Terms {
   Tensor total;              // what is differentiated
   std::string stat;          // its name in the statistics
   std::vector<Term> report;  // sample means
+  Shown reals = {};
 };
 
 // Puts fresh values into lasting tensors before each run of a phase, from the host.
@@ -53,9 +61,11 @@ struct Phase {
     std::string file = {};  // its name in files; empty: the same
   };
 
-  std::string name, trains;          // "Dreg", role "D"
-  int interval = 1, repeats = 1;     // runs `repeats` times in every interval-th iteration
-  int64_t samples = 0, at_once = 0;  // of the batch; of a micro-batch
+  std::string name, trains;              // "Dreg", role "D"
+  std::vector<std::string> beside = {};  // roles that it trains with it
+  int64_t from = 0, until = INT64_MAX;   // iterations in which it runs
+  int interval = 1, repeats = 1;         // runs `repeats` times in every interval-th iteration
+  int64_t samples = 0, at_once = 0;      // of the batch; of a micro-batch
   std::vector<std::shared_ptr<Feed>> feeds = {};
   std::vector<Input> inputs = {};
   // The whole batch: draws, and tensors that feeds fill. What it draws does not depend on micro-batches.
@@ -66,7 +76,8 @@ struct Phase {
 
 struct PhaseResult {
   std::vector<Term> report;                        // sample means over the whole batch; "loss" first
-  std::vector<Tensor> gradients;                   // by position of the role's trainable parameters, of rows that train
+  std::vector<Tensor> gradients;                   // by position of the trainable parameters of the role, then of those
+                                                   // beside it; of the rows that train
   Tensor operator[](std::string_view name) const;  // of the report; undefined where the phase has none
 };
 

@@ -41,6 +41,7 @@ class Reals {
   // Of the batch; always the same tensors.
   const Tensor& images() const { return resident_ ? resident_->images() : staged_->images(); }
   const Tensor& labels() const { return labels_.labels(); }
+  const Tensor& items() const { return items_; }        // [batch] i32: their numbers in the data
   const Tensor& features() const { return features_; }  // undefined: they are not kept
   int64_t shown() const { return shown_; }              // images, so far
   int64_t batch() const { return items_.count(); }

@@ -1,0 +1,99 @@
+// Methods in runs: they go on with the same bits, look for the file that they began with, and sample through the miner.
+#include <gtest/gtest.h>
+
+#include "io/files.h"
+#include "models/files.h"
+#include "tests/models/features_support.h"
+#include "tests/tools/tools_support.h"
+#include "training/run/run_folder.h"
+
+namespace fs = std::filesystem;
+namespace firn {
+namespace {
+
+struct MethodRuns : testing::Test {
+  Scratch scratch;
+  fs::path source;
+
+  MethodRuns() {
+    write_images(scratch / "data", 8, 32, 3, 1);
+    write_safetensors(scratch / "squeezenet.safetensors", formula_weights("squeezenet/1"));
+    train("source", "--average --kimg 0.016");
+    source = scratch / "source.safetensors";
+    fs::copy(latest_snapshot(scratch / "source"), source);
+  }
+  Ran train(const std::string& runs, const std::string& more) const {
+    return tool("gan-train",
+                fmt::format("--outdir '{0}/{1}' --data '{0}/data' --model sngan --ch 1 --batch 4 --n-dis 1 "
+                            "--grid 2x2 --tick 0.016 --snap 1 --metrics none --precision fp32 --threads 1 "
+                            "--features '{0}/squeezenet.safetensors' {2}",
+                            scratch.path().string(), runs, more));
+  }
+  Ran adapt(const std::string& runs, const std::string& more) const {
+    return train(runs, fmt::format("--average --init '{}' {}", source.string(), more));
+  }
+  Ran resume(const std::string& runs, const std::string& more) const {
+    return tool("gan-train",
+                fmt::format("--outdir '{}/{}' --resume latest --threads 1 {}", scratch.path().string(), runs, more));
+  }
+};
+
+TEST_F(MethodRuns, GoOnWithTheSameBits) {
+  for (const char* method : {"l2-sp", "distill", "ewc --ewc-samples 2", "minegan --miner-steps 6", "glo"}) {
+    const std::string how = fmt::format("--method {}", method), whole = fmt::format("whole-{:.3}", method),
+                      parts = fmt::format("parts-{:.3}", method);
+    const Ran once = adapt(whole, how + " --kimg 0.064");
+    ASSERT_EQ(once.code, 0) << once.output;
+    ASSERT_EQ(adapt(parts, how + " --kimg 0.016").code, 0);
+    const Ran again = resume(parts, "--kimg 0.064");
+    ASSERT_EQ(again.code, 0) << again.output;
+    const SafetensorsFile a = read_safetensors(latest_snapshot(scratch / whole)),
+                          b = read_safetensors(latest_snapshot(scratch / parts));
+    ASSERT_EQ(a.tensors.size(), b.tensors.size());
+    for (const auto& [name, tensor] : a.tensors) EXPECT_EQ(tensor.bytes, b.at(name).bytes) << method << " " << name;
+  }
+}
+
+TEST_F(MethodRuns, NameTheirSourceOrHoldIt) {
+  ASSERT_EQ(adapt("named", "--method l2-sp --kimg 0.016").code, 0);
+  EXPECT_FALSE(has_network(read_safetensors(latest_snapshot(scratch / "named")), "G_source"));
+  ASSERT_EQ(adapt("held", "--method l2-sp --embed-source --kimg 0.016").code, 0);
+  const SafetensorsFile held = read_safetensors(latest_snapshot(scratch / "held")), from = read_safetensors(source);
+  for (const auto& [name, tensor] : from.tensors)
+    if (name.starts_with("G.")) {
+      EXPECT_EQ(held.at("G_source." + name.substr(2)).bytes, tensor.bytes) << name;
+    }
+
+  const fs::path moved = scratch / "elsewhere.safetensors";
+  fs::rename(source, moved);
+  const Ran lost = resume("named", "--kimg 0.032");
+  EXPECT_EQ(lost.code, 1);
+  EXPECT_MENTIONS(lost.output, "needs the file that the run began with");
+  EXPECT_MENTIONS(lost.output, "which is not there; --source says where it is");
+  EXPECT_EQ(std::ranges::count(lost.output, '\n'), 1) << lost.output;
+  EXPECT_EQ(resume("held", "--kimg 0.032").code, 0);
+  const Ran other =
+      resume("named", fmt::format("--kimg 0.032 --source '{}'", latest_snapshot(scratch / "held").string()));
+  EXPECT_EQ(other.code, 1);
+  EXPECT_MENTIONS(other.output, "is another one; --source says where it is");
+  const Ran found = resume("named", fmt::format("--kimg 0.032 --source '{}'", moved.string()));
+  EXPECT_EQ(found.code, 0) << found.output;
+}
+
+TEST_F(MethodRuns, SamplesPassTheMiner) {
+  ASSERT_EQ(adapt("mined", "--method minegan --miner-steps 8 --kimg 0.016").code, 0);
+  const fs::path mined = latest_snapshot(scratch / "mined"), plain = scratch / "plain.safetensors";
+  SafetensorsFile file = read_safetensors(mined);
+  std::erase_if(file.tensors, [](const auto& t) { return t.first.starts_with("miner"); });
+  write_safetensors(plain, file);
+  const auto sample = [&](const fs::path& snapshot, const std::string& name) {
+    const Ran ran = tool("gan-sample", fmt::format("--snapshot '{}' --seeds 0-3 --grid '{}.png'", snapshot.string(),
+                                                   (scratch / name).string()));
+    EXPECT_EQ(ran.code, 0) << ran.output;
+    return read_text(scratch / (name + ".png"));
+  };
+  EXPECT_NE(sample(mined, "a"), sample(plain, "b"));
+}
+
+}  // namespace
+}  // namespace firn

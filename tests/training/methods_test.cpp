@@ -1,0 +1,346 @@
+// Methods of adapting a network: what trains, what does not move by a bit, and their gradients against formulas, finite
+// differences and tests/golden/methods.py.
+#include "training/methods/method.h"
+
+#include <cstdlib>
+
+#include "base/error.h"
+#include "models/layers/miner.h"
+#include "models/sngan/sngan.h"
+#include "tests/models/features_support.h"
+#include "tests/training/training_support.h"
+#include "training/methods/distill.h"
+#include "training/methods/ewc.h"
+#include "training/methods/glo.h"
+#include "training/methods/l2_sp.h"
+#include "training/methods/minegan.h"
+#include "training/methods/source.h"
+#include "training/objectives/sngan.h"
+#include "training/step/iteration.h"
+
+namespace firn {
+namespace {
+
+// A folder of weights for as long as it lives: a SqueezeNet in it.
+class WeightsFolder {
+ public:
+  WeightsFolder() {
+    if (const char* before = std::getenv("FIRN_WEIGHTS")) before_ = before;
+    write_safetensors(scratch_ / "squeezenet.safetensors", formula_weights("squeezenet/1"));
+    setenv("FIRN_WEIGHTS", scratch_.path().c_str(), 1);
+  }
+  ~WeightsFolder() { before_.empty() ? unsetenv("FIRN_WEIGHTS") : setenv("FIRN_WEIGHTS", before_.c_str(), 1); }
+
+ private:
+  Scratch scratch_;
+  std::string before_;
+};
+
+TrainOptions tiny(std::string_view kind, const std::vector<std::string>& methods, DType type = DType::f32) {
+  TrainOptions o = TrainOptions::of(kind);
+  if (kind == "sngan") {
+    o.loss = SnganLoss{.loss = GanLoss::non_saturating};  // which has a slope everywhere
+    o.model = SnganOptions{.height = 32, .z_dim = 4, .ch = 1, .type = type};
+  } else {
+    o.model = StyleGan2Options{.height = 16,
+                               .z_dim = 8,
+                               .w_dim = 8,
+                               .channel_base = 64,
+                               .channel_max = 8,
+                               .mapping_layers = 2,
+                               .mbstd_group = 2,
+                               .type = type};
+  }
+  o.batch = o.batch_gpu = 2;
+  o.ema_kimg = 0.05;
+  o.init = "source.safetensors";
+  o.dataset_size = o.batch;
+  o.method_names = methods;
+  if (kind == "stylegan2" && std::ranges::count(methods, "glo")) o.model.as<StyleGan2Options>().height = 32;
+  settle_methods(o, {});
+  return o;
+}
+
+std::map<std::string, std::vector<double>> values_of(const TrainState& s) {
+  std::map<std::string, std::vector<double>> all;
+  for (const Role& role : s.roles)
+    for (const Parameter& p : role.network->parameters())
+      if (!p.buffer()) all[role.name + "." + p.name()] = p.value().to_doubles();
+  return all;
+}
+
+// Those whose values differ.
+std::set<std::string> moved(const std::map<std::string, std::vector<double>>& before, const TrainState& s) {
+  std::set<std::string> names;
+  for (const auto& [name, now] : values_of(s))
+    if (before.at(name) != now) names.insert(name);
+  return names;
+}
+
+struct Case {
+  std::string kind, methods;
+};
+void PrintTo(const Case& c, std::ostream* out) { *out << c.kind << " " << c.methods; }
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, '+');) parts.push_back(part);
+  return parts;
+}
+
+struct Methods : testing::TestWithParam<Case> {};
+
+TEST_P(Methods, TrainForTwentyIterationsWhatTheTableSaysAndNothingElse) {
+  const WeightsFolder weights;
+  TrainOptions o = tiny(GetParam().kind, split(GetParam().methods));
+  o.method<MineGan>().steps = 5;
+  o.method<Ewc>().samples = 2;
+  TrainState s(o, Device::cpu());
+  begin_methods(s, o);
+  Reals noise(o, s);
+  Iteration iteration(o, s, nullptr, noise);
+  const auto before = values_of(s);
+  for (int i = 0; i < 20; ++i) iteration.run();
+  const std::set<std::string> changed = moved(before, s);
+  bool d_trains = false;
+  for (const Phase& phase : iteration.phases()) d_trains |= phase.trains == "D";
+  for (const Role& role : s.roles)
+    for (const Parameter& p : role.network->parameters()) {
+      if (p.buffer()) continue;
+      const std::string name = role.name + "." + p.name();
+      if (p.frozen() || !role.adam || (role.name == "D" && !d_trains)) {
+        EXPECT_FALSE(changed.contains(name)) << name;
+      } else if (!name.ends_with(".bias") && !name.ends_with("noise_strength")) {  // some only get rounding, or none
+        EXPECT_TRUE(changed.contains(name)) << name;
+      }
+    }
+  for (const Role& role : s.roles) EXPECT_TRUE(all_finite(role.network->parameters())) << role.name;
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const char* kind : {"stylegan2", "sngan"}) {
+    for (const Method& m : methods()) all.push_back({kind, m.name});
+    for (const char* both : {"scale-shift+glo", "minegan+glo", "freeze-d+l2-sp", "freeze-g+ewc"})
+      all.push_back({kind, both});
+  }
+  std::erase_if(all, [](const Case& c) { return c.methods == "freeze"; });  // it names nothing by itself
+  return all;
+}
+INSTANTIATE_TEST_SUITE_P(All, Methods, testing::ValuesIn(cases()), [](const auto& info) {
+  std::string name = info.param.kind + "_" + info.param.methods;
+  std::ranges::replace_if(
+      name, [](char c) { return !std::isalnum(c); }, '_');
+  return name;
+});
+
+// One phase in double precision, with and without a method.
+struct Pair {
+  Pair(
+      const std::string& method, std::function<void(TrainOptions&)> set = [](TrainOptions&) {}) {
+    for (const bool with : {false, true}) {
+      TrainOptions o =
+          tiny("stylegan2", with ? std::vector<std::string>{method} : std::vector<std::string>{}, DType::f64);
+      set(o);
+      auto& subject = subjects.emplace_back(std::make_unique<Subject>(o));
+      begin_methods(subject->state, o);
+      Rng rng{.seed = 3};
+      for (const char* role : {"G", "D"})  // away from the source
+        for (const Parameter& p : subject->state.role(role).network->parameters().trainable())
+          Parameter(p).value().detach().copy_from(p.value() +
+                                                  randn(p.value().shape(), rng, DType::f64, Device::cpu()) * 0.1);
+    }
+  }
+  Inputs inputs() const {
+    Rng rng{.seed = 9};
+    Inputs in;
+    in.put("z", randn({2, 8}, rng, DType::f64, Device::cpu()));
+    in.put("images", randn({2, 16, 16, 3}, rng, DType::f64, Device::cpu()));
+    return in;
+  }
+  std::pair<PhaseResult, PhaseResult> run(const char* phase) {
+    return {subjects[0]->run(phase, inputs()), subjects[1]->run(phase, inputs())};
+  }
+  std::vector<std::unique_ptr<Subject>> subjects;
+};
+
+double loss(const PhaseResult& r) { return r["loss"].to_doubles()[0]; }
+
+TEST(MethodsOfTransfer, L2SpAddsTheMeanSquareOfEachTensorsDistance) {
+  Pair pair("l2-sp", [](TrainOptions& o) { o.method<L2Sp>().weight = 3; });
+  for (const char* phase : {"Gmain", "Dmain"}) {
+    const auto [plain, held] = pair.run(phase);
+    Subject& s = *pair.subjects[1];
+    const Parameters now = s.trained_by(phase).trainable();
+    const Parameters& then = s.state.role(s.phase(phase).trains + "_source").network->parameters();
+    double distance = 0;
+    for (size_t i = 0; i < now.size(); ++i) {
+      const auto w = now[i].value().to_doubles(), w0 = then.find(now[i].name())->value().to_doubles(),
+                 g = plain.gradients[i].to_doubles(), with = held.gradients[i].to_doubles();
+      for (size_t k = 0; k < w.size(); ++k) {
+        distance += (w[k] - w0[k]) * (w[k] - w0[k]) / double(w.size());
+        EXPECT_NEAR(with[k], g[k] + 3 * 2 * (w[k] - w0[k]) / double(w.size()), 1e-12) << now[i].name();
+      }
+    }
+    EXPECT_GT(distance, 0.1);
+    EXPECT_NEAR(loss(held), loss(plain) + 3 * distance, 1e-10);
+    EXPECT_NEAR(held["l2_sp"].to_doubles()[0], 3 * distance, 1e-10);
+  }
+}
+
+TEST(MethodsOfTransfer, FisherInformationIsTheMeanSquareOfSlopesOfSingleSamples) {
+  const TrainOptions o = tiny("stylegan2", {}, DType::f64);
+  Subject s(o);
+  const std::shared_ptr<Generator> fisher = make_generator(o.model, Device::cpu());
+  constexpr int samples = 3;
+  estimate_fisher(s.g(), s.d(), *fisher, samples, 5);
+  const auto loss_of_sample = [&](int index) {
+    const NoGrad no_grad;
+    Rng rng{.seed = 5};
+    Tensor z;
+    for (int i = 0; i <= index; ++i) z = randn({1, 8}, rng, DType::f64, Device::cpu());
+    const Generator& g = s.g();
+    return sum(softplus(-s.d()(g.image(g.code(z, {}))))).to_doubles()[0];
+  };
+  for (const char* name : {"mapping.fc0.weight", "synthesis.b4.conv1.weight", "synthesis.b16.torgb.affine.bias"}) {
+    Parameter p = *s.g().parameters().find(name);
+    std::vector<double> w = p.value().to_doubles();
+    const double value = w[1], h = 1e-5, found = fisher->parameters().find(name)->value().to_doubles()[1];
+    double expected = 0;
+    for (int i = 0; i < samples; ++i) {
+      const auto at = [&](double v) {
+        w[1] = v;
+        p.value().detach().copy_from(Tensor::from(w, p.value().shape(), DType::f64, Device::cpu()));
+        return loss_of_sample(i);
+      };
+      const double slope = (at(value + h) - at(value - h)) / (2 * h);
+      at(value);
+      expected += slope * slope / samples;
+    }
+    EXPECT_GT(expected, 0) << name;
+    EXPECT_NEAR(found, expected, 1e-6 * expected) << name;
+  }
+}
+
+TEST(MethodsOfTransfer, EwcWeighsTheDistanceByFisherInformation) {
+  Pair pair("ewc", [](TrainOptions& o) { o.method<Ewc>() = {.weight = 50, .samples = 2}; });
+  const auto [plain, held] = pair.run("Gmain");
+  Subject& s = *pair.subjects[1];
+  const Parameters now = s.trained_by("Gmain").trainable();
+  const Parameters &then = s.state.role("G_source").network->parameters(),
+                   &fisher = s.state.role("G_fisher").network->parameters();
+  double penalty = 0, largest = 0;
+  for (size_t i = 0; i < now.size(); ++i) {
+    const auto w = now[i].value().to_doubles(), w0 = then.find(now[i].name())->value().to_doubles(),
+               f = fisher.find(now[i].name())->value().to_doubles(), g = plain.gradients[i].to_doubles(),
+               with = held.gradients[i].to_doubles();
+    for (size_t k = 0; k < w.size(); ++k) {
+      penalty += 50 * f[k] * (w[k] - w0[k]) * (w[k] - w0[k]);
+      const double added = 50 * f[k] * 2 * (w[k] - w0[k]);
+      largest = std::max(largest, std::abs(added));
+      EXPECT_NEAR(with[k], g[k] + added, 1e-11) << now[i].name();
+    }
+  }
+  EXPECT_GT(largest, 1e-4);
+  EXPECT_NEAR(loss(held), loss(plain) + penalty, 1e-10);
+}
+
+TEST(MethodsOfTransfer, DistillationComparesActivationsOfTheRealsAlone) {
+  Pair pair("distill", [](TrainOptions& o) { o.method<Distill>() = {.weight = 2, .at = {"b16", "b8"}}; });
+  const auto [plain, held] = pair.run("Dmain");
+  Subject& s = *pair.subjects[1];
+  const Tensor reals = pair.inputs()["images"];
+  const auto distance = [&] {
+    const NoGrad no_grad;
+    const Taps now(s.d(), {"b16", "b8"}), then(source_discriminator(s.state), {"b16", "b8"});
+    s.d()(reals);
+    source_discriminator(s.state)(reals);
+    double total = 0;
+    for (const char* name : {"b16", "b8"}) {
+      const auto a = now.at(name).to_doubles(), b = then.at(name).to_doubles();
+      for (size_t i = 0; i < a.size(); ++i) total += (a[i] - b[i]) * (a[i] - b[i]) / double(a.size());
+    }
+    return total;
+  };
+  EXPECT_GT(distance(), 1e-3);
+  EXPECT_NEAR(loss(held), loss(plain) + 2 * distance(), 1e-10);
+  const Parameters trained = s.trained_by("Dmain").trainable();
+  for (const char* name : {"b16.fromrgb.weight", "b16.conv1.weight", "b8.conv0.bias", "b4.fc.weight"}) {
+    Parameter p = *trained.find(name);
+    size_t at = 0;
+    while (trained[at].name() != name) ++at;
+    std::vector<double> w = p.value().to_doubles();
+    const double value = w[0], h = 1e-5;
+    const auto with = [&](double v) {
+      w[0] = v;
+      p.value().detach().copy_from(Tensor::from(w, p.value().shape(), DType::f64, Device::cpu()));
+      return distance();
+    };
+    const double slope = (with(value + h) - with(value - h)) / (2 * h);
+    with(value);
+    EXPECT_NEAR(held.gradients[at].to_doubles()[0], plain.gradients[at].to_doubles()[0] + 2 * slope, 1e-7) << name;
+  }
+}
+
+TEST(MethodsOfTransfer, LossesOfGloAreThoseOfPyTorch) {
+  const SafetensorsFile golden = read_safetensors(std::filesystem::path(FIRN_TEST_DATA) / "golden/methods.safetensors");
+  const auto expect_golden = [&](const std::string& name, const Tensor& t) {
+    const std::vector<double> want = golden.at(name).to_doubles(), got = t.to_doubles();
+    ASSERT_EQ(want.size(), got.size()) << name;
+    double largest = 0;
+    for (const double v : want) largest = std::max(largest, std::abs(v));
+    for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-9 * largest) << name << " " << i;
+  };
+  for (const auto& [name, key] : {std::pair{"vgg16", "vgg16/16"}, {"squeezenet", "squeezenet/8"}}) {
+    const auto network = formula_network(key, {.type = DType::f64});
+    const auto picture = [](const char* name) { return formula_images(name, 2, 32, DType::f64, 1, 0); };
+    const Tensor fakes = picture("fakes").require_grad();
+    const Tensor loss = reconstruction_loss(*network, picture("reals"), fakes, 0.1);
+    expect_golden(std::string(name) + ".loss", loss);
+    expect_golden(std::string(name) + ".grad", grad(loss, {fakes})[0]);
+  }
+  const Tensor z = Tensor::from(formula_numbers("z", 35), {5, 7}, DType::f64, Device::cpu()).require_grad(),
+               t = Tensor::from(formula_numbers("t", 161), {23, 7}, DType::f64, Device::cpu());
+  const Tensor distance = latent_distance(z, t);
+  expect_golden("distance", distance);
+  expect_golden("distance.grad", grad(distance, {z})[0]);
+}
+
+TEST(MethodsOfTransfer, OfMineGanGTrainsOnlyBehindItsStepsAndEverythingIsMined) {
+  TrainOptions o = tiny("stylegan2", {"minegan"});
+  o.method<MineGan>().steps = 3;
+  TrainState s(o, Device::cpu());
+  Reals noise(o, s);
+  Iteration iteration(o, s, nullptr, noise);
+  auto before = values_of(s);
+  for (int i = 0; i < 3; ++i) iteration.run();
+  for (const std::string& name : moved(before, s)) EXPECT_FALSE(name.starts_with("G.")) << name;
+  EXPECT_TRUE(moved(before, s).contains("miner.0.weight"));
+  before = values_of(s);
+  iteration.run();
+  EXPECT_TRUE(moved(before, s).contains("G.synthesis.b4.const"));
+  EXPECT_TRUE(moved(before, s).contains("miner.0.weight"));
+
+  Rng rng;
+  const Tensor z = randn({2, 8}, rng, DType::f32, Device::cpu());
+  const auto& average = static_cast<const Miner&>(*s.role("miner").average);
+  const std::unique_ptr<Generator> plain = make_generator(o.model, Device::cpu());
+  update_average(plain->parameters(), s.sampled().parameters(), 0);
+  EXPECT_EQ(s.sampled().code(z, {}).values.to_doubles(), plain->code(average(z), {}).values.to_doubles());
+  EXPECT_NE(s.sampled().code(z, {}).values.to_doubles(), plain->code(z, {}).values.to_doubles());
+}
+
+TEST(MethodsOfTransfer, AnOptionOfAMethodThatIsNotChosenIsAnError) {
+  TrainOptions o = tiny("stylegan2", {});
+  EXPECT_MENTIONS(message_of<ConfigError>([&] {
+                    settle_methods(o, {{"--l2-sp", "2"}});
+                  }),
+                  "--l2-sp goes with --method l2-sp");
+  o.method_names = {"l2-sp"};
+  o.init.clear();
+  EXPECT_MENTIONS(message_of<ConfigError>([&] { o.check(); }), "give --init FILE");
+}
+
+}  // namespace
+}  // namespace firn

@@ -1,0 +1,27 @@
+// The networks that a run began with, which methods compare with: roles that nothing trains. Snapshots name the file of
+// --init and its hash, and hold them only with --embed-source.
+#pragma once
+#include "training/methods/method.h"
+
+namespace firn {
+
+// In prepare(): the role NAME_source beside G or D.
+void keep_source(TrainState& state, const TrainOptions& options, std::string_view name);
+const Generator& source_generator(const TrainState& state);
+const Discriminator& source_discriminator(const TrainState& state);
+
+// In check(): ConfigError where there is no --init.
+void require_source(const TrainOptions& options, const char* method);
+
+bool keeps_sources(const TrainState& state);
+void fill_sources(TrainState& state);  // with what the roles hold now
+
+// Before restore(): fills what the snapshot does not hold from options.init, in the way that the run began. IoError
+// where that file is not there or another one.
+void refill_sources(TrainState& state, const TrainOptions& options, const SafetensorsFile& snapshot);
+
+// Adds `term` to the loss of each phase that trains `role` in every iteration, and reports it under `stat`.
+void add_term(std::vector<Phase>& phases, std::string_view role, const std::string& stat,
+              std::function<Tensor(const Inputs&, Rng*)> term);
+
+}  // namespace firn
