@@ -331,6 +331,32 @@ TEST(MethodsOfTransfer, OfMineGanGTrainsOnlyBehindItsStepsAndEverythingIsMined) 
   EXPECT_NE(s.sampled().code(z, {}).values.to_doubles(), plain->code(z, {}).values.to_doubles());
 }
 
+TEST(MethodsOfTransfer, FrozenFiltersStayUnderEveryMethod) {
+  for (const char* method : {"l2-sp", "distill", "ewc", "minegan"}) {
+    TrainOptions o = tiny("stylegan2", {method});
+    o.method<MineGan>().steps = 1;
+    o.method<Ewc>().samples = 2;
+    o.freeze.patterns = {"D:b16.conv0:0-3", "G:synthesis.b16.conv1:1"};
+    TrainState s(o, Device::cpu());
+    begin_methods(s, o);
+    Reals noise(o, s);
+    Iteration iteration(o, s, nullptr, noise);
+    const auto before = values_of(s);
+    for (int i = 0; i < 3; ++i) iteration.run();
+    const auto after = values_of(s);
+    for (const auto& [name, first, last] :
+         {std::tuple{"D.b16.conv0.weight", 0, 4}, {"G.synthesis.b16.conv1.weight", 1, 2}}) {
+      const std::vector<double>&was = before.at(name), &is = after.at(name);
+      const size_t row = was.size() / 4;
+      for (size_t r = 0; r < 4; ++r) {
+        const auto at = std::ptrdiff_t(r * row);
+        const bool same = std::equal(was.begin() + at, was.begin() + at + std::ptrdiff_t(row), is.begin() + at);
+        EXPECT_EQ(same, int(r) >= first && int(r) < last) << method << " " << name << " " << r;
+      }
+    }
+  }
+}
+
 TEST(MethodsOfTransfer, AnOptionOfAMethodThatIsNotChosenIsAnError) {
   TrainOptions o = tiny("stylegan2", {});
   EXPECT_MENTIONS(message_of<ConfigError>([&] {

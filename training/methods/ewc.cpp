@@ -37,8 +37,9 @@ void estimate_fisher(const Generator& g, const Discriminator& d, Generator& fish
     const std::vector<Tensor> slopes = grad(softplus(-logits), trained.tensors());
     const NoGrad no_grad;
     for (size_t k = 0; k < trained.size(); ++k) {
-      Tensor sum = fisher.parameters().find(trained[k].name())->value();
-      sum.copy_from(sum + square(slopes[k]) * (1.0 / samples));
+      Tensor sum = fisher.parameters().find(trained[k].name())->value(), share = square(slopes[k]) * (1.0 / samples);
+      if (const TrainedRowsPtr rows = rows_of(trained[k]())) share = scatter_add(share, rows->index, sum.dim(0));
+      sum.copy_from(sum + share);
     }
   }
 }
