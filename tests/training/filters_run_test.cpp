@@ -147,7 +147,7 @@ TEST(FilterRun, FisherChoosesOnceAndIsResumed) {
   ASSERT_EQ(log.frozen.size(), 1u);
   EXPECT_EQ(log.frozen[0].frozen_parts(), "part of block1, part of block2, part of block3, part of block4");
   EXPECT_GT(log.frozen[0].backward_removed, 10);
-  EXPECT_LT(log.frozen[0].backward_removed, 30);
+  EXPECT_LT(log.frozen[0].backward_removed, 50);  // half of the weight gradients
   ASSERT_EQ(train("parts", fisher + "--kimg 0.032").code, 0);
   const Ran resumed = tool("gan-train", fmt::format("--outdir '{}/parts' --resume latest --kimg 0.064 --threads 1",
                                                     scratch.path().string()));
