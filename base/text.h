@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace firn {
 
@@ -21,5 +22,7 @@ Utf8Character first_character(std::string_view text);
 bool is_utf8(std::string_view text);
 
 std::string lower_case(std::string_view text);  // of the letters of ASCII; the rest stays
+
+std::vector<std::string> parts_of(const std::string& text, char between);  // without empty ones
 
 }  // namespace firn

@@ -132,6 +132,7 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
                                     {"frozen_layers", o.frozen_layers},
                                     {"freeze", o.freeze},
                                     {"cache_features", o.cache_features}});
+  if (options.augment.on()) row["aug"] = options.augment.describe();
   double total = 0;
   for (const Timed& p : phases) {
     row[p.phase->name + "_ms"] = median(p.ms);
@@ -218,7 +219,7 @@ int main(int argc, char** argv) {
   app.add_option("--device", o.device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str();
   app.add_option("--plan-for", o.plan_for, "store plans for the GPU that this file describes; measures nothing");
   tools::add_no_own_kernels(app);
-  const tools::OptionRows rows = tools::OptionRows::of_models();
+  const tools::OptionRows rows = tools::OptionRows::of_steps();
   rows.add_to(app);
   app.add_flag("--json", o.json, "one line of JSON instead of a table");
   try {

@@ -92,6 +92,26 @@ inline Fir two_by_two(int pad, double gain = 1) {
 Tensor upsample2d(const Tensor& x);    // x2, spec: pad (2,1), gain 4
 Tensor downsample2d(const Tensor& x);  // /2, pad (1,1)
 
+// --- what augmentation does to images (ops/affine_resample.cpp, ops/image_transforms.cpp). x [N,H,W,C], f32 or f64, in
+// which all of it is linear but for what mix_channels adds; what is done to each image stands in tensors of that type,
+// which have no gradient.
+// Pixels of an image that are reflected beyond each of its sides; below 0: all but the outermost, which is the most.
+struct Reflection {
+  int left = -1, right = -1, top = -1, bottom = -1;
+};
+// Images through affine maps, without aliasing: y [N,H,W,C] at (a, b) is x at matrix[n] (a, b, 1), both counted from
+// the centre, as reflection, doubling by sym6, a grid of bilinear samples and halving by sym6 give it. matrix [N,2,3].
+// What a grid_sample would be needed for is affine_resample alone: of the doubled image, which is never made, the
+// samples [N,2H+10,2W+10,C].
+Tensor warp(const Tensor& x, const Tensor& matrix, Reflection pad = {});
+Tensor affine_resample(const Tensor& x, const Tensor& matrix, Reflection pad = {});
+Tensor affine_resample_transposed(const Tensor& y, const Tensor& matrix, const Shape& x_shape, Reflection pad = {});
+Tensor mix_channels(const Tensor& x, const Tensor& m);  // m [N,C,C+1], C up to 4: y = m[:,:C] x + m[:,C] for each pixel
+Tensor shift_pixels(const Tensor& x, const Tensor& by);  // y[n,h,w] = x[n,h+by[n,0],w+by[n,1]], zero beyond the image
+// Zero where |h + 1/2 - box[n,0]| < box[n,2] and |w + 1/2 - box[n,1]| < box[n,3].
+Tensor cut_out(const Tensor& x, const Tensor& box);
+Tensor filter_reflected(const Tensor& x, const Tensor& taps);  // [N,taps], odd: along rows and columns, x reflected
+
 // --- pooling (ops/pooling.cpp), x [N,H,W,C]; one is the other's gradient but for a factor. Both times gain.
 Tensor upsample_nearest(const Tensor& x, double gain = 1);  // [N,2H,2W,C]: each pixel four times
 Tensor average_pool(const Tensor& x, double gain = 1);      // [N,H/2,W/2,C]: the mean of 2x2; H, W even

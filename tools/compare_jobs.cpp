@@ -171,14 +171,13 @@ std::vector<std::string> run_jobs(const std::vector<Job>& jobs, const JobRules& 
   return failed;
 }
 
-void run_beside(const std::string& program, const std::vector<std::string>& arguments) {
-  TemporaryName console(fs::temp_directory_path() / program, [](const fs::path& path) { write_text(path, ""); });
+void run_beside(const std::string& program, const std::vector<std::string>& arguments, const fs::path& console) {
   int status = 0;
-  const pid_t pid = start(beside(program), arguments, console.name());
+  const pid_t pid = start(beside(program), arguments, console);
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    throw IoError(fmt::format("{} failed: {}", program, last_line(console.name())));
+    throw IoError(fmt::format("{} failed: {}", program, last_line(console)));
 }
 
 }  // namespace firn::tools

@@ -28,7 +28,9 @@ struct JobRules {
 // was begun with other arguments. When `stop` is set, processes are told to save and leave, and are waited for.
 std::vector<std::string> run_jobs(const std::vector<Job>& jobs, const JobRules& rules);
 
-// Runs a program beside this one and waits; IoError with its last line when it fails.
-void run_beside(const std::string& program, const std::vector<std::string>& arguments);
+// Runs a program that lies beside this one and waits; what it says is added to `console`. IoError with its last line
+// when it fails.
+void run_beside(const std::string& program, const std::vector<std::string>& arguments,
+                const std::filesystem::path& console);
 
 }  // namespace firn::tools

@@ -223,8 +223,10 @@ std::vector<fs::path> write_samples(const ComparePlan& plan, const fs::path& fol
       if (!fs::exists(snapshot, none)) snapshot = found / "snapshot-latest.safetensors";
       if (!fs::exists(snapshot, none)) continue;
       const fs::path row = folder / "runs" / run.id / "samples.png";
-      run_beside("gan-sample", {"--snapshot", snapshot.string(), "--seeds", fmt::format("0-{}", columns - 1),
-                                "--columns", std::to_string(columns), "--grid", row.string()});
+      run_beside("gan-sample",
+                 {"--snapshot", snapshot.string(), "--seeds", fmt::format("0-{}", columns - 1), "--columns",
+                  std::to_string(columns), "--grid", row.string()},
+                 folder / "runs" / run.id / "samples.txt");
       rows.push_back(with_title(load_image(row), plan.methods[run.method].name, 2));
     }
     if (rows.empty()) continue;

@@ -16,6 +16,7 @@ void add_inspect(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_idx(CLI::App& app);
 void add_montage(CLI::App& app);
+void add_augment(CLI::App& app);
 
 void say_line(std::string line);  // on stdout; a failure is sticky and reported at the end
 template <class... Args>

@@ -12,6 +12,7 @@ int run_command(int argc, char** argv) {
   tools::add_convert(app);
   tools::add_idx(app);
   tools::add_montage(app);
+  tools::add_augment(app);
   bool proceed;
   return tools::parse(app, argc, argv, proceed);
 }

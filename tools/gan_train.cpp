@@ -64,6 +64,7 @@ std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& 
   text += fmt::format("training   {} kimg, batch {} ({} at once), lr {:g}, {}, {}seed {}\n", o.kimg, o.batch,
                       o.batch_gpu, o.lr, objective_of(o.model).describe(o),
                       averages ? fmt::format("ema {:g} kimg, ", o.ema_kimg) : "", o.seed);
+  if (o.augment.on()) text += fmt::format("augment    {}\n", o.augment.describe());
   text += fmt::format("machine    {}, {} threads, {} activations{}\n", device.name(), threads(),
                       name_of(o.model.basics().activation_type),
                       device.is_cuda()     ? kernels::numerics(s.device().stream()).tf32 ? ", TF32 products" : ""

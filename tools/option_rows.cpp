@@ -45,6 +45,12 @@ OptionRows OptionRows::of_models() {
   return rows;
 }
 
+OptionRows OptionRows::of_steps() {
+  OptionRows rows = of_models();
+  for (const Model& m : models()) rows.add(m.kind, AugmentOptions{});
+  return rows;
+}
+
 std::vector<CLI::Option*> OptionRows::add_to(CLI::App& app) const {
   std::vector<CLI::Option*> added;
   for (const Row& row : rows_) {

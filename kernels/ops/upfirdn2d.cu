@@ -57,6 +57,40 @@ FIRN_DEVICE void filter_row(const Upfirdn2d<T>& k, const T* image, int64_t base_
   }
 }
 
+// Many taps, few channels: a row of x is summed along y once for all pixels of the row of y.
+template <class T>
+void filter_long(const Upfirdn2d<T>& k, const T* image, int base_y, T* row) {
+  using A = acc_t<T>;
+  constexpr int room = 1024;
+  A sums[room];
+  const int C = int(k.C), W = int(k.W), OW = int(k.OW);
+  const auto first_from = [&](int place) { return place <= 0 ? 0 : (place + k.up - 1) / k.up; };
+  const int at_once = ((room / C - 2) * k.up - k.taps) / k.down;
+  for (int begin = 0; begin < OW; begin += at_once) {
+    const int end = begin + at_once < OW ? begin + at_once : OW, last_place = (end - 1) * k.down - k.pad_x + k.taps - 1;
+    const int first = first_from(begin * k.down - k.pad_x);
+    const int behind = last_place < 0 ? 0 : last_place / k.up + 1 < W ? last_place / k.up + 1 : W;
+    const int count = behind > first ? (behind - first) * C : 0;
+    for (int e = 0; e < count; ++e) sums[e] = 0;
+    for (int i = 0; i < k.taps; ++i) {
+      const int uy = base_y + i;
+      if (uy < 0 || uy % k.up || uy / k.up >= int(k.H)) continue;
+      const A f = k.gain * k.f[i];
+      const T* p = image + (int64_t{uy / k.up} * W + first) * C;
+      for (int e = 0; e < count; ++e) sums[e] += f * A(p[e]);
+    }
+    for (int ox = begin; ox < end; ++ox) {
+      const int base_x = ox * k.down - k.pad_x;
+      for (int c = 0; c < C; ++c) {
+        A s = 0;
+        for (int x = first_from(base_x); x < behind && x * k.up - base_x < k.taps; ++x)
+          s += k.f[x * k.up - base_x] * sums[(x - first) * C + c];
+        row[ox * C + c] = T(s);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -71,6 +105,8 @@ FIRN_DEVICE void Upfirdn2d<T>::operator()(Team t) const {
     for_vectors(t, C, [&](int64_t c, auto width) { filter_row<T, width>(*this, image, base_y, c, row); });
     return;
   }
+  if constexpr (wide)
+    if (C < 16 && taps > 4 && down <= 4) return filter_long(*this, image, base_y, row);
   const auto pixels = [&](auto known_up) {
     constexpr int U = known_up;
     if (!wide || C < 16) {

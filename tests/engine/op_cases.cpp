@@ -406,6 +406,7 @@ std::vector<OpCase> make_cases() {
   for (OpCase& more : gather_cases()) c.push_back(std::move(more));
   for (OpCase& more : resampling_cases()) c.push_back(std::move(more));
   for (OpCase& more : feature_cases()) c.push_back(std::move(more));
+  for (OpCase& more : augment_cases()) c.push_back(std::move(more));
   for (OpCase& more : sngan_cases()) c.push_back(std::move(more));
   return c;
 }

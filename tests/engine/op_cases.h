@@ -25,7 +25,8 @@ inline void PrintTo(const OpCase& c, std::ostream* out) { *out << c.name; }  // 
 
 const std::vector<OpCase>& op_cases();
 std::vector<OpCase> sngan_cases();    // those of them that only SNGAN-projection needs (op_cases_sngan.cpp),
-std::vector<OpCase> feature_cases();  // and that only feature networks need (op_cases_features.cpp)
+std::vector<OpCase> feature_cases();  // that only feature networks need (op_cases_features.cpp),
+std::vector<OpCase> augment_cases();  // and that augmentation needs (op_cases_augment.cpp)
 
 // Leaky ReLU has a kink where its argument is 0. Inputs keep 0.1 away from zero, and the other terms (bias, noise,
 // demodulation of about 1) are scaled down so that they never carry an input across.

@@ -61,11 +61,13 @@ void expect_recorded_training_equals_the_cpu(const TrainOptions& o, const Scratc
 }
 
 // What changes from run to run: weights through Adam, random numbers, style mixing, labels, images, path length, rates.
-void expect_recorded_stylegan2_equals_the_cpu(bool cache_features, std::vector<std::string> freeze = {}) {
+void expect_recorded_stylegan2_equals_the_cpu(bool cache_features, std::vector<std::string> freeze = {},
+                                              const AugmentOptions& augment = {}) {
   const Scratch scratch;
   TrainOptions o = tiny_options(write_images(scratch / "data", 8, 8, 3, 2));
   o.cond = o.data.use_labels = o.data.mirror = true;
   o.cache_features = cache_features;
+  o.augment = augment;
   o.freeze.blocks = cache_features ? 1 : 0;
   o.freeze.patterns = std::move(freeze);
   model_of(o).c_dim = 2;
@@ -82,6 +84,11 @@ TEST_F(ReplayTest, RecordedTrainingEqualsTheCpu) { expect_recorded_stylegan2_equ
 TEST_F(ReplayTest, RecordedTrainingWithFeaturesEqualsTheCpu) { expect_recorded_stylegan2_equals_the_cpu(true); }
 TEST_F(ReplayTest, RecordedTrainingWithFrozenFiltersEqualsTheCpu) {
   expect_recorded_stylegan2_equals_the_cpu(false, {"D:b8.*,b4.conv:0-1", "G:synthesis.b?.conv?:1,3"});
+}
+
+// p moves by half after the fourth iteration, and replays see it.
+TEST_F(ReplayTest, RecordedTrainingWithAugmentationEqualsTheCpu) {
+  expect_recorded_stylegan2_equals_the_cpu(false, {}, {.aug = "ada", .target = -1, .ada_kimg = 0.016, .pipe = "bgcfnc"});
 }
 
 // Replays write vectors u and running averages too, and read the sigma of frozen layers. In double, as in G nothing but

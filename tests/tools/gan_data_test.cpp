@@ -104,6 +104,31 @@ TEST_F(GanData, MontageSetsPicturesSideBySide) {
   EXPECT_GT(load_image(at("m.png")).width, 16);
 }
 
+// The first column is the images; at p 0 so are all others, up to the roundings of a warp.
+TEST_F(GanData, AugmentShowsWhatDSees) {
+  write_images(scratch / "set", 3, 16, 3);
+  const auto sheet = [&](const char* name, const std::string& more) {
+    const Ran ran = data(fmt::format("augment {} {} --images 2 --draws 4 {}", at("set"), at(name), more));
+    EXPECT_EQ(ran.code, 0) << ran.output;
+    return load_image(at(name));
+  };
+  const Image still = sheet("still.png", "-p 0"), one = sheet("one.png", "-p 1 --augpipe bgcfnc --seed 3"),
+              again = sheet("again.png", "-p 1 --augpipe bgcfnc --seed 3"), other = sheet("other.png", "-p 1 --seed 4"),
+              diff = sheet("diff.png", "--aug diffaug-cutout");
+  EXPECT_EQ(one, again);
+  EXPECT_NE(one, other);
+  EXPECT_EQ(std::pair(still.width, still.height), std::pair(5 * 16 + 4 * 2, 2 * 16 + 2));
+  int changed = 0, cut = 0;
+  for (int y = 0; y < 16; ++y)
+    for (int x = 0; x < 16; ++x) {
+      EXPECT_NEAR(*still.at(x + 54, y), *still.at(x, y), 1);
+      changed += *one.at(x + 54, y) != *one.at(x, y);
+      cut += *diff.at(x + 54, y) == 128 && *diff.at(x, y) != 128;
+    }
+  EXPECT_GT(changed, 100);
+  EXPECT_GT(cut, 10);
+}
+
 TEST_F(GanData, ASetIsNotReplacedByWhatIsMadeFromIt) {
   write_images(scratch / "set", 2, 8, 3, 2);
   ASSERT_EQ(data(fmt::format("convert {} {}", at("set"), at("set.zip"))).code, 0);
@@ -127,6 +152,12 @@ TEST_F(GanData, MisuseIsOneLine) {
   for (const auto& [arguments, code] : {std::pair{"", 2},
                                         {"inspect /no/such/set", 1},
                                         {"montage x.png no-title", 2},
+                                        {"augment /no/such/set x.png", 2},
+                                        {"augment /no/such/set x.png -p 0.5 --augpipe bgd", 2},
+                                        {"augment /no/such/set x.png -p 2", 2},
+                                        {"augment /no/such/set x.png --aug noaug", 2},
+                                        {"augment /no/such/set x.png --aug diffaug-cutout -p 1", 2},
+                                        {"augment /no/such/set x.png -p 0.5", 1},
                                         {"convert /no/such/set x.zip --channels 2", 2},
                                         {"convert /no/such/set x.zip --background puce", 2}}) {
     const Ran ran = data(arguments);

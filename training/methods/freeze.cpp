@@ -9,6 +9,25 @@
 namespace firn {
 namespace {
 
+void prepare(TrainState& s, const TrainOptions& o) { apply(o.freeze, s.generator(), s.discriminator()); }
+
+// As the papers have it at 256 pixels, or as much as this model has of it.
+void settle_d(TrainOptions& o, int blocks) {
+  if (o.freeze.blocks > 0 || o.freeze.layers > 0) return;
+  const ShapesOnly shapes;
+  const auto d = make_discriminator(o.model, Device::cpu());
+  std::vector<std::string> names;
+  for (const auto& layer : d->layers())
+    if (!layer.head && (names.empty() || names.back() != layer.block)) names.push_back(layer.block);
+  o.freeze.blocks = std::min(blocks, int(names.size()));
+}
+
+void settle_g(TrainOptions& o, int blocks) {
+  if (o.freeze.g_blocks > 0) return;
+  const ShapesOnly shapes;
+  o.freeze.g_blocks = std::min(blocks, int(make_generator(o.model, Device::cpu())->parts().blocks.size()) - 1);
+}
+
 // The mean over each filter that trains.
 std::vector<double> by_filter(const Tensor& information) {
   const NoGrad no_grad;
@@ -42,25 +61,6 @@ void choose(TrainState& state, TrainOptions& o, const std::shared_ptr<const Data
     }
   }
   apply(o.freeze, state.generator(), state.discriminator());
-}
-
-void prepare(TrainState& s, const TrainOptions& o) { apply(o.freeze, s.generator(), s.discriminator()); }
-
-// As the papers have it at 256 pixels, or as much as this model has of it.
-void settle_d(TrainOptions& o, int blocks) {
-  if (o.freeze.blocks > 0 || o.freeze.layers > 0) return;
-  const ShapesOnly shapes;
-  const auto d = make_discriminator(o.model, Device::cpu());
-  std::vector<std::string> names;
-  for (const auto& layer : d->layers())
-    if (!layer.head && (names.empty() || names.back() != layer.block)) names.push_back(layer.block);
-  o.freeze.blocks = std::min(blocks, int(names.size()));
-}
-
-void settle_g(TrainOptions& o, int blocks) {
-  if (o.freeze.g_blocks > 0) return;
-  const ShapesOnly shapes;
-  o.freeze.g_blocks = std::min(blocks, int(make_generator(o.model, Device::cpu())->parts().blocks.size()) - 1);
 }
 
 }  // namespace
@@ -99,10 +99,11 @@ Method fisher_method() {
   return {.name = "fisher",
           .paper = "filters as in AdAM: Zhao et al. 2022, arXiv 2210.16559",
           .summary = "of each layer the filters that matter most to the source do not train: --freeze 'D:*:fisher>q50'",
-          .settle = [](TrainOptions& o, const Overlay&) {
-            if (filters_to_choose(o.freeze).empty())
-              o.freeze.patterns.insert(o.freeze.patterns.end(), {"D:*:fisher>q50", "G:*:fisher>q50"});
-          }};
+          .settle =
+              [](TrainOptions& o, const Overlay&) {
+                if (filters_to_choose(o.freeze).empty())
+                  o.freeze.patterns.insert(o.freeze.patterns.end(), {"D:*:fisher>q50", "G:*:fisher>q50"});
+              }};
 }
 
 Method freeze_method() {

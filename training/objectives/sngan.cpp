@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "models/sngan/sngan.h"
+#include "training/augment/augment.h"
 #include "training/step/reals.h"
 
 namespace firn {
@@ -52,6 +53,7 @@ std::vector<Phase> phases(const Training& t) {
   const Phase::Input z{"z", {g->z_dim()}, Kind::normal}, gen_labels{"gen_labels", {}, Kind::label},
       images{"images", image, Kind::images}, labels{"labels", {}, Kind::label};
   const auto g_labels = fakes(2 * n), d_labels = fakes(n);
+  const Augment augment(o, t.state);
   return {
       {.name = "Gmain",
        .trains = "G",
@@ -59,10 +61,16 @@ std::vector<Phase> phases(const Training& t) {
        .at_once = 2 * o.batch_gpu,
        .feeds = {g_labels},
        .inputs = {z, gen_labels},
-       .draw = [=](Rng& rng) { return latents(*g_labels, 2 * n, rng); },
+       .draw =
+           [=](Rng& rng) {
+             Inputs in = latents(*g_labels, 2 * n, rng);
+             augment.draw(in, "fakes", 2 * n, rng);
+             return in;
+           },
        .terms =
            [=](const Inputs& in, Rng*) {
-             const Tensor logits = (*d)(g->forward(in["z"], in["gen_labels"]), in["gen_labels"]);
+             const Tensor made = g->forward(in["z"], in["gen_labels"]);
+             const Tensor logits = (*d)(augment(made, in, "fakes"), in["gen_labels"]);
              return Terms{.total = g_loss(logits, loss),
                           .stat = "Loss/G/loss",
                           .report = {{"fake_score", "", mean(logits.detach())}}};
@@ -83,23 +91,28 @@ std::vector<Phase> phases(const Training& t) {
                in.put("dequantisation", uniform({n, image[0], image[1], image[2]}, 0, 1, rng, type, g->device()));
              }
              in.put("labels", reals->labels());
+             augment.draw(in, "fakes", n, rng);
+             augment.draw(in, "reals", n, rng);
              return in;
            },
        .terms =
            [=](const Inputs& in, Rng*) {
              const Tensor made = [&] {
                const NoGrad scope;
-               return g->forward(in["z"], in["gen_labels"]);
+               return augment(g->forward(in["z"], in["gen_labels"]), in, "fakes");
              }();
              const bool cut = in.has("features");
-             const Tensor reals = cut ? Tensor{} : dequantised(in["images"], in["dequantisation"]);
+             const Tensor reals =
+                 cut ? Tensor{} : augment(dequantised(in["images"], in["dequantisation"]), in, "reals");
              const Tensor real = cut ? d->logits(in["features"], in["labels"]) : (*d)(reals, in["labels"]);
              const Tensor fake = cut ? d->logits(d->features(made), in["gen_labels"]) : (*d)(made, in["gen_labels"]);
-             return Terms{.total = d_loss(real, fake, loss),
-                          .stat = "Loss/D/loss",
-                          .report = {{"real_score", "Loss/scores/real", mean(real.detach())},
-                                     {"fake_score", "Loss/scores/fake", mean(fake.detach())}},
-                          .reals = {.images = reals, .labels = in["labels"]}};
+             Terms terms{.total = d_loss(real, fake, loss),
+                         .stat = "Loss/D/loss",
+                         .report = {{"real_score", "Loss/scores/real", mean(real.detach())},
+                                    {"fake_score", "Loss/scores/fake", mean(fake.detach())}},
+                         .reals = {.images = reals, .labels = in["labels"]}};
+             augment.note(real, terms.report);
+             return terms;
            }},
   };
 }

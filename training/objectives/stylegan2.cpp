@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "kernels/ops/control.h"
 #include "models/stylegan2/stylegan2.h"
+#include "training/augment/augment.h"
 #include "training/step/reals.h"
 
 namespace firn {
@@ -43,10 +44,12 @@ Tensor mixed_ws(const StyleGenerator& g, const Tensor& w, const Inputs& in, cons
 
 NoiseMode noise_of(const Rng* rng) { return rng ? NoiseMode::random : NoiseMode::constant; }
 
-Terms g_main(StyleGenerator& g, const Discriminator& d, const Inputs& in, const Tensor& share, Rng* rng) {
+Terms g_main(StyleGenerator& g, const Discriminator& d, const Augment& augment, const Inputs& in, const Tensor& share,
+             Rng* rng) {
   const Tensor w = g.map(in["z"], in["gen_labels"]);
   g.update_w_avg(w);
-  const Tensor logits = d(g.synthesize(mixed_ws(g, w, in, share), noise_of(rng), rng), in["gen_labels"]);
+  const Tensor images = g.synthesize(mixed_ws(g, w, in, share), noise_of(rng), rng);
+  const Tensor logits = d(augment(images, in, "fakes"), in["gen_labels"]);
   return {
       .total = mean(softplus(-logits)), .stat = "Loss/G/loss", .report = {{"fake_score", "", mean(logits.detach())}}};
 }
@@ -73,35 +76,42 @@ Terms g_reg(StyleGenerator& g, Tensor& pl_mean, const StyleGan2Loss& o, const In
                      {"path_length", "Loss/path_length", length.detach()}}};
 }
 
-Terms d_main(StyleGenerator& g, const Discriminator& d, const Inputs& in, const Tensor& share, Rng* rng) {
+Terms d_main(StyleGenerator& g, const Discriminator& d, const Augment& augment, const Inputs& in, const Tensor& share,
+             Rng* rng) {
   const Tensor features = in["features"], labels_here = in["labels"], gen_labels = in["gen_labels"];
-  const Tensor reals = features.defined() ? features : in["images"];
+  const Tensor reals = features.defined() ? features : augment(in["images"], in, "reals");
   const int64_t n = in.size();
   const auto generate = [&] {
     const NoGrad scope;
     const Tensor w = g.map(in["z"], gen_labels);
     g.update_w_avg(w);
-    return g.synthesize(mixed_ws(g, w, in, share), noise_of(rng), rng);
+    return augment(g.synthesize(mixed_ws(g, w, in, share), noise_of(rng), rng), in, "fakes");
   };
   const Tensor labels = labels_here.defined() ? concat({gen_labels, labels_here}, 0) : Tensor{};
   const Tensor logits = features.defined() ? d.logits(concat({d.features(generate()), reals}, 0), labels, 2)
                                            : d(concat({generate(), reals}, 0), labels, 2);
   const Tensor fake = slice(logits, 0, 0, n), real = slice(logits, 0, n, 2 * n);
-  return {.total = mean(softplus(fake)) + mean(softplus(-real)),
-          .stat = "Loss/D/loss",
-          .report = {{"real_score", "Loss/scores/real", mean(real.detach())},
-                     {"fake_score", "Loss/scores/fake", mean(fake.detach())}},
-          .reals = {.images = in["images"], .labels = labels_here, .begin = n}};
+  Terms terms{.total = mean(softplus(fake)) + mean(softplus(-real)),
+              .stat = "Loss/D/loss",
+              .report = {{"real_score", "Loss/scores/real", mean(real.detach())},
+                         {"fake_score", "Loss/scores/fake", mean(fake.detach())}},
+              .reals = {.images = features.defined() ? Tensor{} : reals, .labels = labels_here, .begin = n}};
+  augment.note(real, terms.report);
+  return terms;
 }
 
-Terms d_reg(const Discriminator& d, const StyleGan2Loss& o, const Inputs& in) {
+// By the images as they are, through what happens to them.
+Terms d_reg(const Discriminator& d, const Augment& augment, const StyleGan2Loss& o, const Inputs& in) {
   const Tensor images = in["images"].require_grad();
-  const Tensor logits = d(images, in["labels"]);
+  const Tensor logits = d(augment(images, in, "reals"), in["labels"]);
   const Tensor slopes = grad(logits, {images}, {.create_graph = true})[0];
   const Tensor penalty = mean(sum_per_sample(square(slopes)));
-  return {.total = penalty * (o.r1_gamma / 2 * o.d_reg_interval),
-          .stat = "Loss/D/reg",
-          .report = {{"real_score", "", mean(logits.detach())}, {"regularizer", "Loss/r1_penalty", penalty.detach()}}};
+  Terms terms{
+      .total = penalty * (o.r1_gamma / 2 * o.d_reg_interval),
+      .stat = "Loss/D/reg",
+      .report = {{"real_score", "", mean(logits.detach())}, {"regularizer", "Loss/r1_penalty", penalty.detach()}}};
+  augment.note(logits, terms.report);
+  return terms;
 }
 
 std::vector<Phase> phases(const Training& t) {
@@ -138,6 +148,7 @@ std::vector<Phase> phases(const Training& t) {
   const auto z = input("z", {g->z_dim()}, Kind::normal), images = input("images", image, Kind::images),
              gen_labels = input("gen_labels", {}, Kind::label, "labels"), labels = input("labels", {}, Kind::label);
 
+  const Augment augment(o, t.state);
   const Fakes gm = fakes(n), gr = fakes(half), dm = fakes(n);
   const auto reals_feed = std::make_shared<RealsFeed>(t.reals);
   return {
@@ -147,8 +158,13 @@ std::vector<Phase> phases(const Training& t) {
        .at_once = o.batch_gpu,
        .feeds = gm.feeds(),
        .inputs = {z, gen_labels},
-       .draw = [=](Rng& rng) { return latents(gm, n, rng); },
-       .terms = [=](const Inputs& in, Rng* rng) { return g_main(*g, *d, in, gm.mixing->share, rng); }},
+       .draw =
+           [=](Rng& rng) {
+             Inputs in = latents(gm, n, rng);
+             augment.draw(in, "fakes", n, rng);
+             return in;
+           },
+       .terms = [=](const Inputs& in, Rng* rng) { return g_main(*g, *d, augment, in, gm.mixing->share, rng); }},
       {.name = "Greg",
        .trains = "G",
        .interval = loss.pl_weight > 0 ? loss.g_reg_interval : 0,
@@ -176,9 +192,11 @@ std::vector<Phase> phases(const Training& t) {
              in.put("features", reals->features());
              if (!reals->features().defined()) in.put("images", reals->images());
              in.put("labels", reals->labels());
+             augment.draw(in, "fakes", n, rng);
+             augment.draw(in, "reals", n, rng);
              return in;
            },
-       .terms = [=](const Inputs& in, Rng* rng) { return d_main(*g, *d, in, dm.mixing->share, rng); }},
+       .terms = [=](const Inputs& in, Rng* rng) { return d_main(*g, *d, augment, in, dm.mixing->share, rng); }},
       {.name = "Dreg",
        .trains = "D",
        .interval = loss.r1_gamma > 0 ? loss.d_reg_interval : 0,
@@ -186,13 +204,14 @@ std::vector<Phase> phases(const Training& t) {
        .at_once = o.batch_gpu,
        .inputs = {images, labels},
        .draw =
-           [reals = t.reals](Rng&) {
+           [=, reals = t.reals](Rng& rng) {
              Inputs in;
              in.put("images", reals->images());
              in.put("labels", reals->labels());
+             augment.draw(in, "reals", n, rng);
              return in;
            },
-       .terms = [=](const Inputs& in, Rng*) { return d_reg(*d, loss, in); }},
+       .terms = [=](const Inputs& in, Rng*) { return d_reg(*d, augment, loss, in); }},
   };
 }
 

@@ -13,16 +13,6 @@
 namespace firn {
 namespace {
 
-std::vector<std::string> parts_of(const std::string& text, char between) {
-  std::vector<std::string> parts;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(between, begin), text.size());
-    if (end > begin) parts.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return parts;
-}
-
 TextValue names_value(std::vector<std::string>& names) {
   return {.get = [&] { return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ",")); },
           .set =

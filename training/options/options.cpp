@@ -215,6 +215,7 @@ void TrainOptions::visit(OptionVisitor& v) {
      .may_change = true},
     ema_kimg);
   v({.key = "ema_ramp"}, ema_ramp);
+  v.nested("augment", augment);
   v.nested("metrics", metrics);
   v.nested("loss", loss);
   if (model.defined()) v.nested("model", model);
@@ -269,6 +270,11 @@ void TrainOptions::check() const {
   require(beta1 < 1 && beta2 < 1, "Adam's betas are from 0 to below 1");
   require(freeze.blocks == 0 || freeze.layers == 0,
           "--freeze-d and --freezed both count from D's input; give one of them");
+  require(
+      !cache_features || !augment.on(),
+      fmt::format("--cache-features keeps what D's frozen blocks make of the real images once for all, and --aug {} "
+                  "shows D others each time; give one of them",
+                  augment.aug));
   // Beyond these a broken file asks, not a user.
   const ModelBasics m = model.basics();
   require(m.z_dim <= 8192 && m.classes <= 100000 && std::max(m.images.width, m.images.height) <= 8192,

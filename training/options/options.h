@@ -10,6 +10,7 @@
 #include "io/dataset.h"
 #include "models/freeze.h"
 #include "models/spec.h"
+#include "training/options/augment_options.h"
 #include "training/options/metric_options.h"
 
 namespace firn {
@@ -29,7 +30,8 @@ struct TrainOptions {
   int batch = 32, batch_gpu = 32;
   uint64_t seed = 0;
   bool tf32 = false, deterministic = false;  // of products on a GPU (kernels/choice/provider_numerics.h)
-  std::vector<std::string> method_names;     // --method: of the table in training/methods/method.cpp
+  AugmentOptions augment;
+  std::vector<std::string> method_names;  // --method: of the table in training/methods/method.cpp
   FreezeOptions freeze;
   std::vector<AnyOptions> methods;    // of the methods that have some
   bool cache_features = false;        // keep what the frozen front of D makes of the reals (training/step/reals.h)

@@ -44,9 +44,25 @@ void Overlay::apply(TrainOptions& options) const {
       throw ConfigError(fmt::format("{} means nothing to {}", flag, model(options.model.kind()).title));
 }
 
+namespace {
+
+// What is given goes with the augmentation that there is.
+void require_of_augmentation(const AugmentOptions& o, const Overlay& given) {
+  const auto require = [&](const char* flag, bool good, const char* with) {
+    if (given.has(flag) && !good) throw ConfigError(fmt::format("{} goes with --aug {}, not {}", flag, with, o.aug));
+  };
+  require("-p", o.aug == "fixed", "fixed");
+  require("--target", o.adapts(), "ada");
+  require("--ada-kimg", o.adapts(), "ada");
+  require("--augpipe", o.by_probability(), "ada or fixed");
+}
+
+}  // namespace
+
 void Overlay::apply_resumed(TrainOptions& options) const {
   TrainOptions before = options;
   apply(options);
+  require_of_augmentation(options.augment, *this);
   std::map<std::string, std::string> values;
   for_each_option(before, [&](const Option& o, const OptionValue& v) { values[o.name()] = to_text(v); });
   for_each_option(options, [&](const Option& option, const OptionValue& value) {
@@ -57,6 +73,13 @@ void Overlay::apply_resumed(TrainOptions& options) const {
 }
 
 namespace {
+
+void settle_augmentation(TrainOptions& o, const Overlay& given) {
+  require_of_augmentation(o.augment, given);
+  if (o.augment.aug == "fixed" && !given.has("-p"))
+    throw ConfigError("--aug fixed needs -p, a probability from 0 to 1");
+  if (!given.has("--ada-kimg")) o.augment.ada_kimg = o.init.empty() ? 500 : 100;
+}
 
 // A run of any length leaves something to choose from: 10 to 20 evaluations, sheets and snapshots.
 void settle_schedule(TrainOptions& o, const Overlay& given) {
@@ -90,6 +113,7 @@ std::string configure(TrainOptions& o, const ImageShape& images, int classes, co
   // A batch of another size keeps the configuration's micro-batch where that divides it.
   if (!given.has("--batch-gpu")) o.batch_gpu = o.batch % batch_gpu == 0 ? std::min(batch_gpu, o.batch) : o.batch;
   objective_of(o.model).settle(o, given);
+  settle_augmentation(o, given);
   settle_methods(o, given);
   settle_schedule(o, given);
   return taken;

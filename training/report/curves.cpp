@@ -17,6 +17,8 @@ const std::vector<StatChart>& known_losses() {
       {"Loss of G", "loss", {"Loss/G/loss"}},
       {"Loss of D", "loss", {"Loss/D/loss"}},
       {"D’s scores", "logit", {"Loss/scores/real", "Loss/scores/fake"}, "of reals; dashed, of fakes"},
+      {"Sign of D’s scores of reals", "mean", {"Loss/signs/real"}},
+      {"Probability of augmentation", "p", {"Progress/augment"}},
       {"R1 penalty", "penalty", {"Loss/r1_penalty"}},
       {"Path length", "length", {"Loss/path_length"}},
       {"Path-length penalty", "penalty", {"Loss/pl_penalty"}}};

@@ -29,6 +29,8 @@ Stats tick_stats(const TrainState& state, Iteration& iteration, const TickClock&
   s["Progress/tick"].add(double(c.tick));
   s["Progress/kimg"].add(double(c.images) / 1000);
   s["Progress/iteration"].add(double(c.iteration));
+  for (const auto& [name, value] : state.scalars)
+    if (name == "augment_p") s["Progress/augment"].add(value.item());
   s["Loss/repaired_gradients"].add(double(c.repaired));
   s["Timing/total_sec"].add(clock.total);
   s["Timing/total_hours"].add(clock.total / 3600);
@@ -64,6 +66,8 @@ std::string tick_line(const Stats& s, const TrainOptions& o) {
                         get("Loss/scores/fake"));
   if (s.contains("Loss/r1_penalty")) line += fmt::format("  R1 {:.4g}", get("Loss/r1_penalty"));
   if (s.contains("Loss/path_length")) line += fmt::format("  path {:.3g}", get("Loss/path_length"));
+  if (s.contains("Progress/augment")) line += fmt::format("  p {:.4f}", get("Progress/augment"));
+  if (s.contains("Loss/signs/real")) line += fmt::format("  sign {:+.3f}", get("Loss/signs/real"));
   line += "  ms";
   for (const auto& [name, stat] : s)
     if (constexpr std::string_view timing = "Timing/"; name.starts_with(timing) && name.find('_') == name.npos)

@@ -88,6 +88,7 @@ std::string run_description(const TrainOptions& o, const Overlay& given) {
   if (o.data.mirror) text += "-mirror";
   if (o.model.kind() != models().front().kind) text += fmt::format("-{}", o.model.kind());
   text += "-" + o.cfg;
+  if (o.augment.on()) text += "-" + o.augment.aug;
   TrainOptions named = o;
   for_each_option(named, [&](const Option& option, const OptionValue& value) {
     if (*option.folder && given.has(option)) text += fmt::format("-{}{}", option.folder, to_text(value));

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "models/registry.h"
+#include "training/augment/augment.h"
 #include "training/methods/method.h"
 
 namespace firn {
@@ -60,6 +61,7 @@ TrainState::TrainState(const TrainOptions& o, const Device& on)
   for (const Role& role : roles)
     if (role.average) update_average(role.average->parameters(), role.network->parameters(), 0);
   for (auto& scalar : objective.scalars(o, device)) scalars.push_back(std::move(scalar));
+  for (auto& scalar : augment_scalars(o, device)) scalars.push_back(std::move(scalar));
 }
 
 void TrainState::make_optimizers(const TrainOptions& o) {

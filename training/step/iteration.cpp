@@ -5,7 +5,7 @@
 namespace firn {
 
 Iteration::Iteration(const TrainOptions& options, TrainState& state, const Dataset* dataset, Reals& reals)
-    : options_(options), state_(state), reals_(reals) {
+    : options_(options), state_(state), reals_(reals), augment_(options, state) {
   Training training{.options = options, .state = state, .reals = &reals, .draw_label = {}};
   if (dataset) training.draw_label = [dataset](Rng& rng) { return dataset->label(rng.integer(0, dataset->size())); };
   phases_ = phases_of(training);
@@ -93,6 +93,7 @@ void Iteration::run() {
   state_.data = reals_.position();
   c.images += reals_.shown() - shown;
   ++c.iteration;
+  augment_.iteration_ends(c.iteration, images());
 }
 
 }  // namespace firn

@@ -6,6 +6,7 @@
 
 #include "engine/replay.h"
 #include "kernels/device/timer.h"
+#include "training/augment/augment.h"
 #include "training/objectives/objective.h"
 #include "training/step/reals.h"
 
@@ -45,6 +46,7 @@ class Iteration {
   const TrainOptions& options_;
   TrainState& state_;
   Reals& reals_;
+  Augment augment_;
   std::vector<Phase> phases_;
   std::deque<Runs> runs_;
 };

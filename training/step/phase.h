@@ -76,8 +76,8 @@ struct Phase {
 
 struct PhaseResult {
   std::vector<Term> report;                        // sample means over the whole batch; "loss" first
-  std::vector<Tensor> gradients;                   // by position of the trainable parameters of the role, then of those
-                                                   // beside it; of the rows that train
+  std::vector<Tensor> gradients;                   // by position of the trainable parameters of the role, of rows that
+                                                   // train, then of those beside it
   Tensor operator[](std::string_view name) const;  // of the report; undefined where the phase has none
 };
 
