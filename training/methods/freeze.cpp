@@ -99,11 +99,10 @@ Method fisher_method() {
   return {.name = "fisher",
           .paper = "filters as in AdAM: Zhao et al. 2022, arXiv 2210.16559",
           .summary = "of each layer the filters that matter most to the source do not train: --freeze 'D:*:fisher>q50'",
-          .settle =
-              [](TrainOptions& o, const Overlay&) {
-                if (filters_to_choose(o.freeze).empty())
-                  o.freeze.patterns.insert(o.freeze.patterns.end(), {"D:*:fisher>q50", "G:*:fisher>q50"});
-              }};
+          .settle = [](TrainOptions& o, const Overlay&) {
+            if (filters_to_choose(o.freeze).empty())
+              o.freeze.patterns.insert(o.freeze.patterns.end(), {"D:*:fisher>q50", "G:*:fisher>q50"});
+          }};
 }
 
 Method freeze_method() {
