@@ -8,7 +8,7 @@ namespace firn {
 void Ewc::visit(OptionVisitor& v) {
   v({.key = "weight",
      .flag = "--ewc",
-     .help = "weight of elastic weight consolidation",
+     .help = "weight of elastic weight consolidation; the paper has 5e8, for Fisher information of another scale",
      .group = method_group,
      .least = 0,
      .most = 1e15,

@@ -7,7 +7,7 @@ namespace firn {
 
 struct Ewc {
   static constexpr std::string_view kind = "ewc";
-  double weight = 5e8;
+  double weight = 1000;
   int samples = 256;
   void visit(OptionVisitor& v);
 };
