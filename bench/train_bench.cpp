@@ -24,6 +24,7 @@
 #include "models/freeze.h"
 #include "tools/option_rows.h"
 #include "tools/own_kernels.h"
+#include "training/methods/method.h"
 #include "training/step/iteration.h"
 
 namespace {
@@ -33,6 +34,7 @@ using namespace firn;
 struct Options {
   int resolution = 32, classes = 0, batch = 8, frozen_blocks = 0, frozen_layers = 0;
   std::vector<std::string> freeze;
+  std::string method;
   int warm_up = 1, repeats = 5, cycles = 0, threads = 2;
   double seconds = 0;
   std::string model, type = "f32", device = "cpu", plan_for;
@@ -76,6 +78,10 @@ TrainOptions training_options(const Options& o) {
   t.batch = t.batch_gpu = o.batch;
   t.freeze = {.blocks = o.frozen_blocks, .layers = o.frozen_layers, .patterns = o.freeze};
   t.cache_features = o.cache_features;
+  t.init = "noise";  // in whose place methods have the networks as they are
+  t.dataset_size = o.batch;
+  settle_methods(t, o.set);
+  t.check();
   return t;
 }
 
@@ -83,6 +89,7 @@ TrainOptions training_options(const Options& o) {
 nlohmann::ordered_json measure(const Options& o, const Device& device) {
   const TrainOptions options = training_options(o);
   TrainState state(options, device);
+  begin_methods(state, options);
   Reals reals(options, state);
   Iteration iteration(options, state, nullptr, reals);
   constexpr double average_decay = 0.999;
@@ -95,7 +102,7 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
   int cycle = 1;
   for (size_t i = 0; i < iteration.phases().size(); ++i) {
     const Phase& phase = iteration.phases()[i];
-    if (phase.interval == 0) continue;
+    if (phase.interval == 0 || phase.until != INT64_MAX) continue;  // never, or not for long
     cycle = std::lcm(cycle, phase.interval);
     phases.push_back({&phase, [&iteration, i] { iteration.run_phase(i, i == 0 ? average_decay : 1); }});
   }
@@ -132,6 +139,7 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
                                     {"frozen_layers", o.frozen_layers},
                                     {"freeze", o.freeze},
                                     {"cache_features", o.cache_features}});
+  if (!o.method.empty()) row["method"] = o.method;
   if (options.augment.on()) row["aug"] = options.augment.describe();
   double total = 0;
   for (const Timed& p : phases) {
@@ -207,6 +215,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch", o.batch)->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--type", o.type, "f32 or bf16")->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
   app.add_option("--frozen-blocks", o.frozen_blocks, "D's highest-resolution blocks")->capture_default_str();
+  app.add_option("--method", o.method, "of adapting a network, as gan-train has it");
   app.add_option("--freeze", o.freeze, "by name or by number of filters, as gan-train has it");
   app.add_option("--frozen-layers", o.frozen_layers, "D's first layers, counted as stylegan2-ada-pytorch does")
       ->capture_default_str();
@@ -230,6 +239,7 @@ int main(int argc, char** argv) {
   try {
     set_threads(o.threads);
     o.set = rows.given(app);
+    if (!o.method.empty()) o.set.give("--method", {o.method});
     const auto row = planned_and_measured(o);
     if (o.json)
       fmt::print("{}\n", row.dump());

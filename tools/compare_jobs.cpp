@@ -75,7 +75,7 @@ void check_arguments(const Job& job) {
   const fs::path path = job.folder / "arguments.json";
   const std::string wanted = nlohmann::json(job.arguments).dump(1) + "\n";
   std::error_code none;
-  if (fs::exists(path, none)) {
+  if (fs::exists(path, none) && !run_of(job.folder).empty()) {
     if (read_text(path) != wanted)
       throw ConfigError(
           fmt::format("{} was begun with other options than the plan has now; take another --out, or "

@@ -1,4 +1,5 @@
 #include "tools/option_rows.h"
+#include "training/methods/method.h"
 
 #include <fmt/ranges.h>
 
@@ -47,7 +48,11 @@ OptionRows OptionRows::of_models() {
 
 OptionRows OptionRows::of_steps() {
   OptionRows rows = of_models();
-  for (const Model& m : models()) rows.add(m.kind, AugmentOptions{});
+  for (const Model& m : models()) {
+    rows.add(m.kind, AugmentOptions{});
+    for (const Method& method : methods())
+      if (method.defaults) rows.add(m.kind, method.defaults());
+  }
   return rows;
 }
 

@@ -12,7 +12,7 @@ class OptionRows {
  public:
   static OptionRows of_runs();    // of everything that a run keeps
   static OptionRows of_models();  // of what describes networks
-  static OptionRows of_steps();   // of that, and of what happens to images before D sees them
+  static OptionRows of_steps();   // of that, and of what methods and augmentation have
 
   std::vector<CLI::Option*> add_to(CLI::App& app) const;
   Overlay given(const CLI::App& app) const;  // once `app` has parsed
