@@ -73,6 +73,33 @@ struct Window {
   }
 };
 
+// A team of one, for which rows of pixels are vectors; many threads would need too many registers for them.
+template <class Team>
+inline constexpr bool kAlone = requires {
+  std::integral_constant<int, Team::size()>{};
+};
+
+// First and end of the pixels that a sample takes, those beyond what is reflected left out.
+template <class T>
+struct Taken {
+  int first, end;
+  FIRN_DEVICE Taken(const Sample<T>& s, const ResampleAxis& axis) : first(s.first_pixel()), end(first + kReach) {
+    if (first < -axis.before) first = -axis.before;
+    if (end > axis.size + axis.behind) end = axis.size + axis.behind;
+  }
+};
+
+// body(reflected y, reflected x, weight) for each pixel that a sample takes.
+template <class T, class Body>
+FIRN_DEVICE void for_pixels(const AffineResample<T>& k, const Sample<T>& sx, const Sample<T>& sy, Body body) {
+  const Taken<T> across(sx, k.across), down(sy, k.down);
+  for (int y = down.first; y < down.end; ++y) {
+    const T weight = sy.weight(y, k.f);
+    const int row = reflected(y, k.down);
+    for (int x = across.first; x < across.end; ++x) body(row, reflected(x, k.across), weight * sx.weight(x, k.f));
+  }
+}
+
 // body(first channel, width), the width a constant.
 template <class Body>
 FIRN_DEVICE void for_channels(int C, Body body) {
@@ -119,29 +146,40 @@ FIRN_DEVICE void AffineResample<T>::operator()(Team t) const {
       for (int c = 0; c < channels; ++c) out[c] = 0;
       continue;
     }
-    const Window<T> wx(sx, across, f), wy(sy, down, f);
-    for_channels(channels, [&](int c, auto width) {
-      T sums[width] = {};
-      if (wx.inner && width == channels) {
-        constexpr int size = kReach * width;
-        T line[size] = {};
-        for (int a = 0; a < kReach; ++a) {
-          const T* pixels = image + (int64_t{wy.pixel[a]} * W + wx.pixel[0]) * width;
-          for (int e = 0; e < size; ++e) line[e] += wy.weight[a] * pixels[e];
+    if constexpr (kAlone<Team>) {
+      const Window<T> wx(sx, across, f), wy(sy, down, f);
+      for_channels(channels, [&](int c, auto width) {
+        T sums[width] = {};
+        if (wx.inner && width == channels) {
+          constexpr int size = kReach * width;
+          T line[size] = {};
+          for (int a = 0; a < kReach; ++a) {
+            const T* pixels = image + (int64_t{wy.pixel[a]} * W + wx.pixel[0]) * width;
+            for (int e = 0; e < size; ++e) line[e] += wy.weight[a] * pixels[e];
+          }
+          for (int b = 0; b < kReach; ++b)
+            for (int v = 0; v < width; ++v) out[v] = (sums[v] += wx.weight[b] * line[b * width + v]);
+          return;
         }
-        for (int b = 0; b < kReach; ++b)
-          for (int v = 0; v < width; ++v) out[v] = (sums[v] += wx.weight[b] * line[b * width + v]);
-        return;
-      }
-      for (int a = 0; a < kReach; ++a) {
-        T line[width] = {};
-        const T* pixels = image + int64_t{wy.pixel[a]} * W * C + c;
-        for (int b = 0; b < kReach; ++b)
-          for (int v = 0; v < width; ++v) line[v] += wx.weight[b] * pixels[wx.pixel[b] * channels + v];
-        for (int v = 0; v < width; ++v) sums[v] += wy.weight[a] * line[v];
-      }
-      for (int v = 0; v < width; ++v) out[c + v] = sums[v];
-    });
+        for (int a = 0; a < kReach; ++a) {
+          T line[width] = {};
+          const T* pixels = image + int64_t{wy.pixel[a]} * W * C + c;
+          for (int b = 0; b < kReach; ++b)
+            for (int v = 0; v < width; ++v) line[v] += wx.weight[b] * pixels[wx.pixel[b] * channels + v];
+          for (int v = 0; v < width; ++v) sums[v] += wy.weight[a] * line[v];
+        }
+        for (int v = 0; v < width; ++v) out[c + v] = sums[v];
+      });
+    } else {
+      for_channels(channels, [&](int c, auto width) {
+        T sums[width] = {};
+        for_pixels(*this, sx, sy, [&](int h, int w, T weight) {
+          const T* pixel = image + (int64_t{h} * W + w) * channels + c;
+          for (int v = 0; v < width; ++v) sums[v] += weight * pixel[v];
+        });
+        for (int v = 0; v < width; ++v) out[c + v] = sums[v];
+      });
+    }
   }
 }
 
@@ -158,27 +196,34 @@ FIRN_DEVICE void AffineScatter<T>::operator()(Team t) const {
       const Sample<T> sx(map.x(j, i), k.across), sy(map.y(j, i), k.down);
       if (!sx.any || !sy.any) continue;
       const T* in = k.y + ((int64_t{n} * k.rows() + j) * k.columns() + i) * k.C;
-      const Window<T> wx(sx, k.across, k.f), wy(sy, k.down, k.f);
-      for_channels(channels, [&](int c, auto width) {
-        if (wx.inner && width == channels) {
-          constexpr int size = kReach * width;
-          T line[size];
-          for (int b = 0; b < kReach; ++b)
-            for (int v = 0; v < width; ++v) line[b * width + v] = wx.weight[b] * in[v];
+      if constexpr (kAlone<Team>) {
+        const Window<T> wx(sx, k.across, k.f), wy(sy, k.down, k.f);
+        for_channels(channels, [&](int c, auto width) {
+          if (wx.inner && width == channels) {
+            constexpr int size = kReach * width;
+            T line[size];
+            for (int b = 0; b < kReach; ++b)
+              for (int v = 0; v < width; ++v) line[b * width + v] = wx.weight[b] * in[v];
+            for (int a = 0; a < kReach; ++a) {
+              T* pixels = image + (int64_t{wy.pixel[a]} * W + wx.pixel[0]) * width;
+              for (int e = 0; e < size; ++e) pixels[e] += wy.weight[a] * line[e];
+            }
+            return;
+          }
           for (int a = 0; a < kReach; ++a) {
-            T* pixels = image + (int64_t{wy.pixel[a]} * W + wx.pixel[0]) * width;
-            for (int e = 0; e < size; ++e) pixels[e] += wy.weight[a] * line[e];
+            T* pixels = image + int64_t{wy.pixel[a]} * W * k.C + c;
+            for (int b = 0; b < kReach; ++b) {
+              const T w = wy.weight[a] * wx.weight[b];
+              for (int v = 0; v < width; ++v) pixels[wx.pixel[b] * channels + v] += w * in[c + v];
+            }
           }
-          return;
-        }
-        for (int a = 0; a < kReach; ++a) {
-          T* pixels = image + int64_t{wy.pixel[a]} * W * k.C + c;
-          for (int b = 0; b < kReach; ++b) {
-            const T w = wy.weight[a] * wx.weight[b];
-            for (int v = 0; v < width; ++v) pixels[wx.pixel[b] * channels + v] += w * in[c + v];
-          }
-        }
-      });
+        });
+      } else {
+        for_pixels(k, sx, sy, [&](int h, int w, T weight) {
+          T* pixel = image + (int64_t{h} * W + w) * channels;
+          for (int c = 0; c < channels; ++c) pixel[c] += weight * in[c];
+        });
+      }
     }
 }
 
