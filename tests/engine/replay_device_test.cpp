@@ -88,7 +88,8 @@ TEST_F(ReplayTest, RecordedTrainingWithFrozenFiltersEqualsTheCpu) {
 
 // p moves by half after the fourth iteration, and replays see it.
 TEST_F(ReplayTest, RecordedTrainingWithAugmentationEqualsTheCpu) {
-  expect_recorded_stylegan2_equals_the_cpu(false, {}, {.aug = "ada", .target = -1, .ada_kimg = 0.016, .pipe = "bgcfnc"});
+  expect_recorded_stylegan2_equals_the_cpu(false, {},
+                                           {.aug = "ada", .target = -1, .ada_kimg = 0.016, .pipe = "bgcfnc"});
 }
 
 // Replays write vectors u and running averages too, and read the sigma of frozen layers. In double, as in G nothing but

@@ -53,7 +53,8 @@ void Iteration::run_phase(size_t i, double average_decay) {
     PhaseResult result = ::firn::run_phase(phase, state_, phase.draw(rng), &rng);
     for (const Term& term : result.report)
       if (!term.stat.empty()) state_.stats.add(term.stat, term.value);
-    for (auto next = result.gradients.begin(); Role* r : trained) {
+    auto next = result.gradients.begin();
+    for (Role* r : trained) {
       const auto end = next + std::ptrdiff_t(r->adam->targets().size());
       r->adam->apply({next, end});
       next = end;
