@@ -80,7 +80,12 @@ Check::Check(TrainOptions o, const SafetensorsFile& snapshot, const std::string&
     : options(checked(typed(std::move(o), type), snapshot)),
       state(options, device),
       phases(phases_of({.options = options, .state = state})) {
-  for (const Role& role : state.roles) load_network(*role.network, snapshot, role.name);
+  for (const Role& role : state.roles) {
+    if (!role.source_of.empty() && !has_network(snapshot, role.name))
+      throw IoError(fmt::format("{}: what {} was before training is not in it; runs with --embed-source keep it",
+                                snapshot.name, role.source_of));
+    load_network(*role.network, snapshot, role.name);
+  }
   for (const auto& [name, value] : state.scalars)
     if (snapshot.contains("state." + name))
       load(Parameter(name, value, ParameterKind::buffer), snapshot, "state." + name);
@@ -106,7 +111,11 @@ PhaseResult Check::run(const std::string& name, const SafetensorsFile& file) {
 }
 
 Parameters Check::trained(const std::string& name) const {
-  return state.role(phase(name).trains).network->parameters().trainable();
+  const Phase& p = phase(name);
+  Parameters all = state.role(p.trains).network->parameters().trainable();
+  for (const std::string& beside : p.beside)
+    for (const Parameter& own : state.role(beside).network->parameters().trainable()) all.add(own);
+  return all;
 }
 
 void use_threads(int threads) {

@@ -7,6 +7,7 @@
 #include "kernels/choice/plan_store.h"
 #include "kernels/choice/provider_numerics.h"
 #include "kernels/conv/conv_wgrad_amx.h"
+#include "models/files.h"
 #include "tools/common.h"
 #include "tools/option_rows.h"
 #include "tools/progress.h"
@@ -199,6 +200,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
     require_frozen_copied(state, options, report, *given);
     if (!shape.empty()) preamble += fmt::format("model      from {}: {}\n", a.init, shape);
     preamble += fmt::format("initialised from {}\n{}", a.init, to_string(report));
+    if (has_network(*source, "miner")) preamble += "note       its miner is not taken: G begins as it is without it\n";
   } else {
     choose_aloud(state, options, data);
     require_frozen_copied(state);
