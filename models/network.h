@@ -92,6 +92,7 @@ class Generator : public Network {
 
   // From now on every latent passes the miner before anything else sees it.
   void mine_with(std::shared_ptr<const Miner> miner) { miner_ = std::move(miner); }
+  const std::shared_ptr<const Miner>& miner() const { return miner_; }
   virtual int z_dim() const = 0;
   virtual int classes() const = 0;  // 0: unconditional
   virtual DType type() const = 0;   // of latents and images
@@ -142,6 +143,19 @@ class StyleGenerator : public Generator {
   Tensor image(const Code& code, NoiseMode noise, Rng* rng) const override {
     return synthesize(code.values, noise, rng);
   }
+};
+
+// A generator as it is without its miner, while this lives.
+class Unmined {
+ public:
+  explicit Unmined(Generator& g) : g_(g), miner_(g.miner()) { g.mine_with(nullptr); }
+  ~Unmined() { g_.mine_with(miner_); }
+  Unmined(const Unmined&) = delete;
+  Unmined& operator=(const Unmined&) = delete;
+
+ private:
+  Generator& g_;
+  std::shared_ptr<const Miner> miner_;
 };
 
 class Discriminator : public Network {

@@ -70,6 +70,22 @@ struct Running {
   Clock::time_point began;
 };
 
+// A process whose parent was killed is still saving.
+void wait_until_free(const fs::path& run) {
+  for (int tries = 0; tries < 60; ++tries) try {
+      const DirectoryLock mine(run);
+      return;
+    } catch (const Error&) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    }
+}
+
+// What a process without a last word came to.
+std::string ending(int status) {
+  if (WIFSIGNALED(status)) return fmt::format("it was killed by signal {}", WTERMSIG(status));
+  return fmt::format("it ended with code {} and said nothing; is the disk full?", WEXITSTATUS(status));
+}
+
 // What a job was begun with; threads may change.
 void check_arguments(const Job& job) {
   const fs::path path = job.folder / "arguments.json";
@@ -93,7 +109,11 @@ fs::path run_of(const fs::path& folder) {
   std::error_code none;
   fs::path found;
   for (const auto& entry : fs::directory_iterator(folder, none))
-    if (entry.is_directory(none) && entry.path().filename() > found.filename()) found = entry.path();
+    if (const std::string name = entry.path().filename().string();
+        entry.is_directory(none) && name.size() == 9 && name.ends_with("-run") &&
+        std::all_of(name.begin(), name.begin() + 5, [](char c) { return c >= '0' && c <= '9'; }) &&
+        name > found.filename().string())
+      found = entry.path();
   return found;
 }
 
@@ -129,9 +149,9 @@ std::vector<std::string> run_jobs(const std::vector<Job>& jobs, const JobRules& 
       const fs::path run = run_of(job->folder);
       std::vector<std::string> arguments = {"--outdir", job->folder.string()};
       if (!run.empty() && fs::exists(run / "snapshot-latest.safetensors", none)) {
+        wait_until_free(run);
         arguments.insert(arguments.end(), {"--resume", "latest"});
       } else {
-        if (!run.empty()) fs::remove_all(run);  // it saved nothing
         arguments.insert(arguments.end(), {"--run-name", "run"});
         arguments.insert(arguments.end(), job->arguments.begin(), job->arguments.end());
       }
@@ -148,7 +168,7 @@ std::vector<std::string> run_jobs(const std::vector<Job>& jobs, const JobRules& 
       running.erase(running.begin() + std::ptrdiff_t(i));
       const double seconds = std::chrono::duration<double>(Clock::now() - r.began).count();
       const std::string last = last_line(r.job->folder / "console.txt");
-      if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+      if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && !run_of(r.job->folder).empty()) {
         ++done;
         const double each = std::chrono::duration<double>(Clock::now() - began).count() /
                             double(to_do - waiting.size() - running.size());
@@ -157,7 +177,7 @@ std::vector<std::string> run_jobs(const std::vector<Job>& jobs, const JobRules& 
                                   ? ""
                                   : fmt::format(", eta {}", duration(each * double(waiting.size() + running.size())))));
       } else if (!stopping) {
-        failed.push_back(fmt::format("{}: {}", r.job->name, last.empty() ? "it was killed" : last));
+        failed.push_back(fmt::format("{}: {}", r.job->name, last.empty() ? ending(status) : last));
         rules.say("failed: " + failed.back());
       }
     }

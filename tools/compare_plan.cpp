@@ -61,12 +61,7 @@ struct Reader {
     return given.empty() || fs::path(given).is_absolute() ? fs::path(given) : root / given;
   }
   std::vector<std::string> options(const Json& object, const std::string& where) const {
-    const std::vector<std::string> all = words(text(object, "options", where));
-    for (const std::string& word : all)
-      for (const char* ours : {"--outdir", "--run-name", "--init", "--resume", "--data", "--seed"})
-        if (word == ours || word.starts_with(std::string(ours) + "="))
-          fail(fmt::format("{}: {} is for gan-compare to say", where, ours));
-    return all;
+    return run_options(text(object, "options", where), fmt::format("{}: {}", name, where));
   }
   ComparePlan::Item item(const Json& object, const std::string& where, bool has_data) const {
     only(object, where,
@@ -92,6 +87,17 @@ struct Reader {
 
 }  // namespace
 
+std::vector<std::string> run_options(const std::string& text, const std::string& where) {
+  const std::vector<std::string> all = words(text);
+  for (const std::string& word : all)
+    for (const char* ours :
+         {"--outdir", "--run-name", "--init", "--resume", "--data", "--seed", "--source", "-n", "--dry-run",
+          "--plan-for", "-h", "--help", "--help-methods", "--list-options", "--version"})
+      if (word == ours || word.starts_with(std::string(ours) + "="))
+        throw ConfigError(fmt::format("{}: {} is for gan-compare to say", where, ours));
+  return all;
+}
+
 ComparePlan parse_plan(const std::string& text, const std::string& name, const fs::path& data_root) {
   const fs::path root = data_root.empty() ? fs::absolute(name).parent_path() : fs::absolute(data_root);
   const Reader read{name, root};
@@ -112,6 +118,10 @@ ComparePlan parse_plan(const std::string& text, const std::string& name, const f
     plan.seeds = it->get<std::vector<int64_t>>();
     if (std::set(plan.seeds.begin(), plan.seeds.end()).size() != plan.seeds.size()) read.fail("a seed comes twice");
   }
+  std::set<std::string> ids;
+  for (const ComparePlan::Run& run : plan.runs())
+    if (!ids.insert(run.id).second)
+      read.fail(fmt::format("two runs would have the folder {}; give other names", run.id));
   return plan;
 }
 

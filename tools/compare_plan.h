@@ -34,6 +34,10 @@ struct ComparePlan {
 // cannot be read, ConfigError for one that makes no sense.
 ComparePlan parse_plan(const std::string& text, const std::string& name, const std::filesystem::path& data_root);
 
+// Words of `text`, which are options of gan-train. ConfigError for those that a comparison sets itself, and for those
+// after which gan-train trains nothing.
+std::vector<std::string> run_options(const std::string& text, const std::string& where);
+
 struct KnownPlan {
   const char *name, *text;
 };

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include "base/error.h"
 #include "io/files.h"
 #include "io/images.h"
 #include "io/plot.h"
@@ -223,10 +224,17 @@ std::vector<fs::path> write_samples(const ComparePlan& plan, const fs::path& fol
       if (!fs::exists(snapshot, none)) snapshot = found / "snapshot-latest.safetensors";
       if (!fs::exists(snapshot, none)) continue;
       const fs::path row = folder / "runs" / run.id / "samples.png";
-      run_beside("gan-sample",
-                 {"--snapshot", snapshot.string(), "--seeds", fmt::format("0-{}", columns - 1), "--columns",
-                  std::to_string(columns), "--grid", row.string()},
-                 folder / "runs" / run.id / "samples.txt");
+      try {
+        run_beside("gan-sample",
+                   {"--snapshot", snapshot.string(), "--seeds", fmt::format("0-{}", columns - 1), "--columns",
+                    std::to_string(columns), "--grid", row.string()},
+                   folder / "runs" / run.id / "samples.txt");
+      } catch (const SystemError&) {
+        throw;
+      } catch (const Error& e) {
+        fmt::print(stderr, "gan-compare: no samples of {}: {}\n", run.id, e.what());
+        continue;
+      }
       rows.push_back(with_title(load_image(row), plan.methods[run.method].name, 2));
     }
     if (rows.empty()) continue;

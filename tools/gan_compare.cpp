@@ -21,7 +21,7 @@ namespace {
 constexpr const char* examples = R"(Examples:
   gan-compare fashion --out compared                    # a plan that comes with the program; --list names them
   gan-compare plan.json --out compared --jobs 2         # goes on where it was stopped
-  gan-compare freezed-stylegan --source ffhq.safetensors --data-root animal-faces --out compared
+  gan-compare freezed-methods --source ffhq.safetensors --data-root animal-faces --out compared
 
 A plan is JSON (docs/compare.md): a source, targets, methods with options of gan-train, seeds.
 )";
@@ -91,8 +91,8 @@ int compare(const Arguments& a, tools::StopRequest& stop) {
   }
   if (a.out.empty()) throw ConfigError("--out says in which folder to work");
   tools::ComparePlan plan = tools::parse_plan(text, a.plan, a.data_root);
-  std::istringstream more(a.options);
-  for (std::string word; more >> word;) plan.options.push_back(word);
+  const std::vector<std::string> more = tools::run_options(a.options, "--options");
+  plan.options.insert(plan.options.end(), more.begin(), more.end());
   const fs::path out = fs::absolute(a.out);
   make_directories(out);
   const DirectoryLock lock(out);
@@ -118,6 +118,8 @@ int compare(const Arguments& a, tools::StopRequest& stop) {
                               if (line.terminal()) line.show(text);
                             }};
   const std::string source = source_of(plan, a, rules);
+  std::error_code none;
+  if (!stop.signal() && !fs::exists(source, none)) throw IoError(fmt::format("there is no source {}", source));
   std::vector<tools::Job> jobs;
   for (const auto& run : plan.runs()) {
     tools::Job job{.name = run.id, .folder = out / "runs" / run.id, .arguments = run.arguments};
@@ -147,7 +149,7 @@ int main(int argc, char** argv) {
     tools::Group what(app, "What to run");
     what.add("--source", a.source, "the snapshot that all runs begin with [that of the plan]");
     what.add("--data-root", a.data_root, "what relative paths of data begin with [the plan's folder]");
-    what.add("--options", a.options, "further options of gan-train for all runs, in quotation marks");
+    what.add("--options", a.options, "further options of gan-train for all runs: --options='--kimg 5'");
     what.flag("--list", a.list, "name the plans that come with the program, and stop");
     what.flag("--print", a.print, "print the plan, and stop");
     tools::Group where(app, "Where and how");

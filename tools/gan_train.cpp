@@ -164,7 +164,13 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
   std::string shape;  // taken from the source
   ResumedData change;
   if (!resumed.empty()) {
+    const int64_t images = options.dataset_size;
     change = check_resumed_data(options, *data, {.accept_changes = a.data_changed});
+    if (!change.remark.empty() && a.data_changed && std::ranges::count(options.method_names, "glo"))
+      throw ConfigError(
+          fmt::format("--method glo has a latent for each of the {} images that it began with: it cannot go "
+                      "on with others",
+                      images));
   } else {
     require_trainable(options, *data);
     shape = configure(options, *data, a.set, given ? &*given : nullptr);

@@ -12,6 +12,7 @@
 #include "tools/own_kernels.h"
 #include "training/methods/method.h"
 #include "training/objectives/objective.h"
+#include "training/run/run_folder.h"
 
 namespace fs = std::filesystem;
 
@@ -164,7 +165,7 @@ TrainOptions resumed_options(const TrainArguments& a, TrainOptions o) {
   set.apply_resumed(o);
   if (o.data.resize) std::tie(o.data.width, o.data.height) = std::pair(m.width, m.height);
   if (!a.data.empty()) o.data.path = data_path(a.data);
-  if (!a.source.empty()) o.init = a.source;
+  if (!a.source.empty()) o.init = snapshot_file(a.source).string();
   if (!o.data.path.is_absolute())
     throw ConfigError(o.data.path.empty()
                           ? std::string("the snapshot does not say which data it was trained on; give --data")

@@ -55,10 +55,12 @@ TEST_F(GanCompare, RunsEachMethodWithEachSeedAndWritesTables) {
 
   const auto written = fs::last_write_time(scratch / "out/runs/own-images-fine-tuning-seed0/00000-run/summary.json");
   fs::remove(scratch / "out/runs/own-images-freezed-1-seed3/00000-run/summary.json");  // as if it had been cut off
+  fs::create_directory(scratch / "out/runs/own-images-freezed-1-seed3/kept");          // somebody's own
   const Ran again = compare(plan);
   ASSERT_EQ(again.code, 0) << again.output;
   EXPECT_EQ(fs::last_write_time(scratch / "out/runs/own-images-fine-tuning-seed0/00000-run/summary.json"), written);
   EXPECT_EQ(read_text(scratch / "out/results.md"), table);
+  EXPECT_TRUE(fs::exists(scratch / "out/runs/own-images-freezed-1-seed3/kept"));
 
   const Ran other = compare(plan_text(R"({"name": "fine-tuning", "options": "--lr 0.1"})"));
   EXPECT_EQ(other.code, 2);
@@ -81,6 +83,10 @@ TEST_F(GanCompare, APlanThatMakesNoSenseIsOneLine) {
   EXPECT_MENTIONS(wrong(plan_text(good, R"(, "seeds": [-1])")), "\"seeds\" should list numbers from 0 on");
   EXPECT_MENTIONS(wrong(plan_text(R"({"name": "a"}, {"name": "A!"})")), "two of \"methods\" are called A!");
   EXPECT_MENTIONS(wrong(plan_text(R"({"name": "a", "options": "--seed 4"})")), "--seed is for gan-compare to say");
+  EXPECT_MENTIONS(wrong(plan_text(R"({"name": "a", "options": "--dry-run"})")), "--dry-run is for gan-compare to say");
+  EXPECT_MENTIONS(wrong(R"({"title": "t", "source": "s", "methods": [{"name": "b c"}, {"name": "c"}],
+                            "targets": [{"name": "a", "data": "d"}, {"name": "a b", "data": "d"}]})"),
+                  "two runs would have the folder a-b-c-seed0");
   EXPECT_MENTIONS(wrong(plan_text("")), "\"methods\" should list some");
   EXPECT_MENTIONS(wrong(plan_text(R"({"name": "?"})")), "a name needs a letter or a digit");
   const Ran missing = tool("gan-compare", "no-such-plan --out x");

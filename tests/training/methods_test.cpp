@@ -186,6 +186,8 @@ TEST(MethodsOfTransfer, L2SpAddsTheMeanSquareOfEachTensorsDistance) {
     EXPECT_GT(distance, 0.1);
     EXPECT_NEAR(loss(held), loss(plain) + 3 * distance, 1e-10);
     EXPECT_NEAR(held["l2_sp"].to_doubles()[0], 3 * distance, 1e-10);
+    EXPECT_EQ(std::ranges::find(held.report, "l2_sp", &Term::name)->stat,
+              fmt::format("Loss/{}/l2_sp", s.phase(phase).trains));
   }
 }
 

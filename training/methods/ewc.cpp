@@ -59,6 +59,7 @@ Method ewc_method() {
               },
           .begin =
               [](TrainState& s, const TrainOptions& o) {
+                const Unmined as_it_came(s.generator());
                 estimate_fisher(s.generator(), s.discriminator(), static_cast<Generator&>(*s.role("G_fisher").network),
                                 o.method<Ewc>().samples, o.seed);
               },

@@ -38,6 +38,7 @@ class Untouched {
 std::vector<Tensor> fisher_information(TrainState& state, const TrainOptions& options, std::string_view role,
                                        const std::shared_ptr<const Dataset>& data, int batches) {
   const Untouched scope(state);
+  const Unmined as_it_came(state.generator());
   TrainOptions plain = options;
   plain.cache_features = false;
   Reals reals(plain, state, data, {});

@@ -109,6 +109,10 @@ Method freeze_method() {
   return {.name = "freeze",
           .summary = "what --freeze names does not train",
           .also_chosen = [](const TrainOptions& o) { return !o.freeze.patterns.empty(); },
+          .check =
+              [](const TrainOptions& o) {
+                if (o.freeze.patterns.empty()) throw ConfigError("--method freeze: --freeze says what");
+              },
           .prepare = prepare,
           .choose = choose};
 }

@@ -90,76 +90,79 @@ Tensor latent_distance(const Tensor& z, const Tensor& t) {
 }
 
 Method glo_method() {
-  return {.name = "glo",
-          .paper = "GLO: Bojanowski et al. 2018, arXiv 1707.05776; its losses: Mo et al. 2020, arXiv 2002.10964",
-          .summary =
-              "no D: each image has a latent; L1 + features of VGG16 (or SqueezeNet) + distance of latents from N(0,1)",
-          .defaults = [] { return AnyOptions(Glo{}); },
-          .check =
-              [](const TrainOptions& o) {
-                if (o.model.images().channels != 3) throw ConfigError("--method glo compares features of RGB images");
-                if (std::min(o.model.images().height, o.model.images().width) < 32)
-                  throw ConfigError("--method glo needs images of 32 pixels or more");
-                if (o.cache_features)
-                  throw ConfigError("--method glo has no use for --cache-features: D does not train");
-              },
-          .prepare =
-              [](TrainState& s, const TrainOptions& o) {
-                if (o.dataset_size < 1) throw ConfigError("--method glo needs a data set");
-                s.roles.emplace_back("latents", std::make_shared<LatentTable>(o.dataset_size, s.generator(), o.seed));
-                s.roles.back().train(objective_of(o.model).adam(o, "G"));
-              },
-          .extend =
-              [](std::vector<Phase>& phases, const Training& t) {
-                const Glo& o = t.options.method<Glo>();
-                Generator* g = &t.state.generator();
-                auto* styled = dynamic_cast<StyleGenerator*>(g);
-                const auto network = perceptual_network(t.options, *g);
-                const auto* latents = static_cast<const LatentTable*>(t.state.role("latents").network.get());
-                const ImageShape size = t.options.model.images();
-                const int64_t n = t.options.batch;
-                using Kind = Phase::Input::Kind;
-                phases = {
-                    {.name = "Glo",
-                     .trains = "G",
-                     .beside = {"latents"},
-                     .samples = n,
-                     .at_once = t.options.batch_gpu,
-                     .feeds = {std::make_shared<RealsFeed>(t.reals)},
-                     .inputs = {{"items", {}, Kind::label},
-                                {"images", {size.height, size.width, size.channels}, Kind::images},
-                                {"labels", {}, Kind::label},
-                                {"noise", {g->z_dim()}, Kind::normal},
-                                {"draws", {kDraws, g->z_dim()}, Kind::normal}},
-                     .draw =
-                         [=, reals = t.reals](Rng& rng) {
-                           Inputs in;
-                           in.put("items", reals->items());
-                           in.put("images", reals->images());
-                           in.put("labels", reals->labels());
-                           in.put("noise", randn({n, g->z_dim()}, rng, g->type(), g->device()));
-                           in.put("draws", randn({n, kDraws, g->z_dim()}, rng, g->type(), g->device()));
-                           return in;
-                         },
-                     .terms =
-                         [=](const Inputs& in, Rng* rng) {
-                           const Tensor own = (*latents)(in["items"]), z = own + in["noise"] * o.noise;
-                           const Tensor fakes = [&] {
-                             if (!styled) return g->forward(z, in["labels"], rng);
-                             const Tensor w = styled->map(z, in["labels"]);
-                             styled->update_w_avg(w);
-                             return styled->synthesize(styled->broadcast(w),
-                                                       rng ? NoiseMode::random : NoiseMode::constant, rng);
-                           }();
-                           const Tensor emd = latent_distance(own, reshape(in["draws"], {-1, g->z_dim()}));
-                           return Terms{
-                               .total = reconstruction_loss(*network, in["images"], fakes, o.perceptual) + emd * o.emd,
-                               .stat = "",  // but for the distance of latents it is always the same
-                               .report = {{"l1", "Loss/G/loss", mean(abs((fakes - in["images"]).detach()))},
-                                          {"emd", "Loss/G/emd", emd.detach()}}};
-                         }},
-                };
-              }};
+  return {
+      .name = "glo",
+      .paper = "GLO: Bojanowski et al. 2018, arXiv 1707.05776; its losses: Mo et al. 2020, arXiv 2002.10964",
+      .summary =
+          "no D: each image has a latent; L1 + features of VGG16 (or SqueezeNet) + distance of latents from N(0,1)",
+      .defaults = [] { return AnyOptions(Glo{}); },
+      .check =
+          [](const TrainOptions& o) {
+            require_source(o, "glo");
+            if (o.augment.on() || o.freeze.blocks || o.freeze.layers || std::ranges::count(o.method_names, "distill"))
+              throw ConfigError("--method glo has no D: leave out --aug, --freeze-d, --freezed and distill");
+            if (o.model.images().channels != 3) throw ConfigError("--method glo compares features of RGB images");
+            if (std::min(o.model.images().height, o.model.images().width) < 32)
+              throw ConfigError("--method glo needs images of 32 pixels or more");
+            if (o.cache_features) throw ConfigError("--method glo has no use for --cache-features: D does not train");
+          },
+      .prepare =
+          [](TrainState& s, const TrainOptions& o) {
+            if (o.dataset_size < 1) throw ConfigError("--method glo needs a data set");
+            s.roles.emplace_back("latents", std::make_shared<LatentTable>(o.dataset_size, s.generator(), o.seed));
+            s.roles.back().train(objective_of(o.model).adam(o, "G"));
+          },
+      .extend =
+          [](std::vector<Phase>& phases, const Training& t) {
+            const Glo& o = t.options.method<Glo>();
+            Generator* g = &t.state.generator();
+            auto* styled = dynamic_cast<StyleGenerator*>(g);
+            const auto network = perceptual_network(t.options, *g);
+            const auto* latents = static_cast<const LatentTable*>(t.state.role("latents").network.get());
+            const ImageShape size = t.options.model.images();
+            const int64_t n = t.options.batch;
+            using Kind = Phase::Input::Kind;
+            phases = {
+                {.name = "Glo",
+                 .trains = "G",
+                 .beside = {"latents"},
+                 .samples = n,
+                 .at_once = t.options.batch_gpu,
+                 .feeds = {std::make_shared<RealsFeed>(t.reals)},
+                 .inputs = {{"items", {}, Kind::label},
+                            {"images", {size.height, size.width, size.channels}, Kind::images},
+                            {"labels", {}, Kind::label},
+                            {"noise", {g->z_dim()}, Kind::normal},
+                            {"draws", {kDraws, g->z_dim()}, Kind::normal}},
+                 .draw =
+                     [=, reals = t.reals](Rng& rng) {
+                       Inputs in;
+                       in.put("items", reals->items());
+                       in.put("images", reals->images());
+                       in.put("labels", reals->labels());
+                       in.put("noise", randn({n, g->z_dim()}, rng, g->type(), g->device()));
+                       in.put("draws", randn({n, kDraws, g->z_dim()}, rng, g->type(), g->device()));
+                       return in;
+                     },
+                 .terms =
+                     [=](const Inputs& in, Rng* rng) {
+                       const Tensor own = (*latents)(in["items"]), z = own + in["noise"] * o.noise;
+                       const Tensor fakes = [&] {
+                         if (!styled) return g->forward(z, in["labels"], rng);
+                         const Tensor w = styled->map(z, in["labels"]);
+                         styled->update_w_avg(w);
+                         return styled->synthesize(styled->broadcast(w), rng ? NoiseMode::random : NoiseMode::constant,
+                                                   rng);
+                       }();
+                       const Tensor emd = latent_distance(own, reshape(in["draws"], {-1, g->z_dim()}));
+                       return Terms{
+                           .total = reconstruction_loss(*network, in["images"], fakes, o.perceptual) + emd * o.emd,
+                           .stat = "",  // but for the distance of latents it is always the same
+                           .report = {{"l1", "Loss/G/loss", mean(abs((fakes - in["images"]).detach()))},
+                                      {"emd", "Loss/G/emd", emd.detach()}}};
+                     }},
+            };
+          }};
 }
 
 }  // namespace firn

@@ -66,7 +66,7 @@ void add_term(std::vector<Phase>& phases, std::string_view role, const std::stri
               std::function<Tensor(const Inputs&, Rng*)> term) {
   for (Phase& phase : phases) {
     if (phase.trains != role || phase.interval != 1) continue;
-    phase.terms = [=, terms = phase.terms](const Inputs& in, Rng* rng) {
+    phase.terms = [=, role = std::string(role), terms = phase.terms](const Inputs& in, Rng* rng) {
       Terms all = terms(in, rng);
       const Tensor more = term(in, rng);
       all.total = all.total + more;

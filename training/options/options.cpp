@@ -57,6 +57,8 @@ TextValue methods_value(std::vector<std::string>& names) {
                   const size_t end = std::min(text.find('+', begin), text.size());
                   given.push_back(text.substr(begin, end - begin));
                   if (!std::ranges::count(known, given.back())) throw_no_name("method", given.back(), known);
+                  if (std::ranges::count(given, given.back()) > 1)
+                    throw ConfigError(fmt::format("--method {}: {} comes twice", printable(text, 80), given.back()));
                   begin = end + 1;
                 }
                 names = given;

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -344,19 +345,22 @@ std::string Trainer::summarize() {
   const int64_t images = state_.counters.images - first_image_;
   const Parameters d = state_.discriminator().parameters().without_buffers(),
                    g = state_.generator().parameters().without_buffers();
+  const auto& phases = iteration_->phases();
+  const bool d_has_phase = std::ranges::any_of(phases, [](const Phase& p) { return p.trains == "D"; });
+  const int64_t d_trains = d_has_phase ? d.trains() : 0;
   const double speed = trained_seconds_ > 0 ? double(images) / trained_seconds_ : 0, memory = process_memory().peak_gb;
   nlohmann::json summary = {{"kimg", double(state_.counters.images) / 1000},
                             {"seconds", seconds_since(start_)},
                             {"images_per_second", speed},
                             {"peak_memory_gb", memory},
                             {"d_parameters", d.count()},
-                            {"d_parameters_trainable", d.trains()},
+                            {"d_parameters_trainable", d_trains},
                             {"g_parameters", g.count()},
                             {"g_parameters_trainable", g.trains()}};
   for (const Iteration::Timing& t : iteration_->timings()) summary[t.name + "_ms"] = t.mean();
   write_text(settings_.dir / "summary.json", summary.dump(2) + "\n");
   return fmt::format("done: {:.1f} kimg in {}, {:.1f} img/s, peak memory {:.2f} GB, {} of {} parameters of D trained",
-                     double(state_.counters.images) / 1000, duration(seconds_since(start_)), speed, memory, d.trains(),
+                     double(state_.counters.images) / 1000, duration(seconds_since(start_)), speed, memory, d_trains,
                      d.count());
 }
 
