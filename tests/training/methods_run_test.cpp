@@ -18,7 +18,7 @@ struct MethodRuns : testing::Test {
   MethodRuns() {
     write_images(scratch / "data", 8, 32, 3, 1);
     write_safetensors(scratch / "squeezenet.safetensors", formula_weights("squeezenet/1"));
-    train("source", "--average --kimg 0.016");
+    train("source", "--kimg 0.016");
     source = scratch / "source.safetensors";
     fs::copy(latest_snapshot(scratch / "source"), source);
   }
@@ -30,7 +30,7 @@ struct MethodRuns : testing::Test {
                             scratch.path().string(), runs, more));
   }
   Ran adapt(const std::string& runs, const std::string& more) const {
-    return train(runs, fmt::format("--average --init '{}' {}", source.string(), more));
+    return train(runs, fmt::format("--init '{}' {}", source.string(), more));
   }
   Ran resume(const std::string& runs, const std::string& more) const {
     return tool("gan-train",
@@ -39,13 +39,13 @@ struct MethodRuns : testing::Test {
 };
 
 TEST_F(MethodRuns, GoOnWithTheSameBits) {
-  for (const char* method : {"l2-sp", "distill", "ewc --ewc-samples 2", "minegan --miner-steps 6", "glo"}) {
+  for (const char* method : {"l2-sp", "distill", "ewc --ewc-samples 2", "minegan --miner-steps 5", "glo"}) {
     const std::string how = fmt::format("--method {}", method), whole = fmt::format("whole-{:.3}", method),
                       parts = fmt::format("parts-{:.3}", method);
-    const Ran once = adapt(whole, how + " --kimg 0.064");
+    const Ran once = adapt(whole, how + " --kimg 0.032");
     ASSERT_EQ(once.code, 0) << once.output;
     ASSERT_EQ(adapt(parts, how + " --kimg 0.016").code, 0);
-    const Ran again = resume(parts, "--kimg 0.064");
+    const Ran again = resume(parts, "--kimg 0.032");
     ASSERT_EQ(again.code, 0) << again.output;
     const SafetensorsFile a = read_safetensors(latest_snapshot(scratch / whole)),
                           b = read_safetensors(latest_snapshot(scratch / parts));
@@ -81,7 +81,7 @@ TEST_F(MethodRuns, NameTheirSourceOrHoldIt) {
 }
 
 TEST_F(MethodRuns, SamplesPassTheMiner) {
-  ASSERT_EQ(adapt("mined", "--method minegan --miner-steps 8 --kimg 0.016").code, 0);
+  ASSERT_EQ(adapt("mined", "--method minegan --miner-steps 8 --average --kimg 0.016").code, 0);
   const fs::path mined = latest_snapshot(scratch / "mined"), plain = scratch / "plain.safetensors";
   SafetensorsFile file = read_safetensors(mined);
   std::erase_if(file.tensors, [](const auto& t) { return t.first.starts_with("miner"); });
