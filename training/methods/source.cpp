@@ -33,8 +33,7 @@ const Discriminator& source_discriminator(const TrainState& s) {
 
 void require_source(const TrainOptions& o, const char* method) {
   if (o.init.empty())
-    throw ConfigError(
-        fmt::format("--method {} compares with the network that a run starts from; give --init FILE", method));
+    throw ConfigError(fmt::format("--method {} adapts the network that a run starts from; give --init FILE", method));
 }
 
 bool keeps_sources(const TrainState& s) {
