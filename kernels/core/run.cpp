@@ -25,5 +25,6 @@ void throw_without_cuda(const char* kernel) {
 }
 
 void throw_on_cpu(const char* kernel) { throw DeviceError(fmt::format("{}: runs on a GPU only", kernel)); }
+void throw_on_cuda(const char* kernel) { throw DeviceError(fmt::format("{}: runs on the CPU only", kernel)); }
 
 }  // namespace firn

@@ -41,6 +41,7 @@ class LaunchCounter {
 void note_launch(const char* name);
 [[noreturn]] void throw_without_cuda(const char* kernel);
 [[noreturn]] void throw_on_cpu(const char* kernel);
+[[noreturn]] void throw_on_cuda(const char* kernel);
 
 // A kernel whose number of threads is the algorithm: it states `threads`, `blocks_at_once` (on a multiprocessor) and
 // the shared memory of a launch, and its body takes that memory in place of a Team.
@@ -48,6 +49,10 @@ template <class K>
 concept CudaOnly = requires(const K& k) {
   k.shared_bytes();
 };
+
+// A kernel for which a GPU has another algorithm: it states `cpu_only`, and nvcc compiles nothing of it.
+template <class K>
+concept CpuOnly = K::cpu_only;
 
 template <class K>
 void run_cpu(const K&);
@@ -64,7 +69,10 @@ void run(const Stream& stream, const K& kernel) {
     if (!stream.is_cuda) return run_cpu(kernel);
   }
 #ifdef FIRN_CUDA
-  run_cuda(stream, kernel);
+  if constexpr (CpuOnly<K>)
+    throw_on_cuda(K::name);
+  else
+    run_cuda(stream, kernel);
 #else
   throw_without_cuda(K::name);
 #endif

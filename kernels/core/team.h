@@ -75,6 +75,7 @@ void run_cuda(const Stream& s, const K& k) {
 }  // namespace firn
 
 #define FIRN_KERNEL(...) template void firn::run_cuda<__VA_ARGS__>(const firn::Stream&, const __VA_ARGS__&)
+#define FIRN_CPU_KERNEL(...) static_assert(firn::CpuOnly<__VA_ARGS__>)
 
 #else
 
@@ -107,6 +108,7 @@ void run_cpu(const K& k) {
 }  // namespace firn
 
 #define FIRN_KERNEL(...) template void firn::run_cpu<__VA_ARGS__>(const __VA_ARGS__&)
+#define FIRN_CPU_KERNEL FIRN_KERNEL
 
 #endif
 

@@ -189,41 +189,33 @@ FIRN_DEVICE void AffineScatter<T>::operator()(Team t) const {
   const int n = int(t.block()), W = k.across.size, H = k.down.size, channels = int(k.C);
   const Map<T> map(k.matrix + 6 * n, k.across, k.down);
   T* image = x + int64_t{n} * H * W * k.C;
-  if (t.rank() != 0) return;
   for (int64_t e = 0; e < int64_t{H} * W * k.C; ++e) image[e] = 0;
   for (int j = 0; j < int(k.rows()); ++j)
     for (int i = 0; i < int(k.columns()); ++i) {
       const Sample<T> sx(map.x(j, i), k.across), sy(map.y(j, i), k.down);
       if (!sx.any || !sy.any) continue;
       const T* in = k.y + ((int64_t{n} * k.rows() + j) * k.columns() + i) * k.C;
-      if constexpr (kAlone<Team>) {
-        const Window<T> wx(sx, k.across, k.f), wy(sy, k.down, k.f);
-        for_channels(channels, [&](int c, auto width) {
-          if (wx.inner && width == channels) {
-            constexpr int size = kReach * width;
-            T line[size];
-            for (int b = 0; b < kReach; ++b)
-              for (int v = 0; v < width; ++v) line[b * width + v] = wx.weight[b] * in[v];
-            for (int a = 0; a < kReach; ++a) {
-              T* pixels = image + (int64_t{wy.pixel[a]} * W + wx.pixel[0]) * width;
-              for (int e = 0; e < size; ++e) pixels[e] += wy.weight[a] * line[e];
-            }
-            return;
-          }
+      const Window<T> wx(sx, k.across, k.f), wy(sy, k.down, k.f);
+      for_channels(channels, [&](int c, auto width) {
+        if (wx.inner && width == channels) {
+          constexpr int size = kReach * width;
+          T line[size];
+          for (int b = 0; b < kReach; ++b)
+            for (int v = 0; v < width; ++v) line[b * width + v] = wx.weight[b] * in[v];
           for (int a = 0; a < kReach; ++a) {
-            T* pixels = image + int64_t{wy.pixel[a]} * W * k.C + c;
-            for (int b = 0; b < kReach; ++b) {
-              const T w = wy.weight[a] * wx.weight[b];
-              for (int v = 0; v < width; ++v) pixels[wx.pixel[b] * channels + v] += w * in[c + v];
-            }
+            T* pixels = image + (int64_t{wy.pixel[a]} * W + wx.pixel[0]) * width;
+            for (int e = 0; e < size; ++e) pixels[e] += wy.weight[a] * line[e];
           }
-        });
-      } else {
-        for_pixels(k, sx, sy, [&](int h, int w, T weight) {
-          T* pixel = image + (int64_t{h} * W + w) * channels;
-          for (int c = 0; c < channels; ++c) pixel[c] += weight * in[c];
-        });
-      }
+          return;
+        }
+        for (int a = 0; a < kReach; ++a) {
+          T* pixels = image + int64_t{wy.pixel[a]} * W * k.C + c;
+          for (int b = 0; b < kReach; ++b) {
+            const T w = wy.weight[a] * wx.weight[b];
+            for (int v = 0; v < width; ++v) pixels[wx.pixel[b] * channels + v] += w * in[c + v];
+          }
+        }
+      });
     }
 }
 
@@ -278,7 +270,7 @@ FIRN_DEVICE void AffineGather<T>::operator()(Team t) const {
 using namespace firn::kernels;
 FIRN_KERNEL(AffineResample<float>);
 FIRN_KERNEL(AffineResample<double>);
-FIRN_KERNEL(AffineScatter<float>);
-FIRN_KERNEL(AffineScatter<double>);
+FIRN_CPU_KERNEL(AffineScatter<float>);
+FIRN_CPU_KERNEL(AffineScatter<double>);
 FIRN_KERNEL(AffineGather<float>);
 FIRN_KERNEL(AffineGather<double>);

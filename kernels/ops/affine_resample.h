@@ -32,10 +32,11 @@ struct AffineResample {
   FIRN_DEVICE void operator()(Team t) const;
 };
 
-// The transpose, x from y, in two ways: a sample of y adds to its pixels, and one thread has an image;
+// The transpose, x from y, in two ways: on the CPU a sample of y adds to its pixels, and one thread has an image;
 template <class T>
 struct AffineScatter {
   static constexpr const char* name = "affine_scatter";
+  static constexpr bool cpu_only = true;
   AffineResample<T> k;  // reads y, writes x
   T* x;
   FIRN_DEVICE int64_t blocks() const { return k.N; }
@@ -43,7 +44,7 @@ struct AffineScatter {
   FIRN_DEVICE void operator()(Team t) const;
 };
 
-// or a pixel looks up the samples that see it or one of its reflections. Their sums repeat without atomics.
+// on a GPU a pixel looks up the samples that see it or one of its reflections. Their sums repeat without atomics.
 template <class T>
 struct AffineGather {
   static constexpr const char* name = "affine_gather";

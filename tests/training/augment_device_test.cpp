@@ -57,10 +57,12 @@ INSTANTIATE_TEST_SUITE_P(Augment, DeviceAugment,
                                               std::get<1>(info.param), name_of(std::get<2>(info.param)));
                          });
 
-TEST(DeviceAda, PMovesAsOnTheCpu) {
+class DeviceAda : public testing::TestWithParam<DType> {};
+
+TEST_P(DeviceAda, PMovesAsOnTheCpu) {
   if (kernels::cuda_device_count() == 0) GTEST_SKIP() << "this machine has no GPU";
   const auto p = [](const Device& device) {
-    TrainOptions o = tiny_options({});
+    TrainOptions o = tiny_options({}, GetParam());
     o.augment = {.aug = "ada", .target = 0.25, .ada_kimg = 0.1};
     TrainState state(o, device);
     const Augment augment(o, state);
@@ -68,7 +70,7 @@ TEST(DeviceAda, PMovesAsOnTheCpu) {
     std::vector<Term> report;
     for (int i = 1; i <= 12; ++i) {
       const double real = i < 9 ? 1 : -1;
-      augment.note(Tensor::from(std::vector<double>{real, -1, real, NAN, real}, {5, 1}, DType::f32, device), report);
+      augment.note(Tensor::from(std::vector<double>{real, -1, real, NAN, real}, {5, 1}, GetParam(), device), report);
       augment.iteration_ends(i, 5);
       values.push_back(state.scalar("augment_p").item());
     }
@@ -79,6 +81,9 @@ TEST(DeviceAda, PMovesAsOnTheCpu) {
   EXPECT_NEAR(here[11], 0.2, 1e-6);
   EXPECT_EQ(here, p(Device::cuda()));
 }
+
+INSTANTIATE_TEST_SUITE_P(Types, DeviceAda, testing::Values(DType::f32, DType::f64),
+                         [](const auto& info) { return name_of(info.param); });
 
 }  // namespace
 }  // namespace firn
