@@ -36,6 +36,18 @@ def latent_distance(z, t):
     return d.min(1).values.mean() + d.min(0).values.mean()
 
 
+def distance_consistency(now, then, group):
+    """Over layers and samples the mean of KL(source || now) / (group - 1), a row being a softmax over the others."""
+    total = 0
+    for a, b in zip(now, then):
+        for i in range(len(a)):
+            others = [j for j in range(i // group * group, (i // group + 1) * group) if j != i]
+            q, p = (f.F.softmax(torch.stack([f.F.cosine_similarity(x[i].flatten(), x[j].flatten(), 0) for j in others]), 0)
+                    for x in (a, b))
+            total = total + (p * (p / q).log()).sum() / len(others)
+    return total / len(now) / len(now[0])
+
+
 def numbers(name, *shape):
     return torch.from_numpy(f.numbers(name, torch.Size(shape).numel())).reshape(shape)
 
@@ -52,6 +64,16 @@ def main():
     distance = latent_distance(z, t)
     distance.backward()
     found["distance"], found["distance.grad"] = distance.detach().reshape(1), z.grad
+    for n, group in ((8, 4), (6, 3), (5, 5), (10, 5)):
+        now, then = ([numbers(f"{when}.{i}", n, *shape) for i, shape in enumerate(((3, 2, 4), (2, 5, 3)))]
+                     for when in ("now", "then"))
+        for x in now:
+            x.requires_grad_()
+        divergence = distance_consistency(now, then, group)
+        divergence.backward()
+        found[f"cdc.{n}"] = divergence.detach().reshape(1)
+        for i, x in enumerate(now):
+            found[f"cdc.{n}.grad.{i}"] = x.grad
     save_file({k: v.contiguous() for k, v in found.items()}, "methods.safetensors")
 
 

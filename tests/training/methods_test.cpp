@@ -5,10 +5,13 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "models/layers/latent_table.h"
 #include "models/layers/miner.h"
+#include "models/layers/patch_head.h"
 #include "models/sngan/sngan.h"
 #include "tests/models/features_support.h"
 #include "tests/training/training_support.h"
+#include "training/methods/cdc.h"
 #include "training/methods/distill.h"
 #include "training/methods/ewc.h"
 #include "training/methods/glo.h"
@@ -17,6 +20,7 @@
 #include "training/methods/source.h"
 #include "training/objectives/sngan.h"
 #include "training/step/iteration.h"
+#include "training/step/reals.h"
 
 namespace firn {
 namespace {
@@ -51,7 +55,7 @@ TrainOptions tiny(std::string_view kind, const std::vector<std::string>& methods
                                .mbstd_group = 2,
                                .type = type};
   }
-  o.batch = o.batch_gpu = 2;
+  o.batch = o.batch_gpu = std::ranges::count(methods, "cdc") ? 4 : 2;
   o.ema_kimg = 0.05;
   o.init = "source.safetensors";
   o.dataset_size = o.batch;
@@ -154,9 +158,10 @@ struct Pair {
   }
   Inputs inputs() const {
     Rng rng{.seed = 9};
+    const int64_t n = subjects[1]->options.batch;
     Inputs in;
-    in.put("z", randn({2, 8}, rng, DType::f64, Device::cpu()));
-    in.put("images", randn({2, 16, 16, 3}, rng, DType::f64, Device::cpu()));
+    in.put("z", randn({n, 8}, rng, DType::f64, Device::cpu()));
+    in.put("images", randn({n, 16, 16, 3}, rng, DType::f64, Device::cpu()));
     return in;
   }
   std::pair<PhaseResult, PhaseResult> run(const char* phase) {
@@ -166,6 +171,20 @@ struct Pair {
 };
 
 double loss(const PhaseResult& r) { return r["loss"].to_doubles()[0]; }
+
+// Of a scalar by one element of a parameter.
+double slope_by_differences(Parameter p, size_t element, const std::function<double()>& value) {
+  std::vector<double> w = p.value().to_doubles();
+  const double before = w[element], h = 1e-5;
+  const auto at = [&](double v) {
+    w[element] = v;
+    p.value().detach().copy_from(Tensor::from(w, p.value().shape(), DType::f64, Device::cpu()));
+    return value();
+  };
+  const double slope = (at(before + h) - at(before - h)) / (2 * h);
+  at(before);
+  return slope;
+}
 
 TEST(MethodsOfTransfer, L2SpAddsTheMeanSquareOfEachTensorsDistance) {
   Pair pair("l2-sp", [](TrainOptions& o) { o.method<L2Sp>().weight = 3; });
@@ -269,31 +288,138 @@ TEST(MethodsOfTransfer, DistillationComparesActivationsOfTheRealsAlone) {
   EXPECT_NEAR(loss(held), loss(plain) + 2 * distance(), 1e-10);
   const Parameters trained = s.trained_by("Dmain").trainable();
   for (const char* name : {"b16.fromrgb.weight", "b16.conv1.weight", "b8.conv0.bias", "b4.fc.weight"}) {
-    Parameter p = *trained.find(name);
     size_t at = 0;
     while (trained[at].name() != name) ++at;
-    std::vector<double> w = p.value().to_doubles();
-    const double value = w[0], h = 1e-5;
-    const auto with = [&](double v) {
-      w[0] = v;
-      p.value().detach().copy_from(Tensor::from(w, p.value().shape(), DType::f64, Device::cpu()));
-      return distance();
-    };
-    const double slope = (with(value + h) - with(value - h)) / (2 * h);
-    with(value);
+    const double slope = slope_by_differences(trained[at], 0, distance);
     EXPECT_NEAR(held.gradients[at].to_doubles()[0], plain.gradients[at].to_doubles()[0] + 2 * slope, 1e-7) << name;
   }
 }
 
-TEST(MethodsOfTransfer, LossesOfGloAreThoseOfPyTorch) {
-  const SafetensorsFile golden = read_safetensors(std::filesystem::path(FIRN_TEST_DATA) / "golden/methods.safetensors");
-  const auto expect_golden = [&](const std::string& name, const Tensor& t) {
-    const std::vector<double> want = golden.at(name).to_doubles(), got = t.to_doubles();
-    ASSERT_EQ(want.size(), got.size()) << name;
-    double largest = 0;
-    for (const double v : want) largest = std::max(largest, std::abs(v));
-    for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-9 * largest) << name << " " << i;
+void expect_golden(const std::string& name, const Tensor& t) {
+  static const SafetensorsFile golden =
+      read_safetensors(std::filesystem::path(FIRN_TEST_DATA) / "golden/methods.safetensors");
+  const std::vector<double> want = golden.at(name).to_doubles(), got = t.to_doubles();
+  ASSERT_EQ(want.size(), got.size()) << name;
+  double largest = 0;
+  for (const double v : want) largest = std::max(largest, std::abs(v));
+  ASSERT_GT(largest, 0) << name;
+  for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-9 * largest) << name << " " << i;
+}
+
+TEST(MethodsOfTransfer, DistancesOfCdcAreThoseOfPyTorch) {
+  for (const int64_t n : {8, 6, 5, 10}) {
+    std::vector<Tensor> now, then;
+    for (const auto& [i, shape] : {std::pair{0, Shape{n, 3, 2, 4}}, {1, Shape{n, 2, 5, 3}}}) {
+      const auto make = [&](const char* when) {
+        return Tensor::from(formula_numbers(fmt::format("{}.{}", when, i), size_t(count(shape))), shape, DType::f64,
+                            Device::cpu());
+      };
+      now.push_back(make("now").require_grad());
+      then.push_back(make("then"));
+    }
+    const Tensor divergence = distance_consistency(now, then, cdc_pairs(n, Device::cpu()));
+    expect_golden(fmt::format("cdc.{}", n), divergence);
+    const std::vector<Tensor> slopes = grad(divergence, now);
+    for (size_t i = 0; i < slopes.size(); ++i) expect_golden(fmt::format("cdc.{}.grad.{}", n, i), slopes[i]);
+  }
+}
+
+TEST(MethodsOfTransfer, OfCdcDJudgesWholeImagesNearAnchorsAndPatchesElsewhere) {
+  Pair pair("cdc", [](TrainOptions& o) { o.method<Cdc>().weight = 30; });
+  Subject& s = *pair.subjects[1];
+  const auto& head = static_cast<const PatchHead&>(*s.state.role("patches").network);
+  const auto run = [&](const char* name, int64_t iteration) {
+    s.state.counters.iteration = iteration;
+    Rng rng;
+    for (const auto& feed : s.phase(name).feeds)
+      if (!dynamic_cast<RealsFeed*>(feed.get())) feed->refresh(rng);  // the images are the test's
+    return s.run(name, pair.inputs());
   };
+  const double g = loss(pair.subjects[0]->run("Gmain", pair.inputs())),
+               d = loss(pair.subjects[0]->run("Dmain", pair.inputs()));
+  const double divergence = run("Gmain", 0)["cdc"].to_doubles()[0];
+  EXPECT_GT(divergence, 1e-5);
+  EXPECT_NEAR(loss(run("Gmain", 0)), g + 30 * divergence, 1e-10);
+  EXPECT_NEAR(loss(run("Dmain", 4)), d, 1e-10);
+
+  const auto patches = [&] {
+    const NoGrad no_grad;
+    const Taps seen(s.d(), {"b16"});
+    const Generator& g = s.g();
+    s.d()(pair.inputs()["images"]);
+    s.d()(g.forward(pair.inputs()["z"], {}));
+    return std::pair(head(seen.at("b16", 0)), head(seen.at("b16", 1)));
+  };
+  const auto d_loss = [&] {
+    const NoGrad no_grad;
+    const auto [real, fake] = patches();
+    return (mean(softplus(-real)) + mean(softplus(fake))).item();
+  };
+  const auto g_loss = [&] {
+    const NoGrad no_grad;
+    return (mean(softplus(-patches().second))).item() + 30 * run("Gmain", 1)["cdc"].to_doubles()[0];
+  };
+  const PhaseResult of_d = run("Dmain", 1), of_g = run("Gmain", 2);
+  EXPECT_NEAR(loss(of_d), d_loss(), 1e-10);
+  EXPECT_NEAR(loss(of_g), g_loss(), 1e-10);
+  Parameters by_d = s.trained_by("Dmain").trainable();
+  for (const Parameter& p : head.parameters()) by_d.add(p);
+  const Parameters by_g = s.trained_by("Gmain").trainable();
+  int checked = 0;
+  const auto expect_slopes = [&](const Parameters& trained, const PhaseResult& found,
+                                 const std::set<std::string>& names, const std::function<double()>& value) {
+    for (size_t i = 0; i < trained.size(); ++i) {
+      if (!names.contains(trained[i].name())) continue;
+      const double slope = slope_by_differences(trained[i], 0, value);
+      EXPECT_NE(slope, 0) << trained[i].name();
+      EXPECT_NEAR(found.gradients[i].to_doubles()[0], slope, 1e-6 * std::max(1.0, std::abs(slope)))
+          << trained[i].name();
+      ++checked;
+    }
+  };
+  expect_slopes(by_d, of_d, {"b16.fromrgb.weight", "b16.conv1.weight", "weight", "bias"}, d_loss);
+  expect_slopes(by_g, of_g, {"mapping.fc0.weight", "synthesis.b4.const", "synthesis.b16.conv0.weight"}, g_loss);
+  EXPECT_EQ(checked, 7);
+}
+
+TEST(MethodsOfTransfer, OfCdcEveryFourthIterationHasLatentsNearAnchors) {
+  TrainOptions o = tiny("stylegan2", {"cdc"});
+  TrainState s(o, Device::cpu());
+  begin_methods(s, o);
+  Reals noise(o, s);
+  Iteration iteration(o, s, nullptr, noise);
+  const std::vector<double> anchors = s.role("anchors").network->parameters()[0].value().to_doubles();
+  ASSERT_EQ(anchors.size(), 10u * 8);
+  const auto distance = [&](const Tensor& z) {  // of the farthest latent from its nearest anchor
+    const std::vector<double> all = z.to_doubles();
+    double farthest = 0;
+    for (size_t n = 0; n < all.size(); n += 8) {
+      double nearest = INFINITY;
+      for (size_t a = 0; a < anchors.size(); a += 8) {
+        double square = 0;
+        for (size_t i = 0; i < 8; ++i) square += (all[n + i] - anchors[a + i]) * (all[n + i] - anchors[a + i]);
+        nearest = std::min(nearest, std::sqrt(square));
+      }
+      farthest = std::max(farthest, nearest);
+    }
+    return farthest;
+  };
+  for (int i = 0; i < 9; ++i) {
+    s.counters.iteration = i;
+    for (const Phase& phase : iteration.phases()) {
+      if (phase.interval != 1) continue;
+      for (const auto& feed : phase.feeds) feed->refresh(s.rng);
+      const Inputs in = phase.draw(s.rng);
+      for (const char* name : {"z", "z_mix"})
+        if (i % 4 == 0)
+          EXPECT_LT(distance(in[name]), 0.5) << phase.name << " " << i;
+        else
+          EXPECT_GT(distance(in[name]), 0.5) << phase.name << " " << i;
+    }
+  }
+}
+
+TEST(MethodsOfTransfer, LossesOfGloAreThoseOfPyTorch) {
   for (const auto& [name, key] : {std::pair{"vgg16", "vgg16/16"}, {"squeezenet", "squeezenet/8"}}) {
     const auto network = formula_network(key, {.type = DType::f64});
     const auto picture = [](const char* name) { return formula_images(name, 2, 32, DType::f64, 1, 0); };
@@ -334,7 +460,7 @@ TEST(MethodsOfTransfer, OfMineGanGTrainsOnlyBehindItsStepsAndEverythingIsMined) 
 }
 
 TEST(MethodsOfTransfer, FrozenFiltersStayUnderEveryMethod) {
-  for (const char* method : {"l2-sp", "distill", "ewc", "minegan"}) {
+  for (const char* method : {"l2-sp", "distill", "ewc", "minegan", "cdc"}) {
     TrainOptions o = tiny("stylegan2", {method});
     o.method<MineGan>().steps = 1;
     o.method<Ewc>().samples = 2;

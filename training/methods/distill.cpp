@@ -5,18 +5,6 @@
 #include "training/methods/source.h"
 
 namespace firn {
-namespace {
-
-// The block whose result has 16 rows, as published, or the last one.
-std::vector<std::string> default_taps(const Discriminator& d, int size) {
-  const std::vector<std::string> all = d.tap_names();
-  for (const std::string& name : all)
-    if ((size /= 2) <= 16) return {name};
-  return {all.back()};
-}
-
-}  // namespace
-
 void Distill::visit(OptionVisitor& v) {
   v({.key = "weight",
      .flag = "--distill",
@@ -55,7 +43,7 @@ Method distill_method() {
           [](std::vector<Phase>& phases, const Training& t) {
             const Discriminator *now = &t.state.discriminator(), *then = &source_discriminator(t.state);
             const Distill& o = t.options.method<Distill>();
-            const auto at = o.at.empty() ? default_taps(*now, t.options.model.images().height) : o.at;
+            const auto at = o.at.empty() ? std::vector{tap_of_rows(*now, t.options.model.images().height, 16)} : o.at;
             for (Phase& phase : phases) {
               if (phase.trains != "D" || phase.interval != 1) continue;
               phase.terms = [=, terms = phase.terms, weight = o.weight](const Inputs& in, Rng* rng) {

@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "metrics/comparison.h"
 #include "models/features/layers.h"
-#include "models/layers/maker.h"
+#include "models/layers/latent_table.h"
 #include "training/methods/source.h"
 #include "training/step/reals.h"
 
@@ -13,19 +13,6 @@ namespace firn {
 namespace {
 
 constexpr int kDraws = 10;  // normal ones, for each latent of a batch
-
-// A latent for each image of the data, mirrored ones among them.
-class LatentTable : public Network {
- public:
-  LatentTable(int64_t images, const Generator& g, uint64_t seed) : Network(g.device()) {
-    ParameterMaker make(parameters_, seed, g.type(), g.device());
-    table_ = make.normal("weight", {images, g.z_dim()});
-  }
-  Tensor operator()(const Tensor& items) const { return gather(table_(), items); }
-
- private:
-  Parameter table_;
-};
 
 // |x| as a constant divides x: its gradient is that of log |x|, its value 1.
 Tensor by_own_size(const Tensor& x) { return x / (abs(x.detach()) + 1e-30); }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "training/methods/cdc.h"
 #include "training/methods/distill.h"
 #include "training/methods/ewc.h"
 #include "training/methods/freeze.h"
@@ -28,6 +29,7 @@ std::vector<Method>& table() {
       scale_shift_method(),
       glo_method(),  // replaces the phases, which others then change
       minegan_method(),
+      cdc_method(),  // which loss counts changes from iteration to iteration; what is behind it always does
       l2_sp_method(),
       distill_method(),
       ewc_method()};

@@ -61,6 +61,13 @@ void refill_sources(TrainState& s, const TrainOptions& o, const SafetensorsFile&
   fill_sources(s);
 }
 
+std::string tap_of_rows(const Discriminator& d, int height, int rows) {
+  const std::vector<std::string> all = d.tap_names();
+  for (const std::string& name : all)
+    if ((height /= 2) <= rows) return name;
+  return all.back();
+}
+
 void add_term(std::vector<Phase>& phases, std::string_view role, const std::string& stat,
               std::function<Tensor(const Inputs&, Rng*)> term) {
   for (Phase& phase : phases) {

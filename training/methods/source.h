@@ -20,6 +20,9 @@ void fill_sources(TrainState& state);  // with what the roles hold now
 // where that file is not there or another one.
 void refill_sources(TrainState& state, const TrainOptions& options, const SafetensorsFile& snapshot);
 
+// The first activations of D with at most so many rows, of images that have `height`; the last ones where none has.
+std::string tap_of_rows(const Discriminator& d, int height, int rows);
+
 // Adds `term` to the loss of each phase that trains `role` in every iteration, and reports it under `stat`.
 void add_term(std::vector<Phase>& phases, std::string_view role, const std::string& stat,
               std::function<Tensor(const Inputs&, Rng*)> term);

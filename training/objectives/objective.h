@@ -39,6 +39,14 @@ struct Objective {
   std::vector<std::pair<std::string, Tensor>> (*scalars)(const TrainOptions&, const Device&) =
       [](const TrainOptions&, const Device&) { return std::vector<std::pair<std::string, Tensor>>(); };
   std::vector<Phase> (*phases)(const Training&);
+  // The losses of the phases that run in every iteration, of logits of any shape: the non-saturating ones.
+  Tensor (*g_loss)(const TrainOptions&, const Tensor& fake) = [](const TrainOptions&, const Tensor& fake) {
+    return mean(softplus(-fake));
+  };
+  Tensor (*d_loss)(const TrainOptions&, const Tensor& real,
+                   const Tensor& fake) = [](const TrainOptions&, const Tensor& real, const Tensor& fake) {
+    return mean(softplus(fake)) + mean(softplus(-real));
+  };
   // What D sees of the bytes of reals in [-1,1] where that does not change from step to step (--cache-features).
   Tensor (*reals)(const Tensor& images) = [](const Tensor& images) { return images; };
   const char* steadier = "a smaller --lr";  // what to try after a run that diverged

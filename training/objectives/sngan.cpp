@@ -11,12 +11,12 @@ namespace {
 
 const SnganLoss& loss_of(const TrainOptions& o) { return o.loss.as<SnganLoss>(); }
 
-Tensor g_loss(const Tensor& logits, GanLoss loss) {
-  return loss == GanLoss::hinge ? -mean(logits) : mean(softplus(-logits));
+Tensor g_loss(const TrainOptions& o, const Tensor& fake) {
+  return loss_of(o).loss == GanLoss::hinge ? -mean(fake) : mean(softplus(-fake));
 }
 
-Tensor d_loss(const Tensor& real, const Tensor& fake, GanLoss loss) {
-  if (loss == GanLoss::hinge) return mean(relu(affine(real, -1, 1))) + mean(relu(affine(fake, 1, 1)));
+Tensor d_loss(const TrainOptions& o, const Tensor& real, const Tensor& fake) {
+  if (loss_of(o).loss == GanLoss::hinge) return mean(relu(affine(real, -1, 1))) + mean(relu(affine(fake, 1, 1)));
   return mean(softplus(-real)) + mean(softplus(fake));
 }
 
@@ -32,7 +32,6 @@ Tensor dequantised(const Tensor& images, const Tensor& uniform) {
 
 std::vector<Phase> phases(const Training& t) {
   const TrainOptions& o = t.options;
-  const GanLoss loss = loss_of(o).loss;
   const Generator* g = &t.state.generator();
   const Discriminator* d = &t.state.discriminator();
   const DType type = g->type();
@@ -68,12 +67,14 @@ std::vector<Phase> phases(const Training& t) {
              return in;
            },
        .terms =
-           [=](const Inputs& in, Rng*) {
+           [=, &o](const Inputs& in, Rng*) {
              const Tensor made = g->forward(in["z"], in["gen_labels"]);
              const Tensor logits = (*d)(augment(made, in, "fakes"), in["gen_labels"]);
-             return Terms{.total = g_loss(logits, loss),
-                          .stat = "Loss/G/loss",
-                          .report = {{"fake_score", "", mean(logits.detach())}}};
+             return Terms{
+                 .total = g_loss(o, logits),
+                 .stat = "Loss/G/loss",
+                 .report = {{"fake_score", "", mean(logits.detach())}},
+                 .fakes = {.by = [in](const Generator& g) { return g.image(g.code(in["z"], in["gen_labels"])); }}};
            }},
       {.name = "Dmain",
        .trains = "D",
@@ -96,7 +97,7 @@ std::vector<Phase> phases(const Training& t) {
              return in;
            },
        .terms =
-           [=](const Inputs& in, Rng*) {
+           [=, &o](const Inputs& in, Rng*) {
              const Tensor made = [&] {
                const NoGrad scope;
                return augment(g->forward(in["z"], in["gen_labels"]), in, "fakes");
@@ -106,11 +107,12 @@ std::vector<Phase> phases(const Training& t) {
                  cut ? Tensor{} : augment(dequantised(in["images"], in["dequantisation"]), in, "reals");
              const Tensor real = cut ? d->logits(in["features"], in["labels"]) : (*d)(reals, in["labels"]);
              const Tensor fake = cut ? d->logits(d->features(made), in["gen_labels"]) : (*d)(made, in["gen_labels"]);
-             Terms terms{.total = d_loss(real, fake, loss),
+             Terms terms{.total = d_loss(o, real, fake),
                          .stat = "Loss/D/loss",
                          .report = {{"real_score", "Loss/scores/real", mean(real.detach())},
                                     {"fake_score", "Loss/scores/fake", mean(fake.detach())}},
-                         .reals = {.images = reals, .labels = in["labels"]}};
+                         .reals = {.images = reals, .labels = in["labels"]},
+                         .fakes = {.call = 1}};
              augment.note(real, terms.report);
              return terms;
            }},
@@ -173,6 +175,8 @@ Objective sngan_objective() {
           .adam = [](const TrainOptions& o,
                      std::string_view) { return AdamOptions{.lr = o.lr, .beta1 = o.beta1, .beta2 = o.beta2}; },
           .phases = phases,
+          .g_loss = g_loss,
+          .d_loss = d_loss,
           .reals = [](const Tensor& images) { return dequantised(images, 0.5 / 128); }};
 }
 

@@ -50,8 +50,13 @@ Terms g_main(StyleGenerator& g, const Discriminator& d, const Augment& augment, 
   g.update_w_avg(w);
   const Tensor images = g.synthesize(mixed_ws(g, w, in, share), noise_of(rng), rng);
   const Tensor logits = d(augment(images, in, "fakes"), in["gen_labels"]);
-  return {
-      .total = mean(softplus(-logits)), .stat = "Loss/G/loss", .report = {{"fake_score", "", mean(logits.detach())}}};
+  return {.total = mean(softplus(-logits)),
+          .stat = "Loss/G/loss",
+          .report = {{"fake_score", "", mean(logits.detach())}},
+          .fakes = {.by = [=](const Generator& other) {
+            const auto& s = dynamic_cast<const StyleGenerator&>(other);
+            return s.synthesize(mixed_ws(s, s.map(in["z"], in["gen_labels"]), in, share), noise_of(rng), rng);
+          }}};
 }
 
 // pl_mean [1] is updated. `in` holds the reduced batch (half of the images).

@@ -38,7 +38,13 @@ void add_to(std::vector<Term>& sums, const std::vector<Term>& terms, double shar
 }  // namespace
 
 void Inputs::put(const std::string& name, Tensor t) {
-  if (t.defined()) tensors_.emplace_back(name, std::move(t));
+  if (!t.defined()) return;
+  for (auto& [key, old] : tensors_)
+    if (key == name) {
+      old = std::move(t);
+      return;
+    }
+  tensors_.emplace_back(name, std::move(t));
 }
 
 Tensor Inputs::operator[](const std::string& name) const {

@@ -14,7 +14,7 @@ namespace firn {
 // Named tensors of one batch, samples along the first axis. What is not there is undefined.
 class Inputs {
  public:
-  void put(const std::string& name, Tensor t);  // an undefined one is left out
+  void put(const std::string& name, Tensor t);  // in place of what has that name; an undefined one is left out
   Tensor operator[](const std::string& name) const;
   bool has(const std::string& name) const { return (*this)[name].defined(); }
   int64_t size() const;  // samples; ShapeError unless all have as many
@@ -37,11 +37,20 @@ struct Shown {
   int64_t begin = 0;
 };
 
+// Images of G as D saw them: in which of its calls, from which sample on; and those of another generator from the same
+// latents, where a phase says it.
+struct Made {
+  size_t call = 0;
+  int64_t begin = 0;
+  std::function<Tensor(const Generator&)> by = {};
+};
+
 struct Terms {
   Tensor total;              // what is differentiated
   std::string stat;          // its name in the statistics
   std::vector<Term> report;  // sample means
   Shown reals = {};
+  Made fakes = {};
 };
 
 // Puts fresh values into lasting tensors before each run of a phase, from the host.

@@ -1,0 +1,230 @@
+#include "training/methods/cdc.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "kernels/ops/control.h"
+#include "models/layers/latent_table.h"
+#include "models/layers/maker.h"
+#include "models/layers/patch_head.h"
+#include "training/methods/source.h"
+#include "training/step/reals.h"
+
+namespace firn {
+namespace {
+
+// One in iterations whose latents are near anchors and whose images D judges whole, else zero.
+struct Anchored : Feed {
+  Anchored(const TrainState& s, int every)
+      : state(s), every(every), share(Tensor::zeros({}, s.generator().type(), s.device())) {}
+  void refresh(Rng&) override {
+    dispatch_acc(share.type(), [&](auto tag) {
+      using T = decltype(tag);
+      const T now = state.counters.iteration % every == 0;
+      kernels::set_values<T>(share.stream(), share.mutable_data(), {&now, 1});
+    });
+  }
+  const TrainState& state;
+  const int every;
+  Tensor share;  // []
+};
+
+// a where the share is one, b where it is zero.
+Tensor either(const Tensor& share, const Tensor& a, const Tensor& b) { return a * share + b * affine(share, -1, 1); }
+
+// Cosines of the activations of each sample and the others of its group: [N,group - 1].
+Tensor cosines(const Tensor& x, const Tensor& pairs) {
+  const int64_t n = x.dim(0), group = cdc_group(n);
+  const Tensor flat = reshape(as_type(x, acc_type(x.type())), {n, -1});
+  const Tensor unit = flat * reshape(rsqrt(sum_per_sample(square(flat)) + 1e-16), {n, 1});
+  const Tensor groups = reshape(unit, {n / group, group, -1});
+  return reshape(gather(reshape(matmul(groups, groups, {.trans_b = true}), {n * group, 1}), pairs), {n, group - 1});
+}
+
+// Of each row; cosines do not overflow.
+Tensor log_softmax(const Tensor& x) { return x - log(mean_axes(exp(x), {1}) * double(x.dim(1))); }
+
+// Channels of activations of D, from a batch of nothing.
+int channels_of(const Discriminator& d, const std::string& tap, const TrainOptions& o) {
+  const NoGrad scope;
+  const Taps seen(d, {tap});
+  const ImageShape size = o.model.images();
+  const Shape shape{o.batch_gpu, size.height, size.width, size.channels};
+  const std::vector<int> labels(size_t(o.batch_gpu), 0);
+  d(Tensor::zeros(shape, acc_type(d.parameters()[0]().type()), d.device()),
+    class_labels(labels, o.model.basics().classes, d.device()), 1, Mode::eval);
+  return int(seen.at(tap).dim(3));
+}
+
+std::string patches_of(const TrainOptions& o, const Discriminator& d) {
+  const std::string& given = o.method<Cdc>().patches;
+  return given.empty() ? tap_of_rows(d, o.model.images().height, 32) : given;
+}
+
+// Near anchors in some iterations, where one latent makes a whole image.
+void draw_near_anchors(Phase& phase, const TrainState& s, const std::shared_ptr<Anchored>& now, const Cdc& o) {
+  const auto which = std::make_shared<GeneratedLabels>(phase.samples, o.anchors, nullptr, s.device());
+  phase.feeds.insert(phase.feeds.end(), {now, which});
+  const auto* anchors = static_cast<const LatentTable*>(s.role("anchors").network.get());
+  phase.draw = [=, draw = phase.draw, noise = o.anchor_noise](Rng& rng) {
+    Inputs in = draw(rng);
+    const Tensor z = in["z"], around = randn(z.shape(), rng, z.type(), z.device());
+    const Tensor near = either(now->share, (*anchors)(which->labels()) + around * noise, z);
+    in.put("z", near);
+    if (in.has("z_mix")) in.put("z_mix", either(now->share, near, in["z_mix"]));
+    return in;
+  };
+}
+
+}  // namespace
+
+void Cdc::visit(OptionVisitor& v) {
+  v({.key = "weight",
+     .flag = "--cdc",
+     .help = "weight of how images differ from each other, beside how the source's do [1000]",
+     .group = method_group,
+     .least = 0,
+     .most = 1e9,
+     .may_change = true},
+    weight);
+  v({.key = "anchors",
+     .flag = "--cdc-anchors",
+     .help = "latents around which D judges whole images, elsewhere patches [10]",
+     .group = method_group,
+     .least = 1,
+     .most = 1e6},
+    anchors);
+  v({.key = "anchor_noise",
+     .flag = "--cdc-anchor-noise",
+     .help = "deviation of latents from their anchor [0.05]",
+     .group = method_group,
+     .least = 0,
+     .most = 1e3,
+     .may_change = true},
+    anchor_noise);
+  v({.key = "anchor_every",
+     .flag = "--cdc-anchor-every",
+     .help = "of how many iterations one is near anchors; 1: all, and D judges no patches [4]",
+     .group = method_group,
+     .least = 1,
+     .most = 1e6,
+     .may_change = true},
+    anchor_every);
+  v({.key = "patches",
+     .flag = "--cdc-patches-at",
+     .help = "block of D behind which patches are judged, like b64 [that which leaves 32x32 pixels, or the first]",
+     .group = method_group},
+    patches);
+}
+
+int64_t cdc_group(int64_t n) {
+  if (n % 4 == 0) return 4;
+  int64_t group = 3;
+  while (group < n && n % group != 0) ++group;
+  return group;
+}
+
+Tensor cdc_pairs(int64_t n, const Device& device) {
+  const int64_t group = cdc_group(n);
+  std::vector<int32_t> pairs;
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < group; ++j)
+      if (j != i % group) pairs.push_back(int32_t(i * group + j));
+  return Tensor::from(pairs, {int64_t(pairs.size())}, device);
+}
+
+Tensor distance_consistency(const std::vector<Tensor>& now, const std::vector<Tensor>& then, const Tensor& pairs) {
+  Tensor total;
+  for (size_t i = 0; i < now.size(); ++i) {
+    const Tensor p = log_softmax(cosines(then[i], pairs)), q = log_softmax(cosines(now[i], pairs));
+    const Tensor divergence = mean(exp(p) * (p - q));
+    total = total.defined() ? total + divergence : divergence;
+  }
+  return total * (1.0 / double(now.size()));
+}
+
+Method cdc_method() {
+  return {
+      .name = "cdc",
+      .paper = "cross-domain correspondence: Ojha et al. 2021, arXiv 2104.06820",
+      .summary =
+          "+ weight KL(how images differ in the source || now) on G; D judges whole images near anchors, else patches",
+      .defaults = [] { return AnyOptions(Cdc{}); },
+      .check =
+          [](const TrainOptions& o) {
+            require_source(o, "cdc");
+            if (o.batch_gpu < 3)
+              throw ConfigError(
+                  "--method cdc compares images of a batch with two others or more: --batch-gpu is 3 or more");
+            if (o.cache_features)
+              throw ConfigError("--method cdc needs activations of D's front, which --cache-features does not compute");
+            if (std::ranges::count(o.method_names, "glo"))
+              throw ConfigError("--method cdc needs D, which glo does not train");
+          },
+      .prepare =
+          [](TrainState& s, const TrainOptions& o) {
+            keep_source(s, o, "G");
+            const Generator& g = s.generator();
+            s.roles.emplace_back("anchors", std::make_shared<LatentTable>(o.method<Cdc>().anchors, g, o.seed));
+            s.roles.back().network->parameters().freeze();
+            const int channels = channels_of(s.discriminator(), patches_of(o, s.discriminator()), o);
+            s.roles.emplace_back("patches", std::make_shared<PatchHead>(channels, o.seed, g.type(), g.device()));
+            s.roles.back().train(objective_of(o.model).adam(o, "D"));
+          },
+      .extend =
+          [](std::vector<Phase>& phases, const Training& t) {
+            const TrainOptions& options = t.options;
+            const Cdc& o = options.method<Cdc>();
+            const Objective& objective = objective_of(options.model);
+            const Discriminator* d = &t.state.discriminator();
+            const Generator *now = &t.state.generator(), *then = &source_generator(t.state);
+            const auto* head = static_cast<const PatchHead*>(t.state.role("patches").network.get());
+            const std::string at = patches_of(options, *d);
+            const auto near = std::make_shared<Anchored>(t.state, o.anchor_every);
+            for (Phase& phase : phases) {
+              if (phase.interval != 1) continue;
+              draw_near_anchors(phase, t.state, near, o);
+              if (phase.trains == "D") {
+                phase.beside.push_back("patches");
+                phase.terms = [=, &options, terms = phase.terms](const Inputs& in, Rng* rng) {
+                  const Taps seen(*d, {at});
+                  Terms all = terms(in, rng);
+                  const int64_t n = in.size();
+                  const auto patches = [&](size_t call, int64_t begin) {
+                    return (*head)(slice(seen.at(at, call), 0, begin, begin + n));
+                  };
+                  const Tensor real = patches(all.reals.call, all.reals.begin),
+                               fake = patches(all.fakes.call, all.fakes.begin);
+                  all.total = either(near->share, all.total, objective.d_loss(options, real, fake));
+                  all.report.push_back({"real_patches", "Loss/scores/real_patches", mean(real.detach())});
+                  all.report.push_back({"fake_patches", "Loss/scores/fake_patches", mean(fake.detach())});
+                  return all;
+                };
+              } else if (phase.trains == "G") {
+                const int64_t at_once = std::min(phase.samples, phase.at_once);
+                const Tensor pairs = cdc_pairs(at_once, t.state.device());
+                phase.terms = [=, &options, terms = phase.terms, weight = o.weight](const Inputs& in, Rng* rng) {
+                  const std::vector<std::string> layers = now->tap_names();
+                  const Taps judged(*d, {at}), made(*now, layers), before(*then, layers);
+                  Terms all = terms(in, rng);
+                  {
+                    const NoGrad constant;
+                    all.fakes.by(*then);
+                  }
+                  std::vector<Tensor> here, there;
+                  for (const std::string& layer : layers) {
+                    here.push_back(made.at(layer));
+                    there.push_back(before.at(layer));
+                  }
+                  const Tensor divergence = distance_consistency(here, there, pairs),
+                               loss = objective.g_loss(options, (*head)(judged.at(at)));
+                  all.total = either(near->share, all.total, loss) + divergence * weight;
+                  all.report.push_back({"cdc", "Loss/G/cdc", divergence.detach()});
+                  return all;
+                };
+              }
+            }
+          }};
+}
+
+}  // namespace firn
