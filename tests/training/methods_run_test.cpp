@@ -39,7 +39,8 @@ struct MethodRuns : testing::Test {
 };
 
 TEST_F(MethodRuns, GoOnWithTheSameBits) {
-  for (const char* method : {"l2-sp", "distill", "ewc --ewc-samples 2", "minegan --miner-steps 5", "glo", "cdc"}) {
+  for (const char* method :
+       {"l2-sp", "distill", "ewc --ewc-samples 2", "minegan --miner-steps 5", "glo", "cdc", "feature-matching"}) {
     const std::string how = fmt::format("--method {}", method), whole = fmt::format("whole-{:.3}", method),
                       parts = fmt::format("parts-{:.3}", method);
     const Ran once = adapt(whole, how + " --kimg 0.032");

@@ -14,6 +14,7 @@
 #include "training/methods/cdc.h"
 #include "training/methods/distill.h"
 #include "training/methods/ewc.h"
+#include "training/methods/feature_matching.h"
 #include "training/methods/glo.h"
 #include "training/methods/l2_sp.h"
 #include "training/methods/minegan.h"
@@ -126,7 +127,8 @@ std::vector<Case> cases() {
   std::vector<Case> all;
   for (const char* kind : {"stylegan2", "sngan"}) {
     for (const Method& m : methods()) all.push_back({kind, m.name});
-    for (const char* both : {"scale-shift+glo", "minegan+glo", "freeze-d+l2-sp", "freeze-g+ewc"})
+    for (const char* both :
+         {"scale-shift+glo", "minegan+glo", "freeze-d+l2-sp", "freeze-g+ewc", "freeze-g+feature-matching"})
       all.push_back({kind, both});
   }
   std::erase_if(all, [](const Case& c) { return c.methods == "freeze"; });  // it names nothing by itself
@@ -308,19 +310,49 @@ void expect_golden(const std::string& name, const Tensor& t) {
 
 TEST(MethodsOfTransfer, DistancesOfCdcAreThoseOfPyTorch) {
   for (const int64_t n : {8, 6, 5, 10}) {
-    std::vector<Tensor> now, then;
+    std::vector<std::pair<Tensor, Tensor>> layers;
     for (const auto& [i, shape] : {std::pair{0, Shape{n, 3, 2, 4}}, {1, Shape{n, 2, 5, 3}}}) {
       const auto make = [&](const char* when) {
         return Tensor::from(formula_numbers(fmt::format("{}.{}", when, i), size_t(count(shape))), shape, DType::f64,
                             Device::cpu());
       };
-      now.push_back(make("now").require_grad());
-      then.push_back(make("then"));
+      layers.emplace_back(make("now").require_grad(), make("then"));
     }
-    const Tensor divergence = distance_consistency(now, then, cdc_pairs(n, Device::cpu()));
+    const Tensor divergence = distance_consistency(layers, cdc_pairs(n, Device::cpu()));
     expect_golden(fmt::format("cdc.{}", n), divergence);
-    const std::vector<Tensor> slopes = grad(divergence, now);
+    const std::vector<Tensor> slopes = grad(divergence, {layers[0].first, layers[1].first});
     for (size_t i = 0; i < slopes.size(); ++i) expect_golden(fmt::format("cdc.{}.grad.{}", n, i), slopes[i]);
+  }
+}
+
+TEST(MethodsOfTransfer, FeatureMatchingComparesActivationsOfTheSameLatents) {
+  Pair pair("feature-matching", [](TrainOptions& o) {
+    o.method<FeatureMatching>() = {.weight = 2, .at = {"b4", "b16"}};
+  });
+  const auto [plain, held] = pair.run("Gmain");
+  Subject& s = *pair.subjects[1];
+  const auto distance = [&] {
+    const NoGrad no_grad;
+    const Taps now(s.g(), {"b4", "b16"}), then(source_generator(s.state), {"b4", "b16"});
+    s.state.generator().forward(pair.inputs()["z"], {});
+    source_generator(s.state).forward(pair.inputs()["z"], {});
+    double total = 0;
+    for (const char* name : {"b4", "b16"}) {
+      const auto a = now.at(name).to_doubles(), b = then.at(name).to_doubles();
+      for (size_t i = 0; i < a.size(); ++i) total += (a[i] - b[i]) * (a[i] - b[i]) / double(2 * a.size());
+    }
+    return total;
+  };
+  EXPECT_GT(distance(), 1e-3);
+  EXPECT_NEAR(loss(held), loss(plain) + 2 * distance(), 1e-10);
+  EXPECT_NEAR(held["match"].item(), distance(), 1e-10);
+  const Parameters trained = s.trained_by("Gmain").trainable();
+  for (const char* name : {"mapping.fc0.weight", "synthesis.b4.const", "synthesis.b16.conv0.weight"}) {
+    size_t at = 0;
+    while (trained[at].name() != name) ++at;
+    const double slope = slope_by_differences(trained[at], 0, distance);
+    EXPECT_NE(slope, 0) << name;
+    EXPECT_NEAR(held.gradients[at].to_doubles()[0], plain.gradients[at].to_doubles()[0] + 2 * slope, 1e-7) << name;
   }
 }
 
@@ -460,7 +492,7 @@ TEST(MethodsOfTransfer, OfMineGanGTrainsOnlyBehindItsStepsAndEverythingIsMined) 
 }
 
 TEST(MethodsOfTransfer, FrozenFiltersStayUnderEveryMethod) {
-  for (const char* method : {"l2-sp", "distill", "ewc", "minegan", "cdc"}) {
+  for (const char* method : {"l2-sp", "distill", "ewc", "minegan", "cdc", "feature-matching"}) {
     TrainOptions o = tiny("stylegan2", {method});
     o.method<MineGan>().steps = 1;
     o.method<Ewc>().samples = 2;

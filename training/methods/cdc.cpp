@@ -133,14 +133,14 @@ Tensor cdc_pairs(int64_t n, const Device& device) {
   return Tensor::from(pairs, {int64_t(pairs.size())}, device);
 }
 
-Tensor distance_consistency(const std::vector<Tensor>& now, const std::vector<Tensor>& then, const Tensor& pairs) {
+Tensor distance_consistency(const std::vector<std::pair<Tensor, Tensor>>& layers, const Tensor& pairs) {
   Tensor total;
-  for (size_t i = 0; i < now.size(); ++i) {
-    const Tensor p = log_softmax(cosines(then[i], pairs)), q = log_softmax(cosines(now[i], pairs));
+  for (const auto& [now, then] : layers) {
+    const Tensor p = log_softmax(cosines(then, pairs)), q = log_softmax(cosines(now, pairs));
     const Tensor divergence = mean(exp(p) * (p - q));
     total = total.defined() ? total + divergence : divergence;
   }
-  return total * (1.0 / double(now.size()));
+  return total * (1.0 / double(layers.size()));
 }
 
 Method cdc_method() {
@@ -204,19 +204,10 @@ Method cdc_method() {
                 const int64_t at_once = std::min(phase.samples, phase.at_once);
                 const Tensor pairs = cdc_pairs(at_once, t.state.device());
                 phase.terms = [=, &options, terms = phase.terms, weight = o.weight](const Inputs& in, Rng* rng) {
-                  const std::vector<std::string> layers = now->tap_names();
-                  const Taps judged(*d, {at}), made(*now, layers), before(*then, layers);
+                  const Taps judged(*d, {at});
+                  const SourceTaps both(*now, *then, now->tap_names());
                   Terms all = terms(in, rng);
-                  {
-                    const NoGrad constant;
-                    all.fakes.by(*then);
-                  }
-                  std::vector<Tensor> here, there;
-                  for (const std::string& layer : layers) {
-                    here.push_back(made.at(layer));
-                    there.push_back(before.at(layer));
-                  }
-                  const Tensor divergence = distance_consistency(here, there, pairs),
+                  const Tensor divergence = distance_consistency(both.of(all.fakes), pairs),
                                loss = objective.g_loss(options, (*head)(judged.at(at)));
                   all.total = either(near->share, all.total, loss) + divergence * weight;
                   all.report.push_back({"cdc", "Loss/G/cdc", divergence.detach()});

@@ -8,6 +8,7 @@
 #include "training/methods/cdc.h"
 #include "training/methods/distill.h"
 #include "training/methods/ewc.h"
+#include "training/methods/feature_matching.h"
 #include "training/methods/freeze.h"
 #include "training/methods/glo.h"
 #include "training/methods/l2_sp.h"
@@ -32,6 +33,7 @@ std::vector<Method>& table() {
       cdc_method(),  // which loss counts changes from iteration to iteration; what is behind it always does
       l2_sp_method(),
       distill_method(),
+      feature_matching_method(),
       ewc_method()};
   return all;
 }

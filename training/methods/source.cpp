@@ -68,6 +68,17 @@ std::string tap_of_rows(const Discriminator& d, int height, int rows) {
   return all.back();
 }
 
+std::vector<std::pair<Tensor, Tensor>> SourceTaps::of(const Made& fakes) const {
+  if (!fakes.by) throw Error("this objective does not tell how another generator makes the same images");
+  {
+    const NoGrad constant;
+    fakes.by(then_);
+  }
+  std::vector<std::pair<Tensor, Tensor>> pairs;
+  for (const std::string& name : now_taps_.names()) pairs.emplace_back(now_taps_.at(name), then_taps_.at(name));
+  return pairs;
+}
+
 void add_term(std::vector<Phase>& phases, std::string_view role, const std::string& stat,
               std::function<Tensor(const Inputs&, Rng*)> term) {
   for (Phase& phase : phases) {

@@ -23,6 +23,19 @@ void refill_sources(TrainState& state, const TrainOptions& options, const Safete
 // The first activations of D with at most so many rows, of images that have `height`; the last ones where none has.
 std::string tap_of_rows(const Discriminator& d, int height, int rows);
 
+// Activations of G and of the source's G for the same latents, in one call of a phase's terms.
+class SourceTaps {
+ public:
+  SourceTaps(const Generator& now, const Generator& then, const std::vector<std::string>& at)
+      : then_(then), now_taps_(now, at), then_taps_(then, at) {}
+  // Once the phase has its images: runs the source's G, without a tape. Error where the phase does not say how.
+  std::vector<std::pair<Tensor, Tensor>> of(const Made& fakes) const;
+
+ private:
+  const Generator& then_;
+  Taps now_taps_, then_taps_;
+};
+
 // Adds `term` to the loss of each phase that trains `role` in every iteration, and reports it under `stat`.
 void add_term(std::vector<Phase>& phases, std::string_view role, const std::string& stat,
               std::function<Tensor(const Inputs&, Rng*)> term);
