@@ -1,5 +1,6 @@
 // What training and sampling see of a network. Concrete classes are values, whose copies share their parameters.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -93,6 +94,10 @@ class Generator : public Network {
   // From now on every latent passes the miner before anything else sees it.
   void mine_with(std::shared_ptr<const Miner> miner) { miner_ = std::move(miner); }
   const std::shared_ptr<const Miner>& miner() const { return miner_; }
+  // From now on code() takes what `prior` makes of its latents, which are normal.
+  using Prior = std::function<Tensor(const Tensor& z)>;
+  void sample_with(Prior prior) { prior_ = std::move(prior); }
+  const Prior& prior() const { return prior_; }
   virtual int z_dim() const = 0;
   virtual int classes() const = 0;  // 0: unconditional
   virtual DType type() const = 0;   // of latents and images
@@ -109,9 +114,11 @@ class Generator : public Network {
 
  protected:
   Tensor latents(const Tensor& z) const;
+  Tensor drawn(const Tensor& z) const { return prior_ ? prior_(z) : z; }  // of code()
 
  private:
   std::shared_ptr<const Miner> miner_;
+  Prior prior_;
 };
 
 // StyleGAN's family: latents become styles, of which each layer takes its own.
@@ -138,24 +145,31 @@ class StyleGenerator : public Generator {
     return synthesize(broadcast(map(z, labels)), rng ? NoiseMode::random : NoiseMode::constant, rng);
   }
   Code code(const Tensor& z, const Tensor& labels, Truncation truncation) const override {
-    return {broadcast(map(z, labels), truncation), {}};
+    return {broadcast(map(drawn(z), labels), truncation), {}};
   }
   Tensor image(const Code& code, NoiseMode noise, Rng* rng) const override {
     return synthesize(code.values, noise, rng);
   }
 };
 
-// A generator as it is without its miner, while this lives.
+// A generator as it is without its miner and its prior, while this lives.
 class Unmined {
  public:
-  explicit Unmined(Generator& g) : g_(g), miner_(g.miner()) { g.mine_with(nullptr); }
-  ~Unmined() { g_.mine_with(miner_); }
+  explicit Unmined(Generator& g) : g_(g), miner_(g.miner()), prior_(g.prior()) {
+    g.mine_with(nullptr);
+    g.sample_with(nullptr);
+  }
+  ~Unmined() {
+    g_.mine_with(miner_);
+    g_.sample_with(prior_);
+  }
   Unmined(const Unmined&) = delete;
   Unmined& operator=(const Unmined&) = delete;
 
  private:
   Generator& g_;
   std::shared_ptr<const Miner> miner_;
+  Generator::Prior prior_;
 };
 
 class Discriminator : public Network {

@@ -4,8 +4,11 @@
 
 #include "base/error.h"
 #include "models/files.h"
+#include "models/layers/latent_table.h"
 #include "models/layers/miner.h"
+#include "training/methods/glo.h"
 #include "training/run/run_folder.h"
+#include "training/state/snapshot.h"
 
 namespace firn::tools {
 
@@ -28,6 +31,12 @@ LoadedGenerator load_generator(const std::filesystem::path& snapshot, const std:
     const auto network = std::make_shared<Miner>(loaded.g->z_dim(), 0, loaded.g->type(), loaded.g->device());
     load_network(*network, file, miner);
     loaded.g->mine_with(network);
+  }
+  if (has_network(file, "latents")) {
+    const Shape& shape = file.at("latents.weight").shape;
+    const auto latents = std::make_shared<LatentTable>(shape.empty() ? 0 : shape[0], *loaded.g, 0);
+    load_network(*latents, file, "latents");
+    sample_as(snapshot_options(file.metadata, file.name).method<Glo>(), *loaded.g, latents);
   }
   return loaded;
 }

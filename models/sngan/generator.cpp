@@ -95,7 +95,7 @@ Tensor SnganGenerator::forward(const Tensor& z, const Tensor& labels, Rng*) cons
 
 Code SnganGenerator::code(const Tensor& z, const Tensor& labels, Truncation truncation) const {
   if (truncation.psi != 1) throw ConfigError("truncation: this network is not style-based");
-  return {z, labels};
+  return {drawn(z), labels};
 }
 
 Tensor SnganGenerator::image(const Code& code, NoiseMode, Rng*) const {

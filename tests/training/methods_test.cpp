@@ -517,6 +517,78 @@ TEST(MethodsOfTransfer, FrozenFiltersStayUnderEveryMethod) {
   }
 }
 
+TEST(MethodsOfTransfer, OfGloImagesAreMadeOfNormalLatentsTruncatedOnesOrThoseOfImages) {
+  TrainOptions o = tiny("stylegan2", {"glo"});
+  o.dataset_size = 3;
+  Rng rng{.seed = 1};
+  const Tensor z = randn({200, 8}, rng, DType::f32, Device::cpu());
+  const auto w_of = [&](GloSample way) {
+    o.method<Glo>().sample = way;
+    TrainState s(o, Device::cpu());
+    const auto& latents = static_cast<const LatentTable&>(*s.role("latents").network);
+    const std::unique_ptr<Generator> plain = make_generator(o.model, Device::cpu());
+    update_average(plain->parameters(), s.sampled().parameters(), 0);
+    Tensor drawn = z;
+    if (way == GloSample::truncated) {
+      drawn = truncated_normal(0.3)(z);
+      const std::vector<double> before = z.to_doubles(), after = drawn.to_doubles();
+      double square = 0;
+      for (size_t i = 0; i < after.size(); ++i) {
+        EXPECT_LE(std::abs(after[i]), 0.3);
+        EXPECT_GE(before[i] * after[i], 0);
+        square += after[i] * after[i] / double(after.size());
+      }
+      EXPECT_NEAR(square, 0.09 / 3, 0.003);  // nearly uniform
+    } else if (way == GloSample::latents) {
+      drawn = around_latents(std::static_pointer_cast<const LatentTable>(s.role("latents").network), 0.01)(z);
+      const std::vector<double> all = latents.parameters()[0].value().to_doubles(), made = drawn.to_doubles();
+      std::vector<int> times(3);
+      for (size_t n = 0; n < made.size(); n += 8)
+        for (size_t i = 0; i < 3; ++i) times[i] += std::abs(made[n] - all[8 * i]) < 0.05;
+      for (const int t : times) EXPECT_GT(t, 40);
+      EXPECT_EQ(times[0] + times[1] + times[2], 200);
+    }
+    EXPECT_EQ(s.sampled().code(z, {}).values.to_doubles(), plain->code(drawn, {}).values.to_doubles());
+    return s.sampled().code(z, {}).values.to_doubles();
+  };
+  const auto normal = w_of(GloSample::normal), truncated = w_of(GloSample::truncated),
+             latents = w_of(GloSample::latents);
+  EXPECT_NE(normal, truncated);
+  EXPECT_NE(normal, latents);
+}
+
+TEST(MethodsOfTransfer, LegacyOnesDoWhatThePublishedCodeDoes) {
+  const auto changed = [](const char* method, const std::function<void(const TrainState&)>& look) {
+    TrainOptions o = tiny("stylegan2", {method});
+    o.legacy = true;
+    settle_methods(o, {});
+    o.method<MineGan>().steps = 1;
+    TrainState s(o, Device::cpu());
+    begin_methods(s, o);
+    Reals noise(o, s);
+    Iteration iteration(o, s, nullptr, noise);
+    const auto before = values_of(s);
+    for (int i = 0; i < 3; ++i) iteration.run();
+    look(s);
+    return moved(before, s);
+  };
+  const WeightsFolder weights;
+  const auto nothing = [](const TrainState&) {};
+  const auto of_scale_shift = changed("scale-shift", nothing), of_glo = changed("glo", nothing);
+  EXPECT_TRUE(of_scale_shift.contains("G.synthesis.b16.conv0.weight"));
+  EXPECT_TRUE(of_glo.contains("G.synthesis.b16.conv0.weight"));
+  EXPECT_FALSE(of_glo.contains("latents.weight"));
+  for (const std::string& name : changed("minegan", [](const TrainState& s) {
+         EXPECT_TRUE(s.generator().miner());
+         EXPECT_FALSE(s.sampled().miner());
+       }))
+    EXPECT_TRUE(name.starts_with("miner.") || name.starts_with("D.")) << name;
+
+  TrainOptions o = tiny("stylegan2", {"l2-sp"});
+  o.legacy = true;
+  EXPECT_MENTIONS(message_of<ConfigError>([&] { settle_methods(o, {}); }), "--legacy goes with --method");
+}
+
 TEST(MethodsOfTransfer, AnOptionOfAMethodThatIsNotChosenIsAnError) {
   TrainOptions o = tiny("stylegan2", {});
   EXPECT_MENTIONS(message_of<ConfigError>([&] {

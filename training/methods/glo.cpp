@@ -53,6 +53,14 @@ void Glo::visit(OptionVisitor& v) {
   weight("perceptual", "--glo-perceptual", "weight of the distance of features, of VGG16 or SqueezeNet", perceptual);
   weight("emd", "--glo-emd", "weight of the distance of latents from normal draws", emd);
   weight("noise", "--glo-noise", "deviation of what is added to latents", noise);
+  v({.key = "sample",
+     .flag = "--glo-sample",
+     .help = "what images are made of after training: normal latents, truncated (within 0.3), or latents, those of the "
+             "images with the noise that they train with [normal]",
+     .group = method_group,
+     .may_change = true},
+    choice(sample, "way to sample",
+           {{GloSample::normal, "normal"}, {GloSample::truncated, "truncated"}, {GloSample::latents, "latents"}}));
 }
 
 Tensor reconstruction_loss(const FeatureNetwork& network, const Tensor& images, const Tensor& fakes, double weight) {
@@ -76,12 +84,18 @@ Tensor latent_distance(const Tensor& z, const Tensor& t) {
   return mean(row_min(d)) + mean(row_min(permute(d, {1, 0})));
 }
 
+void sample_as(const Glo& o, Generator& g, std::shared_ptr<const LatentTable> latents) {
+  if (o.sample == GloSample::truncated) g.sample_with(truncated_normal(0.3));
+  if (o.sample == GloSample::latents) g.sample_with(around_latents(std::move(latents), o.noise));
+}
+
 Method glo_method() {
   return {
       .name = "glo",
       .paper = "GLO: Bojanowski et al. 2018, arXiv 1707.05776; its losses: Mo et al. 2020, arXiv 2002.10964",
       .summary =
           "no D: each image has a latent; L1 + features of VGG16 (or SqueezeNet) + distance of latents from N(0,1)",
+      .legacy = true,
       .defaults = [] { return AnyOptions(Glo{}); },
       .check =
           [](const TrainOptions& o) {
@@ -96,8 +110,13 @@ Method glo_method() {
       .prepare =
           [](TrainState& s, const TrainOptions& o) {
             if (o.dataset_size < 1) throw ConfigError("--method glo needs a data set");
-            s.roles.emplace_back("latents", std::make_shared<LatentTable>(o.dataset_size, s.generator(), o.seed));
-            s.roles.back().train(objective_of(o.model).adam(o, "G"));
+            const auto latents = std::make_shared<LatentTable>(o.dataset_size, s.generator(), o.seed);
+            s.roles.emplace_back("latents", latents);
+            if (o.legacy)
+              latents->parameters().freeze();
+            else
+              s.roles.back().train(objective_of(o.model).adam(o, "G"));
+            sample_as(o.method<Glo>(), s.sampled(), latents);
           },
       .extend =
           [](std::vector<Phase>& phases, const Training& t) {
@@ -112,7 +131,7 @@ Method glo_method() {
             phases = {
                 {.name = "Glo",
                  .trains = "G",
-                 .beside = {"latents"},
+                 .beside = t.options.legacy ? std::vector<std::string>{} : std::vector<std::string>{"latents"},
                  .samples = n,
                  .at_once = t.options.batch_gpu,
                  .feeds = {std::make_shared<RealsFeed>(t.reals)},

@@ -7,13 +7,20 @@ namespace firn {
 
 class FeatureNetwork;
 
+enum class GloSample { normal, truncated, latents };
+
 struct Glo {
   static constexpr std::string_view kind = "glo";
   double perceptual = 0.1, emd = 0.1, noise = 0.01;
+  GloSample sample = GloSample::normal;  // what images are made of after training
   void visit(OptionVisitor& v);
 };
 
 Method glo_method();
+
+// From now on g makes images in that way; `latents` are those of the run.
+class LatentTable;
+void sample_as(const Glo& o, Generator& g, std::shared_ptr<const LatentTable> latents);
 
 // Images and fakes [N,H,W,3] in [-1,1]: L1 / |L1| + weight sum over layers of MSE / |MSE|, |.| being its value as a
 // constant; layers are those of the network.

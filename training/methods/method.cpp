@@ -63,8 +63,10 @@ std::vector<const Method*> chosen_methods(const TrainOptions& o) {
 }
 
 void settle_methods(TrainOptions& o, const Overlay& given) {
+  bool known = !o.legacy;
   for (const Method& method : methods()) {
     if (method.chosen(o)) {
+      known |= method.legacy;
       if (method.settle) method.settle(o, given);
     } else if (method.defaults) {
       AnyOptions own = method.defaults();
@@ -73,6 +75,7 @@ void settle_methods(TrainOptions& o, const Overlay& given) {
       });
     }
   }
+  if (!known) throw ConfigError("--legacy goes with --method scale-shift, minegan or glo");
 }
 
 void begin_methods(TrainState& state, const TrainOptions& options) {

@@ -14,6 +14,7 @@ struct Method {
   const char* name;          // as --method has it
   const char* paper = "";    // of --help-methods
   const char* summary = "";  // what trains, and what the loss becomes
+  bool legacy = false;       // whether --legacy changes it
   // Whether options choose it that are not its name; --method NAME always does.
   bool (*also_chosen)(const TrainOptions&) = [](const TrainOptions&) { return false; };
   bool chosen(const TrainOptions& o) const;

@@ -20,6 +20,7 @@ Method minegan_method() {
       .name = "minegan",
       .paper = "MineGAN: Wang et al. 2020, arXiv 1912.05270",
       .summary = "a network of two layers maps latents to better ones: alone at first (--miner-steps N), then with G",
+      .legacy = true,
       .defaults = [] { return AnyOptions(MineGan{}); },
       .check = [](const TrainOptions& o) { require_source(o, "minegan"); },
       .prepare =
@@ -28,7 +29,7 @@ Method minegan_method() {
             const auto make = [&] { return std::make_shared<Miner>(g.z_dim(), o.seed, g.type(), g.device()); };
             Role miner("miner", make());
             s.generator().mine_with(std::static_pointer_cast<Miner>(miner.network));
-            if (auto* average = static_cast<Generator*>(s.role("G").average.get())) {
+            if (auto* average = static_cast<Generator*>(s.role("G").average.get()); average && !o.legacy) {
               miner.average = make();
               average->mine_with(std::static_pointer_cast<Miner>(miner.average));
             }
@@ -37,7 +38,7 @@ Method minegan_method() {
           },
       .extend =
           [](std::vector<Phase>& phases, const Training& t) {
-            const int64_t steps = t.options.method<MineGan>().steps;
+            const int64_t steps = t.options.legacy ? INT64_MAX : t.options.method<MineGan>().steps;
             for (size_t i = 0; i < phases.size(); ++i) {
               if (phases[i].trains != "G") continue;
               Phase alone = phases[i];

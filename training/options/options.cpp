@@ -246,6 +246,13 @@ void TrainOptions::visit(OptionVisitor& v) {
      .group = start,
      .folder = "method_"},
     methods_value(method_names));
+  v({.key = "legacy",
+     .flag = "--legacy",
+     .help = "scale-shift, minegan and glo as the published code of FreezeD has them, errors included; see "
+             "docs/training.md",
+     .group = start,
+     .folder = "legacy"},
+    legacy);
   v.nested("freeze", freeze);
   for (AnyOptions& m : methods) v.nested(std::string(m.kind()).c_str(), m);
   v({.key = "cache_features",

@@ -39,6 +39,7 @@ struct TrainOptions {
   std::string init_sha256;            // of that file, where networks of it are needed when the run goes on
   std::string class_map;              // of its classes to those here (training/state/transfer.h)
   bool init_without_buffers = false;  // averages and power iterations are not taken from it
+  bool legacy = false;                // methods do what published code does, errors included
   bool embed_source = false;          // snapshots hold what methods keep of it, instead of naming it
 
   MetricOptions metrics;
