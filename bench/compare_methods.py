@@ -11,7 +11,8 @@ import pathlib
 import shlex
 import sys
 
-METHODS = ("finetune", "freeze-d", "freeze-g", "partial", "scale-shift", "l2-sp", "distill", "ewc", "minegan", "glo")
+METHODS = ("finetune", "freeze-d", "freeze-g", "partial", "scale-shift", "l2-sp", "distill", "feature-matching", "cdc", "ewc", "minegan",
+           "glo")
 SHAPE = ["--resolution", 64, "--channel-base", 2048, "--channel-max", 128, "--z-dim", 128, "--w-dim", 128, "--map-depth", 2,
          "--batch", 16, "--threads", 1, "--repeats", 3, "--json"]
 

@@ -32,13 +32,14 @@ struct Anchored : Feed {
 // a where the share is one, b where it is zero.
 Tensor either(const Tensor& share, const Tensor& a, const Tensor& b) { return a * share + b * affine(share, -1, 1); }
 
-// Cosines of the activations of each sample and the others of its group: [N,group - 1].
+// Cosines of the activations of each sample and the others of its group: [N,group - 1]. Activations are read once, for
+// all products of a group.
 Tensor cosines(const Tensor& x, const Tensor& pairs) {
-  const int64_t n = x.dim(0), group = cdc_group(n);
-  const Tensor flat = reshape(as_type(x, acc_type(x.type())), {n, -1});
-  const Tensor unit = flat * reshape(rsqrt(sum_per_sample(square(flat)) + 1e-16), {n, 1});
-  const Tensor groups = reshape(unit, {n / group, group, -1});
-  return reshape(gather(reshape(matmul(groups, groups, {.trans_b = true}), {n * group, 1}), pairs), {n, group - 1});
+  const int64_t n = x.dim(0), group = cdc_group(n), count = n * (group - 1);
+  const Tensor groups = reshape(as_type(x, acc_type(x.type())), {n / group, group, -1});
+  const Tensor products = gather(reshape(matmul(groups, groups, {.trans_b = true}), {n * group, 1}), pairs);
+  const auto part = [&](int64_t i) { return reshape(slice(products, 0, i * count, (i + 1) * count), {n, group - 1}); };
+  return part(0) * rsqrt(part(1) * part(2) + 1e-16);
 }
 
 // Of each row; cosines do not overflow.
@@ -126,11 +127,16 @@ int64_t cdc_group(int64_t n) {
 
 Tensor cdc_pairs(int64_t n, const Device& device) {
   const int64_t group = cdc_group(n);
-  std::vector<int32_t> pairs;
+  std::vector<int32_t> both, first, second;
   for (int64_t i = 0; i < n; ++i)
-    for (int64_t j = 0; j < group; ++j)
-      if (j != i % group) pairs.push_back(int32_t(i * group + j));
-  return Tensor::from(pairs, {int64_t(pairs.size())}, device);
+    for (int64_t j = i / group * group; j < (i / group + 1) * group; ++j) {
+      if (j == i) continue;
+      both.push_back(int32_t(i * group + j % group));
+      first.push_back(int32_t(i * group + i % group));
+      second.push_back(int32_t(j * group + j % group));
+    }
+  for (const auto* more : {&first, &second}) both.insert(both.end(), more->begin(), more->end());
+  return Tensor::from(both, {int64_t(both.size())}, device);
 }
 
 Tensor distance_consistency(const std::vector<std::pair<Tensor, Tensor>>& layers, const Tensor& pairs) {

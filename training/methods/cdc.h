@@ -20,8 +20,9 @@ int64_t cdc_group(int64_t n);
 
 // The mean over layers, samples i and samples j of i's group, j not i, of p log(p / q). p of row i is the softmax over
 // j of the cosines of activations of i and j in the source, q the same of `now`. `layers` are {now, source}, each
-// [N,...]; `pairs` [N (group - 1)] i32 as cdc_pairs() has them.
+// [N,...]; `pairs` are cdc_pairs(N).
 Tensor distance_consistency(const std::vector<std::pair<Tensor, Tensor>>& layers, const Tensor& pairs);
+// Where the products of activations of a batch have those of i and j, of i and i, of j and j: [3 N (group - 1)] i32.
 Tensor cdc_pairs(int64_t n, const Device& device);
 
 Method cdc_method();
