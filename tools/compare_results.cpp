@@ -31,11 +31,46 @@ std::optional<size_t> winner(const ComparePlan& plan, const Results& r, size_t t
     const Cell cell = r.cell(target, m, score);
     if ((cell.*which).empty()) continue;
     const double mean = mean_of_seeds(cell.*which).mean;
+    if (std::isnan(mean)) continue;
     if (first && !is_better(r.better(score), mean, value)) continue;
     first = m;
     value = mean;
   }
   return first;
+}
+
+// Of fewer seeds than planned: it says of how many.
+std::string to_text(const ComparePlan& plan, const MeanOfSeeds& m, const char* plus_minus) {
+  const std::string text = to_text(m, plus_minus);
+  const bool fewer = m.seeds > 0 && size_t(m.seeds) < plan.seeds.size();
+  return fewer ? fmt::format("{} ({} of {} seeds)", text, m.seeds, plan.seeds.size()) : text;
+}
+
+// Each character that `special` has as `escape` makes it; lines as one.
+std::string escaped(std::string_view text, std::string_view special, std::string (*escape)(char)) {
+  std::string all;
+  for (const char c : text)
+    all += c == '\n' || c == '\r' ? " " : special.find(c) != std::string_view::npos ? escape(c) : std::string(1, c);
+  return all;
+}
+
+std::string in_markdown(std::string_view text) {
+  return escaped(text, "\\|*_`<>[]", [](char c) { return std::string("\\") + c; });
+}
+
+std::string in_latex(std::string_view text) {
+  return escaped(text, "&%$#_{}~^\\", [](char c) {
+    switch (c) {
+      case '~':
+        return std::string("\\textasciitilde{}");
+      case '^':
+        return std::string("\\textasciicircum{}");
+      case '\\':
+        return std::string("\\textbackslash{}");
+      default:
+        return std::string("\\") + c;
+    }
+  });
 }
 
 std::string slug(std::string text) {
@@ -59,7 +94,7 @@ MeanOfSeeds mean_of_seeds(const std::vector<double>& values) {
 std::string to_text(const MeanOfSeeds& m, const char* plus_minus) {
   if (m.seeds == 0) return "-";
   const double size = std::abs(m.mean);
-  const int digits = size >= 10 ? 1 : size >= 1 ? 2 : 3;
+  const int digits = size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.1 ? 3 : 5;
   if (m.seeds < 2) return fmt::format("{:.{}f}", m.mean, digits);
   return fmt::format("{:.{}f}{}{:.{}f}", m.mean, digits, plus_minus, m.deviation, digits);
 }
@@ -102,10 +137,10 @@ Results results_of(const ComparePlan& plan, const fs::path& folder) {
 
 std::string markdown(const ComparePlan& plan, const Results& results) {
   std::string text =
-      fmt::format("# {}\n\n{}{}best / final{}\n", plan.title, plan.note, plan.note.empty() ? "" : "\n\n",
+      fmt::format("# {}\n\n{}{}best / final{}\n", in_markdown(plan.title), plan.note, plan.note.empty() ? "" : "\n\n",
                   plan.seeds.size() > 1 ? fmt::format(", mean ± deviation over {} seeds", plan.seeds.size()) : "");
   for (size_t t = 0; t < plan.targets.size(); ++t) {
-    text += fmt::format("\n## {}\n\n", plan.targets[t].name);
+    text += fmt::format("\n## {}\n\n", in_markdown(plan.targets[t].name));
     const std::vector<std::string> scores = results.scores(t);
     if (scores.empty()) {
       text += "Nothing was measured yet.\n";
@@ -118,11 +153,11 @@ std::string markdown(const ComparePlan& plan, const Results& results) {
     }
     text += head + "\n" + line + "\n";
     for (size_t m = 0; m < plan.methods.size(); ++m) {
-      text += fmt::format("| {} |", plan.methods[m].name);
+      text += fmt::format("| {} |", in_markdown(plan.methods[m].name));
       for (const std::string& s : scores) {
         const Cell cell = results.cell(t, m, s);
         const auto value = [&](std::vector<double> Cell::*which) {
-          const std::string v = to_text(mean_of_seeds(cell.*which), " ± ");
+          const std::string v = to_text(plan, mean_of_seeds(cell.*which), " ± ");
           return winner(plan, results, t, s, which) == m ? "**" + v + "**" : v;
         };
         text += fmt::format(" {} / {} |", value(&Cell::best), value(&Cell::final));
@@ -148,26 +183,20 @@ std::string csv(const ComparePlan& plan, const Results& results) {
 }
 
 std::string latex(const ComparePlan& plan, const Results& results) {
-  const auto escaped = [](const std::string& text) {
-    std::string t;
-    for (const char c : text)
-      t += std::string("&%$#_{}").find(c) != std::string::npos ? std::string("\\") + c : std::string(1, c);
-    return t;
-  };
-  std::string text = fmt::format("% {}: best / final\n", plan.title);
+  std::string text = fmt::format("% {}: best / final\n", in_latex(plan.title));
   for (size_t t = 0; t < plan.targets.size(); ++t) {
     const std::vector<std::string> scores = results.scores(t);
     if (scores.empty()) continue;
     text += fmt::format("\\begin{{tabular}}{{l{}}}\n\\hline\n{}", std::string(scores.size(), 'c'),
-                        escaped(plan.targets[t].name));
-    for (const std::string& s : scores) text += " & " + escaped(s);
+                        in_latex(plan.targets[t].name));
+    for (const std::string& s : scores) text += " & " + in_latex(s);
     text += " \\\\\n\\hline\n";
     for (size_t m = 0; m < plan.methods.size(); ++m) {
-      text += escaped(plan.methods[m].name);
+      text += in_latex(plan.methods[m].name);
       for (const std::string& s : scores) {
         const Cell cell = results.cell(t, m, s);
         const auto value = [&](std::vector<double> Cell::*which) {
-          const std::string v = to_text(mean_of_seeds(cell.*which), "$\\pm$");
+          const std::string v = to_text(plan, mean_of_seeds(cell.*which), "$\\pm$");
           return winner(plan, results, t, s, which) == m ? "\\textbf{" + v + "}" : v;
         };
         text += fmt::format(" & {} / {}", value(&Cell::best), value(&Cell::final));

@@ -101,6 +101,25 @@ TEST(CompareResults, MeansHaveTheDeviationOfASample) {
   EXPECT_EQ(tools::to_text(m, " ± "), "13.0 ± 3.6");
   EXPECT_EQ(tools::to_text(tools::mean_of_seeds({0.25}), " ± "), "0.250");
   EXPECT_EQ(tools::to_text(tools::mean_of_seeds({}), " ± "), "-");
+  EXPECT_EQ(tools::to_text(tools::mean_of_seeds({0.00123}), " ± "), "0.00123");
+}
+
+TEST(CompareResults, ATableSaysWhereSeedsAreMissingAndTakesAnyName) {
+  tools::ComparePlan plan;
+  plan.title = "a|b\n% c";
+  plan.targets = {{.name = "100%"}};
+  plan.methods = {{.name = "no number"}, {.name = "x|y_z"}, {.name = "b"}};
+  plan.seeds = {0, 1};
+  const auto line = [](size_t method, int64_t seed, double value) {
+    return tools::Results::Line{0, method, seed, "fid", Better::lower, value, 1, value};
+  };
+  const tools::Results r{.lines = {line(0, 0, NAN), line(0, 1, NAN), line(1, 0, 20), line(1, 1, 22), line(2, 1, 30)}};
+  const std::string table = tools::markdown(plan, r), tex = tools::latex(plan, r);
+  EXPECT_MENTIONS(table, "# a\\|b % c\n");
+  EXPECT_MENTIONS(table, "| x\\|y\\_z | **21.0 ± 1.4** / **21.0 ± 1.4** |");
+  EXPECT_MENTIONS(table, "| b | 30.0 (1 of 2 seeds) / 30.0 (1 of 2 seeds) |");
+  EXPECT_MENTIONS(tex, "% a|b \\% c: best / final\n");
+  EXPECT_MENTIONS(tex, "x|y\\_z & \\textbf{21.0$\\pm$1.4}");
 }
 
 TEST(CompareResults, KnownPlansCanBeRead) {

@@ -9,6 +9,7 @@
 #include "models/sngan/sngan.h"
 #include "tests/engine/op_check.h"
 #include "tests/training/phase_support.h"
+#include "training/methods/method.h"
 
 namespace firn {
 namespace {
@@ -18,6 +19,7 @@ using Values = std::vector<std::vector<double>>;
 struct PhaseCase {
   std::string_view model;
   const char* phase;
+  std::vector<std::string> methods = {};
 };
 
 void PrintTo(const PhaseCase& c, std::ostream* out) { *out << c.model << ' ' << c.phase; }
@@ -30,6 +32,13 @@ class DevicePhaseTest : public testing::TestWithParam<PhaseCase> {
 
   // `channels`: of the network that trains.
   static TrainOptions options(const PhaseCase& c, int channels, DType activations) {
+    TrainOptions o = model_options(c, channels, activations);
+    o.method_names = c.methods;
+    settle_methods(o, {});
+    return o;
+  }
+
+  static TrainOptions model_options(const PhaseCase& c, int channels, DType activations) {
     if (c.model == StyleGan2Options::kind)
       return options_of({.height = 8,
                          .z_dim = 8,
@@ -57,8 +66,8 @@ class DevicePhaseTest : public testing::TestWithParam<PhaseCase> {
       const Tensor t = randn(shape, rng, DType::f32, Device::cpu()) * scale;
       return Tensor::from(t.to_doubles(), shape, DType::f32, device);
     };
-    for (const Parameters* parameters : {&s.state.generator().parameters(), &s.state.discriminator().parameters()})
-      for (Parameter p : *parameters) {
+    for (const Role& role : s.state.roles)
+      for (Parameter p : role.network->parameters()) {
         const Shape& shape = p.value().shape();  // StyleGAN2 scales its weights itself
         p.value().copy_from(draw(shape, styled || shape.size() < 2 ? 1 : std::sqrt(double(shape[0]) / count(shape))));
       }
@@ -114,8 +123,13 @@ TEST_P(DevicePhaseTest, Bf16IsAsNearToF32AsOnCpu) {
 INSTANTIATE_TEST_SUITE_P(Step, DevicePhaseTest,
                          testing::Values(PhaseCase{"stylegan2", "Gmain"}, PhaseCase{"stylegan2", "Greg"},
                                          PhaseCase{"stylegan2", "Dmain"}, PhaseCase{"stylegan2", "Dreg"},
-                                         PhaseCase{"sngan", "Gmain"}, PhaseCase{"sngan", "Dmain"}),
-                         [](const auto& info) { return fmt::format("{}_{}", info.param.model, info.param.phase); });
+                                         PhaseCase{"sngan", "Gmain"}, PhaseCase{"sngan", "Dmain"},
+                                         PhaseCase{"stylegan2", "Gmain", {"cdc", "feature-matching"}},
+                                         PhaseCase{"stylegan2", "Dmain", {"cdc"}}),
+                         [](const auto& info) {
+                           return fmt::format("{}_{}{}", info.param.model, info.param.phase,
+                                              info.param.methods.empty() ? "" : "_" + info.param.methods[0]);
+                         });
 
 }  // namespace
 }  // namespace firn
