@@ -68,6 +68,7 @@ void FreezeOptions::visit(OptionVisitor& v) {
      .group = group},
     patterns);
   v({.key = "filters"}, filters);
+  v({.key = "fresh"}, fresh);
   v({.key = "fisher_batches",
      .flag = "--fisher-batches",
      .help = "batches of the new data that Fisher information is estimated on, before training",
@@ -135,6 +136,13 @@ void apply(const FreezeOptions& options, const Generator& g, const Discriminator
     }
   for (const FilterPattern& pattern : lists)
     for (const FilterLayer& layer : pattern.layers(parameters(pattern))) layer.freeze(pattern.listed(layer));
+}
+
+void train_fresh(const FreezeOptions& options, const Generator& g, const Discriminator& d) {
+  for (const std::string& name : options.fresh) {
+    const Parameters& parameters = name.starts_with("D:") ? d.parameters() : g.parameters();
+    if (const Parameter* p = parameters.find(name.substr(2))) Parameter(*p).set_frozen(false);
+  }
 }
 
 std::vector<FilterPattern> filters_to_choose(const FreezeOptions& options) {

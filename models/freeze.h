@@ -17,6 +17,7 @@ struct FreezeOptions {
                                       // a tensor or the layer that holds it; with :0-31,40 or :fisher>q50 behind
                                       // them, these filters of the layers
   std::vector<std::string> filters;   // what the latter chose, as lists: it is not chosen again
+  std::vector<std::string> fresh;     // NETWORK:NAME of what trains all the same, for the source has none of it
   int fisher_batches = 16;            // --fisher-batches
   int g_blocks = 0;     // --freeze-g N: G's N blocks of the lowest resolutions (FreezeG, Park et al. 2023)
   bool mapping = true;  // with them the mapping network, as FreezeG has it
@@ -32,6 +33,9 @@ std::vector<std::string> freeze_d_layers(const Discriminator& d, int layers);
 // Freezes what the options name, and nothing else, filters that are still to be chosen apart. ConfigError for a pattern
 // that names nothing.
 void apply(const FreezeOptions& options, const Generator& g, const Discriminator& d);
+
+// Of what is frozen, `fresh` trains.
+void train_fresh(const FreezeOptions& options, const Generator& g, const Discriminator& d);
 
 // Filters that are to be chosen by Fisher information.
 std::vector<FilterPattern> filters_to_choose(const FreezeOptions& options);

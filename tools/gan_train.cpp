@@ -1,4 +1,5 @@
 // gan-train: trains a GAN from nothing, from another run's weights (--init), or onwards from a snapshot (--resume).
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -202,10 +203,14 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
   } else if (source) {
     const TransferReport report = transfer(state, options, *source, transfer_options(options));
     if (!a.init_partial) require_most(report, *given, options.model);
+    const std::vector<std::string> new_classes = train_new_classes(state, options, report);
     choose_aloud(state, options, data);
     require_frozen_copied(state, options, report, *given);
     if (!shape.empty()) preamble += fmt::format("model      from {}: {}\n", a.init, shape);
     preamble += fmt::format("initialised from {}\n{}", a.init, to_string(report));
+    if (!new_classes.empty())
+      preamble +=
+          fmt::format("note       of new classes, so they train in what is frozen: {}\n", fmt::join(new_classes, ", "));
     if (has_network(*source, "miner")) preamble += "note       its miner is not taken: G begins as it is without it\n";
   } else {
     choose_aloud(state, options, data);

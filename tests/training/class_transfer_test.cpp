@@ -177,6 +177,31 @@ TEST_P(Classes, ThatAreNewMayNotBeFrozen) {
   require_frozen_copied(to, o, transfer(to, o, file, {.class_map = {{0, 0}, {1, 1}, {3, 2}}}), there);
 }
 
+TEST_P(Classes, NewTablesTrainInBlocksThatAreFrozen) {
+  const auto [there, file] = source(3);
+  TrainOptions o = options(2);
+  o.method_names = {"freeze-g"};
+  o.freeze.g_blocks = 1;
+  TrainState here(o, Device::cpu());
+  const TransferReport report = transfer(here, o, file);
+  const std::string table = sngan ? "block2.b1.gamma" : "mapping.embed.weight",
+                    kept = sngan ? "block2.c1.weight" : "mapping.fc0.weight";
+  EXPECT_TRUE(here.generator().parameters().find(table)->frozen());
+  EXPECT_EQ(std::ranges::count(train_new_classes(here, o, report), table), 1);
+  const TrainState resumed(o, Device::cpu());
+  for (const TrainState* s : std::initializer_list<const TrainState*>{&here, &resumed}) {
+    const Parameters& g = s->generator().parameters();
+    EXPECT_FALSE(g.find(table)->frozen());
+    EXPECT_TRUE(g.find(kept)->frozen());
+    EXPECT_EQ(s->role("G").adam->targets().size(), g.trainable().size());
+  }
+
+  TrainOptions same = options(3);
+  same.freeze.g_blocks = 1;
+  TrainState alike(same, Device::cpu());
+  EXPECT_TRUE(train_new_classes(alike, same, transfer(alike, same, file)).empty());
+}
+
 INSTANTIATE_TEST_SUITE_P(Of, Classes, testing::Values("stylegan2", "sngan"),
                          [](const auto& info) { return std::string(info.param); });
 

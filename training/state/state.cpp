@@ -56,6 +56,7 @@ TrainState::TrainState(const TrainOptions& o, const Device& on)
   roles.emplace_back("D", d);
   for (const Method* method : chosen_methods(o))  // before the optimisers: they hold what trains
     if (method->prepare) method->prepare(*this, o);
+  train_fresh(o.freeze, *g, *d);
   for (size_t i = 2; i < roles.size(); ++i) roles[i].of_method = true;
   make_optimizers(o);
   for (const Role& role : roles)

@@ -1,6 +1,6 @@
 #include "training/state/transfer.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -240,17 +240,29 @@ std::string listed(const std::string& network, const std::vector<std::string>& n
   return text;
 }
 
-// What is frozen, is no buffer, and `fresh` says of it that it was not copied.
-std::string frozen_and_fresh(const TrainState& s, const auto& fresh) {
-  std::vector<std::string> networks;
+bool is_fresh(const TransferReport& report, std::string_view network, const std::string& name) {
+  const auto& of = *std::ranges::find(report.networks, network, &TransferReport::Network::name);
+  return std::ranges::any_of(of.fresh, [&](const auto& f) { return f.first == name; }) ||
+         std::ranges::count(of.partly_fresh, name) > 0;
+}
+
+// What is frozen, is no buffer, and `fresh` says of it that it was not copied: {network, names}.
+std::vector<std::pair<std::string, std::vector<std::string>>> frozen_and_fresh(const TrainState& s, const auto& fresh) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> networks;
   for (const Role& role : s.roles) {
     std::vector<std::string> names;
     if (role.of_method) continue;
     for (const Parameter& p : role.network->parameters())
       if (p.trains() < p.count() && !p.buffer() && fresh(role.name, p.name())) names.push_back(p.name());
-    if (!names.empty()) networks.push_back(listed(role.name, names));
+    if (!names.empty()) networks.emplace_back(role.name, std::move(names));
   }
-  return fmt::format("{}", fmt::join(networks, "; "));
+  return networks;
+}
+
+std::string listed(const std::vector<std::pair<std::string, std::vector<std::string>>>& networks) {
+  std::vector<std::string> parts;
+  for (const auto& [network, names] : networks) parts.push_back(listed(network, names));
+  return fmt::format("{}", fmt::join(parts, "; "));
 }
 
 void check_class_map(const TransferOptions& how, int there, int here) {
@@ -334,8 +346,27 @@ void require_most(const TransferReport& report, const SourceModel& source, const
   }
 }
 
+std::vector<std::string> train_new_classes(TrainState& s, TrainOptions& o, const TransferReport& report) {
+  const std::vector<ClassTensor>& rules = model(o.model.kind()).class_tensors;
+  const auto is_new_table = [&](std::string_view network, const std::string& name) {
+    return is_fresh(report, network, name) && std::ranges::any_of(rules, [&](const ClassTensor& t) {
+             return t.kind == ClassTensor::Kind::table && matches(fmt::format("{}.{}", network, name), t.pattern);
+           });
+  };
+  std::vector<std::string> all;
+  for (const auto& [network, names] : frozen_and_fresh(s, is_new_table))
+    for (const std::string& name : names) {
+      all.push_back(name);
+      o.freeze.fresh.push_back(fmt::format("{}:{}", network, name));
+    }
+  if (all.empty()) return all;
+  train_fresh(o.freeze, s.generator(), s.discriminator());
+  s.make_optimizers(o);
+  return all;
+}
+
 void require_frozen_copied(const TrainState& s) {
-  const std::string names = frozen_and_fresh(s, [](auto&&...) { return true; });
+  const std::string names = listed(frozen_and_fresh(s, [](auto&&...) { return true; }));
   if (!names.empty())
     throw ConfigError(
         fmt::format("frozen but random, for there is no --init: {}; give --init FILE, or freeze nothing", names));
@@ -343,11 +374,8 @@ void require_frozen_copied(const TrainState& s) {
 
 void require_frozen_copied(const TrainState& s, const TrainOptions& o, const TransferReport& report,
                            const SourceModel& source) {
-  const std::string names = frozen_and_fresh(s, [&](std::string_view network, const std::string& name) {
-    const auto& of = *std::ranges::find(report.networks, network, &TransferReport::Network::name);
-    return std::ranges::any_of(of.fresh, [&](const auto& f) { return f.first == name; }) ||
-           std::ranges::count(of.partly_fresh, name) > 0;
-  });
+  const std::string names = listed(frozen_and_fresh(
+      s, [&](std::string_view network, const std::string& name) { return is_fresh(report, network, name); }));
   if (names.empty()) return;
   const std::string differences = shape_differences(source, o.model);
   throw ConfigError(fmt::format("frozen but not copied by --init, so random: {}; {}freeze only what is copied", names,

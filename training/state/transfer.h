@@ -43,6 +43,10 @@ TransferReport transfer(TrainState& state, const TrainOptions& options, const Sa
 // new ones; it names the options that fit.
 void require_most(const TransferReport& report, const SourceModel& source, const ModelSpec& model);
 
+// Tables of classes that the source does not have train, whatever freezes them, also when the run is resumed
+// (options.freeze.fresh). Their names.
+std::vector<std::string> train_new_classes(TrainState& state, TrainOptions& options, const TransferReport& report);
+
 // ConfigError where what is frozen was not copied: it would stay random. Without a report nothing was.
 void require_frozen_copied(const TrainState& state);
 void require_frozen_copied(const TrainState& state, const TrainOptions& options, const TransferReport& report,
