@@ -204,6 +204,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
     const TransferReport report = transfer(state, options, *source, transfer_options(options));
     if (!a.init_partial) require_most(report, *given, options.model);
     const std::vector<std::string> new_classes = train_new_classes(state, options, report);
+    require_frozen_copied(state, options, report, *given);  // before choosing takes its time
     choose_aloud(state, options, data);
     require_frozen_copied(state, options, report, *given);
     if (!shape.empty()) preamble += fmt::format("model      from {}: {}\n", a.init, shape);

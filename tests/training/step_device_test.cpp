@@ -32,28 +32,24 @@ class DevicePhaseTest : public testing::TestWithParam<PhaseCase> {
 
   // `channels`: of the network that trains.
   static TrainOptions options(const PhaseCase& c, int channels, DType activations) {
-    TrainOptions o = model_options(c, channels, activations);
+    TrainOptions o = TrainOptions::of(c.model);
+    if (c.model == StyleGan2Options::kind)
+      o.model = StyleGan2Options{.height = 8,
+                                 .z_dim = 8,
+                                 .w_dim = 8,
+                                 .channel_base = 8 * channels,
+                                 .channel_max = channels,
+                                 .mapping_layers = 1,
+                                 .mbstd_group = 2,
+                                 .activation_type = activations};
+    else
+      o.model = SnganOptions{.height = 32,
+                             .c_dim = 2,
+                             .z_dim = 8,
+                             .ch = channels / (c.phase[0] == 'G' ? 4 : 2),
+                             .activation_type = activations};
     o.method_names = c.methods;
     settle_methods(o, {});
-    return o;
-  }
-
-  static TrainOptions model_options(const PhaseCase& c, int channels, DType activations) {
-    if (c.model == StyleGan2Options::kind)
-      return options_of({.height = 8,
-                         .z_dim = 8,
-                         .w_dim = 8,
-                         .channel_base = 8 * channels,
-                         .channel_max = channels,
-                         .mapping_layers = 1,
-                         .mbstd_group = 2,
-                         .activation_type = activations});
-    TrainOptions o = TrainOptions::of(c.model);
-    o.model = SnganOptions{.height = 32,
-                           .c_dim = 2,
-                           .z_dim = 8,
-                           .ch = channels / (c.phase[0] == 'G' ? 4 : 2),
-                           .activation_type = activations};
     return o;
   }
 
