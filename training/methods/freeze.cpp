@@ -114,7 +114,11 @@ Method freeze_method() {
                 if (o.freeze.patterns.empty()) throw ConfigError("--method freeze: --freeze says what");
               },
           .prepare = prepare,
-          .choose = choose};
+          .choose = choose,
+          .grounds =
+              [](const TrainOptions& o) {
+                return filters_to_choose(o.freeze).empty() ? std::string() : grounds_of_fisher_information(o);
+              }};
 }
 
 }  // namespace firn
