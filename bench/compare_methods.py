@@ -12,7 +12,7 @@ import shlex
 import sys
 
 METHODS = ("finetune", "freeze-d", "freeze-g", "partial", "scale-shift", "l2-sp", "distill", "feature-matching", "cdc", "ewc", "minegan",
-           "glo")
+           "glo", "adaptation-aware")
 SHAPE = ["--resolution", 64, "--channel-base", 2048, "--channel-max", 128, "--z-dim", 128, "--w-dim", 128, "--map-depth", 2,
          "--batch", 16, "--threads", 1, "--repeats", 3, "--json"]
 
@@ -34,7 +34,7 @@ def main():
                 best[method] = {k: v for k, v in row.items() if k.endswith("_ms") or k in ("method", "peak_mb")}
     rows = [row | {"ratio": row["iteration_ms"] / best["finetune"]["iteration_ms"]} for row in best.values()]
     for row in rows:
-        print(f"{row['method']:12} {row['iteration_ms']:8.1f} ms  {row['ratio']:.3f}")
+        print(f"{row['method']:16} {row['iteration_ms']:8.1f} ms  {row['ratio']:.3f}")
     report = {"date": datetime.date.today().isoformat(), "device": cpu_model(), "shape": shlex.join(map(str, SHAPE)),
               "command": shlex.join(["python3", "bench/compare_methods.py", *sys.argv[1:]]), "rows": rows}
     if args.out:

@@ -75,9 +75,9 @@ Adam::Adam(Parameters parameters, AdamOptions options) : parameters_(std::move(p
     const DType type = p.value().type();
     if (type != acc_type(type) || is_integer(type) || type != parameters_[0].value().type())
       throw ShapeError(fmt::format("Adam: {} is {}; expected f32 or f64, the same of all", p.name(), name_of(type)));
-    m_.push_back(options_.beta1 > 0 ? zero_gradient(p()) : Tensor{});
-    v_.push_back(zero_gradient(p()));
-    if (const TrainedRowsPtr rows = rows_of(p())) {
+    m_.push_back(options_.beta1 > 0 ? zero_gradient(p.value()) : Tensor{});
+    v_.push_back(zero_gradient(p.value()));
+    if (const TrainedRowsPtr rows = rows_of(p.value())) {
       const int64_t row = p.count() / p.value().dim(0);
       int64_t from = 0;
       each_run(rows->numbers, [&](int64_t first, int64_t end) {

@@ -2,12 +2,18 @@
 
 #include <fnmatch.h>
 
+#include <algorithm>
+
 #include "base/error.h"
+#include "engine/ops.h"
 
 namespace firn {
 
 Parameter::Parameter(std::string name, Tensor value, ParameterKind kind)
-    : state_(std::make_shared<State>(State{std::move(name), std::move(value), kind == ParameterKind::buffer})) {
+    : state_(std::make_shared<State>(State{.name = std::move(name),
+                                           .value = std::move(value),
+                                           .buffer = kind == ParameterKind::buffer,
+                                           .addition = kind == ParameterKind::addition})) {
   set_frozen(false);
 }
 
@@ -27,6 +33,27 @@ void Parameter::train_rows(std::vector<int32_t> rows) {
   state_->rows = some == all ? nullptr : list;
   if (some == 0) set_frozen(true);
   if (!frozen()) state_->value = require_grad(value(), state_->rows);
+}
+
+void Parameter::modulate(Parameter out, Parameter in) {
+  Shape row = value().shape();
+  row[0] = 1;
+  if (out.value().shape() != Shape{value().dim(0)} || in.value().shape() != row)
+    throw ShapeError(fmt::format("modulation of {} by {} and {}; expected [{}] and {}", to_string(value().shape()),
+                                 to_string(out.value().shape()), to_string(in.value().shape()), value().dim(0),
+                                 to_string(row)));
+  state_->factors = {std::move(out), std::move(in)};
+}
+
+bool Parameter::modulated() const {
+  return std::ranges::any_of(state_->factors, [](const Parameter& p) { return !p.frozen(); });
+}
+
+Tensor Parameter::operator()() const {
+  if (state_->factors.empty()) return state_->value;
+  Shape column(size_t(value().rank()), 1);
+  column[0] = value().dim(0);
+  return value() * (reshape(state_->factors[0](), column) * state_->factors[1]() + 1);
 }
 
 int64_t Parameter::trains() const {
@@ -82,7 +109,7 @@ void Parameters::unfreeze() const {
 
 std::vector<Tensor> Parameters::tensors() const {
   std::vector<Tensor> result;
-  for (const Parameter& p : list_) result.push_back(p());
+  for (const Parameter& p : list_) result.push_back(p.value());
   return result;
 }
 

@@ -9,7 +9,9 @@
 
 namespace firn {
 
-enum class ParameterKind { weight, buffer };
+// An addition is a weight that a method gives a network: it begins where it changes nothing, and files of others lack
+// it.
+enum class ParameterKind { weight, buffer, addition };
 
 // A handle: copies refer to the same parameter. Buffers (w_avg, noise_const) are parameters that never train.
 class Parameter {
@@ -20,14 +22,20 @@ class Parameter {
   const std::string& name() const { return state_->name; }
   bool frozen() const { return state_->frozen || state_->buffer; }
   bool buffer() const { return state_->buffer; }
+  bool addition() const { return state_->addition; }
   void set_frozen(bool frozen);
   // Unless frozen, only these rows train, ascending; none of them: it is frozen. ShapeError where there is no such row.
   void train_rows(std::vector<int32_t> rows);
   const TrainedRowsPtr& rows() const { return state_->rows; }  // null: all
   int64_t trains() const;                                      // how many numbers
 
-  // The value for use in an op: a leaf that wants a gradient, of the rows that train, unless frozen.
-  const Tensor& operator()() const { return state_->value; }
+  // From now on ops see value (1 + out x in), the value being [O,...], out [O] and in [1,...] (kernel modulation of
+  // rank one: Zhao et al. 2022, arXiv 2210.16559).
+  void modulate(Parameter out, Parameter in);
+  bool modulated() const;  // by factors that train: what ops see may change although it is frozen
+
+  Tensor operator()() const;  // for use in an op
+  // As it is stored: a leaf that wants a gradient, of the rows that train, unless frozen.
   Tensor& value() { return state_->value; }
   const Tensor& value() const { return state_->value; }
   int64_t count() const { return state_->value.count(); }
@@ -36,8 +44,9 @@ class Parameter {
   struct State {
     std::string name;
     Tensor value;
-    bool buffer = false, frozen = false;
+    bool buffer = false, addition = false, frozen = false;
     TrainedRowsPtr rows{};
+    std::vector<Parameter> factors{};  // out and in, or none
   };
   std::shared_ptr<State> state_;
 };

@@ -161,7 +161,7 @@ double backward_flops(const Discriminator& d, bool as_trainable) {
     const bool reads_images = layer.reads == Discriminator::Reads::images;
     const auto share = [&](const std::string& name) {
       const Parameter& p = *d.parameters().find(name);
-      return as_trainable ? 1 : double(p.trains()) / double(p.count());
+      return as_trainable || p.modulated() ? 1 : double(p.trains()) / double(p.count());
     };
     const auto trains = [&](const std::string& name) { return share(name) > 0; };
     // Its bias alone costs no multiplication, but what is before a trainable bias is still passed.

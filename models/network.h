@@ -87,7 +87,8 @@ class Generator : public Network {
   struct Parts {
     std::vector<std::string> mapping;              // from latents to styles; may be empty
     std::vector<std::vector<std::string>> blocks;  // by resolution, the lowest first
-    std::vector<std::string> styles;               // scales and shifts of what is normalised
+    std::vector<std::string> styles;               // what scales and shifts of normalised features are made by
+    std::vector<std::string> outputs;              // scales and shifts behind what normalises; may be empty
   };
   virtual Parts parts() const { return {}; }
 

@@ -110,15 +110,13 @@ void rehearse_aloud(const TrainOptions& o, const Device& device, const Dataset& 
                          : "planning goes on in the run: there is too little memory to rehearse it");
 }
 
-// Fisher information takes as long as so many steps.
+// It takes as long as so many steps.
 void choose_aloud(TrainState& state, TrainOptions& o, const std::shared_ptr<const Dataset>& data) {
-  const bool estimates = !filters_to_choose(o.freeze).empty();
+  const std::string by = grounds_of_methods(o);
   tools::Line line;
-  if (estimates && line.terminal())
-    line.show(fmt::format("estimating Fisher information on {} batches", o.freeze.fisher_batches));
+  if (!by.empty() && line.terminal()) line.show("choosing filters by " + by);
   choose_by_methods(state, o, data);
-  if (estimates)
-    line.say(fmt::format("filters chosen by Fisher information on {} batches of {}", o.freeze.fisher_batches, o.batch));
+  if (!by.empty()) line.say("filters chosen by " + by);
 }
 
 int plan_aloud(const fs::path& gpu, const TrainOptions& o, const Dataset& data) {

@@ -184,7 +184,7 @@ Method stay_near_method() {
                     Terms all = terms(in, rng);
                     Tensor distance;
                     for (size_t i = 0; i < now.size(); ++i) {
-                      const Tensor d = sum(square(now[i]() - then[i]().detach()));
+                      const Tensor d = sum(square(now[i].value() - then[i].value().detach()));
                       distance = distance.defined() ? distance + d : d;
                     }
                     all.total = all.total + distance * weight;

@@ -18,6 +18,14 @@ Parameter ParameterMaker::add(const std::string& name, Shape shape, const std::f
       ShapesOnly::active() ? Tensor::without_storage(std::move(shape), type_, device_) : values(std::move(shape));
   Parameter parameter(name, std::move(value), kind);
   list_.add(parameter);
+  if (modulates_ && parameter.value().rank() == 4 && name.ends_with(".weight")) {
+    const std::string layer = name.substr(0, name.rfind('.'));
+    Shape row = parameter.value().shape();
+    const Parameter out = constant(layer + ".modulate_out", {row[0]}, 0, ParameterKind::addition);
+    row[0] = 1;
+    const auto normal = [&](Shape s) { return randn(std::move(s), modulation_rng_, type_, device_); };
+    parameter.modulate(out, add(layer + ".modulate_in", row, normal, ParameterKind::addition));
+  }
   return parameter;
 }
 
@@ -28,8 +36,9 @@ Parameter ParameterMaker::normal(const std::string& name, Shape shape, double sc
   });
 }
 
-Parameter ParameterMaker::constant(const std::string& name, Shape shape, double value) {
-  return add(name, std::move(shape), [&](Shape s) { return Tensor::full(std::move(s), value, type_, device_); });
+Parameter ParameterMaker::constant(const std::string& name, Shape shape, double value, ParameterKind kind) {
+  return add(
+      name, std::move(shape), [&](Shape s) { return Tensor::full(std::move(s), value, type_, device_); }, kind);
 }
 
 Parameter ParameterMaker::normal_buffer(const std::string& name, Shape shape) {

@@ -12,8 +12,8 @@ namespace firn {
 namespace {
 
 Tensor conv(const Tensor& x, const SpectralWeight& l, const std::vector<Spectral>& sigma, double slope = 1) {
-  return spectral_conv2d(x, l.weight(), sigma[l.number], (*l.bias)(), {.pad = static_cast<int>(l.weight().dim(1) / 2)},
-                         {.slope = slope});
+  return spectral_conv2d(x, l.weight(), sigma[l.number], (*l.bias)(),
+                         {.pad = static_cast<int>(l.weight.value().dim(1) / 2)}, {.slope = slope});
 }
 
 // average_pool(conv(x)) of a 3x3 window
@@ -37,7 +37,7 @@ SnganDiscriminator::SnganDiscriminator(SnganOptions options, const Device& devic
     : Discriminator(device), options_(options), settled_(std::make_shared<std::vector<Spectral>>()) {
   const SnganOptions& o = options_;
   o.check();
-  ParameterMaker make(parameters_, o.seed, o.type, device);
+  ParameterMaker make(parameters_, o.seed, o.type, device, o.modulated);
   size_t count = 0;
   const auto layer = [&](const std::string& name, Shape shape, double gain, bool bias = true) {
     const int64_t out = shape[0];
@@ -101,7 +101,7 @@ void SnganDiscriminator::settle() {
   std::vector<SpectralLayer> layers;
   std::vector<size_t> numbers;
   for (const SpectralWeight& l : spectral_layers(0, blocks_.size() + 1))
-    if (l.weight.frozen()) {
+    if (l.weight.frozen() && !l.weight.modulated()) {
       layers.push_back({l.weight(), l.u(), false});
       numbers.push_back(l.number);
     }
@@ -120,7 +120,7 @@ Shape SnganDiscriminator::features_shape(int64_t n) const {
     throw ConfigError("no block of D in front is frozen as a whole, so its features change; --freeze-d 1 freezes one");
   int64_t size = options_.height;
   for (int i = 0; i < cut; ++i) size /= blocks_[size_t(i)].down ? 2 : 1;
-  return {n, size, size, blocks_[size_t(cut) - 1].c2.weight().dim(0)};
+  return {n, size, size, blocks_[size_t(cut) - 1].c2.weight.value().dim(0)};
 }
 
 DType SnganDiscriminator::features_type() const {

@@ -28,7 +28,7 @@ Tensor norm_relu(const BatchNormLayer& layer, const Tensor& x, const Tensor& lab
 }
 
 Tensor conv(const Tensor& x, const Parameter& w, const Parameter& b) {
-  return styled_conv2d(x, {}, w(), b(), {.pad = static_cast<int>(w().dim(1) / 2)}, linear());
+  return styled_conv2d(x, {}, w(), b(), {.pad = static_cast<int>(w.value().dim(1) / 2)}, linear());
 }
 
 // conv(upsample_nearest(x))
@@ -48,7 +48,7 @@ Tensor up_block(const SnganUpBlock& b, const Tensor& x, const Tensor& labels, co
 SnganGenerator::SnganGenerator(SnganOptions options, const Device& device) : Generator(device), options_(options) {
   const SnganOptions& o = options_;
   o.check();
-  ParameterMaker make(parameters_, o.seed, o.type, device);
+  ParameterMaker make(parameters_, o.seed, o.type, device, o.modulated);
   const std::vector<int> widths = o.g_widths();
   const auto layer = [&](const std::string& name, Shape shape, double gain) {
     const int64_t out = shape[0];
@@ -103,7 +103,7 @@ Tensor SnganGenerator::image(const Code& code, NoiseMode, Rng*) const {
 }
 
 Generator::Parts SnganGenerator::parts() const {
-  Parts parts{.mapping = {}, .blocks = {}, .styles = {"*.gamma", "*.beta"}};
+  Parts parts{.mapping = {}, .blocks = {}, .styles = {"*.gamma", "*.beta"}, .outputs = {"*.gamma", "*.beta"}};
   for (const SnganUpBlock& block : blocks_) parts.blocks.push_back({block.name + ".*"});
   parts.blocks.front().push_back("l1.*");
   return parts;

@@ -64,6 +64,7 @@ void SnganOptions::visit(OptionVisitor& v) {
      .told = Told::by_g,
      .shape = "z"},
     z_dim);
+  v({.key = "modulated", .told = Told::by_description}, modulated);
 }
 
 std::string SnganOptions::describe() const { return fmt::format("ch {}, z {}", ch, z_dim); }

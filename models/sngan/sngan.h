@@ -23,6 +23,7 @@ struct SnganOptions {
   DType type = DType::f32;             // of parameters: f32 or f64
   DType activation_type = DType::f32;  // bf16: blocks keep their activations in bf16
   uint64_t seed = 0;                   // of the initial weights
+  bool modulated = false;              // whether convolutions have a modulation (models/layers/maker.h)
 
   std::vector<int> g_widths() const;  // at 4x4, then behind each block
   struct Block {

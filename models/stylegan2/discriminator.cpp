@@ -55,7 +55,7 @@ StyleGan2Discriminator::StyleGan2Discriminator(StyleGan2Options options, const D
     : Discriminator(device), options_(options) {
   const StyleGan2Options& o = options_;
   o.check();
-  ParameterMaker make(parameters_, o.seed, o.type, device);
+  ParameterMaker make(parameters_, o.seed, o.type, device, o.modulated);
   const auto conv_weight = [&](const std::string& name, int out, int in, int kernel) {
     return make.normal(name + ".weight", {out, kernel, kernel, in});
   };

@@ -21,8 +21,10 @@ StyledConv make_styled(ParameterMaker& make, const std::string& name, int out, i
   return layer;
 }
 
-StyledConv make_conv(ParameterMaker& make, const std::string& name, int out, int in, int w_dim, Shape noise, bool up) {
-  StyledConv layer = make_styled(make, name, out, in, 3, w_dim);
+StyledConv make_conv(ParameterMaker& make, const std::string& name, int out, int in, const StyleGan2Options& o,
+                     Shape noise, bool up) {
+  StyledConv layer = make_styled(make, name, out, in, 3, o.w_dim);
+  if (o.output_scale) layer.scale = make.constant(name + ".output_scale", {out}, 1, ParameterKind::addition);
   layer.noise_strength = make.constant(name + ".noise_strength", {}, 0);
   layer.noise_const = make.normal_buffer(name + ".noise_const", std::move(noise));
   layer.up = up;
@@ -38,20 +40,22 @@ struct Synthesis {
   Tensor conv(const StyledConv& layer, const Tensor& x, const Tensor& s, double gain) const {
     const int64_t n = x.dim(0), h = x.dim(1) * (layer.up ? 2 : 1), width = x.dim(2) * (layer.up ? 2 : 1);
     BiasAct p = lrelu(std::numbers::sqrt2 * gain, options.conv_clamp < 0 ? -1 : options.conv_clamp * gain);
-    p.d = demodulation(layer.weight(), s);
+    const Tensor w = layer.weight();
+    p.d = demodulation(w, s);
+    if (layer.scale) p.d = p.d * (*layer.scale)();
     if (noise != NoiseMode::none) {
       p.noise = noise == NoiseMode::constant ? layer.noise_const().view({1, h, width})
                                              : randn({n, h, width}, *rng, s.type(), s.device());
       p.strength = layer.noise_strength();
     }
-    if (!layer.up) return styled_conv2d(x, s, layer.weight(), layer.bias(), {.pad = 1}, p);
+    if (!layer.up) return styled_conv2d(x, s, w, layer.bias(), {.pad = 1}, p);
     const Fir blur{.pad_x0 = 1, .pad_x1 = 1, .pad_y0 = 1, .pad_y1 = 1, .gain = 4};
-    return styled_conv2d_up(x, s, layer.weight(), layer.bias(), {.stride = 2, .transposed = true}, blur, p);
+    return styled_conv2d_up(x, s, w, layer.bias(), {.stride = 2, .transposed = true}, blur, p);
   }
 
   // Without demodulation there is no fused form to keep apart: the styles go into one small matrix a sample.
   Tensor to_rgb(const StyledConv& layer, const Tensor& x, const Tensor& s) const {
-    const int64_t n = x.dim(0), h = x.dim(1), width = x.dim(2), in = x.dim(3), out = layer.weight().dim(0);
+    const int64_t n = x.dim(0), h = x.dim(1), width = x.dim(2), in = x.dim(3), out = layer.weight.value().dim(0);
     const Tensor weights = reshape(layer.weight(), {1, out, in}) * reshape(s, {n, 1, in});
     const Tensor rgb =
         matmul(reshape(x, {n, h * width, in}), as_type(weights, x.type()), {.trans_b = true, .wide_output = true});
@@ -75,7 +79,7 @@ std::vector<Styles> styles_of(const std::vector<SynthesisBlock>& blocks, const T
     if (block.conv0) s.conv0 = style(*block.conv0, next++);
     s.conv1 = style(block.conv1, next++);
     // toRGB reads the w that the following block's first convolution takes.
-    if (block.torgb) s.torgb = style(*block.torgb, next, 1 / std::sqrt(double(block.torgb->weight().dim(3))));
+    if (block.torgb) s.torgb = style(*block.torgb, next, 1 / std::sqrt(double(block.torgb->weight.value().dim(3))));
     all.push_back(std::move(s));
   }
   return all;
@@ -87,7 +91,7 @@ StyleGan2Generator::StyleGan2Generator(StyleGan2Options options, const Device& d
     : StyleGenerator(device), options_(options) {
   const StyleGan2Options& o = options_;
   o.check();
-  ParameterMaker make(parameters_, o.seed, o.type, device);
+  ParameterMaker make(parameters_, o.seed, o.type, device, o.modulated);
   mapping_ = make_mapping(make, {.z_dim = o.z_dim, .c_dim = o.c_dim, .width = o.w_dim, .layers = o.mapping_layers});
   mapping_.w_avg = make.buffer("mapping.w_avg", {o.w_dim}, 0);
   const int last = o.blocks().back();
@@ -100,8 +104,8 @@ StyleGan2Generator::StyleGan2Generator(StyleGan2Options options, const Device& d
     if (size == 4)
       block.constant = make.normal(name + "const", {out, grid[0], grid[1]});
     else
-      block.conv0 = make_conv(make, name + "conv0", out, in, o.w_dim, grid, true);
-    block.conv1 = make_conv(make, name + "conv1", out, out, o.w_dim, grid, false);
+      block.conv0 = make_conv(make, name + "conv0", out, in, o, grid, true);
+    block.conv1 = make_conv(make, name + "conv1", out, out, o, grid, false);
     if (o.g_architecture == Architecture::skip || size == last)
       block.torgb = make_styled(make, name + "torgb", o.img_channels, out, 1, o.w_dim);
     if (o.g_architecture == Architecture::resnet && size > 4)
@@ -184,7 +188,7 @@ Tensor StyleGan2Generator::synthesize(const Tensor& ws, NoiseMode noise, Rng* rn
       if (options_.g_architecture == Architecture::resnet) {
         const Range range("G.b{}.skip", block.size);
         gain = std::sqrt(0.5);
-        const double fan_in = static_cast<double>(block.skip_weight().dim(3));
+        const double fan_in = static_cast<double>(block.skip_weight.value().dim(3));
         skip = upsample2d(conv2d(x, block.skip_weight(), {.gain = gain / std::sqrt(fan_in)}));
       }
       const Range range("G.b{}.conv0", block.size);
@@ -207,7 +211,8 @@ Tensor StyleGan2Generator::synthesize(const Tensor& ws, NoiseMode noise, Rng* rn
 }
 
 Generator::Parts StyleGan2Generator::parts() const {
-  Parts parts{.mapping = {"mapping.*"}, .blocks = {}, .styles = {"synthesis.*.affine.*"}};
+  Parts parts{.mapping = {"mapping.*"}, .blocks = {}, .styles = {"synthesis.*.affine.*"}, .outputs = {}};
+  if (options_.output_scale) parts.outputs = {"synthesis.*.output_scale", "synthesis.*.conv?.bias"};
   for (const SynthesisBlock& block : blocks_) parts.blocks.push_back({fmt::format("synthesis.b{}.*", block.size)});
   return parts;
 }

@@ -143,6 +143,8 @@ void StyleGan2Options::visit(OptionVisitor& v) {
      .told = Told::by_description,
      .shape = "clamp"},
     conv_clamp);
+  v({.key = "modulated", .told = Told::by_description}, modulated);
+  v({.key = "output_scale", .told = Told::by_description}, output_scale);
 }
 
 std::string StyleGan2Options::describe() const {

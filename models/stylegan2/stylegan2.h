@@ -28,6 +28,8 @@ struct StyleGan2Options {
   DType type = DType::f32;             // of parameters: f32 or f64
   DType activation_type = DType::f32;  // bf16: blocks above 4x4 keep their activations in bf16
   uint64_t seed = 0;                   // of the initial weights
+  bool modulated = false;              // whether convolutions have a modulation (models/layers/maker.h)
+  bool output_scale = false;           // whether G's convolutions have a scale behind the demodulation
 
   int start_height() const;
   int start_width() const;
@@ -41,6 +43,7 @@ struct StyleGan2Options {
 
 struct StyledConv {  // a modulated convolution with noise, bias and activation, or a toRGB
   Parameter weight, bias, affine_weight, affine_bias, noise_strength, noise_const;
+  std::optional<Parameter> scale;  // of what is demodulated
   bool up = false;
 };
 

@@ -40,7 +40,8 @@ struct MethodRuns : testing::Test {
 
 TEST_F(MethodRuns, GoOnWithTheSameBits) {
   for (const char* method :
-       {"l2-sp", "distill", "ewc --ewc-samples 2", "minegan --miner-steps 5", "glo", "cdc", "feature-matching"}) {
+       {"l2-sp", "distill", "ewc --ewc-samples 2", "minegan --miner-steps 5", "glo", "cdc", "feature-matching",
+        "adaptation-aware --probe-kimg 0.008 --fisher-batches 2", "scale-shift --scale-shift-on outputs"}) {
     const std::string how = fmt::format("--method {}", method), whole = fmt::format("whole-{:.3}", method),
                       parts = fmt::format("parts-{:.3}", method);
     const Ran once = adapt(whole, how + " --kimg 0.032");
@@ -94,6 +95,28 @@ TEST_F(MethodRuns, SamplesPassTheMiner) {
     return read_text(scratch / (name + ".png"));
   };
   EXPECT_NE(sample(mined, "a"), sample(plain, "b"));
+}
+
+TEST_F(MethodRuns, SamplesAreModulatedAndSoIsWhatBeginsWithThem) {
+  ASSERT_EQ(adapt("kept", "--method adaptation-aware --probe-kimg 0 --fisher-batches 1 --average --kimg 0.016").code,
+            0);
+  const fs::path kept = latest_snapshot(scratch / "kept"), plain = scratch / "plain.safetensors";
+  SafetensorsFile file = read_safetensors(kept);
+  for (auto& [name, tensor] : file.tensors)
+    if (name.ends_with(".modulate_out")) std::ranges::fill(tensor.bytes, std::byte{0});
+  write_safetensors(plain, file);
+  const auto sample = [&](const fs::path& snapshot, const std::string& name) {
+    const Ran ran = tool("gan-sample", fmt::format("--snapshot '{}' --seeds 0-3 --grid '{}.png'", snapshot.string(),
+                                                   (scratch / name).string()));
+    EXPECT_EQ(ran.code, 0) << ran.output;
+    return read_text(scratch / (name + ".png"));
+  };
+  EXPECT_NE(sample(kept, "a"), sample(plain, "b"));
+
+  const Ran on = train("on", fmt::format("--init '{}' --average --kimg 0", kept.string()));
+  ASSERT_EQ(on.code, 0) << on.output;
+  EXPECT_MENTIONS(on.output, "0 newly initialised");
+  EXPECT_EQ(sample(latest_snapshot(scratch / "on"), "c"), sample(kept, "a"));
 }
 
 }  // namespace

@@ -38,7 +38,7 @@ void estimate_fisher(const Generator& g, const Discriminator& d, Generator& fish
     const NoGrad no_grad;
     for (size_t k = 0; k < trained.size(); ++k) {
       Tensor sum = fisher.parameters().find(trained[k].name())->value(), share = square(slopes[k]) * (1.0 / samples);
-      if (const TrainedRowsPtr rows = rows_of(trained[k]())) share = scatter_add(share, rows->index, sum.dim(0));
+      if (const TrainedRowsPtr rows = rows_of(trained[k].value())) share = scatter_add(share, rows->index, sum.dim(0));
       sum.copy_from(sum + share);
     }
   }
@@ -71,7 +71,7 @@ Method ewc_method() {
                   Tensor total;
                   for (size_t i = 0; i < now.size(); ++i) {
                     if (now[i].frozen()) continue;
-                    const Tensor d = sum(square(now[i]() - then[i]()) * fisher[i]());
+                    const Tensor d = sum(square(now[i].value() - then[i].value()) * fisher[i].value());
                     total = total.defined() ? total + d : d;
                   }
                   return total * weight;

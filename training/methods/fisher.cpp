@@ -1,5 +1,7 @@
 #include "training/methods/fisher.h"
 
+#include <fmt/format.h>
+
 #include "training/objectives/objective.h"
 #include "training/step/reals.h"
 
@@ -63,6 +65,10 @@ std::vector<Tensor> fisher_information(TrainState& state, const TrainOptions& op
     }
   }
   return squares;
+}
+
+std::string grounds_of_fisher_information(const TrainOptions& o) {
+  return fmt::format("Fisher information on {} batches of {}", o.freeze.fisher_batches, o.batch);
 }
 
 }  // namespace firn

@@ -12,4 +12,6 @@ namespace firn {
 std::vector<Tensor> fisher_information(TrainState& state, const TrainOptions& options, std::string_view role,
                                        const std::shared_ptr<const Dataset>& data, int batches);
 
+std::string grounds_of_fisher_information(const TrainOptions& options);  // Method::grounds
+
 }  // namespace firn

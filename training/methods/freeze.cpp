@@ -54,7 +54,7 @@ void choose(TrainState& state, TrainOptions& o, const std::shared_ptr<const Data
         for (size_t i = 0; i < information.size(); ++i) {
           if (trained[i].name() != layer.weight.name()) continue;
           std::vector<int32_t> numbers = pattern.chosen(by_filter(information[i]));
-          if (const TrainedRowsPtr rows = rows_of(trained[i]()))
+          if (const TrainedRowsPtr rows = rows_of(trained[i].value()))
             for (int32_t& n : numbers) n = rows->numbers[size_t(n)];
           if (!numbers.empty()) o.freeze.filters.push_back(to_pattern(pattern.of_d, layer, numbers));
         }
@@ -114,7 +114,11 @@ Method freeze_method() {
                 if (o.freeze.patterns.empty()) throw ConfigError("--method freeze: --freeze says what");
               },
           .prepare = prepare,
-          .choose = choose};
+          .choose = choose,
+          .grounds =
+              [](const TrainOptions& o) {
+                return filters_to_choose(o.freeze).empty() ? std::string() : grounds_of_fisher_information(o);
+              }};
 }
 
 }  // namespace firn

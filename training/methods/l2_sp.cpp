@@ -31,7 +31,7 @@ Tensor distance(const Parameters& now, const Parameters& then) {
   Tensor total;
   for (size_t i = 0; i < now.size(); ++i) {
     if (now[i].frozen()) continue;
-    const Tensor d = mean(square(now[i]() - then[i]()));
+    const Tensor d = mean(square(now[i].value() - then[i].value()));
     total = total.defined() ? total + d : d;
   }
   return total;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "training/methods/adaptation_aware.h"
 #include "training/methods/cdc.h"
 #include "training/methods/distill.h"
 #include "training/methods/ewc.h"
@@ -27,6 +28,7 @@ std::vector<Method>& table() {
       partial_method(),
       fisher_method(),  // by what --freeze then names
       freeze_method(),
+      adaptation_aware_method(),  // within what these leave
       scale_shift_method(),
       glo_method(),  // replaces the phases, which others then change
       minegan_method(),
@@ -47,6 +49,14 @@ bool Method::chosen(const TrainOptions& o) const {
 const std::vector<Method>& methods() { return table(); }
 void add_method(Method method) { table().push_back(method); }
 
+std::string grounds_of_methods(const TrainOptions& options) {
+  std::string all;
+  for (const Method* method : chosen_methods(options))
+    if (const std::string own = method->grounds ? method->grounds(options) : std::string(); !own.empty())
+      all += (all.empty() ? "" : "; ") + own;
+  return all;
+}
+
 void choose_by_methods(TrainState& state, TrainOptions& options, const std::shared_ptr<const Dataset>& data) {
   for (const Method* method : chosen_methods(options))
     if (method->choose) {
@@ -60,6 +70,14 @@ std::vector<const Method*> chosen_methods(const TrainOptions& o) {
   for (const Method& method : methods())
     if (method.chosen(o)) chosen.push_back(&method);
   return chosen;
+}
+
+bool give_model(ModelSpec& model, std::string_view key) {
+  bool given = false;
+  for_each_option(model, [&](const Option& option, const OptionValue& value) {
+    if (option.key == key) given = *std::get<bool*>(value) = true;
+  });
+  return given;
 }
 
 void settle_methods(TrainOptions& o, const Overlay& given) {
@@ -87,8 +105,8 @@ void begin_methods(TrainState& state, const TrainOptions& options) {
 std::string method_help() {
   std::string text = "Methods of adapting the network of --init (--method NAME, or several: NAME+NAME)\n";
   for (const Method& method : methods())
-    text += fmt::format("  {:<12} {}\n{}", method.name, method.summary,
-                        *method.paper ? fmt::format("{:15}{}\n", "", method.paper) : "");
+    text += fmt::format("  {:<16} {}\n{}", method.name, method.summary,
+                        *method.paper ? fmt::format("{:19}{}\n", "", method.paper) : "");
   return text;
 }
 

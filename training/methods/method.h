@@ -28,6 +28,7 @@ struct Method {
   // A new run, once the source's weights are in place: masks that depend on them and on the data. They go into the
   // options, which snapshots keep, so that a resumed run has them in prepare(). The optimisers are made anew.
   void (*choose)(TrainState&, TrainOptions&, const std::shared_ptr<const Dataset>&) = nullptr;
+  std::string (*grounds)(const TrainOptions&) = nullptr;  // by what it chooses filters; empty: it will not
   // A new run, once the source's weights are in place.
   void (*begin)(TrainState&, const TrainOptions&) = nullptr;
   void (*extend)(std::vector<Phase>&, const Training&) = nullptr;  // phases by name, in order
@@ -37,9 +38,13 @@ const std::vector<Method>& methods();
 void add_method(Method method);  // of a program that brings its own
 std::vector<const Method*> chosen_methods(const TrainOptions& options);
 
+// In settle(): switches on what only methods ask of a model, by its option's key. False: this model has none such.
+bool give_model(ModelSpec& model, std::string_view key);
+
 // Options that follow from the methods that are chosen. ConfigError for an option of one that is not.
 void settle_methods(TrainOptions& options, const Overlay& given);
 
+std::string grounds_of_methods(const TrainOptions& options);
 void choose_by_methods(TrainState& state, TrainOptions& options, const std::shared_ptr<const Dataset>& data);
 void begin_methods(TrainState& state, const TrainOptions& options);  // of those that are chosen, behind their sources
 std::string method_help();                                           // --help-methods

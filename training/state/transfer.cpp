@@ -183,6 +183,7 @@ TransferReport::Network transfer_network(const Model& model, const Network& netw
       report.fresh.emplace_back(p.name(), reason);
       report.expected_fresh += by_class != nullptr;
     };
+    if (it == file.tensors.end() && p.addition()) continue;
     if (it == file.tensors.end()) {
       stays_fresh("not in the file");
       continue;
@@ -253,7 +254,8 @@ std::vector<std::pair<std::string, std::vector<std::string>>> frozen_and_fresh(c
     std::vector<std::string> names;
     if (role.of_method) continue;
     for (const Parameter& p : role.network->parameters())
-      if (p.trains() < p.count() && !p.buffer() && fresh(role.name, p.name())) names.push_back(p.name());
+      if (p.trains() < p.count() && !p.buffer() && !p.addition() && fresh(role.name, p.name()))
+        names.push_back(p.name());
     if (!names.empty()) networks.emplace_back(role.name, std::move(names));
   }
   return networks;
