@@ -343,6 +343,8 @@ void require_frozen_copied(const TrainState& s) {
 
 void require_frozen_copied(const TrainState& s, const TrainOptions& o, const TransferReport& report,
                            const SourceModel& source) {
+  const Discriminator& d = s.discriminator();
+  const FrozenScope at_most(d.parameters().matching(freeze_d_blocks(d, o.freeze.open() ? freezable_blocks(d) : 0)));
   const std::string names = frozen_and_fresh(s, [&](std::string_view network, const std::string& name) {
     const auto& of = *std::ranges::find(report.networks, network, &TransferReport::Network::name);
     return std::ranges::any_of(of.fresh, [&](const auto& f) { return f.first == name; }) ||
