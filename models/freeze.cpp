@@ -1,5 +1,7 @@
 #include "models/freeze.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/error.h"
@@ -13,6 +15,25 @@ std::vector<Discriminator::Layer> countable_layers(const Discriminator& d) {
   std::vector<Discriminator::Layer> layers = d.layers();
   std::erase_if(layers, [](const auto& layer) { return layer.head; });
   return layers;
+}
+
+std::vector<std::string> countable_blocks(const Discriminator& d) {
+  std::vector<std::string> blocks;
+  for (const auto& layer : countable_layers(d))
+    if (blocks.empty() || blocks.back() != layer.block) blocks.push_back(layer.block);
+  return blocks;
+}
+
+// "auto" or a number.
+TextValue depth_value(int& blocks) {
+  return {.get = [&] { return blocks < 0 ? "auto" : fmt::to_string(blocks); },
+          .set =
+              [&](const std::string& text) {
+                if (text == "auto")
+                  blocks = -1;
+                else
+                  set_from_text({.flag = "--freeze-d", .least = 0, .most = 64}, &blocks, {text});
+              }};
 }
 
 [[noreturn]] void throw_too_many(int asked, const char* what, size_t there) {
@@ -45,13 +66,12 @@ FreezeTable table_of(const Parameters& parameters) {
 
 void FreezeOptions::visit(OptionVisitor& v) {
   constexpr const char* group = "Where to start";
-  v({.key = "blocks",
-     .flag = "--freeze-d",
-     .help = "FreezeD: freeze the N first blocks of D, those of the highest resolutions, with what reads the images",
-     .group = group,
-     .least = 0,
-     .most = 64},
-    blocks);
+  v({.key = "blocks", .least = -1, .most = 64}, blocks);
+  v({.flag = "--freeze-d",
+     .help = "FreezeD: freeze the N first blocks of D, those of the highest resolutions, with what reads the images; "
+             "auto: as many as short runs find to be best for images of --holdout",
+     .group = group},
+    depth_value(blocks));
   v({.key = "layers",
      .flag = "--freezed",
      .help = "freeze the first L layers of D, counted as stylegan2-ada-pytorch does",
@@ -101,10 +121,11 @@ std::vector<std::string> freeze_g_blocks(const Generator& g, int blocks, bool ma
   return patterns;
 }
 
+int freezable_blocks(const Discriminator& d) { return int(countable_blocks(d).size()); }
+
 std::vector<std::string> freeze_d_blocks(const Discriminator& d, int blocks) {
-  std::vector<std::string> patterns;
-  for (const auto& layer : countable_layers(d))
-    if (patterns.empty() || patterns.back() != layer.block + ".*") patterns.push_back(layer.block + ".*");
+  std::vector<std::string> patterns = countable_blocks(d);
+  for (std::string& block : patterns) block += ".*";
   if (blocks < 0 || static_cast<size_t>(blocks) > patterns.size()) throw_too_many(blocks, "blocks", patterns.size());
   patterns.resize(static_cast<size_t>(blocks));
   return patterns;
@@ -119,7 +140,7 @@ std::vector<std::string> freeze_d_layers(const Discriminator& d, int layers) {
 }
 
 void apply(const FreezeOptions& options, const Generator& g, const Discriminator& d) {
-  d.parameters().matching(freeze_d_blocks(d, options.blocks)).freeze();
+  d.parameters().matching(freeze_d_blocks(d, std::max(options.blocks, 0))).freeze();
   d.parameters().matching(freeze_d_layers(d, options.layers)).freeze();
   g.parameters().matching(freeze_g_blocks(g, options.g_blocks, options.mapping)).freeze();
   std::vector<FilterPattern> lists;

@@ -11,7 +11,7 @@
 namespace firn {
 
 struct FreezeOptions {
-  int blocks = 0;                     // --freeze-d N: D's N first blocks, those of the highest resolutions
+  int blocks = 0;                     // --freeze-d N: D's N first blocks, those of the highest resolutions; -1: auto
   int layers = 0;                     // --freezed L: D's first L layers, counted as stylegan2-ada-pytorch does
   std::vector<std::string> patterns;  // --freeze 'D:b64.*,b32.conv0': network, then names with * and ?; without those,
                                       // a tensor or the layer that holds it; with :0-31,40 or :fisher>q50 behind
@@ -21,11 +21,13 @@ struct FreezeOptions {
   int fisher_batches = 16;            // --fisher-batches
   int g_blocks = 0;     // --freeze-g N: G's N blocks of the lowest resolutions (FreezeG, Park et al. 2023)
   bool mapping = true;  // with them the mapping network, as FreezeG has it
+  bool open() const { return blocks < 0; }  // how many of D's is still to be found out (training/run/selection.h)
   void visit(OptionVisitor& v);
 };
 
 // Patterns over G's tensors. ConfigError where G has fewer blocks, or none that count.
 std::vector<std::string> freeze_g_blocks(const Generator& g, int blocks, bool mapping);
+int freezable_blocks(const Discriminator& d);  // all but the head
 // Patterns over D's tensors. ConfigError where D has fewer blocks or layers: the head always trains.
 std::vector<std::string> freeze_d_blocks(const Discriminator& d, int blocks);
 std::vector<std::string> freeze_d_layers(const Discriminator& d, int layers);

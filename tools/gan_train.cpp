@@ -19,6 +19,7 @@
 #include "training/run/rehearsal.h"
 #include "training/run/resume.h"
 #include "training/run/run_folder.h"
+#include "training/run/selection.h"
 #include "training/run/trainer.h"
 #include "training/state/transfer.h"
 
@@ -56,6 +57,16 @@ void require_trainable(const TrainOptions& o, const Dataset& data) {
   }
 }
 
+std::string freezing(const TrainState& s) {
+  std::string text;
+  for (const Role& role : s.roles) {
+    const FreezeTable table = freeze_table(*role.network);
+    text += table.frozen > 0 ? fmt::format("{}:\n{}", role.name, to_string(table))
+                             : fmt::format("{:<10} {} parameters, all train\n", role.name, table.total);
+  }
+  return text;
+}
+
 std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& data, const Device& device) {
   std::string text = fmt::format("data       {}: {} images of {}x{}x{}", o.data.path.string(), data.size(),
                                  data.width(), data.height(), data.channels());
@@ -72,12 +83,7 @@ std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& 
                       device.is_cuda()     ? kernels::numerics(s.device().stream()).tf32 ? ", TF32 products" : ""
                       : kernels::has_amx() ? " (the CPU has AMX)"
                                            : "");
-  for (const Role& role : s.roles) {
-    const FreezeTable table = freeze_table(*role.network);
-    text += table.frozen > 0 ? fmt::format("{}:\n{}", role.name, to_string(table))
-                             : fmt::format("{:<10} {} parameters, all train\n", role.name, table.total);
-  }
-  return text;
+  return text + freezing(s);
 }
 
 std::string overview(const RealsPlan& plan, const Discriminator& d) {
@@ -170,6 +176,8 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
           fmt::format("--method glo has a latent for each of the {} images that it began with: it cannot go "
                       "on with others",
                       images));
+    if (!change.remark.empty() && a.data_changed && options.freeze.open())
+      throw ConfigError("--freeze-d auto compares depths on the same images; it cannot go on with others");
   } else {
     require_trainable(options, *data);
     shape = configure(options, *data, a.set, given ? &*given : nullptr);
@@ -184,14 +192,22 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
     check_networks(options.model, *source, networks);
   }
   require_metrics(options);
-  if (!a.plan_for.empty()) return plan_aloud(a.plan_for, options, *data);
-  TrainState state(options, device);
-  const RealsPlan reals = plan_reals(options, state.discriminator(), *data, memory);
+  const TrainOptions widest = options.freeze.open() ? at_depth(options, 0) : options;  // does all that may come
+  if (!a.plan_for.empty()) return plan_aloud(a.plan_for, widest, *data);
+  std::optional<TrainState> made(std::in_place, options, device);
+  TrainState& state = *made;
+  const RealsPlan reals = plan_reals(widest, state.discriminator(), *data, memory);
   if (resumed.empty() && keeps_sources(state)) {  // which the run that goes on will look for
     options.init = fs::absolute(snapshot_file(options.init)).string();
     options.init_sha256 = sha256_of_file(options.init);
   }
   std::string preamble = overview(reals, state.discriminator());
+  std::optional<Selection> selection;  // that begins
+  if (options.freeze.open() && !in_place) {
+    selection = plan_selection(options, freezable_blocks(state.discriminator()));
+    preamble += fmt::format("selection  {} blocks of D frozen, by {} at {:g} kimg\n",
+                            fmt::join(selection->depths, ", "), selection->metric, double(selection->first) / 1000);
+  }
   if (!resumed.empty()) {
     refill_sources(state, options, *source);
     restore(state, *source);
@@ -227,26 +243,45 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
   }
 
   const bool trains = double(state.counters.images) < options.kimg * 1000;
-  if (device.is_cuda() && trains) rehearse_aloud(options, device, *data);
+  if (device.is_cuda() && trains) rehearse_aloud(widest, device, *data);
   stop.note_first();  // before there is a run folder, nothing is lost
   const fs::path dir =
       in_place ? resumed.parent_path()
                : create_run_folder(a.outdir, a.run_name.empty() ? run_description(options, a.set) : a.run_name);
   if (!in_place) lock.emplace(dir);
   remove_strays(dir);
-  if (in_place) rewind_stats(dir, state.counters.tick);
-  RunLog log(dir, in_place ? AppendFile::Start::append : AppendFile::Start::empty);
-  Trainer trainer(options, state, data, log,
-                  {.dir = dir,
-                   .in_place = in_place,
-                   .reals = reals,
-                   .workers = a.workers,
-                   .stop = &stop.signal(),
-                   .live = isatty(STDOUT_FILENO) == 1,
-                   .report = [&] { write_report({dir}, dir / "report.html"); }});
-  trainer.say(preamble + fmt::format("run folder {}", dir.string()));
+  if (in_place && !options.freeze.open()) rewind_stats(dir, state.counters.tick);
+  preamble += fmt::format("run folder {}", dir.string());
+  const std::string stopped = fmt::format("stopped; go on with: gan-train --outdir {} --resume latest", a.outdir);
+  std::optional<RunLog> log(std::in_place, dir, in_place ? AppendFile::Start::append : AppendFile::Start::empty);
+  RunSettings settings{.dir = dir,
+                       .in_place = in_place,
+                       .reals = reals,
+                       .workers = a.workers,
+                       .stop = &stop.signal(),
+                       .live = isatty(STDOUT_FILENO) == 1,
+                       .report = [&] { write_report({dir}, dir / "report.html"); }};
+  if (options.freeze.open()) {
+    Console console(*log, dir);
+    console.say(preamble);
+    if (selection) begin_selection(dir, options, state, *selection);
+    made.reset();
+    const std::optional<int> blocks = select_depth(options, device, data, memory, *log, settings);
+    if (!blocks) return console.say(stopped), 128 + stop.signal();
+    options = at_depth(options, *blocks);
+    made.emplace(options, device);
+    go_on_from(dir, options, state);
+    log.emplace(dir, AppendFile::Start::append);
+    settings.in_place = true;
+    settings.reals = plan_reals(options, state.discriminator(), *data, memory);
+    preamble = fmt::format("{}{}goes on    at {:g} kimg", overview(settings.reals, state.discriminator()),
+                           freezing(state), double(state.counters.images) / 1000);
+  }
+  forget_candidates(dir);
+  Trainer trainer(options, state, data, *log, settings);
+  trainer.say(preamble);
   if (trainer.run() == Outcome::finished) return 0;
-  trainer.say(fmt::format("stopped; go on with: gan-train --outdir {} --resume latest", a.outdir));
+  trainer.say(stopped);
   trainer.renew_report();
   return 128 + stop.signal();
 }

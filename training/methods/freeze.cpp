@@ -11,15 +11,19 @@ namespace {
 
 void prepare(TrainState& s, const TrainOptions& o) { apply(o.freeze, s.generator(), s.discriminator()); }
 
+void check_depth(const TrainOptions& o) {
+  if (!o.freeze.open()) return;
+  if (o.init.empty()) throw ConfigError("--freeze-d auto freezes what a network has learnt; give --init FILE");
+  if (!o.data.holdout.any())
+    throw ConfigError(
+        "--freeze-d auto compares depths by images that training does not see; --holdout N leaves some out");
+}
+
 // As the papers have it at 256 pixels, or as much as this model has of it.
 void settle_d(TrainOptions& o, int blocks) {
-  if (o.freeze.blocks > 0 || o.freeze.layers > 0) return;
+  if (o.freeze.blocks != 0 || o.freeze.layers > 0) return;
   const ShapesOnly shapes;
-  const auto d = make_discriminator(o.model, Device::cpu());
-  std::vector<std::string> names;
-  for (const auto& layer : d->layers())
-    if (!layer.head && (names.empty() || names.back() != layer.block)) names.push_back(layer.block);
-  o.freeze.blocks = std::min(blocks, int(names.size()));
+  o.freeze.blocks = std::min(blocks, freezable_blocks(*make_discriminator(o.model, Device::cpu())));
 }
 
 void settle_g(TrainOptions& o, int blocks) {
@@ -71,6 +75,7 @@ Method freeze_d_method() {
           .summary = "the blocks of D that are nearest to the images do not train: --freeze-d N [4]",
           .also_chosen = [](const TrainOptions& o) { return o.freeze.blocks || o.freeze.layers; },
           .settle = [](TrainOptions& o, const Overlay&) { settle_d(o, 4); },
+          .check = check_depth,
           .prepare = prepare};
 }
 

@@ -66,7 +66,9 @@ std::string frozen_parts(const RunRecord& run) {
   return markup(text);
 }
 
-bool freezes(const RunRecord& run) { return !run.log.frozen.empty() || asked_for(run) != "nothing"; }
+bool freezes(const RunRecord& run) {
+  return !run.log.frozen.empty() || !run.selection.empty() || asked_for(run) != "nothing";
+}
 
 // That were timed: "Dmain".
 std::vector<std::string> phases_of(const Runs& runs) {
@@ -136,13 +138,15 @@ std::string freezing_section(const Runs& runs) {
   std::erase_if(phases, [](const std::string& phase) { return !phase.starts_with("D"); });
   html::Table table{.heads = {"run", "asked for", "frozen", "numbers of D", "numbers of G", "backward saved"}};
   for (const std::string& phase : phases) table.heads.push_back(markup(phase) + " <small>ms</small>");
-  std::string tables;
+  std::string selections, tables;
   for (size_t i = 0; i < runs.size(); ++i) {
     html::Row row{.head = run_name(runs, i)};
     row.cells = {asked_for(runs[i]), frozen_parts(runs[i]), to_text(frozen_share(runs[i], "D")),
                  to_text(frozen_share(runs[i], "G")), removed_from_backward(runs[i])};
     for (const std::string& phase : phases) row.cells.push_back(milliseconds(runs[i], phase));
     table.rows.push_back(std::move(row));
+    if (!runs[i].selection.empty())
+      selections += fmt::format("<h3>Depth of {}</h3>\n<pre>{}</pre>\n", run_name(runs, i), markup(runs[i].selection));
     for (const FrozenNetwork& n : runs[i].log.frozen) {
       std::string lines;
       for (const std::string& line : n.rows) lines += markup(line) + "\n";
@@ -153,7 +157,7 @@ std::string freezing_section(const Runs& runs) {
              "Frozen numbers of all that a network has; the share of D’s backward multiplications that "
              "freezing removes; what D’s phases took, in milliseconds.",
              "quiet") +
-         to_string(table) + html::folded("Tensor by tensor", tables);
+         to_string(table) + selections + html::folded("Tensor by tensor", tables);
 }
 
 std::string cost_section(const Runs& runs) {

@@ -11,6 +11,7 @@
 #include "training/run/json_lines.h"
 #include "training/run/metric_log.h"
 #include "training/run/run_folder.h"
+#include "training/run/selection.h"
 
 namespace firn {
 namespace fs = std::filesystem;
@@ -210,6 +211,11 @@ RunRecord read_run(const fs::path& dir) {
   read_measures(run);
   const std::vector<fs::path> files = files_of(run.dir);
   read_pictures(run, files);
+  if (is_there(run.dir / "selection.json")) try {
+      run.selection = to_string(read_selection(run.dir));
+    } catch (const IoError& e) {
+      run.remarks.push_back(e.what());
+    }
   if (is_there(run.dir / "log.txt")) run.log = read_log(read_text(run.dir / "log.txt"));
   return run;
 }

@@ -20,8 +20,7 @@ constexpr int64_t kScored = 500;  // images of each kind that D scores
 // Tells of each piece that is read or generated, whatever for: a moment to stop.
 class Watched : public ImageSet {
  public:
-  using Progress = std::function<void(const std::string&, int64_t, int64_t)>;
-  Watched(std::shared_ptr<const ImageSet> images, Progress progress)
+  Watched(std::shared_ptr<const ImageSet> images, MeasuringProgress progress)
       : images_(std::move(images)), progress_(std::move(progress)) {}
   std::string name() const override { return images_->name(); }
   int64_t size() const override { return images_->size(); }
@@ -39,7 +38,7 @@ class Watched : public ImageSet {
 
  private:
   std::shared_ptr<const ImageSet> images_;
-  Progress progress_;
+  MeasuringProgress progress_;
 };
 
 std::shared_ptr<const ImageSet> trained_images(const TrainOptions& o, std::shared_ptr<const Dataset> dataset) {
@@ -50,13 +49,13 @@ std::shared_ptr<const ImageSet> trained_images(const TrainOptions& o, std::share
   return stored_images(std::make_shared<const Dataset>(plain), "training images");
 }
 
-std::shared_ptr<const ImageSet> left_out_images(const TrainOptions& o) {
+std::shared_ptr<const ImageSet> left_out_images(const TrainOptions& o, const MeasuringProgress& progress) {
   if (!o.data.holdout.any()) return nullptr;
   DatasetOptions rest = o.data;
   rest.held_out = true;
   rest.mirror = false;
   rest.use_labels = o.cond;
-  return stored_images(std::make_shared<const Dataset>(rest), "left-out images");
+  return std::make_shared<Watched>(stored_images(std::make_shared<const Dataset>(rest), "left-out images"), progress);
 }
 
 // With the full name of a score that is measured. ConfigError where it names another.
@@ -83,22 +82,32 @@ std::optional<StopWhen> stop_when_of(const MetricOptions& m, const WeightFiles& 
 
 }  // namespace
 
-Evaluations::Evaluations(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
-                         std::filesystem::path run, std::function<void(const std::string&, int64_t, int64_t)> progress)
-    : options_(options), state_(state), run_(std::move(run)), progress_(std::move(progress)) {
-  const MetricOptions& m = options.metrics;
-  settings_ = {
-      .features = weight_files(m.features), .device = state.device(), .cache = kernels::cache_folder() / "features"};
-  stop_when_ = stop_when_of(m, settings_.features);
-  if (!m.names.empty()) load(std::move(dataset));
-  log_.emplace(run_, state.counters.images);  // it may cut lines: behind all that may fail
+Measures::Measures(const TrainOptions& o, const Device& device, std::shared_ptr<const Dataset> dataset,
+                   const std::vector<std::string>& metrics, MeasuringProgress told)
+    : progress(std::move(told)),
+      trained(std::make_shared<Watched>(trained_images(o, std::move(dataset)), progress)),
+      left_out(left_out_images(o, progress)),
+      comparison([&] {
+        const WeightFiles files = weight_files(o.metrics.features);
+        return Comparison(trained, left_out, parse_metrics(metrics, files),
+                          {.features = files, .device = device, .cache = kernels::cache_folder() / "features"});
+      }()) {}
+
+std::shared_ptr<const ImageSet> Measures::generated(const TrainState& state, const TrainOptions& o) const {
+  const auto g = std::shared_ptr<const Generator>(std::shared_ptr<const void>(), &state.sampled());
+  return std::make_shared<Watched>(
+      generated_images(g, {.seed = seed_for(o.seed, SeedUse::grid), .class_counts = o.class_counts},
+                       "generated images"),
+      progress);
 }
 
-void Evaluations::load(std::shared_ptr<const Dataset> dataset) {
-  const MetricOptions& m = options_.metrics;
-  trained_ = std::make_shared<Watched>(trained_images(options_, std::move(dataset)), progress_);
-  if (auto rest = left_out_images(options_)) left_out_ = std::make_shared<Watched>(std::move(rest), progress_);
-  comparison_.emplace(trained_, left_out_, parse_metrics(m.names, settings_.features), settings_);
+Evaluations::Evaluations(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
+                         std::filesystem::path run, MeasuringProgress progress)
+    : options_(options), state_(state), run_(std::move(run)) {
+  const MetricOptions& m = options.metrics;
+  stop_when_ = stop_when_of(m, weight_files(m.features));
+  if (!m.names.empty()) measures_.emplace(options, state.device(), std::move(dataset), m.names, std::move(progress));
+  log_.emplace(run_, state.counters.images);  // it may cut lines: behind all that may fail
 }
 
 void require_metrics(TrainOptions& options) {
@@ -113,7 +122,7 @@ void require_metrics(TrainOptions& options) {
 }
 
 bool Evaluations::due(int64_t finished_tick) const {
-  if (!comparison_) return false;
+  if (!measures_) return false;
   const int every = options_.metrics.every > 0 ? options_.metrics.every : options_.snap;
   return double(state_.counters.images) >= options_.kimg * 1000 || (finished_tick > 0 && finished_tick % every == 0);
 }
@@ -124,14 +133,14 @@ bool Evaluations::missing() const {
 }
 
 std::vector<MetricName> Evaluations::not_measured() const {
-  std::vector<MetricName> names = comparison_->names();
+  std::vector<MetricName> names = measures_->comparison.names();
   std::erase_if(names, [&](const MetricName& name) { return log_->has(name, state_.counters.images); });
   return names;
 }
 
 std::optional<int64_t> Evaluations::best() const {
-  if (!comparison_) return std::nullopt;
-  const MetricName& first = comparison_->names().front();
+  if (!measures_) return std::nullopt;
+  const MetricName& first = measures_->comparison.names().front();
   const auto curve = log_->curves().find(first.text() + first.metric->values.front().name);
   const auto best = curve == log_->curves().end() ? std::nullopt : curve->second.best();
   return best ? std::optional(best->first) : std::nullopt;
@@ -139,13 +148,10 @@ std::optional<int64_t> Evaluations::best() const {
 
 std::vector<std::string> Evaluations::evaluate(EventFile& events) {
   const int64_t images = state_.counters.images;
-  const auto g = std::shared_ptr<const Generator>(std::shared_ptr<const void>(), &state_.sampled());
-  const auto fakes = std::make_shared<Watched>(
-      generated_images(g, {.seed = seed_for(options_.seed, SeedUse::grid), .class_counts = options_.class_counts},
-                       "generated images"),
-      progress_);
-  const Evaluation found = (*comparison_)(fakes, g.get(), not_measured());  // a kill may have left some
-  const HeldOutScores scores = left_out_ ? held_out_scores(*fakes) : HeldOutScores{};
+  const auto fakes = measures_->generated(state_, options_);
+  const Evaluation found =
+      measures_->comparison(fakes, &state_.sampled(), not_measured());  // a kill may have left some
+  const HeldOutScores scores = measures_->left_out ? held_out_scores(*fakes) : HeldOutScores{};
 
   std::vector<std::string> lines;
   std::string line = "metrics  ";
@@ -154,7 +160,8 @@ std::vector<std::string> Evaluations::evaluate(EventFile& events) {
     for (const Score& score : result.scores) {
       events.scalar("Metrics/" + score.name, float(score.value), images);
       line += fmt::format("  {} {:.5g}", score.name, score.value);
-      const bool first = result.name.text() == comparison_->names().front().text() && &score == &result.scores.front();
+      const bool first =
+          result.name.text() == measures_->comparison.names().front().text() && &score == &result.scores.front();
       const auto best = first ? log_->curves().at(score.name).best() : std::nullopt;
       if (!best) continue;
       line += best->first == images ? " (best)"
@@ -168,10 +175,10 @@ std::vector<std::string> Evaluations::evaluate(EventFile& events) {
     line = "           " + to_text(*found.memorising, found.memorising_in);
     events.scalar("Metrics/copies", float(found.memorising->share), images);
     events.scalar("Metrics/copies_expected", float(found.memorising->expected), images);
-    const Image sheet = comparison_->neighbours_sheet(found);
+    const Image sheet = measures_->comparison.neighbours_sheet(found);
     save_png(run_ / "neighbours.png", sheet);
   }
-  if (left_out_) {
+  if (measures_->left_out) {
     line += fmt::format("{}D: trained on {:+.3f}, left out {:+.3f}, generated {:+.3f}, overfitting {:.2f}",
                         line.empty() ? "           " : "  ", scores.trained, scores.left_out, scores.fake,
                         scores.overfitting());
@@ -226,7 +233,7 @@ HeldOutScores Evaluations::held_out_scores(const ImageSet& fakes) const {
     }
     return sum / double(n);
   };
-  return {mean_logit(*trained_), mean_logit(*left_out_), mean_logit(fakes)};
+  return {mean_logit(*measures_->trained), mean_logit(*measures_->left_out), mean_logit(fakes)};
 }
 
 }  // namespace firn

@@ -23,13 +23,24 @@ struct HeldOutScores {
 // open get one (settle_networks).
 void require_metrics(TrainOptions& options);
 
+// What images are compared with, those of one state after another: networks and what they find in reals are had once.
+// `progress(what, done, total)` may throw to break off.
+using MeasuringProgress = std::function<void(const std::string& what, int64_t done, int64_t total)>;
+struct Measures {
+  Measures(const TrainOptions& options, const Device& device, std::shared_ptr<const Dataset> dataset,
+           const std::vector<std::string>& metrics, MeasuringProgress progress);
+  std::shared_ptr<const ImageSet> generated(const TrainState& state, const TrainOptions& options) const;
+
+  MeasuringProgress progress;
+  std::shared_ptr<const ImageSet> trained, left_out;  // the latter may be null
+  Comparison comparison;
+};
+
 class Evaluations {
  public:
-  // Loads what the metrics need: errors come before the run does anything. `progress(what, done, total)` may throw to
-  // break off.
+  // Loads what the metrics need: errors come before the run does anything.
   Evaluations(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
-              std::filesystem::path run,
-              std::function<void(const std::string& what, int64_t done, int64_t total)> progress);
+              std::filesystem::path run, MeasuringProgress progress);
 
   bool due(int64_t finished_tick) const;  // at the end of that tick
   bool missing() const;                   // where the state is now, due and not all there: a run was killed meanwhile
@@ -41,16 +52,12 @@ class Evaluations {
   std::vector<std::string> best_and_final() const { return log_->best_and_final(); }
 
  private:
-  void load(std::shared_ptr<const Dataset> dataset);
   std::vector<MetricName> not_measured() const;
   HeldOutScores held_out_scores(const ImageSet& fakes) const;
   const TrainOptions& options_;
   const TrainState& state_;
   std::filesystem::path run_;
-  std::function<void(const std::string&, int64_t, int64_t)> progress_;
-  std::shared_ptr<const ImageSet> trained_, left_out_;
-  ComparisonSettings settings_;
-  std::optional<Comparison> comparison_;
+  std::optional<Measures> measures_;
   std::optional<MetricLog> log_;
   std::optional<StopWhen> stop_when_;
 };

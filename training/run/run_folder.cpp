@@ -42,9 +42,9 @@ bool is_temporary(const fs::path& path) {
   const size_t dash = std::min(process.find('-'), process.size());
   if (!all_digits(process.substr(0, dash)) || (dash < process.size() && !all_digits(process.substr(dash + 1))))
     return false;
-  constexpr const char* others[] = {latest_name,      best_name,        "reals.png",
-                                    "neighbours.png", "fakes-init.png", "training_options.json",
-                                    "summary.json",   "stats.jsonl",    "report.html"};
+  constexpr const char* others[] = {
+      latest_name,    best_name,        "reals.png",   "neighbours.png", "fakes-init.png", "training_options.json",
+      "summary.json", "selection.json", "stats.jsonl", "report.html"};
   return std::ranges::count(others, file) > 0 || file.starts_with("metric-") || snapshot_images(file) >= 0 ||
          images_in(file, "fakes-", ".png") >= 0;
 }
@@ -94,6 +94,7 @@ std::string run_description(const TrainOptions& o, const Overlay& given) {
     if (*option.folder && given.has(option)) text += fmt::format("-{}{}", option.folder, to_text(value));
   });
   if (!o.init.empty()) text += "-init";
+  if (o.freeze.open()) text += "-freezeDauto";
   if (o.freeze.blocks > 0) text += fmt::format("-freezeD{}blocks", o.freeze.blocks);
   if (o.freeze.layers > 0) text += fmt::format("-freezed{}", o.freeze.layers);
   if (!o.freeze.patterns.empty()) text += "-freeze";

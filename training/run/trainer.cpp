@@ -1,10 +1,7 @@
 #include "training/run/trainer.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -42,33 +39,10 @@ Trainer::Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr
       dataset_(std::move(dataset)),
       log_(log),
       settings_(std::move(settings)),
+      console_(log, settings_.dir),
       layout_(sheet_layout(options, state.device())),
       first_image_(state.counters.images),
       first_image_of_tick_(state.counters.images) {}
-
-// Training goes on when nobody reads the console any more; log.txt has the lines.
-void Trainer::console(std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t n = ::write(STDOUT_FILENO, text.data(), text.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return complain_once();
-    text.remove_prefix(size_t(n));
-  }
-}
-
-void Trainer::complain_once() {
-  const int reason = errno;
-  if (std::exchange(console_failed_, true)) return;
-  const std::string line = fmt::format("cannot write to the console: {}; the run goes on, and {} has every line\n",
-                                       std::strerror(reason), (settings_.dir / "log.txt").string());
-  [[maybe_unused]] const ssize_t shown = ::write(STDERR_FILENO, line.data(), line.size());
-}
-
-void Trainer::say(const std::string& line) {
-  clear_progress();
-  console(line + "\n");
-  log_.text(line);
-}
 
 bool Trainer::tick_is_over() const {  // the first tick is one iteration, to show soon that all is well
   const Counters& c = state_.counters;
@@ -102,12 +76,7 @@ bool Trainer::prepare() {
 }
 
 Outcome Trainer::run() try { return train(); } catch (const std::exception& e) {
-  clear_progress();
-  try {
-    log_.text(fmt::format("error: {}",
-                          dynamic_cast<const std::bad_alloc*>(&e) ? "out of memory" : printable(e.what(), 4000)));
-  } catch (const std::exception&) {  // the disk may be full, which is what `e` says
-  }
+  console_.note(e);
   throw;
 }
 
@@ -132,6 +101,7 @@ Outcome Trainer::train() {
     if (missing) renew_report();
     return Outcome::finished;
   }
+  if (left()) return Outcome::finished;
   if (!prepare()) {
     save();
     return Outcome::stopped;
@@ -142,11 +112,11 @@ Outcome Trainer::train() {
       end_tick();
     else
       show_progress();
-    if (stopping() && (!over() || broken_off_)) {
+    if ((stopping() || left()) && (!over() || broken_off_)) {
       check_health(state_.stats.read(), true);
       if (saved_image_ != state_.counters.images) save();
       if (over()) summarize();
-      return Outcome::stopped;
+      return stopping() ? Outcome::stopped : Outcome::finished;
     }
   }
   if (saved_image_ != state_.counters.images) save();  // nothing to train, or --stop-when between two snapshots
@@ -210,7 +180,7 @@ void Trainer::check_health(const Stats& stats, bool ending) {
   else if (!stats.empty())
     bad_ticks_ = 0;
   if (bad_ticks_ == 0 || (bad_ticks_ < options_.abort_after && !ending)) return;
-  throw Error(fmt::format(
+  throw Diverged(fmt::format(
       "the run diverged at {:.1f} kimg: losses were not finite or beyond 1e6 through {} tick(s); what was saved before "
       "in {} is kept; try {}",
       double(state_.counters.images) / 1000, bad_ticks_, settings_.dir.string(),
@@ -226,7 +196,7 @@ void Trainer::require_finite_weights() const {
   for (const Role& role : state_.roles)
     for (const Network* network : {role.network.get(), role.average.get()})
       if (network && !all_finite(network->parameters()))
-        throw Error(fmt::format(
+        throw Diverged(fmt::format(
             "the run diverged at {:.1f} kimg: weights are not finite; not saved, what was saved before in {} is kept",
             double(state_.counters.images) / 1000, settings_.dir.string()));
 }
@@ -303,10 +273,9 @@ void Trainer::show_progress() {
   const double kimg = double(state_.counters.images) / 1000;
   const double speed = double(state_.counters.images - first_image_of_tick_) / seconds_since(tick_began_);
   const Stats s = state_.stats.read();
-  console(fmt::format("\r\033[Kkimg {:.2f}/{:g}  {:.1f} img/s  eta {}  G {:.3f}  D {:.3f}", kimg, options_.kimg, speed,
-                      duration((options_.kimg - kimg) * 1000 / speed), mean_of(s, "Loss/G/loss"),
-                      mean_of(s, "Loss/D/loss")));
-  line_open_ = true;
+  console_.show(fmt::format("kimg {:.2f}/{:g}  {:.1f} img/s  eta {}  G {:.3f}  D {:.3f}", kimg, options_.kimg, speed,
+                            duration((options_.kimg - kimg) * 1000 / speed), mean_of(s, "Loss/G/loss"),
+                            mean_of(s, "Loss/D/loss")));
 }
 
 bool Trainer::show_loading(const char* what, int64_t done, int64_t total) {
@@ -319,12 +288,10 @@ bool Trainer::show_loading(const char* what, int64_t done, int64_t total) {
   if (seconds_since(last_shown_) < (settings_.live ? 0.2 : 30)) return true;
   last_shown_ = Clock::now();
   const std::string line = fmt::format("{} of {} {}", done, total, what);
-  if (settings_.live) {
-    console("\r\033[K" + line);
-    line_open_ = true;
-  } else {
+  if (settings_.live)
+    console_.show(line);
+  else
     say(line);
-  }
   return true;
 }
 
@@ -332,13 +299,7 @@ void Trainer::show_measuring(const std::string& what, int64_t done, int64_t tota
   if (stopping()) throw LoadingStopped{};
   if (!settings_.live || seconds_since(last_shown_) < 0.2) return;
   last_shown_ = Clock::now();
-  console(fmt::format("\r\033[K{} of {} {} measured", done, total, what));
-  line_open_ = true;
-}
-
-void Trainer::clear_progress() {
-  if (line_open_) console("\r\033[K");
-  line_open_ = false;
+  console_.show(fmt::format("{} of {} {} measured", done, total, what));
 }
 
 std::string Trainer::summarize() {

@@ -2,11 +2,12 @@
 #pragma once
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
 
-#include "io/run_log.h"
+#include "training/run/console.h"
 #include "training/run/evaluations.h"
 #include "training/run/report.h"
 #include "training/run/sheets.h"
@@ -21,6 +22,12 @@ struct RunSettings {
   const std::atomic<int>* stop = nullptr;  // set: finish the iteration, save, return
   bool live = false;                       // one line that rewrites itself, besides a line a tick
   std::function<void()> report;            // writes the page that TrainOptions::report asks for
+  int64_t until = INT64_MAX;               // images: save there and return, to go on another time
+};
+
+struct Diverged : Error {
+  explicit Diverged(const std::string& message, std::source_location at = std::source_location::current())
+      : Error(message, at) {}
 };
 
 enum class Outcome { finished, stopped };
@@ -31,12 +38,12 @@ class Trainer {
   Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr<const Dataset> dataset, RunLog& log,
           RunSettings settings);
 
-  // Error when the run diverges: losses not finite or absurd through abort_after ticks, or weights not finite. The
+  // Diverged: losses not finite or absurd through abort_after ticks, or weights not finite. The
   // snapshots that were saved before stay, and log.txt has the error, as it has any other.
   Outcome run();
 
-  void say(const std::string& line);  // to the console and to log.txt
-  void renew_report();                // where one is wanted; a failure is a line
+  void say(const std::string& line) { console_.say(line); }  // to the console and to log.txt
+  void renew_report();                                       // where one is wanted; a failure is a line
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -46,9 +53,8 @@ class Trainer {
   bool done() const { return double(state_.counters.images) >= options_.kimg * 1000; }
   bool tick_is_over() const;
   bool stopping() const { return settings_.stop && *settings_.stop != 0; }
+  bool left() const { return state_.counters.images >= settings_.until; }
   Outcome train();
-  void console(std::string_view text);
-  void complain_once();
   void begin_folder();
   bool prepare();  // false: stopped meanwhile
   void end_tick();
@@ -62,7 +68,6 @@ class Trainer {
   void show_progress();
   bool show_loading(const char* what, int64_t done, int64_t total);
   void show_measuring(const std::string& what, int64_t done, int64_t total);
-  void clear_progress();
   std::string summarize();  // writes summary.json; a line
 
   const TrainOptions& options_;
@@ -70,6 +75,7 @@ class Trainer {
   std::shared_ptr<const Dataset> dataset_;
   RunLog& log_;
   RunSettings settings_;
+  Console console_;
   SheetLayout layout_;
   std::optional<Reals> reals_;  // these from prepare() on
   std::optional<Iteration> iteration_;
@@ -80,7 +86,6 @@ class Trainer {
   double maintenance_ = 0, trained_seconds_ = 0;
   int bad_ticks_ = 0;
   size_t bad_images_ = 0;
-  bool line_open_ = false, console_failed_ = false;
   bool broken_off_ = false;  // an evaluation, by a stop request
 };
 

@@ -376,6 +376,8 @@ void require_frozen_copied(const TrainState& s) {
 
 void require_frozen_copied(const TrainState& s, const TrainOptions& o, const TransferReport& report,
                            const SourceModel& source) {
+  const Discriminator& d = s.discriminator();
+  const FrozenScope at_most(d.parameters().matching(freeze_d_blocks(d, o.freeze.open() ? freezable_blocks(d) : 0)));
   const std::string names = listed(frozen_and_fresh(
       s, [&](std::string_view network, const std::string& name) { return is_fresh(report, network, name); }));
   if (names.empty()) return;
