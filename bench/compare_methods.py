@@ -12,7 +12,7 @@ import shlex
 import sys
 
 METHODS = ("finetune", "freeze-d", "freeze-g", "partial", "scale-shift", "l2-sp", "distill", "feature-matching", "cdc", "ewc", "minegan",
-           "glo", "adaptation-aware")
+           "glo")
 SHAPE = ["--resolution", 64, "--channel-base", 2048, "--channel-max", 128, "--z-dim", 128, "--w-dim", 128, "--map-depth", 2,
          "--batch", 16, "--threads", 1, "--repeats", 3, "--json"]
 

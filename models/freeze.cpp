@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "models/files.h"
 
 namespace firn {
@@ -161,7 +162,9 @@ void apply(const FreezeOptions& options, const Generator& g, const Discriminator
 
 void train_fresh(const FreezeOptions& options, const Generator& g, const Discriminator& d) {
   for (const std::string& name : options.fresh) {
-    const Parameters& parameters = name.starts_with("D:") ? d.parameters() : g.parameters();
+    if (!name.starts_with("D:") && !name.starts_with("G:"))
+      throw ConfigError(fmt::format("freeze.fresh '{}': expected D: or G: before the name", printable(name)));
+    const Parameters& parameters = name[0] == 'D' ? d.parameters() : g.parameters();
     if (const Parameter* p = parameters.find(name.substr(2))) Parameter(*p).set_frozen(false);
   }
 }

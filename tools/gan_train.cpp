@@ -162,7 +162,10 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
     source = read_safetensors(snapshot_file(a.init));
   }
   std::optional<SourceModel> given;  // of --init
-  if (source && a.resume.empty()) given = source_model(*source);
+  if (source && a.resume.empty()) {
+    given = source_model(*source);
+    give_model(given->model, "modulated", false);  // transfer() folds it into the weights
+  }
   TrainOptions options = a.resume.empty() ? tools::fresh_options(a, device, given ? &*given : nullptr)
                                           : tools::resumed_options(a, resumable_options(*source, resumed));
   const auto data = open_data(options, a);

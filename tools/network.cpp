@@ -34,7 +34,10 @@ LoadedGenerator load_generator(const std::filesystem::path& snapshot, const std:
   }
   if (has_network(file, "latents")) {
     const Shape& shape = file.at("latents.weight").shape;
-    const auto latents = std::make_shared<LatentTable>(shape.empty() ? 0 : shape[0], *loaded.g, 0);
+    if (shape.size() != 2 || shape[0] < 1 || shape[1] != loaded.g->z_dim())
+      throw IoError(fmt::format("{}: latents.weight {} should be [N,{}]", snapshot.string(), to_string(shape),
+                                loaded.g->z_dim()));
+    const auto latents = std::make_shared<LatentTable>(shape[0], *loaded.g, 0);
     load_network(*latents, file, "latents");
     sample_as(snapshot_options(file.metadata, file.name).method<Glo>(), *loaded.g, latents);
   }

@@ -356,6 +356,24 @@ TEST(MethodsOfTransfer, FeatureMatchingComparesActivationsOfTheSameLatents) {
   }
 }
 
+TEST(MethodsOfTransfer, WhatIsTheSourceStillIsAtNoDistanceFromIt) {
+  for (const char* kind : {"stylegan2", "sngan"})
+    for (const std::vector<std::string>& names :
+         {std::vector<std::string>{"cdc", "feature-matching"}, {"minegan", "cdc", "feature-matching"}}) {
+      TrainOptions o = tiny(kind, names);
+      o.batch = o.batch_gpu = 4;
+      o.method<MineGan>().steps = 0;
+      Subject s(o);
+      begin_methods(s.state, o);
+      Rng rng{.seed = 1};
+      Inputs in;
+      in.put("z", randn({4, int64_t(s.state.generator().z_dim())}, rng, DType::f32, Device::cpu()));
+      const PhaseResult r = s.run("Gmain", in);
+      EXPECT_EQ(r["match"].item(), 0) << kind << names.size();
+      EXPECT_EQ(r["cdc"].item(), 0) << kind << names.size();
+    }
+}
+
 TEST(MethodsOfTransfer, OfCdcDJudgesWholeImagesNearAnchorsAndPatchesElsewhere) {
   Pair pair("cdc", [](TrainOptions& o) { o.method<Cdc>().weight = 30; });
   Subject& s = *pair.subjects[1];
@@ -583,6 +601,11 @@ TEST(MethodsOfTransfer, LegacyOnesDoWhatThePublishedCodeDoes) {
          EXPECT_FALSE(s.sampled().miner());
        }))
     EXPECT_TRUE(name.starts_with("miner.") || name.starts_with("D.")) << name;
+
+  TrainOptions mined = tiny("sngan", {"minegan"});  // without an average
+  mined.legacy = true;
+  const Method& minegan = *std::ranges::find(methods(), std::string("minegan"), &Method::name);
+  EXPECT_MENTIONS(message_of<ConfigError>([&] { minegan.check(mined); }), "give --average");
 
   TrainOptions o = tiny("stylegan2", {"l2-sp"});
   o.legacy = true;

@@ -82,11 +82,15 @@ std::vector<double> information_of(TrainState& s, const TrainOptions& o, const s
     const double mean = std::accumulate(in.begin(), in.end(), 0.0) / double(in.size());
     for (const double out : of(m.out)) all.push_back(out + mean);
   }
+  if (!std::ranges::all_of(all, [](double v) { return std::isfinite(v); }))
+    throw Error(
+        fmt::format("--method adaptation-aware: probing diverged in {}; try a smaller --lr or --probe-kimg", role));
   return all;
 }
 
 void choose(TrainState& s, TrainOptions& o, const std::shared_ptr<const Dataset>& data) {
   AdaptationAware& own = o.method<AdaptationAware>();
+  mask(s, own);  // what other methods have chosen to freeze is not modulated
   TrainOptions plain = o;
   plain.method_names = {"adaptation-aware"};
   plain.cache_features = false;

@@ -1,6 +1,9 @@
 #include "training/methods/cdc.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <map>
 
 #include "base/error.h"
 #include "kernels/ops/control.h"
@@ -126,6 +129,7 @@ int64_t cdc_group(int64_t n) {
 }
 
 Tensor cdc_pairs(int64_t n, const Device& device) {
+  if (n < 3) throw ShapeError(fmt::format("cross-domain correspondence: {} images; it compares three or more", n));
   const int64_t group = cdc_group(n);
   std::vector<int32_t> both, first, second;
   for (int64_t i = 0; i < n; ++i)
@@ -207,13 +211,16 @@ Method cdc_method() {
                   return all;
                 };
               } else if (phase.trains == "G") {
+                const auto pairs = std::make_shared<std::map<int64_t, Tensor>>();  // by the size of a batch
                 const int64_t at_once = std::min(phase.samples, phase.at_once);
-                const Tensor pairs = cdc_pairs(at_once, t.state.device());
+                pairs->emplace(at_once, cdc_pairs(at_once, t.state.device()));  // nothing is made while recording
                 phase.terms = [=, &options, terms = phase.terms, weight = o.weight](const Inputs& in, Rng* rng) {
                   const Taps judged(*d, {at});
                   const SourceTaps both(*now, *then, now->tap_names());
                   Terms all = terms(in, rng);
-                  const Tensor divergence = distance_consistency(both.of(all.fakes), pairs),
+                  Tensor& of_batch = (*pairs)[in.size()];
+                  if (!of_batch.defined()) of_batch = cdc_pairs(in.size(), now->device());
+                  const Tensor divergence = distance_consistency(both.of(all.fakes), of_batch),
                                loss = objective.g_loss(options, (*head)(judged.at(at)));
                   all.total = either(near->share, all.total, loss) + divergence * weight;
                   all.report.push_back({"cdc", "Loss/G/cdc", divergence.detach()});

@@ -23,6 +23,7 @@ int64_t cdc_group(int64_t n);
 // [N,...]; `pairs` are cdc_pairs(N).
 Tensor distance_consistency(const std::vector<std::pair<Tensor, Tensor>>& layers, const Tensor& pairs);
 // Where the products of activations of a batch have those of i and j, of i and i, of j and j: [3 N (group - 1)] i32.
+// ShapeError for fewer than three samples.
 Tensor cdc_pairs(int64_t n, const Device& device);
 
 Method cdc_method();

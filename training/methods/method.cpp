@@ -72,10 +72,12 @@ std::vector<const Method*> chosen_methods(const TrainOptions& o) {
   return chosen;
 }
 
-bool give_model(ModelSpec& model, std::string_view key) {
+bool give_model(ModelSpec& model, std::string_view key, bool what) {
   bool given = false;
   for_each_option(model, [&](const Option& option, const OptionValue& value) {
-    if (option.key == key) given = *std::get<bool*>(value) = true;
+    if (option.key != key) return;
+    *std::get<bool*>(value) = what;
+    given = true;
   });
   return given;
 }

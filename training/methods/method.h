@@ -38,8 +38,9 @@ const std::vector<Method>& methods();
 void add_method(Method method);  // of a program that brings its own
 std::vector<const Method*> chosen_methods(const TrainOptions& options);
 
-// In settle(): switches on what only methods ask of a model, by its option's key. False: this model has none such.
-bool give_model(ModelSpec& model, std::string_view key);
+// In settle(): switches on (or off) what only methods ask of a model, by its option's key. False: this model has none
+// such.
+bool give_model(ModelSpec& model, std::string_view key, bool what = true);
 
 // Options that follow from the methods that are chosen. ConfigError for an option of one that is not.
 void settle_methods(TrainOptions& options, const Overlay& given);

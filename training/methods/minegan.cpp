@@ -1,5 +1,6 @@
 #include "training/methods/minegan.h"
 
+#include "base/error.h"
 #include "models/layers/miner.h"
 #include "training/methods/source.h"
 
@@ -22,7 +23,12 @@ Method minegan_method() {
       .summary = "a network of two layers maps latents to better ones: alone at first (--miner-steps N), then with G",
       .legacy = true,
       .defaults = [] { return AnyOptions(MineGan{}); },
-      .check = [](const TrainOptions& o) { require_source(o, "minegan"); },
+      .check =
+          [](const TrainOptions& o) {
+            require_source(o, "minegan");
+            if (o.legacy && !objective_of(o.model).averages(o))
+              throw ConfigError("--legacy samples G's average without the miner: give --average");
+          },
       .prepare =
           [](TrainState& s, const TrainOptions& o) {
             const Generator& g = s.generator();

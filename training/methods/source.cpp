@@ -16,9 +16,11 @@ void keep_source(TrainState& s, const TrainOptions& o, std::string_view name) {
   for (const Role& role : s.roles)
     if (role.source_of == name) return;
   std::shared_ptr<Network> network;
-  if (name == "G")
-    network = make_generator(o.model, s.device());
-  else
+  if (name == "G") {
+    std::shared_ptr<Generator> g = make_generator(o.model, s.device());
+    g->mine_with(s.generator().miner());  // what is compared are images of the same latents
+    network = std::move(g);
+  } else
     network = make_discriminator(o.model, s.device());
   network->parameters().freeze();
   s.roles.emplace_back(fmt::format("{}_source", name), std::move(network)).source_of = name;

@@ -74,7 +74,7 @@ std::vector<Phase> phases(const Training& t) {
                  .total = g_loss(o, logits),
                  .stat = "Loss/G/loss",
                  .report = {{"fake_score", "", mean(logits.detach())}},
-                 .fakes = {.by = [in](const Generator& g) { return g.image(g.code(in["z"], in["gen_labels"])); }}};
+                 .fakes = {.by = [in](const Generator& g) { return g.forward(in["z"], in["gen_labels"]); }}};
            }},
       {.name = "Dmain",
        .trains = "D",

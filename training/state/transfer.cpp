@@ -267,6 +267,34 @@ std::string listed(const std::vector<std::pair<std::string, std::vector<std::str
   return fmt::format("{}", fmt::join(parts, "; "));
 }
 
+// The file with modulated weights as they count, W (1 + out x in), and without what modulates them.
+SafetensorsFile without_modulation(const SafetensorsFile& file) {
+  SafetensorsFile plain = file;
+  for (const auto& [name, out] : file.tensors) {
+    constexpr std::string_view suffix = ".modulate_out";
+    if (!name.ends_with(suffix)) continue;
+    const std::string layer = name.substr(0, name.size() - suffix.size());
+    const auto weight = plain.tensors.find(layer + ".weight"), in = plain.tensors.find(layer + ".modulate_in");
+    if (weight == plain.tensors.end() || in == plain.tensors.end() || in->second.count() == 0 ||
+        weight->second.count() != out.count() * in->second.count())
+      throw IoError(fmt::format("{}: {} does not go with a weight and {}.modulate_in", file.name, printable(name),
+                                printable(layer)));
+    std::vector<double> values = weight->second.to_doubles();
+    const std::vector<double> rows = out.to_doubles(), columns = in->second.to_doubles();
+    for (size_t i = 0; i < values.size(); ++i) values[i] *= 1 + rows[i / columns.size()] * columns[i % columns.size()];
+    StoredTensor& to = weight->second;
+    to = to.dtype == "F64" ? StoredTensor::of(values, to.shape)
+                           : StoredTensor::of(std::vector<float>(values.begin(), values.end()), to.shape);
+    plain.tensors.erase(in);
+    plain.tensors.erase(name);
+  }
+  return plain;
+}
+
+bool is_modulated(const SafetensorsFile& file) {
+  return std::ranges::any_of(file.tensors, [](const auto& t) { return t.first.ends_with(".modulate_out"); });
+}
+
 void check_class_map(const TransferOptions& how, int there, int here) {
   std::vector<bool> taken(size_t(std::max(here, 0)));
   for (const auto& [old, now] : how.class_map) {
@@ -306,6 +334,7 @@ TransferOptions transfer_options(const TrainOptions& o) {
 }
 
 TransferReport transfer(TrainState& s, const TrainOptions& o, const SafetensorsFile& file, const TransferOptions& how) {
+  if (is_modulated(file)) return transfer(s, o, without_modulation(file), how);
   const Model& m = model(o.model.kind());
   const ModelSpec source = source_model(file).model;
   if (source.kind() != o.model.kind())

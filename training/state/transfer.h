@@ -35,6 +35,7 @@ std::vector<std::pair<int, int>> parse_class_map(const std::string& text);  // "
 // As --class-map and --init-without-buffers say.
 TransferOptions transfer_options(const TrainOptions& options);
 
+// Weights that the source modulates (adaptation-aware) are taken as they count, so that what freezes them holds them.
 // IoError when nothing fits at all, and for weights that are not finite; ConfigError for a class that is not there.
 TransferReport transfer(TrainState& state, const TrainOptions& options, const SafetensorsFile& file,
                         const TransferOptions& how = {});
