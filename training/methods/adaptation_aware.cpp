@@ -71,16 +71,14 @@ std::vector<double> information_of(TrainState& s, const TrainOptions& o, const s
                                    const std::shared_ptr<const Dataset>& data) {
   const std::vector<Tensor> squares = fisher_information(s, o, role, data, o.freeze.fisher_batches);
   const Parameters trained = s.role(role).network->parameters().trainable();
-  const auto of = [&](const Parameter& p) {
-    for (size_t i = 0;; ++i)
-      if (trained[i].name() == p.name()) return squares[i].to_doubles();
-  };
+  std::map<std::string, std::vector<double>> of;
+  for (size_t i = 0; i < trained.size(); ++i) of[trained[i].name()] = squares[i].to_doubles();
   std::vector<double> all;
   for (const Modulated& m : modulated(s, role)) {
     if (m.out.frozen()) continue;
-    const std::vector<double> in = of(m.in);
+    const std::vector<double>& in = of.at(m.in.name());
     const double mean = std::accumulate(in.begin(), in.end(), 0.0) / double(in.size());
-    for (const double out : of(m.out)) all.push_back(out + mean);
+    for (const double out : of.at(m.out.name())) all.push_back(out + mean);
   }
   if (!std::ranges::all_of(all, [](double v) { return std::isfinite(v); }))
     throw Error(
