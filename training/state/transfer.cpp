@@ -267,13 +267,18 @@ std::string listed(const std::vector<std::pair<std::string, std::vector<std::str
   return fmt::format("{}", fmt::join(parts, "; "));
 }
 
+constexpr std::string_view modulation_suffix = ".modulate_out";
+
+bool is_modulation(const std::string& name) {
+  return name.ends_with(modulation_suffix) && !name.starts_with("state.");  // of a network, not of its optimiser
+}
+
 // The file with modulated weights as they count, W (1 + out x in), and without what modulates them.
 SafetensorsFile without_modulation(const SafetensorsFile& file) {
   SafetensorsFile plain = file;
   for (const auto& [name, out] : file.tensors) {
-    constexpr std::string_view suffix = ".modulate_out";
-    if (!name.ends_with(suffix)) continue;
-    const std::string layer = name.substr(0, name.size() - suffix.size());
+    if (!is_modulation(name)) continue;
+    const std::string layer = name.substr(0, name.size() - modulation_suffix.size());
     const auto weight = plain.tensors.find(layer + ".weight"), in = plain.tensors.find(layer + ".modulate_in");
     if (weight == plain.tensors.end() || in == plain.tensors.end() || in->second.count() == 0 ||
         weight->second.count() != out.count() * in->second.count())
@@ -292,7 +297,7 @@ SafetensorsFile without_modulation(const SafetensorsFile& file) {
 }
 
 bool is_modulated(const SafetensorsFile& file) {
-  return std::ranges::any_of(file.tensors, [](const auto& t) { return t.first.ends_with(".modulate_out"); });
+  return std::ranges::any_of(file.tensors, [](const auto& t) { return is_modulation(t.first); });
 }
 
 void check_class_map(const TransferOptions& how, int there, int here) {
@@ -333,10 +338,13 @@ TransferOptions transfer_options(const TrainOptions& o) {
           .buffers = !o.init_without_buffers};
 }
 
-TransferReport transfer(TrainState& s, const TrainOptions& o, const SafetensorsFile& file, const TransferOptions& how) {
-  if (is_modulated(file)) return transfer(s, o, without_modulation(file), how);
+TransferReport transfer(TrainState& s, const TrainOptions& o, const SafetensorsFile& given,
+                        const TransferOptions& how) {
   const Model& m = model(o.model.kind());
-  const ModelSpec source = source_model(file).model;
+  const ModelSpec source = source_model(given).model;
+  std::optional<SafetensorsFile> plain;
+  if (is_modulated(given)) plain = without_modulation(given);
+  const SafetensorsFile& file = plain ? *plain : given;
   if (source.kind() != o.model.kind())
     throw ConfigError(fmt::format("{} holds networks of {}, not of {}; give --model {}, or leave it out", file.name,
                                   model(source.kind()).title, m.title, source.kind()));
