@@ -94,7 +94,7 @@ MeanOfSeeds mean_of_seeds(const std::vector<double>& values) {
 std::string to_text(const MeanOfSeeds& m, const char* plus_minus) {
   if (m.seeds == 0) return "-";
   const double size = std::abs(m.mean);
-  const int digits = size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.1 ? 3 : 5;
+  const int digits = size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.01 || size == 0 ? 3 : 5;
   if (m.seeds < 2) return fmt::format("{:.{}f}", m.mean, digits);
   return fmt::format("{:.{}f}{}{:.{}f}", m.mean, digits, plus_minus, m.deviation, digits);
 }
