@@ -9,6 +9,7 @@
 
 #include "models/sngan/sngan.h"
 #include "tests/tools/tools_support.h"
+#include "training/report/page.h"
 #include "training/run/run_folder.h"
 
 namespace fs = std::filesystem;
@@ -252,6 +253,7 @@ TEST_F(SelectionRun, TellsWhatItFoundAndKeepsNoSnapshotOfIt) {
   EXPECT_MENTIONS(read_text(scratch / "run/log.txt"), "the others cost");
   EXPECT_EQ(snapshots_in(scratch / "run/selection"), 2);  // of what goes on, by its number and as the latest
   finished(scratch / "run");
+  EXPECT_MENTIONS(report_page({read_run(scratch / "run")}), "lower is better\n     blocks     kimg       score\n");
   EXPECT_EQ(snapshots_in(scratch / "run/selection"), 0);
   for (const char* name : {"reals.png", "fakes-init.png", "selection.json", "selection/freeze-d-0/log.txt"})
     EXPECT_TRUE(fs::exists(scratch / "run" / name)) << name;

@@ -145,13 +145,13 @@ std::string freezing_section(const Runs& runs) {
                  to_text(frozen_share(runs[i], "G")), removed_from_backward(runs[i])};
     for (const std::string& phase : phases) row.cells.push_back(milliseconds(runs[i], phase));
     table.rows.push_back(std::move(row));
-    if (!runs[i].selection.empty())
-      selections += fmt::format("<h3>Depth of {}</h3>\n<pre>{}</pre>\n", run_name(runs, i), markup(runs[i].selection));
-    for (const FrozenNetwork& n : runs[i].log.frozen) {
-      std::string lines;
-      for (const std::string& line : n.rows) lines += markup(line) + "\n";
-      tables += fmt::format("<h3>{} of {}</h3>\n<pre>{}</pre>\n", markup(n.role), run_name(runs, i), lines);
-    }
+    const auto lines = [&](const std::string& of, const std::vector<std::string>& rows) {
+      std::string text;
+      for (const std::string& line : rows) text += markup(line) + "\n";
+      return fmt::format("<h3>{} of {}</h3>\n<pre>{}</pre>\n", markup(of), run_name(runs, i), text);
+    };
+    if (!runs[i].selection.empty()) selections += lines("Depth", runs[i].selection);
+    for (const FrozenNetwork& n : runs[i].log.frozen) tables += lines(n.role, n.rows);
   }
   return html::paragraph(
              "Frozen numbers of all that a network has; the share of D’s backward multiplications that "

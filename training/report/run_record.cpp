@@ -212,7 +212,7 @@ RunRecord read_run(const fs::path& dir) {
   const std::vector<fs::path> files = files_of(run.dir);
   read_pictures(run, files);
   if (is_there(run.dir / "selection.json")) try {
-      run.selection = to_string(read_selection(run.dir));
+      run.selection = parts_of(to_string(read_selection(run.dir)), '\n');
     } catch (const IoError& e) {
       run.remarks.push_back(e.what());
     }

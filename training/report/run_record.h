@@ -41,7 +41,7 @@ struct RunRecord {
   double evaluation_seconds = 0;
   std::vector<Sheet> sheets;                // kimg rising
   std::filesystem::path reals, neighbours;  // empty: not there
-  std::string selection;                    // of --freeze-d auto, as a table; empty: there was none
+  std::vector<std::string> selection;       // of --freeze-d auto, lines of a table; empty: there was none
   LogRecord log;
   double last_tick = 0;              // when it was, in seconds since 1970; 0: there was none
   std::vector<std::string> remarks;  // what could not be read, and why
