@@ -245,9 +245,14 @@ TEST(FreezeOptions, BlocksAreThoseOfTheHighestResolution) {
                                       "b32.conv1.weight", "b32.conv1.bias", "b32.skip.weight"}));
   EXPECT_TRUE(frozen_names(n.g.parameters()).empty());
   EXPECT_THROW(apply({.blocks = 4}, n.g, n.d), ConfigError);  // 32, 16 and 8 are all
-  Networks open;
-  apply({.blocks = -1}, open.g, open.d);  // how many is still to be found out
-  EXPECT_TRUE(frozen_names(open.d.parameters()).empty());
+  EXPECT_THROW(freeze_d_blocks(n.d, -1), ConfigError);
+  EXPECT_EQ(freezable_blocks(n.d), 3);
+}
+
+TEST(FreezeOptions, ADepthThatIsStillOpenFreezesNothing) {
+  Networks n;
+  apply({.blocks = -1}, n.g, n.d);
+  EXPECT_TRUE(frozen_names(n.d.parameters()).empty());
 }
 
 // The published table of frozen numbers at 256x256: --freezed 13 is the FreezeD paper's four blocks.

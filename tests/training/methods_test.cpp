@@ -44,7 +44,7 @@ class WeightsFolder {
 TrainOptions tiny(std::string_view kind, const std::vector<std::string>& methods, DType type = DType::f32) {
   TrainOptions o = TrainOptions::of(kind);
   if (kind == "sngan") {
-    o.loss = SnganLoss{.loss = GanLoss::non_saturating};  // which has a slope everywhere
+    o.loss = SnganLoss{.loss = GanLoss::non_saturating, .n_dis = 1};  // which has a slope everywhere
     o.model = SnganOptions{.height = 32, .z_dim = 4, .ch = 1, .type = type};
   } else {
     o.model = StyleGan2Options{.height = 16,
