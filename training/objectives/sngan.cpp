@@ -70,11 +70,10 @@ std::vector<Phase> phases(const Training& t) {
            [=, &o](const Inputs& in, Rng*) {
              const Tensor made = g->forward(in["z"], in["gen_labels"]);
              const Tensor logits = (*d)(augment(made, in, "fakes"), in["gen_labels"]);
-             return Terms{
-                 .total = g_loss(o, logits),
-                 .stat = "Loss/G/loss",
-                 .report = {{"fake_score", "", mean(logits.detach())}},
-                 .fakes = {.by = [in](const Generator& g) { return g.forward(in["z"], in["gen_labels"]); }}};
+             return Terms{.total = g_loss(o, logits),
+                          .stat = "Loss/G/loss",
+                          .report = {{"fake_score", "", mean(logits.detach())}},
+                          .fakes = {.by = [in](const Generator& g) { return g.forward(in["z"], in["gen_labels"]); }}};
            }},
       {.name = "Dmain",
        .trains = "D",
