@@ -3,35 +3,14 @@
 #include "training/methods/adaptation_aware.h"
 
 #include "base/error.h"
-#include "models/sngan/sngan.h"
-#include "tests/training/training_support.h"
-#include "training/objectives/sngan.h"
+#include "tests/training/methods_support.h"
 #include "training/step/iteration.h"
 
 namespace firn {
 namespace {
 
 TrainOptions tiny(std::string_view kind, DType type, bool modulated = true) {
-  TrainOptions o = TrainOptions::of(kind);
-  if (kind == "sngan") {
-    o.loss = SnganLoss{.loss = GanLoss::non_saturating};
-    o.model = SnganOptions{.height = 32, .z_dim = 4, .ch = 1, .type = type};
-  } else {
-    o.model = StyleGan2Options{.height = 16,
-                               .z_dim = 8,
-                               .w_dim = 8,
-                               .channel_base = 64,
-                               .channel_max = 8,
-                               .mapping_layers = 2,
-                               .mbstd_group = 2,
-                               .type = type};
-  }
-  o.batch = o.batch_gpu = 2;
-  o.ema_kimg = 0.05;
-  o.init = "source.safetensors";
-  if (modulated) o.method_names = {"adaptation-aware"};
-  settle_methods(o, {});
-  return o;
+  return tiny(kind, modulated ? std::vector<std::string>{"adaptation-aware"} : std::vector<std::string>{}, type);
 }
 
 const char* const roles[] = {"G", "D"};

@@ -2,85 +2,21 @@
 // differences and tests/golden/methods.py.
 #include "training/methods/method.h"
 
-#include <cstdlib>
-
 #include "base/error.h"
 #include "models/layers/latent_table.h"
 #include "models/layers/miner.h"
-#include "models/layers/patch_head.h"
-#include "models/sngan/sngan.h"
-#include "tests/models/features_support.h"
-#include "tests/training/training_support.h"
-#include "training/methods/cdc.h"
+#include "tests/training/methods_support.h"
 #include "training/methods/distill.h"
 #include "training/methods/ewc.h"
-#include "training/methods/feature_matching.h"
 #include "training/methods/glo.h"
 #include "training/methods/l2_sp.h"
 #include "training/methods/minegan.h"
 #include "training/methods/source.h"
-#include "training/objectives/sngan.h"
 #include "training/step/iteration.h"
 #include "training/step/reals.h"
 
 namespace firn {
 namespace {
-
-// A folder of weights for as long as it lives: a SqueezeNet in it.
-class WeightsFolder {
- public:
-  WeightsFolder() {
-    if (const char* before = std::getenv("FIRN_WEIGHTS")) before_ = before;
-    write_safetensors(scratch_ / "squeezenet.safetensors", formula_weights("squeezenet/1"));
-    setenv("FIRN_WEIGHTS", scratch_.path().c_str(), 1);
-  }
-  ~WeightsFolder() { before_.empty() ? unsetenv("FIRN_WEIGHTS") : setenv("FIRN_WEIGHTS", before_.c_str(), 1); }
-
- private:
-  Scratch scratch_;
-  std::string before_;
-};
-
-TrainOptions tiny(std::string_view kind, const std::vector<std::string>& methods, DType type = DType::f32) {
-  TrainOptions o = TrainOptions::of(kind);
-  if (kind == "sngan") {
-    o.loss = SnganLoss{.loss = GanLoss::non_saturating, .n_dis = 1};  // which has a slope everywhere
-    o.model = SnganOptions{.height = 32, .z_dim = 4, .ch = 1, .type = type};
-  } else {
-    o.model = StyleGan2Options{.height = 16,
-                               .z_dim = 8,
-                               .w_dim = 8,
-                               .channel_base = 64,
-                               .channel_max = 8,
-                               .mapping_layers = 2,
-                               .mbstd_group = 2,
-                               .type = type};
-  }
-  o.batch = o.batch_gpu = std::ranges::count(methods, "cdc") ? 4 : 2;
-  o.ema_kimg = 0.05;
-  o.init = "source.safetensors";
-  o.dataset_size = o.batch;
-  o.method_names = methods;
-  if (kind == "stylegan2" && std::ranges::count(methods, "glo")) o.model.as<StyleGan2Options>().height = 32;
-  settle_methods(o, {});
-  return o;
-}
-
-std::map<std::string, std::vector<double>> values_of(const TrainState& s) {
-  std::map<std::string, std::vector<double>> all;
-  for (const Role& role : s.roles)
-    for (const Parameter& p : role.network->parameters())
-      if (!p.buffer()) all[role.name + "." + p.name()] = p.value().to_doubles();
-  return all;
-}
-
-// Those whose values differ.
-std::set<std::string> moved(const std::map<std::string, std::vector<double>>& before, const TrainState& s) {
-  std::set<std::string> names;
-  for (const auto& [name, now] : values_of(s))
-    if (before.at(name) != now) names.insert(name);
-  return names;
-}
 
 struct Case {
   std::string kind, methods;
@@ -140,53 +76,6 @@ INSTANTIATE_TEST_SUITE_P(All, Methods, testing::ValuesIn(cases()), [](const auto
       name, [](char c) { return !std::isalnum(c); }, '_');
   return name;
 });
-
-// One phase in double precision, with and without a method.
-struct Pair {
-  Pair(
-      const std::string& method, std::function<void(TrainOptions&)> set = [](TrainOptions&) {}) {
-    for (const bool with : {false, true}) {
-      TrainOptions o =
-          tiny("stylegan2", with ? std::vector<std::string>{method} : std::vector<std::string>{}, DType::f64);
-      set(o);
-      auto& subject = subjects.emplace_back(std::make_unique<Subject>(o));
-      begin_methods(subject->state, o);
-      Rng rng{.seed = 3};
-      for (const char* role : {"G", "D"})  // away from the source
-        for (const Parameter& p : subject->state.role(role).network->parameters().trainable())
-          Parameter(p).value().detach().copy_from(p.value() +
-                                                  randn(p.value().shape(), rng, DType::f64, Device::cpu()) * 0.1);
-    }
-  }
-  Inputs inputs() const {
-    Rng rng{.seed = 9};
-    const int64_t n = subjects[1]->options.batch;
-    Inputs in;
-    in.put("z", randn({n, 8}, rng, DType::f64, Device::cpu()));
-    in.put("images", randn({n, 16, 16, 3}, rng, DType::f64, Device::cpu()));
-    return in;
-  }
-  std::pair<PhaseResult, PhaseResult> run(const char* phase) {
-    return {subjects[0]->run(phase, inputs()), subjects[1]->run(phase, inputs())};
-  }
-  std::vector<std::unique_ptr<Subject>> subjects;
-};
-
-double loss(const PhaseResult& r) { return r["loss"].to_doubles()[0]; }
-
-// Of a scalar by one element of a parameter.
-double slope_by_differences(Parameter p, size_t element, const std::function<double()>& value) {
-  std::vector<double> w = p.value().to_doubles();
-  const double before = w[element], h = 1e-5;
-  const auto at = [&](double v) {
-    w[element] = v;
-    p.value().detach().copy_from(Tensor::from(w, p.value().shape(), DType::f64, Device::cpu()));
-    return value();
-  };
-  const double slope = (at(before + h) - at(before - h)) / (2 * h);
-  at(before);
-  return slope;
-}
 
 TEST(MethodsOfTransfer, L2SpAddsTheMeanSquareOfEachTensorsDistance) {
   Pair pair("l2-sp", [](TrainOptions& o) { o.method<L2Sp>().weight = 3; });
@@ -294,178 +183,6 @@ TEST(MethodsOfTransfer, DistillationComparesActivationsOfTheRealsAlone) {
     while (trained[at].name() != name) ++at;
     const double slope = slope_by_differences(trained[at], 0, distance);
     EXPECT_NEAR(held.gradients[at].to_doubles()[0], plain.gradients[at].to_doubles()[0] + 2 * slope, 1e-7) << name;
-  }
-}
-
-void expect_golden(const std::string& name, const Tensor& t) {
-  static const SafetensorsFile golden =
-      read_safetensors(std::filesystem::path(FIRN_TEST_DATA) / "golden/methods.safetensors");
-  const std::vector<double> want = golden.at(name).to_doubles(), got = t.to_doubles();
-  ASSERT_EQ(want.size(), got.size()) << name;
-  double largest = 0;
-  for (const double v : want) largest = std::max(largest, std::abs(v));
-  ASSERT_GT(largest, 0) << name;
-  for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 1e-9 * largest) << name << " " << i;
-}
-
-TEST(MethodsOfTransfer, DistancesOfCdcAreThoseOfPyTorch) {
-  for (const int64_t n : {8, 6, 5, 10}) {
-    std::vector<std::pair<Tensor, Tensor>> layers;
-    for (const auto& [i, shape] : {std::pair{0, Shape{n, 3, 2, 4}}, {1, Shape{n, 2, 5, 3}}}) {
-      const auto make = [&](const char* when) {
-        return Tensor::from(formula_numbers(fmt::format("{}.{}", when, i), size_t(count(shape))), shape, DType::f64,
-                            Device::cpu());
-      };
-      layers.emplace_back(make("now").require_grad(), make("then"));
-    }
-    const Tensor divergence = distance_consistency(layers, cdc_pairs(n, Device::cpu()));
-    expect_golden(fmt::format("cdc.{}", n), divergence);
-    const std::vector<Tensor> slopes = grad(divergence, {layers[0].first, layers[1].first});
-    for (size_t i = 0; i < slopes.size(); ++i) expect_golden(fmt::format("cdc.{}.grad.{}", n, i), slopes[i]);
-  }
-}
-
-TEST(MethodsOfTransfer, FeatureMatchingComparesActivationsOfTheSameLatents) {
-  Pair pair("feature-matching", [](TrainOptions& o) {
-    o.method<FeatureMatching>() = {.weight = 2, .at = {"b4", "b16"}};
-  });
-  const auto [plain, held] = pair.run("Gmain");
-  Subject& s = *pair.subjects[1];
-  const auto distance = [&] {
-    const NoGrad no_grad;
-    const Taps now(s.g(), {"b4", "b16"}), then(source_generator(s.state), {"b4", "b16"});
-    s.state.generator().forward(pair.inputs()["z"], {});
-    source_generator(s.state).forward(pair.inputs()["z"], {});
-    double total = 0;
-    for (const char* name : {"b4", "b16"}) {
-      const auto a = now.at(name).to_doubles(), b = then.at(name).to_doubles();
-      for (size_t i = 0; i < a.size(); ++i) total += (a[i] - b[i]) * (a[i] - b[i]) / double(2 * a.size());
-    }
-    return total;
-  };
-  EXPECT_GT(distance(), 1e-3);
-  EXPECT_NEAR(loss(held), loss(plain) + 2 * distance(), 1e-10);
-  EXPECT_NEAR(held["match"].item(), distance(), 1e-10);
-  const Parameters trained = s.trained_by("Gmain").trainable();
-  for (const char* name : {"mapping.fc0.weight", "synthesis.b4.const", "synthesis.b16.conv0.weight"}) {
-    size_t at = 0;
-    while (trained[at].name() != name) ++at;
-    const double slope = slope_by_differences(trained[at], 0, distance);
-    EXPECT_NE(slope, 0) << name;
-    EXPECT_NEAR(held.gradients[at].to_doubles()[0], plain.gradients[at].to_doubles()[0] + 2 * slope, 1e-7) << name;
-  }
-}
-
-TEST(MethodsOfTransfer, WhatIsTheSourceStillIsAtNoDistanceFromIt) {
-  for (const char* kind : {"stylegan2", "sngan"})
-    for (const std::vector<std::string>& names :
-         {std::vector<std::string>{"cdc", "feature-matching"}, {"minegan", "cdc", "feature-matching"}}) {
-      TrainOptions o = tiny(kind, names);
-      o.batch = o.batch_gpu = 4;
-      o.method<MineGan>().steps = 0;
-      Subject s(o);
-      begin_methods(s.state, o);
-      Rng rng{.seed = 1};
-      Inputs in;
-      in.put("z", randn({4, int64_t(s.state.generator().z_dim())}, rng, DType::f32, Device::cpu()));
-      const PhaseResult r = s.run("Gmain", in);
-      EXPECT_EQ(r["match"].item(), 0) << kind << names.size();
-      EXPECT_EQ(r["cdc"].item(), 0) << kind << names.size();
-    }
-}
-
-TEST(MethodsOfTransfer, OfCdcDJudgesWholeImagesNearAnchorsAndPatchesElsewhere) {
-  Pair pair("cdc", [](TrainOptions& o) { o.method<Cdc>().weight = 30; });
-  Subject& s = *pair.subjects[1];
-  const auto& head = static_cast<const PatchHead&>(*s.state.role("patches").network);
-  const auto run = [&](const char* name, int64_t iteration) {
-    s.state.counters.iteration = iteration;
-    Rng rng;
-    for (const auto& feed : s.phase(name).feeds)
-      if (!dynamic_cast<RealsFeed*>(feed.get())) feed->refresh(rng);  // the images are the test's
-    return s.run(name, pair.inputs());
-  };
-  const double g = loss(pair.subjects[0]->run("Gmain", pair.inputs())),
-               d = loss(pair.subjects[0]->run("Dmain", pair.inputs()));
-  const double divergence = run("Gmain", 0)["cdc"].to_doubles()[0];
-  EXPECT_GT(divergence, 1e-5);
-  EXPECT_NEAR(loss(run("Gmain", 0)), g + 30 * divergence, 1e-10);
-  EXPECT_NEAR(loss(run("Dmain", 4)), d, 1e-10);
-
-  const auto patches = [&] {
-    const NoGrad no_grad;
-    const Taps seen(s.d(), {"b16"});
-    const Generator& g = s.g();
-    s.d()(pair.inputs()["images"]);
-    s.d()(g.forward(pair.inputs()["z"], {}));
-    return std::pair(head(seen.at("b16", 0)), head(seen.at("b16", 1)));
-  };
-  const auto d_loss = [&] {
-    const NoGrad no_grad;
-    const auto [real, fake] = patches();
-    return (mean(softplus(-real)) + mean(softplus(fake))).item();
-  };
-  const auto g_loss = [&] {
-    const NoGrad no_grad;
-    return (mean(softplus(-patches().second))).item() + 30 * run("Gmain", 1)["cdc"].to_doubles()[0];
-  };
-  const PhaseResult of_d = run("Dmain", 1), of_g = run("Gmain", 2);
-  EXPECT_NEAR(loss(of_d), d_loss(), 1e-10);
-  EXPECT_NEAR(loss(of_g), g_loss(), 1e-10);
-  Parameters by_d = s.trained_by("Dmain").trainable();
-  for (const Parameter& p : head.parameters()) by_d.add(p);
-  const Parameters by_g = s.trained_by("Gmain").trainable();
-  int checked = 0;
-  const auto expect_slopes = [&](const Parameters& trained, const PhaseResult& found,
-                                 const std::set<std::string>& names, const std::function<double()>& value) {
-    for (size_t i = 0; i < trained.size(); ++i) {
-      if (!names.contains(trained[i].name())) continue;
-      const double slope = slope_by_differences(trained[i], 0, value);
-      EXPECT_NE(slope, 0) << trained[i].name();
-      EXPECT_NEAR(found.gradients[i].to_doubles()[0], slope, 1e-6 * std::max(1.0, std::abs(slope)))
-          << trained[i].name();
-      ++checked;
-    }
-  };
-  expect_slopes(by_d, of_d, {"b16.fromrgb.weight", "b16.conv1.weight", "weight", "bias"}, d_loss);
-  expect_slopes(by_g, of_g, {"mapping.fc0.weight", "synthesis.b4.const", "synthesis.b16.conv0.weight"}, g_loss);
-  EXPECT_EQ(checked, 7);
-}
-
-TEST(MethodsOfTransfer, OfCdcEveryFourthIterationHasLatentsNearAnchors) {
-  TrainOptions o = tiny("stylegan2", {"cdc"});
-  TrainState s(o, Device::cpu());
-  begin_methods(s, o);
-  Reals noise(o, s);
-  Iteration iteration(o, s, nullptr, noise);
-  const std::vector<double> anchors = s.role("anchors").network->parameters()[0].value().to_doubles();
-  ASSERT_EQ(anchors.size(), 10u * 8);
-  const auto distance = [&](const Tensor& z) {  // of the farthest latent from its nearest anchor
-    const std::vector<double> all = z.to_doubles();
-    double farthest = 0;
-    for (size_t n = 0; n < all.size(); n += 8) {
-      double nearest = INFINITY;
-      for (size_t a = 0; a < anchors.size(); a += 8) {
-        double square = 0;
-        for (size_t i = 0; i < 8; ++i) square += (all[n + i] - anchors[a + i]) * (all[n + i] - anchors[a + i]);
-        nearest = std::min(nearest, std::sqrt(square));
-      }
-      farthest = std::max(farthest, nearest);
-    }
-    return farthest;
-  };
-  for (int i = 0; i < 9; ++i) {
-    s.counters.iteration = i;
-    for (const Phase& phase : iteration.phases()) {
-      if (phase.interval != 1) continue;
-      for (const auto& feed : phase.feeds) feed->refresh(s.rng);
-      const Inputs in = phase.draw(s.rng);
-      for (const char* name : {"z", "z_mix"})
-        if (i % 4 == 0)
-          EXPECT_LT(distance(in[name]), 0.5) << phase.name << " " << i;
-        else
-          EXPECT_GT(distance(in[name]), 0.5) << phase.name << " " << i;
-    }
   }
 }
 
