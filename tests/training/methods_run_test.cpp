@@ -36,6 +36,13 @@ struct MethodRuns : testing::Test {
     return tool("gan-train",
                 fmt::format("--outdir '{}/{}' --resume latest --threads 1 {}", scratch.path().string(), runs, more));
   }
+  // The sheet NAME.png of a snapshot, as bytes.
+  std::string sample(const fs::path& snapshot, const std::string& name) const {
+    const Ran ran = tool("gan-sample", fmt::format("--snapshot '{}' --seeds 0-3 --grid '{}.png'", snapshot.string(),
+                                                   (scratch / name).string()));
+    EXPECT_EQ(ran.code, 0) << ran.output;
+    return read_text(scratch / (name + ".png"));
+  }
 };
 
 TEST_F(MethodRuns, GoOnWithTheSameBits) {
@@ -88,12 +95,6 @@ TEST_F(MethodRuns, SamplesPassTheMiner) {
   SafetensorsFile file = read_safetensors(mined);
   std::erase_if(file.tensors, [](const auto& t) { return t.first.starts_with("miner"); });
   write_safetensors(plain, file);
-  const auto sample = [&](const fs::path& snapshot, const std::string& name) {
-    const Ran ran = tool("gan-sample", fmt::format("--snapshot '{}' --seeds 0-3 --grid '{}.png'", snapshot.string(),
-                                                   (scratch / name).string()));
-    EXPECT_EQ(ran.code, 0) << ran.output;
-    return read_text(scratch / (name + ".png"));
-  };
   EXPECT_NE(sample(mined, "a"), sample(plain, "b"));
 }
 
@@ -105,12 +106,6 @@ TEST_F(MethodRuns, SamplesAreModulatedAndSoIsWhatBeginsWithThem) {
   for (auto& [name, tensor] : file.tensors)
     if (name.ends_with(".modulate_out")) std::ranges::fill(tensor.bytes, std::byte{0});
   write_safetensors(plain, file);
-  const auto sample = [&](const fs::path& snapshot, const std::string& name) {
-    const Ran ran = tool("gan-sample", fmt::format("--snapshot '{}' --seeds 0-3 --grid '{}.png'", snapshot.string(),
-                                                   (scratch / name).string()));
-    EXPECT_EQ(ran.code, 0) << ran.output;
-    return read_text(scratch / (name + ".png"));
-  };
   EXPECT_NE(sample(kept, "a"), sample(plain, "b"));
 
   const Ran on = train("on", fmt::format("--init '{}' --average --kimg 0", kept.string()));

@@ -6,6 +6,7 @@
 namespace firn {
 
 class FeatureNetwork;
+class LatentTable;
 
 enum class GloSample { normal, truncated, latents };
 
@@ -19,7 +20,6 @@ struct Glo {
 Method glo_method();
 
 // From now on g makes images in that way; `latents` are those of the run.
-class LatentTable;
 void sample_as(const Glo& o, Generator& g, std::shared_ptr<const LatentTable> latents);
 
 // Images and fakes [N,H,W,3] in [-1,1]: L1 / |L1| + weight sum over layers of MSE / |MSE|, |.| being its value as a
