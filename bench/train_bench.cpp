@@ -97,6 +97,7 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
     const Phase* phase;
     std::function<void()> run;
     std::vector<double> ms{};
+    double flops = 0;
   };
   std::vector<Timed> phases;
   int cycle = 1;
@@ -119,6 +120,11 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
   const int least = device.is_cuda() ? kRecorded : 1;  // the first rounds plan, touch memory and record
   for (int i = 0; i < std::max(least, o.warm_up) && !(i >= least && used(0.25)); ++i)
     for (Timed& p : phases) p.run();
+  for (Timed& p : phases) {
+    const LaunchCounter counter;
+    p.run();
+    p.flops = counter.flops();
+  }
   for (int i = 0; i < o.repeats && !(i && used(o.cycles ? 0.5 : 1)); ++i)
     for (Timed& p : phases) p.ms.push_back(time_ms(timer, device, p.run));
   std::vector<double> cycles;
@@ -141,14 +147,17 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
                                     {"cache_features", o.cache_features}});
   if (!o.method.empty()) row["method"] = o.method;
   if (options.augment.on()) row["aug"] = options.augment.describe();
-  double total = 0;
+  double total = 0, flops = 0;
   for (const Timed& p : phases) {
+    const double times = p.phase->repeats * p.phase->share();
     row[p.phase->name + "_ms"] = median(p.ms);
-    total += median(p.ms) * p.phase->repeats / p.phase->interval;
+    total += median(p.ms) * times;
+    flops += p.flops * times;
   }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   row["iteration_ms"] = total;
+  if (!device.is_cuda()) row["iteration_gflop"] = flops / 1e9;
   row["images_per_s"] = double(iteration.images()) / total * 1e3;
   if (!cycles.empty()) {
     row["cycle_ms"] = median(cycles) / cycle;

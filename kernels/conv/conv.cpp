@@ -18,11 +18,14 @@ bool use_onednn(const Stream& stream, const ConvProblem& p) { return !stream.is_
 bool use_cudnn(const Stream& stream, const ConvProblem& p) {
   return stream.is_cuda && p.type != DType::f64 && numerics(stream).libraries && p.N > 0;
 }
+
+double flops(const ConvProblem& p) { return 2.0 * double(p.N * p.OH * p.OW * p.weights()); }
 }  // namespace
 
 void conv_forward(const Stream& stream, const ConvProblem& p, void* small, const void* big, const void* w,
                   WeightCache& cache) {
   note_launch("conv_forward");
+  note_flops(flops(p));
   if (use_onednn(stream, p)) return onednn::conv_forward(p, small, big, w, cache);
   if constexpr (kCudaBuild)
     if (use_cudnn(stream, p) && cudnn::conv_forward(stream, p, small, big, w, cache)) return;
@@ -35,10 +38,9 @@ void conv_forward(const Stream& stream, const ConvProblem& p, void* small, const
 void conv_backward_data(const Stream& stream, const ConvProblem& p, void* big, const void* small, const void* w,
                         WeightCache& cache) {
   note_launch("conv_backward_data");
-  if (use_onednn(stream, p)) {
-    if (has_phases(p)) return conv_backward_data_by_phases(stream, p, big, small, w, cache);
-    return onednn::conv_backward_data(p, big, small, w, cache);
-  }
+  if (use_onednn(stream, p) && has_phases(p)) return conv_backward_data_by_phases(stream, p, big, small, w, cache);
+  note_flops(flops(p));
+  if (use_onednn(stream, p)) return onednn::conv_backward_data(p, big, small, w, cache);
   if constexpr (kCudaBuild)
     if (use_cudnn(stream, p) && cudnn::conv_backward_data(stream, p, big, small, w, cache)) return;
   dispatch(p.type, [&](auto tag) {
@@ -50,11 +52,13 @@ void conv_backward_data(const Stream& stream, const ConvProblem& p, void* big, c
 
 void conv_backward_weights(const Stream& stream, const ConvProblem& p, void* dw, const void* big, const void* small) {
   note_launch("conv_backward_weights");
+  if (use_onednn(stream, p) && !fits_amx_wgrad(p) && is_gemm_wgrad(p))
+    return conv_backward_weights_1x1(stream, p, dw, big, small);
+  note_flops(flops(p));
   if (use_onednn(stream, p)) {
     if (fits_amx_wgrad(p))
       return conv_backward_weights_amx(p, static_cast<float*>(dw), static_cast<const bf16*>(big),
                                        static_cast<const bf16*>(small));
-    if (is_gemm_wgrad(p)) return conv_backward_weights_1x1(stream, p, dw, big, small);
     if (prefers_gemm_wgrad(p))
       return conv_backward_weights_gemm(stream, p, static_cast<float*>(dw), static_cast<const float*>(big),
                                         static_cast<const float*>(small));
@@ -76,7 +80,10 @@ bool has_conv_bias_act(const Stream& stream, const ConvProblem& p, const Epilogu
 void conv_bias_act(const Stream& stream, const ConvProblem& p, const Epilogue<>& e, void* small, const void* big,
                    const void* w, WeightCache& cache) {
   note_launch("conv_bias_act");
-  if (has_conv_bias_act(stream, p, e)) return onednn::conv_relu(p, e, small, big, w, cache);
+  if (has_conv_bias_act(stream, p, e)) {
+    note_flops(flops(p));
+    return onednn::conv_relu(p, e, small, big, w, cache);
+  }
   const auto in_two_passes = [&] {
     conv_forward(stream, p, small, big, w, cache);
     const bool plain = !e.d && !e.noise && !e.b && e.is_linear() && e.gain == 1;

@@ -20,6 +20,10 @@ void note_launch(const char* name) {
   if (current) ++current->counts_[name];
 }
 
+void note_flops(double flops) {
+  if (current) current->flops_ += flops;
+}
+
 void throw_without_cuda(const char* kernel) {
   throw DeviceError(fmt::format("{}: this build has no CUDA; use --device cpu", kernel));
 }

@@ -22,7 +22,7 @@ struct Stream {
   bool on_gpu() const { return is_cuda && !dry; }
 };
 
-// Counts launches by name while it lives (innermost scope wins). Tests assert on it.
+// Counts launches by name, and FLOPs, while it lives (innermost scope wins). Tests assert on it.
 class LaunchCounter {
  public:
   LaunchCounter();
@@ -31,14 +31,20 @@ class LaunchCounter {
   LaunchCounter& operator=(const LaunchCounter&) = delete;
   int64_t operator[](const std::string& name) const;
   const std::map<std::string, int64_t>& counts() const { return counts_; }
+  // Of convolutions and matrix products that kernels/conv/conv.h and kernels/gemm/gemm.h were asked for, padding
+  // included: on the CPU, of all.
+  double flops() const { return flops_; }
 
  private:
   friend void note_launch(const char*);
+  friend void note_flops(double);
   LaunchCounter* outer_;
+  double flops_ = 0;
   std::map<std::string, int64_t> counts_;
 };
 
 void note_launch(const char* name);
+void note_flops(double flops);
 [[noreturn]] void throw_without_cuda(const char* kernel);
 [[noreturn]] void throw_on_cpu(const char* kernel);
 [[noreturn]] void throw_on_cuda(const char* kernel);

@@ -52,6 +52,7 @@ void typed_gemm(const Stream& stream, const GemmProblem& p, Y* y, const T* a, co
 
 void gemm(const Stream& stream, const GemmProblem& p, void* y, const void* a, const void* b) {
   note_launch("gemm");
+  note_flops(2.0 * double(p.batch * p.M * p.N * p.K));
   dispatch(p.type, [&](auto tag) {
     using T = decltype(tag);
     const T *ta = static_cast<const T*>(a), *tb = static_cast<const T*>(b);

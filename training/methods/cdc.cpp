@@ -16,25 +16,6 @@
 namespace firn {
 namespace {
 
-// One in iterations whose latents are near anchors and whose images D judges whole, else zero.
-struct Anchored : Feed {
-  Anchored(const TrainState& s, int every)
-      : state(s), every(every), share(Tensor::zeros({}, s.generator().type(), s.device())) {}
-  void refresh(Rng&) override {
-    dispatch_acc(share.type(), [&](auto tag) {
-      using T = decltype(tag);
-      const T now = state.counters.iteration % every == 0;
-      kernels::set_values<T>(share.stream(), share.mutable_data(), {&now, 1});
-    });
-  }
-  const TrainState& state;
-  const int every;
-  Tensor share;  // []
-};
-
-// a where the share is one, b where it is zero.
-Tensor either(const Tensor& share, const Tensor& a, const Tensor& b) { return a * share + b * affine(share, -1, 1); }
-
 // Cosines of the activations of each sample and the others of its group: [N,group - 1]. Activations are read once, for
 // all products of a group.
 Tensor cosines(const Tensor& x, const Tensor& pairs) {
@@ -65,18 +46,64 @@ std::string patches_of(const TrainOptions& o, const Discriminator& d) {
   return given.empty() ? tap_of_rows(d, o.model.images().height, 32) : given;
 }
 
-// Near anchors in some iterations, where one latent makes a whole image.
-void draw_near_anchors(Phase& phase, const TrainState& s, const std::shared_ptr<Anchored>& now, const Cdc& o) {
-  const auto which = std::make_shared<GeneratedLabels>(phase.samples, o.anchors, nullptr, s.device());
-  phase.feeds.insert(phase.feeds.end(), {now, which});
+// Latents near anchors, of which one makes a whole image.
+void draw_near_anchors(Phase& phase, const TrainState& s, double noise) {
   const auto* anchors = static_cast<const LatentTable*>(s.role("anchors").network.get());
-  phase.draw = [=, draw = phase.draw, noise = o.anchor_noise](Rng& rng) {
+  const auto which = std::make_shared<GeneratedLabels>(phase.samples, int(anchors->parameters()[0].value().dim(0)),
+                                                       nullptr, s.device());
+  phase.feeds.push_back(which);
+  phase.draw = [=, draw = phase.draw](Rng& rng) {
     Inputs in = draw(rng);
-    const Tensor z = in["z"], around = randn(z.shape(), rng, z.type(), z.device());
-    const Tensor near = either(now->share, (*anchors)(which->labels()) + around * noise, z);
+    const Tensor z = in["z"], near = (*anchors)(which->labels()) + randn(z.shape(), rng, z.type(), z.device()) * noise;
     in.put("z", near);
-    if (in.has("z_mix")) in.put("z_mix", either(now->share, near, in["z_mix"]));
+    if (in.has("z_mix")) in.put("z_mix", near);
     return in;
+  };
+}
+
+// + how images differ, beside how the source's do.
+void compare_distances(Phase& phase, const TrainState& s, double weight) {
+  const Generator *now = &s.generator(), *then = &source_generator(s);
+  const auto pairs = std::make_shared<std::map<int64_t, Tensor>>();  // by the size of a batch
+  const int64_t at_once = std::min(phase.samples, phase.at_once);
+  pairs->emplace(at_once, cdc_pairs(at_once, s.device()));  // nothing is made while recording
+  phase.terms = [=, terms = phase.terms](const Inputs& in, Rng* rng) {
+    const SourceTaps both(*now, *then, now->tap_names());
+    Terms all = terms(in, rng);
+    Tensor& of_batch = (*pairs)[in.size()];
+    if (!of_batch.defined()) of_batch = cdc_pairs(in.size(), now->device());
+    const Tensor divergence = distance_consistency(both.of(all.fakes), of_batch);
+    all.total = all.total + divergence * weight;
+    all.report.push_back({"cdc", "Loss/G/cdc", divergence.detach()});
+    return all;
+  };
+}
+
+// The loss of patches in place of the loss of whole images, which then has no backward pass.
+void judge_patches(Phase& phase, const Training& t) {
+  const Discriminator* d = &t.state.discriminator();
+  const auto* head = static_cast<const PatchHead*>(t.state.role("patches").network.get());
+  const Objective* objective = &objective_of(t.options.model);
+  const std::string at = patches_of(t.options, *d);
+  const bool trains_d = phase.trains == "D";
+  phase.name = phase.trains + "patch";
+  if (trains_d) phase.beside.push_back("patches");
+  phase.terms = [=, terms = phase.terms, &options = t.options](const Inputs& in, Rng* rng) {
+    const Taps seen(*d, {at});
+    Terms all = terms(in, rng);
+    const auto patches = [&](size_t call, int64_t begin) {
+      return (*head)(slice(seen.at(at, call), 0, begin, begin + in.size()));
+    };
+    const Tensor fake = patches(all.fakes.call, all.fakes.begin);
+    if (!trains_d) {
+      all.total = objective->g_loss(options, fake);
+      return all;
+    }
+    const Tensor real = patches(all.reals.call, all.reals.begin);
+    all.total = objective->d_loss(options, real, fake);
+    all.report.push_back({"real_patches", "Loss/scores/real_patches", mean(real.detach())});
+    all.report.push_back({"fake_patches", "Loss/scores/fake_patches", mean(fake.detach())});
+    return all;
   };
 }
 
@@ -183,50 +210,17 @@ Method cdc_method() {
           },
       .extend =
           [](std::vector<Phase>& phases, const Training& t) {
-            const TrainOptions& options = t.options;
-            const Cdc& o = options.method<Cdc>();
-            const Objective& objective = objective_of(options.model);
-            const Discriminator* d = &t.state.discriminator();
-            const Generator *now = &t.state.generator(), *then = &source_generator(t.state);
-            const auto* head = static_cast<const PatchHead*>(t.state.role("patches").network.get());
-            const std::string at = patches_of(options, *d);
-            const auto near = std::make_shared<Anchored>(t.state, o.anchor_every);
-            for (Phase& phase : phases) {
-              if (phase.interval != 1) continue;
-              draw_near_anchors(phase, t.state, near, o);
-              if (phase.trains == "D") {
-                phase.beside.push_back("patches");
-                phase.terms = [=, &options, terms = phase.terms](const Inputs& in, Rng* rng) {
-                  const Taps seen(*d, {at});
-                  Terms all = terms(in, rng);
-                  const int64_t n = in.size();
-                  const auto patches = [&](size_t call, int64_t begin) {
-                    return (*head)(slice(seen.at(at, call), 0, begin, begin + n));
-                  };
-                  const Tensor real = patches(all.reals.call, all.reals.begin),
-                               fake = patches(all.fakes.call, all.fakes.begin);
-                  all.total = either(near->share, all.total, objective.d_loss(options, real, fake));
-                  all.report.push_back({"real_patches", "Loss/scores/real_patches", mean(real.detach())});
-                  all.report.push_back({"fake_patches", "Loss/scores/fake_patches", mean(fake.detach())});
-                  return all;
-                };
-              } else if (phase.trains == "G") {
-                const auto pairs = std::make_shared<std::map<int64_t, Tensor>>();  // by the size of a batch
-                const int64_t at_once = std::min(phase.samples, phase.at_once);
-                pairs->emplace(at_once, cdc_pairs(at_once, t.state.device()));  // nothing is made while recording
-                phase.terms = [=, &options, terms = phase.terms, weight = o.weight](const Inputs& in, Rng* rng) {
-                  const Taps judged(*d, {at});
-                  const SourceTaps both(*now, *then, now->tap_names());
-                  Terms all = terms(in, rng);
-                  Tensor& of_batch = (*pairs)[in.size()];
-                  if (!of_batch.defined()) of_batch = cdc_pairs(in.size(), now->device());
-                  const Tensor divergence = distance_consistency(both.of(all.fakes), of_batch),
-                               loss = objective.g_loss(options, (*head)(judged.at(at)));
-                  all.total = either(near->share, all.total, loss) + divergence * weight;
-                  all.report.push_back({"cdc", "Loss/G/cdc", divergence.detach()});
-                  return all;
-                };
-              }
+            const Cdc& o = t.options.method<Cdc>();
+            for (size_t i = 0; i < phases.size(); ++i) {
+              if (phases[i].lazy || (phases[i].trains != "G" && phases[i].trains != "D")) continue;
+              Phase elsewhere = phases[i];
+              judge_patches(elsewhere, t);
+              elsewhere.interval = phases[i].interval = o.anchor_every;
+              elsewhere.between = true;
+              draw_near_anchors(phases[i], t.state, o.anchor_noise);
+              if (phases[i].trains == "G")
+                for (Phase* phase : {&phases[i], &elsewhere}) compare_distances(*phase, t.state, o.weight);
+              if (o.anchor_every > 1) phases.insert(phases.begin() + std::ptrdiff_t(++i), std::move(elsewhere));
             }
           }};
 }

@@ -45,7 +45,7 @@ Method distill_method() {
             const Distill& o = t.options.method<Distill>();
             const auto at = o.at.empty() ? std::vector{tap_of_rows(*now, t.options.model.images().height, 16)} : o.at;
             for (Phase& phase : phases) {
-              if (phase.trains != "D" || phase.interval != 1) continue;
+              if (phase.trains != "D" || phase.lazy) continue;
               phase.terms = [=, terms = phase.terms, weight = o.weight](const Inputs& in, Rng* rng) {
                 const Taps seen(*now, at), before(*then, at);
                 Terms all = terms(in, rng);

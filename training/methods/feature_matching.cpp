@@ -46,7 +46,7 @@ Method feature_matching_method() {
                 const FeatureMatching& o = t.options.method<FeatureMatching>();
                 const auto at = o.at.empty() ? now->tap_names() : o.at;
                 for (Phase& phase : phases) {
-                  if (phase.trains != "G" || phase.interval != 1) continue;
+                  if (phase.trains != "G" || phase.lazy) continue;
                   phase.terms = [=, terms = phase.terms, weight = o.weight](const Inputs& in, Rng* rng) {
                     const SourceTaps both(*now, *then, at);
                     Terms all = terms(in, rng);

@@ -49,7 +49,7 @@ std::vector<Tensor> fisher_information(TrainState& state, const TrainOptions& op
           .phases({.options = plain, .state = state, .reals = &reals, .draw_label = [&](Rng& rng) {
                      return data->label(rng.integer(0, data->size()));
                    }});
-  std::erase_if(phases, [&](const Phase& phase) { return phase.trains != role || phase.interval != 1; });
+  std::erase_if(phases, [&](const Phase& phase) { return phase.trains != role || phase.lazy; });
   state.discriminator().settle();
   std::vector<Tensor> squares;
   for (int i = 0; i < batches; ++i) {

@@ -50,7 +50,7 @@ Method minegan_method() {
               Phase alone = phases[i];
               phases[i].beside.push_back("miner");
               phases[i].from = steps;
-              if (alone.interval != 1 || steps == 0) continue;
+              if (alone.lazy || steps == 0) continue;
               alone.name += "Miner";
               alone.trains = "miner";
               alone.until = steps;

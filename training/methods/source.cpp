@@ -84,7 +84,7 @@ std::vector<std::pair<Tensor, Tensor>> SourceTaps::of(const Made& fakes) const {
 void add_term(std::vector<Phase>& phases, std::string_view role, const std::string& stat,
               std::function<Tensor(const Inputs&, Rng*)> term) {
   for (Phase& phase : phases) {
-    if (phase.trains != role || phase.interval != 1) continue;
+    if (phase.trains != role || phase.lazy) continue;
     phase.terms = [=, role = std::string(role), terms = phase.terms](const Inputs& in, Rng* rng) {
       Terms all = terms(in, rng);
       const Tensor more = term(in, rng);

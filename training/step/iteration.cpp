@@ -64,16 +64,11 @@ void Iteration::run_phase(size_t i, double average_decay) {
   runs.timing.pending = typical;
 }
 
-bool Iteration::due(const Phase& phase) const {
-  const int64_t now = state_.counters.iteration;
-  return phase.interval > 0 && now >= phase.from && now < phase.until && now % phase.interval == 0;
-}
-
 int64_t Iteration::images() const {
   int64_t n = 0;
   for (const Phase& phase : phases_)
     for (const auto& feed : phase.feeds)
-      if (phase.interval == 1) n += phase.repeats * feed->reals();
+      if (!phase.lazy && !phase.between) n += phase.repeats * feed->reals();
   return n > 0 ? n : options_.batch;  // phases of others may have feeds that do not say
 }
 
@@ -83,10 +78,10 @@ void Iteration::run() {
   // An average moves with the last step of its network.
   std::map<std::string, std::pair<size_t, int>> last;
   for (size_t i = 0; i < phases_.size(); ++i)
-    if (due(phases_[i])) last[phases_[i].trains] = {i, phases_[i].repeats - 1};
+    if (phases_[i].due(c.iteration)) last[phases_[i].trains] = {i, phases_[i].repeats - 1};
   const int64_t shown = reals_.shown();
   for (size_t i = 0; i < phases_.size(); ++i)
-    for (int repeat = 0; due(phases_[i]) && repeat < phases_[i].repeats; ++repeat)
+    for (int repeat = 0; phases_[i].due(c.iteration) && repeat < phases_[i].repeats; ++repeat)
       run_phase(i,
                 state_.role(phases_[i].trains).average && last[phases_[i].trains] == std::pair(i, repeat) ? decay : 1);
   for (const Role& role : state_.roles)

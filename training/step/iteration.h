@@ -41,7 +41,6 @@ class Iteration {
     Timing timing;
     void collect();
   };
-  bool due(const Phase& phase) const;
 
   const TrainOptions& options_;
   TrainState& state_;

@@ -37,6 +37,15 @@ void add_to(std::vector<Term>& sums, const std::vector<Term>& terms, double shar
 
 }  // namespace
 
+bool Phase::due(int64_t iteration) const {
+  return interval > 0 && iteration >= from && iteration < until && (iteration % interval == 0) != between;
+}
+
+double Phase::share() const {
+  if (interval == 0) return 0;
+  return between ? 1 - 1.0 / interval : 1.0 / interval;
+}
+
 void Inputs::put(const std::string& name, Tensor t) {
   if (!t.defined()) return;
   for (auto& [key, old] : tensors_)

@@ -73,7 +73,9 @@ struct Phase {
   std::string name, trains;              // "Dreg", role "D"
   std::vector<std::string> beside = {};  // roles that it trains with it
   int64_t from = 0, until = INT64_MAX;   // iterations in which it runs
-  int interval = 1, repeats = 1;         // runs `repeats` times in every interval-th iteration
+  int interval = 1, repeats = 1;         // runs `repeats` times in every interval-th iteration,
+  bool between = false;                  // or in all others
+  bool lazy = false;                     // a regulariser, whose weight makes up for the interval
   int64_t samples = 0, at_once = 0;      // of the batch; of a micro-batch
   std::vector<std::shared_ptr<Feed>> feeds = {};
   std::vector<Input> inputs = {};
@@ -81,6 +83,9 @@ struct Phase {
   std::function<Inputs(Rng&)> draw;
   // `rng` draws noise; null: constant noise. Nothing here reads the device, so that a run can be recorded and replayed.
   std::function<Terms(const Inputs&, Rng* rng)> terms;
+
+  bool due(int64_t iteration) const;
+  double share() const;  // of the iterations from `from` until `until`
 };
 
 struct PhaseResult {
