@@ -36,6 +36,16 @@ struct TextValue {
   std::vector<std::string> names = {};  // all that there are; empty: any number
 };
 
+// Text that `check` throws ConfigError for where it is none.
+inline TextValue checked(std::string& value, void (*check)(const std::string&)) {
+  return {.get = [&] { return value; },
+          .set =
+              [&value, check](const std::string& text) {
+                check(text);
+                value = text;
+              }};
+}
+
 using OptionValue = std::variant<bool*, int*, int64_t*, uint64_t*, double*, std::string*, std::vector<int>*,
                                  std::vector<int64_t>*, std::vector<std::string>*, TextValue>;
 

@@ -60,15 +60,21 @@ class EfficientNetLite final : public FeatureNetwork {
   int features() const override { return int(back_.out()); }
 
   Output operator()(const Tensor& images) const override {
-    const Tensor wide = options_.type == DType::f64 ? cast(images, options_.type) : images;
-    Tensor x = front_(as_type(affine(wide, 1 / 128.0, -127 / 128.0), options_.type));
-    for (const InvertedResidual& b : blocks_) x = b(std::exchange(x, {}));
-    Output out{mean_of_pixels(back_(x)), {}};
+    Output out{mean_of_pixels(map(images)), {}};
     out.logits = fully_connected(out.features, classifier_);
     return out;
   }
 
+  Levels levels(const Tensor& images) const override { return one_level(map(images)); }
+
  private:
+  Tensor map(const Tensor& images) const {
+    const Tensor wide = options_.type == DType::f64 ? cast(images, options_.type) : images;
+    Tensor x = front_(as_type(affine(wide, 1 / 128.0, -127 / 128.0), options_.type));
+    for (const InvertedResidual& b : blocks_) x = b(std::exchange(x, {}));
+    return back_(x);
+  }
+
   FeatureLayer front_, back_, classifier_;
   std::vector<InvertedResidual> blocks_;
 };

@@ -38,6 +38,12 @@ std::vector<Tensor> FeatureNetwork::stages(const Tensor&) const {
   throw ConfigError("perceptual distances are not defined on this network; vgg16 and squeezenet have them");
 }
 
+FeatureNetwork::Levels FeatureNetwork::levels(const Tensor&) const {
+  throw ConfigError(
+      "discriminators do not see through this network; vgg16, squeezenet, mobilenetv2 and efficientnet-lite1 are for "
+      "that");
+}
+
 void FeatureNetwork::require_size(const Tensor& images) const {
   const Shape wanted{images.rank() ? images.dim(0) : 0, size(), size(), 3};
   if (images.shape() != wanted)

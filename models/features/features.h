@@ -38,6 +38,15 @@ class FeatureNetwork : public Network {
   virtual std::vector<Tensor> activations(const Tensor& images) const { return stages(images); }
   virtual std::vector<int> stage_channels() const { return {}; }
 
+  // What a head of a vision-aided discriminator reads (Kumari et al. 2022, arXiv 2112.09130), of images [N,H,W,3] from
+  // 0 to 255, of any size: one map [N,h,w,C], or several of which `pooled` [N,K] is the last. Differentiable.
+  // ConfigError for a network that gives none.
+  struct Levels {
+    std::vector<Tensor> maps;
+    Tensor pooled;  // of several; of one its mean over pixels
+  };
+  virtual Levels levels(const Tensor& images) const;
+
  protected:
   void require_size(const Tensor& images) const;  // ShapeError
 

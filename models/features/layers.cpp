@@ -26,6 +26,8 @@ Tensor imagenet(const Tensor& images, DType type) {
 
 Tensor mean_of_pixels(const Tensor& x) { return reshape(mean_axes(x, {1, 2}), {x.dim(0), x.dim(3)}); }
 
+FeatureNetwork::Levels one_level(const Tensor& map) { return {{map}, mean_of_pixels(map)}; }
+
 Tensor widened(const Tensor& x) { return as_type(x, acc_type(x.type())); }
 
 Tensor FeatureLayer::operator()(const Tensor& x) const {

@@ -17,6 +17,8 @@ Tensor imagenet(const Tensor& images, DType type);
 // [N,H,W,C] -> [N,C], the mean over all pixels, as f32 (f64).
 Tensor mean_of_pixels(const Tensor& x);
 
+FeatureNetwork::Levels one_level(const Tensor& map);
+
 Tensor widened(const Tensor& x);  // bf16 as f32
 
 // A convolution, or a fully connected layer, with what follows it.

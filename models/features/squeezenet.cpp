@@ -57,6 +57,10 @@ class SqueezeNet final : public FeatureNetwork {
     return all;
   }
 
+  Levels levels(const Tensor& images) const override {
+    return one_level(stages(imagenet(images, options_.type)).back());
+  }
+
   std::vector<int> stage_channels() const override {
     std::vector<int> all{int(front_.out())};
     for (const Fire& f : fires_)

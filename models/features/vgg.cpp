@@ -50,6 +50,10 @@ class Vgg16 final : public FeatureNetwork {
     return all;
   }
 
+  Levels levels(const Tensor& images) const override {
+    return one_level(max_pool(stages(imagenet(images, options_.type)).back(), {.size = 2, .stride = 2}));
+  }
+
   std::vector<Tensor> activations(const Tensor& images) const override {
     constexpr size_t compared = 9;
     std::vector<Tensor> all;

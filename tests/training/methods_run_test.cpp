@@ -48,6 +48,7 @@ struct MethodRuns : testing::Test {
 TEST_F(MethodRuns, GoOnWithTheSameBits) {
   for (const char* method :
        {"l2-sp+distill+ewc+cdc+feature-matching --ewc-samples 2", "minegan --miner-steps 5", "glo",
+        "vision-aided --vision-aided squeezenet --vision-size 64 --vision-aug ada",
         "scale-shift --scale-shift-on outputs", "fisher+adaptation-aware --probe-kimg 0.008 --fisher-batches 1"}) {
     const std::string how = fmt::format("--method {}", method), whole = fmt::format("whole-{:.3}", method),
                       parts = fmt::format("parts-{:.3}", method);
@@ -61,6 +62,29 @@ TEST_F(MethodRuns, GoOnWithTheSameBits) {
     ASSERT_EQ(a.tensors.size(), b.tensors.size());
     for (const auto& [name, tensor] : a.tensors) EXPECT_EQ(tensor.bytes, b.at(name).bytes) << method << " " << name;
   }
+}
+
+TEST_F(MethodRuns, NameTheNetworksThatJudgeImages) {
+  const Ran begun = train("judged", "--vision-aided squeezenet --vision-size 64 --kimg 0.016");
+  ASSERT_EQ(begun.code, 0) << begun.output;
+  const SafetensorsFile file = read_safetensors(latest_snapshot(scratch / "judged"));
+  EXPECT_TRUE(has_network(file, "vision-squeezenet"));
+  for (const auto& [name, tensor] : file.tensors) EXPECT_EQ(name.find("features."), name.npos) << name;
+
+  SafetensorsFile other = read_safetensors(scratch / "squeezenet.safetensors");
+  other.tensors.at("classifier.1.bias").bytes[0] ^= std::byte{1};
+  write_safetensors(scratch / "squeezenet.safetensors", other);
+  const Ran changed = resume("judged", "--kimg 0.032");
+  EXPECT_EQ(changed.code, 1);
+  EXPECT_MENTIONS(changed.output, "other weights of squeezenet than the run began with");
+  fs::remove(scratch / "squeezenet.safetensors");
+  EXPECT_EQ(resume("judged", "--kimg 0.032").code, 1);
+  const Ran unknown = train("none", "--vision-aided vgg61 --kimg 0.016");
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_MENTIONS(unknown.output, "there is no feature network \"vgg61\"");
+  const Ran twice = train("none", "--vision-aided vgg16+vgg16 --kimg 0.016");
+  EXPECT_EQ(twice.code, 2);
+  EXPECT_MENTIONS(twice.output, "--vision-aided vgg16+vgg16 names a network twice");
 }
 
 TEST_F(MethodRuns, NameTheirSourceOrHoldIt) {

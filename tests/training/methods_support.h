@@ -7,6 +7,7 @@
 #include "tests/training/phase_support.h"
 #include "tests/training/training_support.h"
 #include "training/methods/method.h"
+#include "training/methods/vision_aided.h"
 #include "training/objectives/sngan.h"
 
 namespace firn {
@@ -47,6 +48,10 @@ inline TrainOptions tiny(std::string_view kind, const std::vector<std::string>& 
   o.dataset_size = o.batch;
   o.method_names = methods;
   if (kind == "stylegan2" && std::ranges::count(methods, "glo")) o.model.as<StyleGan2Options>().height = 32;
+  if (std::ranges::count(methods, "vision-aided")) {
+    o.method<VisionAided>().networks = "squeezenet";
+    o.method<VisionAided>().size = 48;
+  }
   settle_methods(o, {});
   return o;
 }

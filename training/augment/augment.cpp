@@ -21,12 +21,11 @@ std::vector<std::pair<std::string, Tensor>> augment_scalars(const TrainOptions& 
 Augment::Augment(const TrainOptions& o, TrainState& state)
     : Augment(o.augment, o.model.images(),
               o.augment.adapts() ? state.scalar("augment_p")
-                                 : Tensor::full({1}, o.augment.p, o.model.type(), state.device())) {
-  if (options_.adapts()) signs_ = state.scalar("augment_signs");
-}
+                                 : Tensor::full({1}, o.augment.p, o.model.type(), state.device()),
+              o.augment.adapts() ? state.scalar("augment_signs") : Tensor()) {}
 
-Augment::Augment(const AugmentOptions& options, const ImageShape& images, Tensor p)
-    : pipe_(pipe_of(options)), options_(options), images_(images), p_(std::move(p)) {}
+Augment::Augment(const AugmentOptions& options, const ImageShape& images, Tensor p, Tensor signs)
+    : pipe_(pipe_of(options)), options_(options), images_(images), p_(std::move(p)), signs_(std::move(signs)) {}
 
 void Augment::draw(Inputs& in, const std::string& which, int64_t n, Rng& rng) const {
   if (!pipe_) return;
@@ -55,10 +54,10 @@ Tensor Augment::operator()(const Tensor& images, const Inputs& in, const std::st
   return pipe_ && values.defined() ? pipe_->apply(images, values, in[which + "_noise"]) : images;
 }
 
-void Augment::note(const Tensor& logits, std::vector<Term>& report) const {
+void Augment::note(const Tensor& logits, std::vector<Term>& report, const std::string& stat) const {
   if (!pipe_) return;
   const Tensor now = cast(logits.detach(), p_.type());
-  report.push_back({"", "Loss/signs/real", mean(sign(now))});
+  report.push_back({"", stat, mean(sign(now))});
   if (!signs_.defined()) return;
   dispatch_acc(signs_.type(), [&](auto tag) {
     using T = decltype(tag);

@@ -29,15 +29,15 @@ class Augment {
  public:
   Augment() = default;  // none
   Augment(const TrainOptions& options, TrainState& state);
-  // Outside of a run: of images of that shape, of the type and device of p [1].
-  Augment(const AugmentOptions& options, const ImageShape& images, Tensor p);
+  // Of images of that shape, of the type and device of p [1]; `signs` [2] as of augment_scalars(), undefined: p stays.
+  Augment(const AugmentOptions& options, const ImageShape& images, Tensor p, Tensor signs = {});
 
   bool on() const { return pipe_ != nullptr; }
   // Puts what n images need under names that begin with `which`.
   void draw(Inputs& in, const std::string& which, int64_t n, Rng& rng) const;
   Tensor operator()(const Tensor& images, const Inputs& in, const std::string& which) const;
-  // Takes note of D's logits of augmented reals [N,1], and reports them.
-  void note(const Tensor& logits, std::vector<Term>& report) const;
+  // Takes note of D's logits of augmented reals, and reports them under this name.
+  void note(const Tensor& logits, std::vector<Term>& report, const std::string& stat = "Loss/signs/real") const;
   // After every iteration: where another kInterval of them are over, p moves by a step towards where those signs are
   // what the options ask for. `images` that D saw in one.
   static constexpr int kInterval = 4;

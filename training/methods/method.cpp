@@ -16,6 +16,7 @@
 #include "training/methods/minegan.h"
 #include "training/methods/scale_shift.h"
 #include "training/methods/source.h"
+#include "training/methods/vision_aided.h"
 
 namespace firn {
 namespace {
@@ -33,6 +34,7 @@ std::vector<Method>& table() {
       glo_method(),  // replaces the phases, which others then change
       minegan_method(),
       cdc_method(),  // which loss counts changes from iteration to iteration; what is behind it always does
+      vision_aided_method(),
       l2_sp_method(),
       distill_method(),
       feature_matching_method(),

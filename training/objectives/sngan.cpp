@@ -73,7 +73,8 @@ std::vector<Phase> phases(const Training& t) {
              return Terms{.total = g_loss(o, logits),
                           .stat = "Loss/G/loss",
                           .report = {{"fake_score", "", mean(logits.detach())}},
-                          .fakes = {.by = [in](const Generator& g) { return g.forward(in["z"], in["gen_labels"]); }}};
+                          .fakes = {.images = made,
+                                    .by = [in](const Generator& g) { return g.forward(in["z"], in["gen_labels"]); }}};
            }},
       {.name = "Dmain",
        .trains = "D",
@@ -97,21 +98,22 @@ std::vector<Phase> phases(const Training& t) {
            },
        .terms =
            [=, &o](const Inputs& in, Rng*) {
-             const Tensor made = [&] {
+             const auto [made, fakes] = [&] {
                const NoGrad scope;
-               return augment(g->forward(in["z"], in["gen_labels"]), in, "fakes");
+               const Tensor images = g->forward(in["z"], in["gen_labels"]);
+               return std::pair(images, augment(images, in, "fakes"));
              }();
              const bool cut = in.has("features");
              const Tensor reals =
                  cut ? Tensor{} : augment(dequantised(in["images"], in["dequantisation"]), in, "reals");
              const Tensor real = cut ? d->logits(in["features"], in["labels"]) : (*d)(reals, in["labels"]);
-             const Tensor fake = cut ? d->logits(d->features(made), in["gen_labels"]) : (*d)(made, in["gen_labels"]);
+             const Tensor fake = cut ? d->logits(d->features(fakes), in["gen_labels"]) : (*d)(fakes, in["gen_labels"]);
              Terms terms{.total = d_loss(o, real, fake),
                          .stat = "Loss/D/loss",
                          .report = {{"real_score", "Loss/scores/real", mean(real.detach())},
                                     {"fake_score", "Loss/scores/fake", mean(fake.detach())}},
                          .reals = {.images = reals, .labels = in["labels"]},
-                         .fakes = {.call = 1}};
+                         .fakes = {.images = made, .call = 1}};
              augment.note(real, terms.report);
              return terms;
            }},

@@ -53,10 +53,10 @@ Terms g_main(StyleGenerator& g, const Discriminator& d, const Augment& augment, 
   return {.total = mean(softplus(-logits)),
           .stat = "Loss/G/loss",
           .report = {{"fake_score", "", mean(logits.detach())}},
-          .fakes = {.by = [=](const Generator& other) {
-            const auto& s = dynamic_cast<const StyleGenerator&>(other);
-            return s.synthesize(mixed_ws(s, s.map(in["z"], in["gen_labels"]), in, share), noise_of(rng), rng);
-          }}};
+          .fakes = {.images = images, .by = [=](const Generator& other) {
+                      const auto& s = dynamic_cast<const StyleGenerator&>(other);
+                      return s.synthesize(mixed_ws(s, s.map(in["z"], in["gen_labels"]), in, share), noise_of(rng), rng);
+                    }}};
 }
 
 // pl_mean [1] is updated. `in` holds the reduced batch (half of the images).
@@ -86,21 +86,23 @@ Terms d_main(StyleGenerator& g, const Discriminator& d, const Augment& augment, 
   const Tensor features = in["features"], labels_here = in["labels"], gen_labels = in["gen_labels"];
   const Tensor reals = features.defined() ? features : augment(in["images"], in, "reals");
   const int64_t n = in.size();
-  const auto generate = [&] {
+  const auto [made, fakes] = [&] {
     const NoGrad scope;
     const Tensor w = g.map(in["z"], gen_labels);
     g.update_w_avg(w);
-    return augment(g.synthesize(mixed_ws(g, w, in, share), noise_of(rng), rng), in, "fakes");
-  };
+    const Tensor images = g.synthesize(mixed_ws(g, w, in, share), noise_of(rng), rng);
+    return std::pair(images, augment(images, in, "fakes"));
+  }();
   const Tensor labels = labels_here.defined() ? concat({gen_labels, labels_here}, 0) : Tensor{};
-  const Tensor logits = features.defined() ? d.logits(concat({d.features(generate()), reals}, 0), labels, 2)
-                                           : d(concat({generate(), reals}, 0), labels, 2);
+  const Tensor logits = features.defined() ? d.logits(concat({d.features(fakes), reals}, 0), labels, 2)
+                                           : d(concat({fakes, reals}, 0), labels, 2);
   const Tensor fake = slice(logits, 0, 0, n), real = slice(logits, 0, n, 2 * n);
   Terms terms{.total = mean(softplus(fake)) + mean(softplus(-real)),
               .stat = "Loss/D/loss",
               .report = {{"real_score", "Loss/scores/real", mean(real.detach())},
                          {"fake_score", "Loss/scores/fake", mean(fake.detach())}},
-              .reals = {.images = features.defined() ? Tensor{} : reals, .labels = labels_here, .begin = n}};
+              .reals = {.images = features.defined() ? Tensor{} : reals, .labels = labels_here, .begin = n},
+              .fakes = {.images = made}};
   augment.note(real, terms.report);
   return terms;
 }

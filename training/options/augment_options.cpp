@@ -63,7 +63,9 @@ Names transforms_of(const std::string& pipe) {
 
 constexpr std::string_view kDiffAug = "diffaug-";
 
-void check_aug(const std::string& text) {
+}  // namespace
+
+void check_aug(const std::string& text, const char* flag) {
   static const Names whole = {"noaug", "ada", "fixed"}, parts = {"color", "translation", "cutout"};
   if (std::ranges::count(whole, text)) return;
   Names seen;
@@ -74,21 +76,10 @@ void check_aug(const std::string& text) {
   }
   if (!good || seen.empty())
     throw ConfigError(
-        fmt::format("--aug {}: expected noaug, ada, fixed or diffaug- and one to three of {}, each once, "
+        fmt::format("{} {}: expected noaug, ada, fixed or diffaug- and one to three of {}, each once, "
                     "like diffaug-color-translation-cutout",
-                    printable(text, 60), fmt::join(parts, ", ")));
+                    flag, printable(text, 60), fmt::join(parts, ", ")));
 }
-
-TextValue checked(std::string& value, void (*check)(const std::string&)) {
-  return {.get = [&] { return value; },
-          .set =
-              [&value, check](const std::string& text) {
-                check(text);
-                value = text;
-              }};
-}
-
-}  // namespace
 
 const Names& ada_transforms() {
   static const Names all = [] {
@@ -128,7 +119,7 @@ void AugmentOptions::visit(OptionVisitor& v) {
      .flag = "--aug",
      .help = "what happens to images before D sees them: noaug, ada, fixed, or diffaug-color-translation-cutout",
      .group = group},
-    checked(aug, check_aug));
+    checked(aug, [](const std::string& text) { check_aug(text); }));
   v({.key = "p",
      .flag = "-p,--p",
      .help = "probability of each transform, with --aug fixed",

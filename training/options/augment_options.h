@@ -24,6 +24,9 @@ struct AugmentOptions {
   void visit(OptionVisitor& v);
 };
 
+// ConfigError for what `aug` cannot be.
+void check_aug(const std::string& text, const char* flag = "--aug");
+
 // Transforms that a pipe is made of, and the groups of them that have a name.
 const std::vector<std::string>& ada_transforms();
 const std::vector<std::string>& ada_pipes();

@@ -68,7 +68,7 @@ int64_t Iteration::images() const {
   int64_t n = 0;
   for (const Phase& phase : phases_)
     for (const auto& feed : phase.feeds)
-      if (!phase.lazy && !phase.between) n += phase.repeats * feed->reals();
+      if (!phase.lazy && !phase.between && phase.until == INT64_MAX) n += phase.repeats * feed->reals();
   return n > 0 ? n : options_.batch;  // phases of others may have feeds that do not say
 }
 

@@ -37,9 +37,10 @@ struct Shown {
   int64_t begin = 0;
 };
 
-// Images of G as D saw them: in which of its calls, from which sample on; and those of another generator from the same
-// latents, where a phase says it.
+// Images of G as it made them; where D saw them: in which of its calls, from which sample on; and those of another
+// generator from the same latents, where a phase says it.
 struct Made {
+  Tensor images{};
   size_t call = 0;
   int64_t begin = 0;
   std::function<Tensor(const Generator&)> by = {};

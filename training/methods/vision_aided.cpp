@@ -1,0 +1,312 @@
+#include "training/methods/vision_aided.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "metrics/comparison.h"
+#include "training/augment/augment.h"
+#include "training/step/reals.h"
+
+namespace firn {
+namespace {
+
+std::string role_of(const std::string& network) { return "vision-" + network; }
+
+FeatureWeights weights_of(const TrainOptions& o, const std::string& network) {
+  const WeightFiles files = weight_files(o.metrics.features);
+  const FeatureWeights* given = files.of(network);
+  return given ? *given : find_feature_weights(network, {});
+}
+
+// What a network sees of images: ADA's transforms by a probability of its own and a cutout always, or DiffAugment.
+class VisionAugment {
+ public:
+  VisionAugment(const VisionAided& o, const ImageShape& images, const std::string& name, TrainState& state)
+      : name_(name) {
+    const DType type = state.generator().type();
+    const Tensor none = Tensor::zeros({1}, type, state.device());
+    if (o.aug != "ada") {
+      parts_.emplace_back(AugmentOptions{.aug = o.aug}, images, none);
+      return;
+    }
+    parts_.emplace_back(AugmentOptions{.aug = "ada", .target = o.target, .ada_kimg = o.ada_kimg}, images,
+                        state.scalar(name + "_p"), state.scalar(name + "_signs"));
+    parts_.emplace_back(AugmentOptions{.aug = "diffaug-cutout"}, images, none);
+  }
+  void draw(Inputs& in, const char* which, int64_t n, Rng& rng) const {
+    for (size_t i = 0; i < parts_.size(); ++i) parts_[i].draw(in, key(which, i), n, rng);
+  }
+  Tensor operator()(Tensor images, const Inputs& in, const char* which) const {
+    for (size_t i = 0; i < parts_.size(); ++i) images = parts_[i](images, in, key(which, i));
+    return images;
+  }
+  void note(const Tensor& logits, std::vector<Term>& report) const {
+    parts_[0].note(logits, report, "Loss/signs/real_" + name_);
+  }
+  void iteration_ends(int64_t iterations, int64_t images) const { parts_[0].iteration_ends(iterations, images); }
+
+ private:
+  std::string key(const char* which, size_t i) const { return fmt::format("{}_{}_{}", name_, which, i); }
+  std::string name_;
+  std::vector<Augment> parts_;
+};
+
+// Before the first phase of an iteration that reads reals: p follows the signs of those before it.
+struct Adapt : Feed {
+  Adapt(const TrainState& state, std::shared_ptr<const VisionAugment> augment, int64_t images)
+      : state(state), augment(std::move(augment)), images(images) {}
+  void refresh(Rng&) override {
+    if (std::exchange(seen, state.counters.iteration) != state.counters.iteration)
+      augment->iteration_ends(state.counters.iteration, images);
+  }
+  const TrainState& state;
+  const std::shared_ptr<const VisionAugment> augment;
+  const int64_t images;
+  int64_t seen = -1;
+};
+
+struct Judge {
+  const VisionDiscriminator* network;
+  std::shared_ptr<const VisionAugment> augment;
+  std::string name;
+};
+
+void judge_fakes(Phase& phase, const VisionAided& o, const std::vector<Judge>& judges) {
+  phase.draw = [=, draw = phase.draw, n = phase.samples](Rng& rng) {
+    Inputs in = draw(rng);
+    for (const Judge& j : judges) j.augment->draw(in, "fakes", n, rng);
+    return in;
+  };
+  phase.terms = [=, &o, terms = phase.terms](const Inputs& in, Rng* rng) {
+    Terms all = terms(in, rng);
+    if (!all.fakes.images.defined()) throw Error("vision-aided: this objective does not tell what G made");
+    for (const Judge& j : judges) {
+      const std::vector<Tensor> logits =
+          (*j.network)(j.augment->operator()(all.fakes.images, in, "fakes"), in["gen_labels"]);
+      const Tensor loss = vision_loss(o, logits, true, true);
+      all.total = all.total + loss * o.weight;
+      all.report.push_back({j.name, fmt::format("Loss/G/{}", j.name), loss.detach()});
+    }
+    return all;
+  };
+}
+
+void judge_both(Phase& phase, const VisionAided& o, const std::vector<Judge>& judges, Reals* reals) {
+  for (const Judge& j : judges) phase.beside.push_back(j.name);
+  phase.draw = [=, draw = phase.draw, n = phase.samples](Rng& rng) {
+    Inputs in = draw(rng);
+    if (reals && !in.has("images")) in.put("images", reals->images());  // D reads features of them
+    for (const Judge& j : judges)
+      for (const char* which : {"fakes", "reals"}) j.augment->draw(in, which, n, rng);
+    return in;
+  };
+  phase.terms = [=, &o, terms = phase.terms](const Inputs& in, Rng* rng) {
+    Terms all = terms(in, rng);
+    const int64_t n = in.size();
+    const Tensor labels = in["labels"].defined() ? concat({in["gen_labels"], in["labels"]}, 0) : Tensor();
+    for (const Judge& j : judges) {
+      const FeatureNetwork::Levels levels = [&] {
+        const NoGrad frozen;
+        const auto seen = [&](const Tensor& x, const char* which) { return (*j.augment)(x.detach(), in, which); };
+        return j.network->levels(concat({seen(all.fakes.images, "fakes"), seen(in["images"], "reals")}, 0));
+      }();
+      const std::vector<Tensor> logits = j.network->head()(levels, labels);
+      std::vector<Tensor> fake, real;
+      for (const Tensor& l : logits) {
+        fake.push_back(slice(l, 0, 0, n));
+        real.push_back(slice(l, 0, n, 2 * n));
+      }
+      const Tensor loss = vision_loss(o, fake, false, false) + vision_loss(o, real, true, false);
+      all.total = all.total + loss * o.weight;
+      all.report.push_back({j.name, fmt::format("Loss/D/{}", j.name), loss.detach()});
+      all.report.push_back({"", fmt::format("Loss/scores/real_{}", j.name), mean(real.back().detach())});
+      all.report.push_back({"", fmt::format("Loss/scores/fake_{}", j.name), mean(fake.back().detach())});
+      j.augment->note(real.back(), all.report);
+    }
+    return all;
+  };
+}
+
+void check(const TrainOptions& o) {
+  const VisionAided& v = o.method<VisionAided>();
+  const std::vector<std::string> names = v.names();
+  if (names.empty())
+    throw ConfigError("--method vision-aided needs --vision-aided NETWORK, or several: NETWORK+NETWORK");
+  for (const std::string& name : names) feature_model(name);
+  if (std::set(names.begin(), names.end()).size() < names.size())
+    throw ConfigError(fmt::format("--vision-aided {} names a network twice", printable(v.networks)));
+  if (std::ranges::count(o.method_names, "glo")) throw ConfigError("--vision-aided needs D, which glo does not train");
+  if (const int channels = o.model.images().channels; channels != 1 && channels != 3)
+    throw ConfigError("--vision-aided needs RGB or gray images");
+}
+
+}  // namespace
+
+std::vector<std::string> VisionAided::names() const {
+  return networks.empty() ? std::vector<std::string>() : parts_of(networks, '+');
+}
+
+void VisionAided::visit(OptionVisitor& v) {
+  v({.key = "networks",
+     .flag = "--vision-aided",
+     .help = "frozen networks that judge images with heads of their own, NAME or NAME+NAME: those of --features",
+     .group = method_group},
+    networks);
+  v({.key = "hashes"}, hashes);
+  v({.key = "weight",
+     .flag = "--vision-weight",
+     .help = "weight of each of their losses",
+     .group = method_group,
+     .least = 0,
+     .most = 1e9,
+     .may_change = true},
+    weight);
+  v({.key = "warm_up_kimg",
+     .flag = "--vision-warm-up",
+     .help = "thousands of images before they join",
+     .group = method_group,
+     .least = 0,
+     .most = 1e9},
+    warm_up_kimg);
+  v({.key = "loss", .flag = "--vision-loss", .help = "sigmoid or hinge", .group = method_group},
+    choice(loss, "loss", {{VisionLoss::sigmoid, "sigmoid"}, {VisionLoss::hinge, "hinge"}}));
+  v({.key = "smoothing",
+     .flag = "--vision-smoothing",
+     .help = "what real images lack of the label 1, with sigmoid",
+     .group = method_group,
+     .least = 0,
+     .most = 0.5,
+     .may_change = true},
+    smoothing);
+  v({.key = "head",
+     .flag = "--vision-heads",
+     .help =
+         "spectral: normalised by their largest singular values, or equalised learning rates [of StyleGAN2 equalised]",
+     .group = method_group},
+    choice(head, "kind of heads", {{HeadKind::spectral, "spectral"}, {HeadKind::equalised, "equalised"}}));
+  v({.key = "aug",
+     .flag = "--vision-aug",
+     .help = "what happens to images before they see them: noaug, ada and a cutout, or diffaug-...",
+     .group = method_group},
+    checked(aug, [](const std::string& text) {
+      check_aug(text, "--vision-aug");
+      if (text == "fixed") throw ConfigError("--vision-aug fixed: expected noaug, ada or diffaug-...");
+    }));
+  v({.key = "target",
+     .flag = "--vision-target",
+     .help = "with --vision-aug ada: the mean sign of their logits of reals that the probability is to keep",
+     .group = method_group,
+     .least = -1,
+     .most = 1,
+     .may_change = true},
+    target);
+  v({.key = "ada_kimg", .least = 0, .above_least = true, .may_change = true}, ada_kimg);
+  v({.key = "size",
+     .flag = "--vision-size",
+     .help = "rows and columns of the images that they are given; fewer cost less",
+     .group = method_group,
+     .least = 32,
+     .most = 1024},
+    size);
+}
+
+Tensor vision_loss(const VisionAided& o, const std::vector<Tensor>& logits, bool real, bool of_g) {
+  Tensor total;
+  for (const Tensor& x : logits) {
+    Tensor level;
+    if (o.loss == VisionLoss::hinge)
+      level = of_g ? -mean(x) : mean(relu(affine(x, real ? -1 : 1, 1)));
+    else
+      level = mean(softplus(x)) - (real ? mean(x) * (1 - o.smoothing) : mean(x) * 0);
+    total = total.defined() ? total + level : level;
+  }
+  return total;
+}
+
+Method vision_aided_method() {
+  return {.name = "vision-aided",
+          .paper = "vision-aided GAN: Kumari et al. 2022, arXiv 2112.09130",
+          .summary = "+ heads of frozen networks judge images beside D (--vision-aided NETWORK+NETWORK)",
+          .also_chosen =
+              [](const TrainOptions& o) {
+                const auto own = std::ranges::find(o.methods, VisionAided::kind, &AnyOptions::kind);
+                return own != o.methods.end() && !own->as<VisionAided>().networks.empty();
+              },
+          .defaults = [] { return AnyOptions(VisionAided{}); },
+          .settle =
+              [](TrainOptions& o, const Overlay& given) {
+                auto& v = o.method<VisionAided>();
+                if (!given.has("--vision-heads") && o.model.kind() == "stylegan2") v.head = HeadKind::equalised;
+                check(o);
+                std::vector<std::string> hashes;
+                for (const std::string& name : v.names()) hashes.push_back(weights_of(o, name).sha256);
+                v.hashes = fmt::format("{}", fmt::join(hashes, "+"));
+              },
+          .check = check,
+          .prepare =
+              [](TrainState& s, const TrainOptions& o) {
+                const auto& v = o.method<VisionAided>();
+                const Discriminator& d = s.discriminator();
+                const DType type = s.generator().type(), seen = o.model.basics().activation_type;
+                const std::vector<std::string> names = v.names(), hashes = parts_of(v.hashes, '+');
+                for (size_t i = 0; i < names.size(); ++i) {
+                  const FeatureWeights weights = weights_of(o, names[i]);
+                  if (i >= hashes.size() || weights.sha256 != hashes[i])
+                    throw IoError(fmt::format("{}: other weights of {} than the run began with", weights.path.string(),
+                                              names[i]));
+                  std::shared_ptr<const FeatureNetwork> network =
+                      load_features(weights, {.type = type == DType::f64 ? type : seen}, d.device());
+                  s.roles.emplace_back(role_of(names[i]),
+                                       std::make_shared<VisionDiscriminator>(
+                                           std::move(network),
+                                           VisionDiscriminator::Options{.images = o.model.images(),
+                                                                        .size = v.size,
+                                                                        .head = v.head,
+                                                                        .classes = o.model.basics().classes,
+                                                                        .type = type},
+                                           o.seed + i));
+                  s.roles.back().train(objective_of(o.model).adam(o, "D"));
+                  if (v.aug != "ada") continue;
+                  s.scalars.emplace_back(role_of(names[i]) + "_p", Tensor::zeros({1}, type, d.device()));
+                  s.scalars.emplace_back(role_of(names[i]) + "_signs", Tensor::zeros({2}, type, d.device()));
+                }
+              },
+          .extend =
+              [](std::vector<Phase>& phases, const Training& t) {
+                const auto& o = t.options.method<VisionAided>();
+                std::vector<Judge> judges;
+                for (const std::string& name : o.names()) {
+                  const std::string role = role_of(name);
+                  judges.push_back({static_cast<const VisionDiscriminator*>(t.state.role(role).network.get()),
+                                    std::make_shared<VisionAugment>(o, t.options.model.images(), role, t.state), role});
+                }
+                const auto of_d = [](const Phase& p) { return p.trains == "D" && !p.lazy; };
+                const auto first = std::ranges::find_if(phases, of_d);
+                const int64_t images = t.options.batch * (first == phases.end() ? 1 : first->repeats),
+                              begin = int64_t(std::ceil(o.warm_up_kimg * 1000 / double(images)));
+                for (size_t i = 0; i < phases.size(); ++i) {
+                  if (phases[i].lazy || (phases[i].trains != "G" && phases[i].trains != "D")) continue;
+                  if (Phase alone = phases[i]; alone.from < begin) {
+                    alone.name += "Alone";
+                    alone.until = std::min(alone.until, begin);
+                    phases[i].from = begin;
+                    phases.insert(phases.begin() + std::ptrdiff_t(i++), std::move(alone));
+                  }
+                  if (!of_d(phases[i])) {
+                    judge_fakes(phases[i], o, judges);
+                    continue;
+                  }
+                  judge_both(phases[i], o, judges, t.reals);
+                  for (const Judge& j : judges)
+                    phases[i].feeds.push_back(std::make_shared<Adapt>(t.state, j.augment, images));
+                }
+              }};
+}
+
+}  // namespace firn
