@@ -64,12 +64,12 @@ template <class T>
 template <class Team>
 FIRN_DEVICE void ResizeAxis<T>::operator()(Team t) const {
   using Acc = acc_t<T>;
-  const int64_t a = t.block() / blocks_per_image();
-  const int first = int(t.block() % blocks_per_image()) * lines_per_block();
+  const int image = int(t.block()) / blocks_per_image();  // in 32 bits, as the other divisions
+  const int first = int(t.block()) % blocks_per_image() * lines_per_block();
   const int last = first + lines_per_block() < lines() ? first + lines_per_block() : lines();
-  const T* const x = in + a * (transposed ? to : from) * B;
-  T* const y = out + a * lines() * B;
-  const Columns columns(t, B, has_vectors(B, x, y));
+  const T* const x = in + int64_t(image) * (transposed ? to : from) * B;
+  T* const y = out + int64_t(image) * lines() * B;
+  const Columns columns(t, B, false);  // the registers of vectors would have to be saved around divisions
   columns.each([&](auto b, auto width) {
     columns.rows(first, last, [&](int64_t line) {
       Acc sum[width] = {};

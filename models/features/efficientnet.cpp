@@ -61,14 +61,19 @@ class EfficientNetLite final : public FeatureNetwork {
 
   Output operator()(const Tensor& images) const override {
     const Tensor wide = options_.type == DType::f64 ? cast(images, options_.type) : images;
-    Tensor x = front_(as_type(affine(wide, 1 / 128.0, -127 / 128.0), options_.type));
-    for (const InvertedResidual& b : blocks_) x = b(std::exchange(x, {}));
-    Output out{mean_of_pixels(back_(x)), {}};
-    out.logits = fully_connected(out.features, classifier_);
-    return out;
+    const Tensor features = mean_of_pixels(map(affine(wide, 1 / 128.0, -127 / 128.0)));
+    return {features, fully_connected(features, classifier_)};
   }
 
+  Levels levels(const Tensor& images) const override { return one_level(map(images)); }
+
  private:
+  Tensor map(const Tensor& images) const {
+    Tensor x = front_(as_type(images, options_.type));
+    for (const InvertedResidual& b : blocks_) x = b(std::exchange(x, {}));
+    return back_(x);
+  }
+
   FeatureLayer front_, back_, classifier_;
   std::vector<InvertedResidual> blocks_;
 };

@@ -38,6 +38,10 @@ std::vector<Tensor> FeatureNetwork::stages(const Tensor&) const {
   throw ConfigError("perceptual distances are not defined on this network; vgg16 and squeezenet have them");
 }
 
+FeatureNetwork::Levels FeatureNetwork::levels(const Tensor&) const {
+  throw ConfigError("levels for discriminators are not defined on this network");
+}
+
 void FeatureNetwork::require_size(const Tensor& images) const {
   const Shape wanted{images.rank() ? images.dim(0) : 0, size(), size(), 3};
   if (images.shape() != wanted)
@@ -60,8 +64,9 @@ FeatureNetwork::Output features_of(const FeatureNetwork& network, const Tensor& 
 }
 
 const std::vector<FeatureModel>& feature_models() {
-  static const std::vector<FeatureModel> all{inception_model(), vgg16_model(), squeezenet_model(), mobilenet_v2_model(),
-                                             efficientnet_lite1_model()};
+  static const std::vector<FeatureModel> all{
+      inception_model(),          vgg16_model(),        squeezenet_model(),   mobilenet_v2_model(),
+      efficientnet_lite1_model(), clip_vit_b32_model(), dino_vit_b16_model(), dinov2_vit_s14_model()};
   return all;
 }
 

@@ -31,6 +31,14 @@ class FeatureNetwork : public Network {
   // How many images features_of() feeds at once; 0: as they come, because the network normalises by the batch.
   int at_once() const { return options_.batch_statistics ? 0 : 8; }
 
+  // What discriminators on frozen features look at (Kumari et al. 2022), of images [N,size(),size(),3] f32 that are
+  // normalised already. Differentiable. ConfigError for a network that none is defined on.
+  struct Levels {
+    std::vector<Tensor> maps;  // [N,h,w,C], from shallow to deep
+    Tensor pooled;             // [N,C] f32, of the whole image
+  };
+  virtual Levels levels(const Tensor& images) const;
+
   // Activations that perceptual distances compare (LPIPS), of images [N,H,W,3] f32 of any size that are normalised
   // already. ConfigError for a network that none is defined on.
   virtual std::vector<Tensor> stages(const Tensor& images) const;

@@ -54,14 +54,20 @@ class MobileNetV2 final : public FeatureNetwork {
   int features() const override { return int(back_.out()); }
 
   Output operator()(const Tensor& images) const override {
-    Tensor x = front_(imagenet(images, options_.type));
-    for (const InvertedResidual& b : blocks_) x = b(std::exchange(x, {}));
-    Output out{mean_of_pixels(back_(x)), {}};
+    Output out{mean_of_pixels(map(imagenet(images, options_.type))), {}};
     if (classifier_.w.defined()) out.logits = fully_connected(out.features, classifier_);
     return out;
   }
 
+  Levels levels(const Tensor& images) const override { return one_level(map(images)); }
+
  private:
+  Tensor map(const Tensor& images) const {
+    Tensor x = front_(as_type(images, options_.type));
+    for (const InvertedResidual& b : blocks_) x = b(std::exchange(x, {}));
+    return back_(x);
+  }
+
   FeatureLayer front_, back_, classifier_;
   std::vector<InvertedResidual> blocks_;
 };

@@ -44,6 +44,8 @@ class SqueezeNet final : public FeatureNetwork {
     return {mean_of_pixels(x), mean_of_pixels(classifier_(x))};
   }
 
+  Levels levels(const Tensor& images) const override { return one_level(stages(images).back()); }
+
   std::vector<Tensor> stages(const Tensor& images) const override {
     Tensor x = front_(as_type(images, options_.type));
     std::vector<Tensor> all{x};
