@@ -23,7 +23,9 @@ Tensor tanh(const Tensor& x);
 Tensor exp(const Tensor& x);
 Tensor log(const Tensor& x);
 Tensor abs(const Tensor& x);
-Tensor sign(const Tensor& x);  // no gradient
+Tensor sign(const Tensor& x);        // no gradient
+Tensor gelu(const Tensor& x);        // x Phi(x), Phi the normal distribution
+Tensor quick_gelu(const Tensor& x);  // x sigmoid(1.702 x)
 Tensor cast(const Tensor& x, DType type);
 
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
@@ -124,6 +126,14 @@ struct PoolWindow {
 Tensor max_pool(const Tensor& x, PoolWindow p);
 Tensor mean_around(const Tensor& x, int size);  // of the size x size pixels around each, in x's shape
 
+// --- sizes (ops/resize.cpp), x [N,H,W,C] -> [N,height,width,C], linear in x
+enum class Resize {
+  area,    // the mean of the pixels that one of the new ones touches
+  bicubic  // of pixel centres, nothing averaged when shrinking (Keys' kernel with a = -0.75): PyTorch's
+};
+// bicubic may be told how far apart in x the new pixels are; 0: as the sizes have it.
+Tensor resize(const Tensor& x, int64_t height, int64_t width, Resize how, double step = 0);
+
 // --- what follows a convolution (ops/bias_act.cpp): y = clamp(gain lrelu(d x + strength noise + b)).
 struct BiasAct {
   double slope = 1;  // 1: linear; 0.2: leaky ReLU
@@ -153,6 +163,16 @@ Tensor conv2d_down(Tensor x, const Tensor& w, const Tensor& b, Fir fir, Conv2d c
 Tensor conv2d_add(const Tensor& x, const Tensor& w, Conv2d conv, const Tensor& addend);
 Tensor relu(const Tensor& x);  // max(x, 0); its gradient goes where the result is positive (ops/composed.cpp)
 Tensor bias_act_grad(const Tensor& gy, const Tensor& y, double slope, double gain, double clamp);
+
+// --- along the last axis (ops/rows.cpp)
+Tensor softmax(const Tensor& x);
+// gamma (x - mean) / sqrt(variance + eps) + beta by the biased variance; gamma, beta [C] f32 (f64).
+Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps = 1e-5);
+
+// --- attention (ops/attention.cpp; Vaswani et al. 2017, arXiv 1706.03762): softmax(q k^T / sqrt(d)) v for each of the
+// heads, which are d neighbouring channels each. q [N,T,heads d], k and v [N,S,heads d]. The weights [N,heads,T,S] are
+// computed anew for the gradient.
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads);
 
 // --- spectral normalisation (ops/spectral_norm.cpp; Miyato et al. 2018, arXiv 1802.05957). w [O,...] is a matrix
 // [O,R].

@@ -46,6 +46,24 @@ Tensor binary(const char* name, const Tensor& a, const Tensor& b, BinaryOp op) {
 // The gradient of a broadcast operand, in its own type.
 Tensor reduced(const Tensor& g, const Tensor& operand) { return cast(sum_to(g, operand.shape()), operand.type()); }
 
+// Phi(x) + x phi(x)
+Tensor gelu_slope(const Tensor& x) {
+  return record("gelu_slope", unary(x, UnaryOp::gelu_slope),
+                {{x, [x](const Tensor& gy, const Tensor&) {
+                    const Tensor s = square(x), density = exp(s * -0.5) * 0.3989422804014327;
+                    return mul(gy, mul(density, affine(s, -1, 2)));
+                  }}});
+}
+
+// s + a x s (1 - s) with s = sigmoid(a x)
+Tensor silu_slope(const Tensor& x, double a) {
+  return record("silu_slope", unary(x, UnaryOp::silu_slope, a),
+                {{x, [x, a](const Tensor& gy, const Tensor&) {
+                    const Tensor s = sigmoid(x * a), bend = affine(mul(x, affine(s, -2, 1)), a, 2);
+                    return mul(gy, mul(mul(s, affine(s, -a, a)), bend));
+                  }}});
+}
+
 // A stand-in for an operand whose gradient needs its shape only: keeps no memory alive.
 Tensor shape_of(const Tensor& t) { return Tensor::without_storage(t.shape(), t.type(), t.device()); }
 
@@ -129,6 +147,17 @@ Tensor abs(const Tensor& x) {
 }
 
 Tensor sign(const Tensor& x) { return unary(x, UnaryOp::sign); }
+
+Tensor gelu(const Tensor& x) {
+  return record("gelu", unary(x, UnaryOp::gelu),
+                {{x, [x](const Tensor& gy, const Tensor&) { return mul(gy, gelu_slope(x)); }}});
+}
+
+Tensor quick_gelu(const Tensor& x) {
+  constexpr double a = 1.702;
+  return record("quick_gelu", unary(x, UnaryOp::silu, a),
+                {{x, [x](const Tensor& gy, const Tensor&) { return mul(gy, silu_slope(x, a)); }}});
+}
 
 Tensor cast(const Tensor& x, DType type) {
   if (type == x.type()) return x;

@@ -35,6 +35,8 @@ Tensor record_bias_act(const Tensor& y, const Tensor& x, const Tensor& b, const 
 
 Tensor record_matmul(const Tensor& y, const Tensor& a, const Tensor& b, const Matmul& p);  // y = matmul(a, b, p)
 
+Tensor softmax_grad(const Tensor& gy, const Tensor& y);  // of y = softmax(x): y (gy - sum of gy y)
+
 void check_scale_channels(const Tensor& x, const Tensor& s);  // ShapeError
 Tensor record_scale_channels(const Tensor& y, const Tensor& x, const Tensor& s);
 

@@ -6,6 +6,12 @@
 
 namespace firn::kernels {
 
+// The share of the normal distribution that lies below v.
+template <class A>
+FIRN_DEVICE A below(A v) {
+  return A(0.5) * (A(1) + std::erf(v * A(0.7071067811865476)));
+}
+
 template <class T>
 template <class Team>
 FIRN_DEVICE void Unary<T>::operator()(Team t) const {
@@ -44,6 +50,17 @@ FIRN_DEVICE void Unary<T>::operator()(Team t) const {
       return map([](A v) { return A((v > 0) - (v < 0)); });
     case UnaryOp::abs:
       return map([](A v) { return std::fabs(v); });
+    case UnaryOp::gelu:
+      return map([](A v) { return v * below(v); });
+    case UnaryOp::gelu_slope:
+      return map([](A v) { return below(v) + v * A(0.3989422804014327) * std::exp(A(-0.5) * v * v); });
+    case UnaryOp::silu:
+      return map([=](A v) { return v / (A(1) + std::exp(-scale * v)); });
+    case UnaryOp::silu_slope:
+      return map([=](A v) {
+        const A s = A(1) / (A(1) + std::exp(-scale * v));
+        return s + scale * v * s * (A(1) - s);
+      });
   }
 }
 

@@ -7,9 +7,27 @@ namespace firn::kernels {
 constexpr int kMaxRank = 6;
 constexpr int64_t kChunk = 4096;  // elements a block handles; independent of the thread count, so results are too
 
-enum class UnaryOp { affine, square, sqrt, rsqrt, reciprocal, softplus, sigmoid, tanh, exp, log, sign, abs };
+enum class UnaryOp {
+  affine,
+  square,
+  sqrt,
+  rsqrt,
+  reciprocal,
+  softplus,
+  sigmoid,
+  tanh,
+  exp,
+  log,
+  sign,
+  abs,
+  gelu,
+  gelu_slope,
+  silu,
+  silu_slope
+};
 
-// y[i] = f(x[i]); affine is y = a x + b. sqrt, rsqrt and log are those of the real function (no clamping).
+// y[i] = f(x[i]); affine is y = a x + b. sqrt, rsqrt and log are those of the real function (no clamping). gelu is x
+// Phi(x) with the normal distribution's Phi, silu is x sigmoid(a x); the slopes are their derivatives.
 template <class T>
 struct Unary {
   static constexpr const char* name = "unary";

@@ -60,17 +60,18 @@ class EfficientNetLite final : public FeatureNetwork {
   int features() const override { return int(back_.out()); }
 
   Output operator()(const Tensor& images) const override {
-    Output out{mean_of_pixels(map(images)), {}};
-    out.logits = fully_connected(out.features, classifier_);
-    return out;
+    const Tensor features = mean_of_pixels(map(normalise(images)));
+    return {features, fully_connected(features, classifier_)};
   }
 
+  Tensor normalise(const Tensor& images) const override {
+    return normalised(images, 1 / 128.0, -127 / 128.0, options_.type);
+  }
   Levels levels(const Tensor& images) const override { return one_level(map(images)); }
 
  private:
   Tensor map(const Tensor& images) const {
-    const Tensor wide = options_.type == DType::f64 ? cast(images, options_.type) : images;
-    Tensor x = front_(as_type(affine(wide, 1 / 128.0, -127 / 128.0), options_.type));
+    Tensor x = front_(as_type(images, options_.type));
     for (const InvertedResidual& b : blocks_) x = b(std::exchange(x, {}));
     return back_(x);
   }

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "io/files.h"
 #include "io/pytorch_file.h"
+#include "models/features/layers.h"
 #include "models/features/networks.h"
 #include "models/files.h"
 
@@ -39,10 +40,10 @@ std::vector<Tensor> FeatureNetwork::stages(const Tensor&) const {
 }
 
 FeatureNetwork::Levels FeatureNetwork::levels(const Tensor&) const {
-  throw ConfigError(
-      "discriminators do not see through this network; vgg16, squeezenet, mobilenetv2 and efficientnet-lite1 are for "
-      "that");
+  throw ConfigError("there are no maps to judge images by");
 }
+
+Tensor FeatureNetwork::normalise(const Tensor& images) const { return imagenet(images, options_.type); }
 
 void FeatureNetwork::require_size(const Tensor& images) const {
   const Shape wanted{images.rank() ? images.dim(0) : 0, size(), size(), 3};
@@ -66,8 +67,9 @@ FeatureNetwork::Output features_of(const FeatureNetwork& network, const Tensor& 
 }
 
 const std::vector<FeatureModel>& feature_models() {
-  static const std::vector<FeatureModel> all{inception_model(), vgg16_model(), squeezenet_model(), mobilenet_v2_model(),
-                                             efficientnet_lite1_model()};
+  static const std::vector<FeatureModel> all{
+      inception_model(),          vgg16_model(),        squeezenet_model(),   mobilenet_v2_model(),
+      efficientnet_lite1_model(), clip_vit_b32_model(), dino_vit_b16_model(), dinov2_vit_s14_model()};
   return all;
 }
 

@@ -31,21 +31,24 @@ class FeatureNetwork : public Network {
   // How many images features_of() feeds at once; 0: as they come, because the network normalises by the batch.
   int at_once() const { return options_.batch_statistics ? 0 : 8; }
 
+  // Images [N,H,W,3] f32 from 0 to 255 as the network was trained to take them, of the type of its activations.
+  virtual Tensor normalise(const Tensor& images) const;
+
+  // What discriminators on frozen features look at (Kumari et al. 2022, arXiv 2112.09130): one map, or several and the
+  // pooled vector behind them. Images are normalised already, and of any size where the network only has convolutions,
+  // else [N,size(),size(),3]. Differentiable. ConfigError for what has no maps.
+  struct Levels {
+    std::vector<Tensor> maps;  // [N,h,w,C], from shallow to deep
+    Tensor pooled;             // [N,C] f32, of the whole image
+  };
+  virtual Levels levels(const Tensor& normalised) const;
+
   // Activations that perceptual distances compare (LPIPS), of images [N,H,W,3] f32 of any size that are normalised
   // already. ConfigError for a network that none is defined on.
   virtual std::vector<Tensor> stages(const Tensor& images) const;
   // Those that losses compare, of the same images: VGG16's nine first (Mo et al. 2020), else its stages.
   virtual std::vector<Tensor> activations(const Tensor& images) const { return stages(images); }
   virtual std::vector<int> stage_channels() const { return {}; }
-
-  // What a head of a vision-aided discriminator reads (Kumari et al. 2022, arXiv 2112.09130), of images [N,H,W,3] from
-  // 0 to 255, of any size: one map [N,h,w,C], or several of which `pooled` [N,K] is the last. Differentiable.
-  // ConfigError for a network that gives none.
-  struct Levels {
-    std::vector<Tensor> maps;
-    Tensor pooled;  // of several; of one its mean over pixels
-  };
-  virtual Levels levels(const Tensor& images) const;
 
  protected:
   void require_size(const Tensor& images) const;  // ShapeError

@@ -158,17 +158,21 @@ class Inception final : public FeatureNetwork {
   int features() const override { return int(classifier_.in()); }
 
   Output operator()(const Tensor& images) const override {
-    const Tensor x = as_type(affine(options_.type == DType::f64 ? cast(images, options_.type) : images, 1 / 128.0, -1),
-                             options_.type);
-    Tensor h = pass(middle_, max_pool(pass(front_, x), {.stride = 2}));
-    h = max_pool(h, {.stride = 2});
-    for (const Block& block : blocks_) h = run_block(block, std::exchange(h, {}));
-    Output out{mean_of_pixels(h), {}};
-    out.logits = fully_connected(out.features, classifier_);
-    return out;
+    const Tensor features = mean_of_pixels(map(normalise(images)));
+    return {features, fully_connected(features, classifier_)};
   }
 
+  Tensor normalise(const Tensor& images) const override { return normalised(images, 1 / 128.0, -1, options_.type); }
+  Levels levels(const Tensor& images) const override { return one_level(map(images)); }
+
  private:
+  Tensor map(const Tensor& images) const {
+    const Tensor x = max_pool(pass(front_, as_type(images, options_.type)), {.stride = 2});
+    Tensor h = max_pool(pass(middle_, x), {.stride = 2});
+    for (const Block& block : blocks_) h = run_block(block, std::exchange(h, {}));
+    return h;
+  }
+
   Layers front_, middle_;
   std::vector<Block> blocks_;
   FeatureLayer classifier_;

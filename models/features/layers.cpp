@@ -1,7 +1,6 @@
 #include "models/features/layers.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "base/error.h"
@@ -9,26 +8,29 @@
 
 namespace firn {
 
-Tensor imagenet(const Tensor& images, DType type) {
-  constexpr std::array mean{0.485, 0.456, 0.406}, deviation{0.229, 0.224, 0.225};
+Tensor normalised(const Tensor& images, const Normalisation& by, DType type) {
   const Tensor x = type == DType::f64 ? cast(images, type) : images;
   const Shape rows{x.dim(0), x.dim(1),
                    x.dim(2) * x.dim(3)};  // of whole lines, for three numbers are too few for a loop
   std::vector<double> scale, shift;
   for (int64_t i = 0; i < rows[2]; ++i) {
     const size_t c = size_t(i % 3);
-    scale.push_back(1 / (255 * deviation[c]));
-    shift.push_back(-mean[c] / deviation[c]);
+    scale.push_back(1 / (255 * by.deviation[c]));
+    shift.push_back(-by.mean[c] / by.deviation[c]);
   }
   const auto line = [&](const std::vector<double>& v) { return Tensor::from(v, {rows[2]}, x.type(), x.device()); };
   return as_type(reshape(reshape(x, rows) * line(scale) + line(shift), x.shape()), type);
 }
 
+Tensor normalised(const Tensor& images, double scale, double shift, DType type) {
+  return as_type(affine(type == DType::f64 ? cast(images, type) : images, scale, shift), type);
+}
+
 Tensor mean_of_pixels(const Tensor& x) { return reshape(mean_axes(x, {1, 2}), {x.dim(0), x.dim(3)}); }
 
-FeatureNetwork::Levels one_level(const Tensor& map) { return {{map}, mean_of_pixels(map)}; }
-
 Tensor widened(const Tensor& x) { return as_type(x, acc_type(x.type())); }
+
+FeatureNetwork::Levels one_level(const Tensor& map) { return {{map}, mean_of_pixels(map)}; }
 
 Tensor FeatureLayer::operator()(const Tensor& x) const {
   if (!gamma.defined()) return styled_conv2d(x, {}, w, b, conv, act);
@@ -70,7 +72,7 @@ std::vector<double> LayerReader::channels(const std::string& name, int64_t count
 
 FeatureLayer LayerReader::operator()(const LayerPlan& plan) const {
   const int64_t KH = plan.window, KW = plan.window_x ? plan.window_x : plan.window, I = plan.depthwise ? 1 : plan.in;
-  const std::string name = plan.name + ".weight";
+  const std::string name = plan.name + plan.joint + "weight", bias = plan.name + plan.joint + "bias";
   const StoredTensor& stored = file_.at(name);
   const int64_t O = stored.shape.empty() ? 0 : stored.shape[0], taps = KH * KW;
   const bool flat = KH * KW == 1 && stored.shape == Shape{O, I};  // of a fully connected layer
@@ -87,8 +89,8 @@ FeatureLayer LayerReader::operator()(const LayerPlan& plan) const {
                 .groups = plan.depthwise ? int(O) : 1,
                 .behind = plan.behind};
   std::vector<double> scale(size_t(O), 1), shift(size_t(O), 0);
-  bool has_bias = has(plan.name + ".bias");
-  if (has_bias) shift = channels(plan.name + ".bias", O);
+  bool has_bias = has(bias);
+  if (has_bias) shift = channels(bias, O);
   if (!plan.norm.empty()) {
     const auto beta = channels(plan.norm + ".bias", O);
     const auto gamma = has(plan.norm + ".weight") ? channels(plan.norm + ".weight", O) : scale;
@@ -105,6 +107,10 @@ FeatureLayer LayerReader::operator()(const LayerPlan& plan) const {
       has_bias = true;
     }
   }
+  if (!plan.gain.empty()) {
+    const auto gain = channels(plan.gain, O);
+    for (size_t o = 0; o < size_t(O); ++o) scale[o] *= gain[o], shift[o] *= gain[o];
+  }
   const std::vector<double> from = stored.to_doubles();
   std::vector<double> to(from.size());
   for (int64_t o = 0; o < O; ++o)
@@ -112,8 +118,25 @@ FeatureLayer LayerReader::operator()(const LayerPlan& plan) const {
       for (int64_t k = 0; k < taps; ++k)
         to[size_t((o * taps + k) * I + i)] = from[size_t((o * I + i) * taps + k)] * scale[size_t(o)];
   layer.w = tensor(name, to, {O, KH, KW, I});
-  if (has_bias) layer.b = tensor(plan.name + ".bias", shift, {O});
+  if (has_bias) layer.b = tensor(bias, shift, {O});
   return layer;
+}
+
+LayerNorm LayerReader::norm(const std::string& name, int64_t count, double eps) const {
+  const std::string gamma = name + ".weight", beta = name + ".bias";
+  return {tensor(gamma, channels(gamma, count), {count}), tensor(beta, channels(beta, count), {count}), eps};
+}
+
+Tensor LayerReader::matrix(const std::string& name, int64_t rows, int64_t columns) const {
+  const StoredTensor& t = file_.at(name);
+  const int64_t count = t.count(), known = (rows < 0 ? 1 : rows) * (columns < 0 ? 1 : columns);
+  if (rows < 0 || columns < 0 ? count < known || count % known : count != known) {
+    const auto size = [](int64_t n) { return n < 0 ? std::string("n") : std::to_string(n); };
+    throw IoError(fmt::format("{}: {} is {}, expected {} x {} numbers", file_.name, name, to_string(t.shape),
+                              size(rows), size(columns)));
+  }
+  require_finite(file_, name);
+  return tensor(name, t.to_doubles(), {rows < 0 ? count / known : rows, columns < 0 ? count / known : columns});
 }
 
 }  // namespace firn

@@ -1,5 +1,6 @@
 // What feature networks are built of: layers that read themselves from a file, batch norm folded into convolutions.
 #pragma once
+#include <array>
 #include <string>
 
 #include "models/features/features.h"
@@ -11,15 +12,23 @@ inline BiasAct relu() { return {.slope = 0}; }
 inline BiasAct relu6() { return {.slope = 0, .clamp = 6}; }
 inline constexpr double kNormEps = 1e-5;  // PyTorch's
 
-// Of images from 0 to 255: (x / 255 - mean) / deviation by channel, as networks trained on ImageNet take them.
-Tensor imagenet(const Tensor& images, DType type);
+// Of images from 0 to 255: (x / 255 - mean) / deviation by channel; and by those of ImageNet.
+struct Normalisation {
+  std::array<double, 3> mean, deviation;
+};
+inline constexpr Normalisation kImageNet{{0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}};
+Tensor normalised(const Tensor& images, const Normalisation& by, DType type);
+// By one number for all channels.
+Tensor normalised(const Tensor& images, double scale, double shift, DType type);
+inline Tensor imagenet(const Tensor& images, DType type) { return normalised(images, kImageNet, type); }
 
 // [N,H,W,C] -> [N,C], the mean over all pixels, as f32 (f64).
 Tensor mean_of_pixels(const Tensor& x);
 
-FeatureNetwork::Levels one_level(const Tensor& map);
-
 Tensor widened(const Tensor& x);  // bf16 as f32
+
+// Of a convolutional network: what it ends in before it takes the mean over all pixels, and that mean.
+FeatureNetwork::Levels one_level(const Tensor& map);
 
 // A convolution, or a fully connected layer, with what follows it.
 struct FeatureLayer {
@@ -37,8 +46,10 @@ struct FeatureLayer {
 // How files name a layer, and what it is.
 struct LayerPlan {
   std::string name;    // of NAME.weight, and NAME.bias where the file has one
+  char joint = '.';    // in place of that dot
   std::string norm{};  // of NORM.weight (1 where the file has none), .bias, .running_mean and .running_var; empty: none
   double eps = kNormEps;
+  std::string gain{};            // of [n] that multiplies the outputs (LayerScale); empty: none
   int64_t in;                    // channels
   int window = 1, window_x = 0;  // 0: as window
   int stride = 1, pad = -1;      // -1: half the window
@@ -55,12 +66,22 @@ struct InvertedResidual {
   Tensor operator()(const Tensor& x) const;
 };
 
+// Of rows, over the last axis.
+struct LayerNorm {
+  Tensor gamma, beta;
+  double eps;
+  Tensor operator()(const Tensor& x) const { return layer_norm(x, gamma, beta, eps); }
+};
+
 class LayerReader {
  public:
   LayerReader(Parameters& list, const SafetensorsFile& file, FeatureOptions options, const Device& device)
       : list_(list), file_(file), options_(options), device_(device) {}
   // IoError where the file has no such layer, or one of other sizes. Numbers of outputs are the file's.
   FeatureLayer operator()(const LayerPlan& plan) const;
+  LayerNorm norm(const std::string& name, int64_t channels, double eps) const;
+  // [rows,columns], whatever the shape in the file; one of the two may be -1.
+  Tensor matrix(const std::string& name, int64_t rows, int64_t columns) const;
   bool has(const std::string& name) const { return file_.contains(name); }
 
  private:

@@ -54,7 +54,7 @@ class MobileNetV2 final : public FeatureNetwork {
   int features() const override { return int(back_.out()); }
 
   Output operator()(const Tensor& images) const override {
-    Output out{mean_of_pixels(map(images)), {}};
+    Output out{mean_of_pixels(map(normalise(images))), {}};
     if (classifier_.w.defined()) out.logits = fully_connected(out.features, classifier_);
     return out;
   }
@@ -63,7 +63,7 @@ class MobileNetV2 final : public FeatureNetwork {
 
  private:
   Tensor map(const Tensor& images) const {
-    Tensor x = front_(imagenet(images, options_.type));
+    Tensor x = front_(as_type(images, options_.type));
     for (const InvertedResidual& b : blocks_) x = b(std::exchange(x, {}));
     return back_(x);
   }

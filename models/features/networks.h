@@ -9,6 +9,9 @@ FeatureModel vgg16_model();
 FeatureModel squeezenet_model();
 FeatureModel mobilenet_v2_model();
 FeatureModel efficientnet_lite1_model();
+FeatureModel clip_vit_b32_model();
+FeatureModel dino_vit_b16_model();
+FeatureModel dinov2_vit_s14_model();
 
 template <class Network>
 std::unique_ptr<FeatureNetwork> make_features(const SafetensorsFile& weights, const FeatureOptions& options,

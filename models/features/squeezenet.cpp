@@ -40,9 +40,11 @@ class SqueezeNet final : public FeatureNetwork {
   int features() const override { return int(classifier_.in()); }
 
   Output operator()(const Tensor& images) const override {
-    const Tensor x = stages(imagenet(images, options_.type)).back();
+    const Tensor x = stages(normalise(images)).back();
     return {mean_of_pixels(x), mean_of_pixels(classifier_(x))};
   }
+
+  Levels levels(const Tensor& images) const override { return one_level(stages(images).back()); }
 
   std::vector<Tensor> stages(const Tensor& images) const override {
     Tensor x = front_(as_type(images, options_.type));
@@ -55,10 +57,6 @@ class SqueezeNet final : public FeatureNetwork {
       if (is_compared(f)) all.push_back(x);
     }
     return all;
-  }
-
-  Levels levels(const Tensor& images) const override {
-    return one_level(stages(imagenet(images, options_.type)).back());
   }
 
   std::vector<int> stage_channels() const override {

@@ -35,10 +35,12 @@ class Vgg16 final : public FeatureNetwork {
 
   Output operator()(const Tensor& images) const override {
     require_size(images);
-    const Tensor x = max_pool(stages(imagenet(images, options_.type)).back(), {.size = 2, .stride = 2});
+    const Tensor x = map(normalise(images));
     const Tensor h = fully_connected(fully_connected(reshape(x, {x.dim(0), -1}), fc1_), fc2_);
     return {widened(h), widened(fully_connected(h, fc3_))};
   }
+
+  Levels levels(const Tensor& images) const override { return one_level(map(images)); }
 
   std::vector<Tensor> stages(const Tensor& images) const override {
     std::vector<Tensor> all;
@@ -48,10 +50,6 @@ class Vgg16 final : public FeatureNetwork {
       all.push_back(x);
     }
     return all;
-  }
-
-  Levels levels(const Tensor& images) const override {
-    return one_level(max_pool(stages(imagenet(images, options_.type)).back(), {.size = 2, .stride = 2}));
   }
 
   std::vector<Tensor> activations(const Tensor& images) const override {
@@ -75,6 +73,8 @@ class Vgg16 final : public FeatureNetwork {
   }
 
  private:
+  Tensor map(const Tensor& images) const { return max_pool(stages(images).back(), {.size = 2, .stride = 2}); }
+
   std::vector<std::vector<FeatureLayer>> stages_;
   FeatureLayer fc1_, fc2_, fc3_;
 };

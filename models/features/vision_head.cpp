@@ -122,7 +122,7 @@ std::vector<Tensor> VisionHead::operator()(const FeatureNetwork::Levels& levels,
 VisionDiscriminator::VisionDiscriminator(std::shared_ptr<const FeatureNetwork> network, const Options& o, uint64_t seed)
     : Network(network->device()),
       network_(std::move(network)),
-      resize_(o.images.height, o.images.width, o.size, o.size, acc_type(o.type), device_),
+      size_(o.size),
       head_(
           [&] {
             const NoGrad constant;
@@ -134,9 +134,9 @@ VisionDiscriminator::VisionDiscriminator(std::shared_ptr<const FeatureNetwork> n
 }
 
 FeatureNetwork::Levels VisionDiscriminator::levels(const Tensor& images) const {
-  Tensor x = resize_(images);
+  Tensor x = resize(images, size_, size_, Resize::area);
   if (x.dim(3) == 1) x = expand(x, {x.dim(0), x.dim(1), x.dim(2), 3}, x.type());
-  return network_->levels(affine(x, 127.5, 127.5));
+  return network_->levels(network_->normalise(affine(x, 127.5, 127.5)));
 }
 
 }  // namespace firn

@@ -5,7 +5,6 @@
 #include <optional>
 
 #include "models/features/features.h"
-#include "models/layers/image_resize.h"
 #include "models/spec.h"
 
 namespace firn {
@@ -67,7 +66,7 @@ class VisionDiscriminator : public Network {
 
  private:
   std::shared_ptr<const FeatureNetwork> network_;
-  ImageResize resize_;
+  int size_;
   VisionHead head_;
 };
 

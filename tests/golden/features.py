@@ -59,9 +59,16 @@ class Weights:
         return F.linear(x, self(name + ".weight", out, x.shape[1]), self(name + ".bias", out))
 
 
-def imagenet(images):
-    mean, std = (torch.tensor(v)[None, :, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def normalised(images, by):
+    mean, std = (torch.tensor(v)[None, :, None, None] for v in by)
     return (images / 255 - mean) / std
+
+
+def imagenet(images):
+    return normalised(images, IMAGENET)
 
 
 def inception(w, images, by_batch=False):
@@ -202,6 +209,78 @@ def efficientnet_lite1(w, images):
     return x, w.linear(x, "_fc", c(1000))
 
 
+def attention(qkv, heads):
+    q, k, v = (t.unflatten(2, (heads, -1)).transpose(1, 2) for t in qkv.chunk(3, 2))
+    weights = torch.softmax(q @ k.mT / math.sqrt(q.shape[3]), 3)
+    return (weights @ v).transpose(1, 2).flatten(2)
+
+
+def layer_norm(w, x, name, eps):
+    return F.layer_norm(x, x.shape[-1:], w(name + ".weight", x.shape[-1]), w(name + ".bias", x.shape[-1]), eps)
+
+
+def grid_of(tokens):
+    """Tokens without the first, as [N,h,w,C]."""
+    side = math.isqrt(tokens.shape[1] - 1)
+    return tokens[:, 1:].unflatten(1, (side, side))
+
+
+def clip_levels(w, x, channels, depth=12):
+    """Of normalised images: tokens behind blocks 4 and 8, and what comes out."""
+    c = w.channels(channels)
+    x = w.conv(x, "visual.conv1", c, 32, 32, 0, bias=False).flatten(2).mT
+    x = torch.cat([w("visual.class_embedding", c).expand(x.shape[0], 1, c), x], 1)
+    x = layer_norm(w, x + w("visual.positional_embedding", x.shape[1], c), "visual.ln_pre", 1e-5)
+    maps = []
+    for i in range(depth):
+        at = f"visual.transformer.resblocks.{i}."
+        h = layer_norm(w, x, at + "ln_1", 1e-5)
+        h = F.linear(h, w(at + "attn.in_proj_weight", 3 * c, c), w(at + "attn.in_proj_bias", 3 * c))
+        x = x + F.linear(attention(h, c // 64), w(at + "attn.out_proj.weight", c, c), w(at + "attn.out_proj.bias", c))
+        h = F.linear(layer_norm(w, x, at + "ln_2", 1e-5), w(at + "mlp.c_fc.weight", 4 * c, c), w(at + "mlp.c_fc.bias", 4 * c))
+        h = h * torch.sigmoid(1.702 * h)
+        x = x + F.linear(h, w(at + "mlp.c_proj.weight", c, 4 * c), w(at + "mlp.c_proj.bias", c))
+        if i + 1 in (4, 8):
+            maps.append(grid_of(x))
+    return maps, layer_norm(w, x[:, 0], "visual.ln_post", 1e-5) @ w("visual.proj", c, w.channels(512))
+
+
+def dino_levels(w, x, channels, patch, side, scales, depth=12):
+    """As clip_levels, behind blocks 5 and 9. The file has side^2 places; scales: LayerScale."""
+    c = w.channels(channels)
+
+    def linear(x, name, out):
+        return F.linear(x, w(name + ".weight", out, x.shape[-1]), w(name + ".bias", out))
+
+    x = w.conv(x, "patch_embed.proj", c, patch, patch, 0)
+    grid = x.shape[2]
+    x = x.flatten(2).mT
+    places = w("pos_embed", 1, side * side + 1, c)
+    if grid != side:
+        rest = places[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
+        factor = (grid + 0.1) / side
+        rest = F.interpolate(rest, scale_factor=(factor, factor), mode="bicubic")
+        places = torch.cat([places[:, :1], rest.flatten(2).mT], 1)
+    x = torch.cat([w("cls_token", 1, 1, c).expand(x.shape[0], 1, c), x], 1) + places
+    maps = []
+    for i in range(depth):
+        at = f"blocks.{i}."
+        h = linear(attention(linear(layer_norm(w, x, at + "norm1", 1e-6), at + "attn.qkv", 3 * c), c // 64), at + "attn.proj", c)
+        x = x + (h * w(at + "ls1.gamma", c) if scales else h)
+        h = linear(F.gelu(linear(layer_norm(w, x, at + "norm2", 1e-6), at + "mlp.fc1", 4 * c)), at + "mlp.fc2", c)
+        x = x + (h * w(at + "ls2.gamma", c) if scales else h)
+        if i + 1 in (5, 9):
+            maps.append(layer_norm(w, x, "norm", 1e-6))
+    return [grid_of(m) for m in maps], layer_norm(w, x, "norm", 1e-6)[:, 0]
+
+
+CLIP_NORMALISATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+TRANSFORMERS = {  # and by what images are normalised
+    "clip-vit-b32": (lambda w, x: clip_levels(w, x, 768), CLIP_NORMALISATION),
+    "dino-vit-b16": (lambda w, x: dino_levels(w, x, 768, 16, 14, False), IMAGENET),
+    "dinov2-vit-s14": (lambda w, x: dino_levels(w, x, 384, 14, 37, True), IMAGENET)}
+
+
 def lpips(w, stages, a, b):
     shift, scale = (torch.tensor(v)[None, :, None, None] for v in ((-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)))
     distance = 0
@@ -245,6 +324,22 @@ def main():
             w = Weights(1)
             network(w, images("images", 1, size))
             keep(f"{name}/1", w)
+    for name, (levels, by) in TRANSFORMERS.items():
+        for width in (6, 3):
+            w = Weights(width)
+            keep(f"{name}/{width}", w, features=levels(w, normalised(images("images", 2, 224), by))[1])
+        w = Weights(6)
+        x = images("levels", 1, 224) / 64 - 2
+        with torch.enable_grad():
+            x.requires_grad_()
+            maps, pooled = levels(w, x)
+            seen = [maps[0][:, 1::3, 2::4, ::5], maps[1][:, 1::3, 2::4, ::5], pooled]
+            (g,) = torch.autograd.grad(sum((t**2).sum() for t in [*maps, pooled]), x)
+        found.update({f"{name}.levels.{i}": t.detach().contiguous() for i, t in enumerate(seen)})
+        found[f"{name}.levels.gradient"] = g.permute(0, 2, 3, 1)[:, 3::37, 5::31].contiguous()
+        w = Weights(1)  # the published shapes
+        levels(w, imagenet(images("images", 1, 224)))
+        keep(f"{name}/1", w)
     w = Weights(16)
     features, logits = inception(w, images("images", 3, 299), True)
     keep("inception by batch/16", w, features=features, logits=logits)

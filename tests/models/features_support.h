@@ -44,7 +44,8 @@ inline StoredTensor formula_weight(const std::string& name, const std::vector<in
   return StoredTensor::of(std::vector<float>(values.begin(), values.end()), shape);
 }
 
-inline SafetensorsFile formula_weights(const std::string& key, DType type = DType::f32) {
+// Tensors of the shapes of a network, without values.
+inline SafetensorsFile formula_shapes(const std::string& key) {
   SafetensorsFile file{.tensors = {}, .metadata = {}, .name = key};
   std::istringstream lines(golden_features().metadata.at(key));
   for (std::string line; std::getline(lines, line);) {
@@ -53,8 +54,14 @@ inline SafetensorsFile formula_weights(const std::string& key, DType type = DTyp
     words >> name;
     std::vector<int64_t> shape;
     for (int64_t d; words >> d;) shape.push_back(d);
-    file.tensors[name] = formula_weight(name, shape, type == DType::f64);
+    file.tensors[name].shape = shape;
   }
+  return file;
+}
+
+inline SafetensorsFile formula_weights(const std::string& key, DType type = DType::f32) {
+  SafetensorsFile file = formula_shapes(key);
+  for (auto& [name, tensor] : file.tensors) tensor = formula_weight(name, tensor.shape, type == DType::f64);
   return file;
 }
 
