@@ -71,10 +71,6 @@ std::string prefix_of(const SafetensorsFile& file, const Family& f) {
   return file.contains(visual + f.patches + ".weight") ? visual : "";
 }
 
-Tensor each_token(const FeatureLayer& layer, const Tensor& x) {
-  return reshape(layer(reshape(x, {1, 1, -1, x.dim(2)})), {x.dim(0), x.dim(1), layer.out()});
-}
-
 struct Block {
   LayerNorm norm1, norm2;
   FeatureLayer qkv, attended, up, down;
