@@ -81,7 +81,7 @@ int main(int argc, char** argv) {
   wait_politely(argv);
   Options o;
   CLI::App app{"Speed of feature networks"};
-  app.add_option("--network", o.network, "inception, vgg16, squeezenet, mobilenetv2 or efficientnet-lite1");
+  app.add_option("--network", o.network, "a name of docs/features.md");
   app.add_option("--features", o.weights, "File of weights instead of random ones; names the network, too");
   app.add_option("--batch", o.batch, "Images at once")->check(CLI::PositiveNumber);
   app.add_option("--type,--precision", o.type, "Of activations")->check(CLI::IsMember({"f32", "bf16"}));

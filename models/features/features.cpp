@@ -67,9 +67,15 @@ FeatureNetwork::Output features_of(const FeatureNetwork& network, const Tensor& 
 }
 
 const std::vector<FeatureModel>& feature_models() {
-  static const std::vector<FeatureModel> all{
-      inception_model(),          vgg16_model(),        squeezenet_model(),   mobilenet_v2_model(),
-      efficientnet_lite1_model(), clip_vit_b32_model(), dino_vit_b16_model(), dinov2_vit_s14_model()};
+  static const std::vector<FeatureModel> all{inception_model(),
+                                             vgg16_model(),
+                                             squeezenet_model(),
+                                             mobilenet_v2_model(),
+                                             efficientnet_lite1_model(),
+                                             clip_vit_b32_model(),
+                                             dino_vit_b16_model(),
+                                             dinov2_vit_s14_model(),
+                                             swin_t_model()};
   return all;
 }
 

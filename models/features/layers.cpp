@@ -51,6 +51,12 @@ Tensor fully_connected(const Tensor& x, const FeatureLayer& layer) {
   return reshape(flat(reshape(x, {1, x.dim(0), 1, x.dim(1)})), {x.dim(0), layer.out()});
 }
 
+Tensor each_token(const FeatureLayer& layer, const Tensor& x) {
+  Shape shape = x.shape();
+  shape.back() = layer.out();
+  return reshape(layer(reshape(x, {1, 1, -1, x.dim(-1)})), shape);
+}
+
 std::vector<int64_t> shape_in(const SafetensorsFile& file, const std::string& name) {
   const auto found = file.tensors.find(name);
   return found == file.tensors.end() ? std::vector<int64_t>{} : found->second.shape;

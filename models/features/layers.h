@@ -97,6 +97,9 @@ class LayerReader {
 // Fully connected: x [N,in], w [out,in] -> [N,out].
 Tensor fully_connected(const Tensor& x, const FeatureLayer& layer);
 
+// The same of each token: x [...,in] -> [...,out].
+Tensor each_token(const FeatureLayer& layer, const Tensor& x);
+
 // The shape of a tensor of a file, empty where there is none.
 std::vector<int64_t> shape_in(const SafetensorsFile& file, const std::string& name);
 

@@ -12,6 +12,7 @@ FeatureModel efficientnet_lite1_model();
 FeatureModel clip_vit_b32_model();
 FeatureModel dino_vit_b16_model();
 FeatureModel dinov2_vit_s14_model();
+FeatureModel swin_t_model();
 
 template <class Network>
 std::unique_ptr<FeatureNetwork> make_features(const SafetensorsFile& weights, const FeatureOptions& options,

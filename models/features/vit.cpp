@@ -71,10 +71,6 @@ std::string prefix_of(const SafetensorsFile& file, const Family& f) {
   return file.contains(visual + f.patches + ".weight") ? visual : "";
 }
 
-Tensor each_token(const FeatureLayer& layer, const Tensor& x) {
-  return reshape(fully_connected(reshape(x, {-1, x.dim(2)}), layer), {x.dim(0), x.dim(1), layer.out()});
-}
-
 struct Block {
   LayerNorm norm1, norm2;
   FeatureLayer qkv, attended, up, down;
@@ -101,6 +97,7 @@ class Vit final : public FeatureNetwork {
     };
     patches_ = read({.name = prefix + family.patches, .in = 3, .window = int(patch_), .pad = 0, .act = linear()});
     const int64_t C = patches_.out();
+    patches_.w = patches_.w.view({C, 1, 1, patch_ * patch_ * 3});  // of patches that are laid out as one pixel each
     for (std::string at;
          read.has((at = fmt::format("{}{}.{}.", prefix, family.block, blocks_.size())) + family.norm1 + ".weight");) {
       Block b{.norm1 = read.norm(at + family.norm1, C, family.eps),

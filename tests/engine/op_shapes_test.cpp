@@ -82,6 +82,10 @@ const Fit kFits[] = {
     {"normalize_2nd_moment", {{2, 3}}, [](const In& in) { return normalize_2nd_moment(in[0]); }},
     {"demodulation", {{3, 1, 1, 4}, {2, 4}}, [](const In& in) { return demodulation(in[0], in[1]); }},
     {"minibatch_stddev", {{4, 2, 2, 2}}, [](const In& in) { return minibatch_stddev(in[0], 2, 1); }},
+    {"layer_norm", {{2, 3}, {3}, {3}}, [](const In& in) { return layer_norm(in[0], in[1], in[2]); }},
+    {"softmax", {{2, 3}}, [](const In& in) { return softmax(in[0]); }},
+    {"attention", {{2, 3, 4}, {2, 5, 4}, {2, 5, 4}}, [](const In& in) { return attention(in[0], in[1], in[2], 2); }},
+    {"resize", {{2, 3, 4, 1}}, [](const In& in) { return resize(in[0], 2, 5, Resize::bicubic); }},
     {"gather",
      {{4, 2}},
      [](const In& in) { return gather(square(in[0]), Tensor::from(std::vector<int32_t>{3}, {1}, Device::cpu())); }},
@@ -90,7 +94,9 @@ const Fit kFits[] = {
 // Those that take it, too, with an axis more.
 bool takes(const Fit& f, size_t operand, const Shape& shape) {
   const std::string op = f.op;
-  if (op == "sum_per_sample" || op == "mean_axes" || op == "slice" || op == "gather") return !shape.empty();
+  if (op == "sum_per_sample" || op == "mean_axes" || op == "slice" || op == "gather" || op == "softmax")
+    return !shape.empty();
+  if (op == "layer_norm" && operand == 0) return !shape.empty() && shape.back() == 3;
   if (op == "conv2d_add" && operand == 2) return shape.empty();  // it is broadcast
   return operand == 4 && op == "bias_act" && count(shape) == 1;  // the strength is any one number
 }
@@ -141,6 +147,7 @@ INSTANTIATE_TEST_SUITE_P(Ops, OpShapes, testing::ValuesIn(kFits),
 TEST(OpShapes, OptionsThatMakeNoSenseAreErrors) {
   const Tensor x = Tensor::zeros({4, 4, 4, 2}, DType::f32, Device::cpu());
   const Tensor w = Tensor::zeros({3, 3, 3, 2}, DType::f32, Device::cpu());
+  const Tensor q = Tensor::zeros({2, 4, 4}, DType::f32, Device::cpu());
   const std::function<void()> wrong[] = {[&] { conv2d(x, w, {.stride = 0}); },
                                          [&] { conv2d(x, w, {.pad = -1}); },
                                          [&] { conv2d(x, w, {.groups = 0}); },
@@ -157,6 +164,11 @@ TEST(OpShapes, OptionsThatMakeNoSenseAreErrors) {
                                          [&] { minibatch_stddev(x, 0, 1); },
                                          [&] { minibatch_stddev(x, 2, 0); },
                                          [&] { minibatch_stddev(x, 2, 1, 0); },
+                                         [&] { resize(x, 0, 4, Resize::area); },
+                                         [&] { resize(x, 4, 4, Resize::bicubic, -1); },
+                                         [&] { attention(q, q, q, 3); },
+                                         [&] { attention(q, slice(q, 1, 0, 2), q, 2); },
+                                         [&] { attention(q, cast(q, DType::bf16), q, 2); },
                                          [&] { mean_axes(x, {4}); },
                                          [&] { mean_axes(x, {-1}); },
                                          [&] {

@@ -274,11 +274,52 @@ def dino_levels(w, x, channels, patch, side, scales, depth=12):
     return [grid_of(m) for m in maps], layer_norm(w, x, "norm", 1e-6)[:, 0]
 
 
+def swin_levels(w, x, channels=96, window=7):
+    """As clip_levels, with one map. Windows, their mask and their order are those of the paper's code, by index."""
+    c = w.channels(channels)
+
+    def linear(x, name, out, bias=True):
+        return F.linear(x, w(name + ".weight", out, x.shape[-1]), w(name + ".bias", out) if bias else None)
+
+    x = layer_norm(w, w.conv(x, "patch_embed.proj", c, 4, 4, 0).permute(0, 2, 3, 1), "patch_embed.norm", 1e-5)
+    rows, columns = (t.flatten() for t in torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij"))
+    places = (rows[:, None] - rows + window - 1) * (2 * window - 1) + columns[:, None] - columns + window - 1
+    for stage, depth in enumerate((2, 2, 6, 2)):
+        n, side, _, c = x.shape
+        heads = c // 32
+        for i in range(depth):
+            at, shift = f"layers.{stage}.blocks.{i}.", window // 2 if i % 2 and side > window else 0
+            h = linear(torch.roll(layer_norm(w, x, at + "norm1", 1e-5), (-shift, -shift), (1, 2)), at + "attn.qkv", 3 * c)
+            # pixels of the image as it was before it was rolled: neighbours only see each other where they were near
+            was = (torch.arange(side) + shift) % side
+            table = w(at + "attn.relative_position_bias_table", (2 * window - 1) ** 2, heads)
+            bias = table[places].permute(2, 0, 1)
+            out = torch.empty(n, side, side, c)
+            for r in range(0, side, window):
+                for s in range(0, side, window):
+                    q, k, v = h[:, r:r + window, s:s + window].reshape(n, window**2, 3, heads, 32).permute(2, 0, 3, 1, 4)
+                    y, z = was[r:r + window][rows], was[s:s + window][columns]
+                    near = ((y[:, None] - y).abs() < window) & ((z[:, None] - z).abs() < window)
+                    score = q @ k.mT / math.sqrt(32) + bias + torch.where(near, 0.0, -100.0)
+                    part = (torch.softmax(score, 3) @ v).transpose(1, 2).reshape(n, window, window, c)
+                    out[:, r:r + window, s:s + window] = part
+            x = x + torch.roll(linear(out, at + "attn.proj", c), (shift, shift), (1, 2))
+            h = F.gelu(linear(layer_norm(w, x, at + "norm2", 1e-5), at + "mlp.fc1", 4 * c))
+            x = x + linear(h, at + "mlp.fc2", c)
+        if stage < 3:
+            at = f"layers.{stage}.downsample."
+            x = torch.cat([x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]], 3)
+            x = linear(layer_norm(w, x, at + "norm", 1e-5), at + "reduction", 2 * c, bias=False)
+    x = layer_norm(w, x, "norm", 1e-5)
+    return [x], x.mean((1, 2))
+
+
 CLIP_NORMALISATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 TRANSFORMERS = {  # and by what images are normalised
     "clip-vit-b32": (lambda w, x: clip_levels(w, x, 768), CLIP_NORMALISATION),
     "dino-vit-b16": (lambda w, x: dino_levels(w, x, 768, 16, 14, False), IMAGENET),
-    "dinov2-vit-s14": (lambda w, x: dino_levels(w, x, 384, 14, 37, True), IMAGENET)}
+    "dinov2-vit-s14": (lambda w, x: dino_levels(w, x, 384, 14, 37, True), IMAGENET),
+    "swin-t": (swin_levels, IMAGENET)}
 
 
 def lpips(w, stages, a, b):
@@ -325,15 +366,16 @@ def main():
             network(w, images("images", 1, size))
             keep(f"{name}/1", w)
     for name, (levels, by) in TRANSFORMERS.items():
-        for width in (6, 3):
+        widths = (3,) if name == "swin-t" else (6, 3)
+        for width in widths:
             w = Weights(width)
             keep(f"{name}/{width}", w, features=levels(w, normalised(images("images", 2, 224), by))[1])
-        w = Weights(6)
+        w = Weights(widths[0])
         x = images("levels", 1, 224) / 64 - 2
         with torch.enable_grad():
             x.requires_grad_()
             maps, pooled = levels(w, x)
-            seen = [maps[0][:, 1::3, 2::4, ::5], maps[1][:, 1::3, 2::4, ::5], pooled]
+            seen = [*(m[:, 1::3, 2::4, ::5] for m in maps), pooled]
             (g,) = torch.autograd.grad(sum((t**2).sum() for t in [*maps, pooled]), x)
         found.update({f"{name}.levels.{i}": t.detach().contiguous() for i, t in enumerate(seen)})
         found[f"{name}.levels.gradient"] = g.permute(0, 2, 3, 1)[:, 3::37, 5::31].contiguous()

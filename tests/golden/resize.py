@@ -1,4 +1,5 @@
-"""Writes resize.safetensors: an image resized as torch-fidelity, pytorch-fid and clean-fid do it.
+"""Writes resize.safetensors: an image resized as torch-fidelity, pytorch-fid and clean-fid do it, and by PyTorch's area
+and bicubic.
 
     python3 tests/golden/resize.py tests/golden/resize.safetensors
 
@@ -20,6 +21,8 @@ for size in (7, 31):
     hwc = lambda x: x[0].permute(1, 2, 0).contiguous().numpy().astype(np.float32)
     tensors[f'tensorflow.{size}'] = hwc(interpolate_bilinear_2d_like_tensorflow1x(nchw, (size, size), align_corners=False))
     tensors[f'bilinear.{size}'] = hwc(torch.nn.functional.interpolate(nchw, (size, size), mode='bilinear', align_corners=False))
+    for how in ('area', 'bicubic'):
+        tensors[f'torch {how}.{size}'] = hwc(torch.nn.functional.interpolate(nchw, (size, size), mode=how))
     channels = [Image.fromarray(image[..., c].astype(np.float32), mode='F').resize((size, size), Image.BICUBIC) for c in range(3)]
     tensors[f'bicubic.{size}'] = np.stack([np.asarray(c) for c in channels], 2)
 save_file(tensors, sys.argv[1])

@@ -1,0 +1,191 @@
+// Swin-T (Liu et al. 2021, arXiv 2103.14030), as its authors name it; MoBY's weights, trained without labels, too.
+#include <cmath>
+#include <utility>
+
+#include "base/error.h"
+#include "models/features/layers.h"
+#include "models/features/networks.h"
+
+namespace firn {
+namespace {
+
+constexpr int kSize = 224, kPatch = 4;
+constexpr int64_t kWindow = 7, kTokens = kWindow * kWindow, kHead = 32;  // channels of a head
+constexpr int kBlocks[]{2, 2, 6, 2};
+
+// [N,H,W,C] with `by` rows and columns from the front behind the others; by < 0: back.
+Tensor rolled(const Tensor& x, int64_t by) {
+  Tensor y = x;
+  for (const int axis : {1, 2}) {
+    const int64_t n = y.dim(axis), at = by < 0 ? n + by : by;
+    y = concat({slice(y, axis, at, n), slice(y, axis, 0, at)}, axis);
+  }
+  return y;
+}
+
+struct Block {
+  LayerNorm norm1, norm2;
+  FeatureLayer qkv, attended, up, down;
+  Tensor bias;  // [windows or 1,heads,49,49] on what attention compares
+  bool shifted;
+
+  // [N,H,W,C] -> [3,N windows heads,49,32], and what has windows and heads back
+  static Tensor windows(const Tensor& x, int64_t parts) {
+    const int64_t N = x.dim(0), H = x.dim(1) / kWindow, W = x.dim(2) / kWindow, heads = x.dim(3) / (parts * kHead);
+    const Tensor squares = permute(reshape(x, {N * H, kWindow, W, kWindow, x.dim(3)}), {0, 2, 1, 3, 4});
+    const Tensor split = permute(reshape(squares, {N * H * W, kTokens, parts, heads, kHead}), {2, 0, 3, 1, 4});
+    return reshape(split, {parts, N * H * W * heads, kTokens, kHead});
+  }
+  static Tensor image(const Tensor& x, const Shape& shape) {
+    const int64_t N = shape[0], H = shape[1] / kWindow, W = shape[2] / kWindow, C = shape[3];
+    const Tensor joined = permute(reshape(x, {N * H * W, C / kHead, kTokens, kHead}), {0, 2, 1, 3});
+    return reshape(permute(reshape(joined, {N * H, W, kWindow, kWindow, C}), {0, 2, 1, 3, 4}), shape);
+  }
+
+  Tensor attention_in_windows(const Tensor& x) const {
+    const Tensor all = windows(each_token(qkv, x), 3);
+    const auto part = [&](int64_t i) { return reshape(slice(all, 0, i, i + 1), {-1, kTokens, kHead}); };
+    const Tensor scores =
+        matmul(part(0), part(1), {.trans_b = true, .alpha = 1 / std::sqrt(double(kHead)), .wide_output = true});
+    const Tensor compared = reshape(scores, {-1, bias.dim(0), bias.dim(1), kTokens, kTokens}) + bias;
+    const Tensor weights = reshape(cast(softmax(compared), x.type()), scores.shape());
+    return each_token(attended, image(matmul(weights, part(2)), x.shape()));
+  }
+
+  Tensor operator()(const Tensor& x) const {
+    constexpr int64_t shift = kWindow / 2;
+    const Tensor h = norm1(x);
+    const Tensor y = x + (shifted ? rolled(attention_in_windows(rolled(h, shift)), -shift) : attention_in_windows(h));
+    return y + each_token(down, gelu(each_token(up, norm2(y))));
+  }
+};
+
+// Which of the nine parts, that do not see each other, a pixel of a shifted image is of.
+int64_t region(int64_t row, int64_t column, int64_t side) {
+  const auto third = [side](int64_t i) { return i < side - kWindow ? 0 : i < side - kWindow / 2 ? 1 : 2; };
+  return third(row) * 3 + third(column);
+}
+
+// Of a table [13 13,heads] by where one token lies from another, and far below zero for what lies across an edge.
+std::vector<double> biases(const std::vector<double>& table, int64_t heads, int64_t side, bool shifted) {
+  const int64_t windows = shifted ? side / kWindow : 1;  // in a row
+  std::vector<double> all;
+  for (int64_t w = 0; w < windows * windows; ++w)
+    for (int64_t h = 0; h < heads; ++h)
+      for (int64_t i = 0; i < kTokens; ++i)
+        for (int64_t j = 0; j < kTokens; ++j) {
+          const auto of = [&](int64_t t) {
+            return region(w / windows * kWindow + t / kWindow, w % windows * kWindow + t % kWindow, side);
+          };
+          const int64_t down = i / kWindow - j / kWindow + kWindow - 1,
+                        across = i % kWindow - j % kWindow + kWindow - 1;
+          const double near = table[size_t((down * (2 * kWindow - 1) + across) * heads + h)];
+          all.push_back(shifted && of(i) != of(j) ? near - 100 : near);
+        }
+  return all;
+}
+
+std::string prefix_of(const SafetensorsFile& file) {
+  for (const std::string prefix : {"encoder.", "model.encoder.", "model."})
+    if (file.contains(prefix + "patch_embed.proj.weight")) return prefix;
+  return "";
+}
+
+class Swin final : public FeatureNetwork {
+ public:
+  Swin(const SafetensorsFile& file, const FeatureOptions& options, const Device& device)
+      : FeatureNetwork(options, device) {
+    const LayerReader read(parameters_, file, options, device);
+    const std::string prefix = prefix_of(file);
+    const auto layer = [&](const std::string& name, int64_t in) {
+      return read({.name = name, .in = in, .act = linear()});
+    };
+    patches_ = read(
+        {.name = prefix + "patch_embed.proj", .in = 3, .window = kPatch, .stride = kPatch, .pad = 0, .act = linear()});
+    int64_t C = patches_.out(), side = kSize / kPatch;
+    patches_norm_ = read.norm(prefix + "patch_embed.norm", C, kNormEps);
+    for (size_t s = 0; s < std::size(kBlocks); ++s) {
+      const std::string stage = fmt::format("{}layers.{}.", prefix, s);
+      if (C % kHead)
+        throw IoError(fmt::format("{}: {} has {} channels, expected heads of {}", file.name, stage, C, kHead));
+      Stage& to = stages_.emplace_back();
+      for (int i = 0; i < kBlocks[s]; ++i) {
+        const std::string at = fmt::format("{}blocks.{}.", stage, i);
+        const bool shifted = i % 2 && side > kWindow;
+        const int64_t places = (2 * kWindow - 1) * (2 * kWindow - 1), heads = C / kHead;
+        const Tensor table = read.matrix(at + "attn.relative_position_bias_table", places, heads);
+        const int64_t windows = shifted ? side * side / kTokens : 1;
+        Block b{.norm1 = read.norm(at + "norm1", C, kNormEps),
+                .norm2 = read.norm(at + "norm2", C, kNormEps),
+                .qkv = layer(at + "attn.qkv", C),
+                .attended = layer(at + "attn.proj", C),
+                .up = layer(at + "mlp.fc1", C),
+                .down = {},
+                .bias = Tensor::from(biases(table.to_doubles(), heads, side, shifted),
+                                     {windows, heads, kTokens, kTokens}, table.type(), device),
+                .shifted = shifted};
+        b.down = layer(at + "mlp.fc2", b.up.out());
+        to.blocks.push_back(std::move(b));
+      }
+      if (s + 1 == std::size(kBlocks)) break;
+      to.norm = read.norm(stage + "downsample.norm", 4 * C, kNormEps);
+      to.halve = layer(stage + "downsample.reduction", 4 * C);
+      C = to.halve.out(), side /= 2;
+    }
+    norm_ = read.norm(prefix + "norm", C, kNormEps);
+  }
+
+  int size() const override { return kSize; }
+  int features() const override { return int(norm_.gamma.dim(0)); }
+
+  Output operator()(const Tensor& images) const override {
+    return {levels(imagenet(images, options_.type)).pooled, {}};
+  }
+
+  Levels levels(const Tensor& images) const override {
+    require_size(images);
+    Tensor x = patches_norm_(patches_(as_type(images, options_.type)));
+    for (const Stage& stage : stages_) {
+      for (const Block& block : stage.blocks) x = block(std::exchange(x, {}));
+      if (stage.halve.w.defined()) x = each_token(stage.halve, stage.norm(in_fours(x)));
+    }
+    return one_level(norm_(x));
+  }
+
+ private:
+  struct Stage {
+    std::vector<Block> blocks;
+    LayerNorm norm;
+    FeatureLayer halve;
+  };
+
+  // [N,H,W,C] -> [N,H/2,W/2,4C]: of each 2x2 the first column, then the second.
+  static Tensor in_fours(const Tensor& x) {
+    const int64_t N = x.dim(0), H = x.dim(1) / 2, W = x.dim(2) / 2, C = x.dim(3);
+    return reshape(permute(reshape(x, {N * H, 2, W, 2, C}), {0, 2, 3, 1, 4}), {N, H, W, 4 * C});
+  }
+
+  FeatureLayer patches_;
+  LayerNorm patches_norm_, norm_;
+  std::vector<Stage> stages_;
+};
+
+}  // namespace
+
+FeatureModel swin_t_model() {
+  return {
+      .name = "swin-t",
+      .published =
+          "moby_swin_t_300ep_pretrained.pth of SwinTransformer/Transformer-SSL, or swin_tiny_patch4_window7_224.pth "
+          "of microsoft/Swin-Transformer",
+      .files = {"moby_swin_t_300ep_pretrained.pth", "swin_tiny_patch4_window7_224.pth"},
+      .recognise =
+          [](const SafetensorsFile& file) {
+            const std::string prefix = prefix_of(file);
+            return shape_in(file, prefix + "patch_embed.proj.weight") == std::vector<int64_t>{96, 3, 4, 4} &&
+                   shape_in(file, prefix + "layers.2.blocks.5.attn.qkv.weight") == std::vector<int64_t>{1152, 384};
+          },
+      .make = make_features<Swin>};
+}
+
+}  // namespace firn

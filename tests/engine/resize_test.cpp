@@ -1,0 +1,33 @@
+// Resizing against PyTorch (tests/golden/resize.py).
+#include <gtest/gtest.h>
+
+#include "engine/ops.h"
+#include "io/safetensors.h"
+#include "tests/io/io_support.h"
+
+namespace firn {
+namespace {
+
+TEST(ResizeOp, IsThatOfPyTorch) {
+  const SafetensorsFile file = read_safetensors(std::filesystem::path(FIRN_TEST_DATA) / "golden/resize.safetensors");
+  const StoredTensor& stored = file.at("image");
+  std::vector<double> pixels;
+  for (const std::byte b : stored.bytes) pixels.push_back(double(b));
+  const Tensor image = Tensor::from(pixels, {1, stored.shape[0], stored.shape[1], 3}, DType::f32, Device::cpu());
+  for (const auto& [how, name] : {std::pair{Resize::area, "area"}, std::pair{Resize::bicubic, "bicubic"}})
+    for (const int size : {7, 31}) {
+      const std::string key = fmt::format("torch {}.{}", name, size);
+      const std::vector<float> expected = file.at(key).to_floats(), got = resize(image, size, size, how).to_floats();
+      ASSERT_EQ(got.size(), expected.size());
+      for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], expected[i], 2e-4) << key << " " << i;
+    }
+}
+
+TEST(ResizeOp, ToTheSameSizeChangesNothing) {
+  Rng rng{.seed = 1};
+  const Tensor x = randn({2, 3, 4, 2}, rng, DType::f32, Device::cpu());
+  for (const Resize how : {Resize::area, Resize::bicubic}) EXPECT_EQ(resize(x, 3, 4, how).to_floats(), x.to_floats());
+}
+
+}  // namespace
+}  // namespace firn
