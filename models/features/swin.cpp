@@ -139,7 +139,7 @@ class Swin final : public FeatureNetwork {
   int features() const override { return int(norm_.gamma.dim(0)); }
 
   Output operator()(const Tensor& images) const override {
-    return {levels(imagenet(images, options_.type)).pooled, {}};
+    return {levels(normalise(images)).pooled, {}};
   }
 
   Levels levels(const Tensor& images) const override {
