@@ -105,7 +105,8 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
     const Phase& phase = iteration.phases()[i];
     if (phase.interval == 0 || phase.until != INT64_MAX) continue;  // never, or not for long
     cycle = std::lcm(cycle, phase.interval);
-    phases.push_back({&phase, [&iteration, i] { iteration.run_phase(i, i == 0 ? average_decay : 1); }});
+    const double decay = phases.empty() ? average_decay : 1;
+    phases.push_back({&phase, [&iteration, i, decay] { iteration.run_phase(i, decay); }});
   }
   if (device.stream().dry) {
     for (Timed& p : phases) p.run();

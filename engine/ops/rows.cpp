@@ -54,11 +54,12 @@ Tensor ops::softmax_grad(const Tensor& gy, const Tensor& y) {
     return cast(mul(wide, sub(g, sum_to(mul(g, wide), one_a_row(y)))), y.type());
   }
   Tensor gx = y.like();
-  dispatch(y.type(), [&](auto tag) {
-    using T = decltype(tag);
-    run(y.stream(),
-        kernels::SoftmaxGrad<T>{gx.mutable_as<T>(), gy.as<T>(), y.as<T>(), y.count() / y.dim(-1), y.dim(-1)});
-  });
+  if (y.count())
+    dispatch(y.type(), [&](auto tag) {
+      using T = decltype(tag);
+      run(y.stream(),
+          kernels::SoftmaxGrad<T>{gx.mutable_as<T>(), gy.as<T>(), y.as<T>(), y.count() / y.dim(-1), y.dim(-1)});
+    });
   return gx;
 }
 

@@ -65,7 +65,7 @@ class EfficientNetLite final : public FeatureNetwork {
   }
 
   Tensor normalise(const Tensor& images) const override {
-    return normalised(images, 1 / 128.0, -127 / 128.0, options_.type);
+    return scaled(images, 1 / 128.0, -127 / 128.0, options_.type);
   }
   Levels levels(const Tensor& images) const override { return one_level(map(images)); }
 

@@ -43,7 +43,23 @@ FeatureNetwork::Levels FeatureNetwork::levels(const Tensor&) const {
   throw ConfigError("there are no maps to judge images by");
 }
 
-Tensor FeatureNetwork::normalise(const Tensor& images) const { return imagenet(images, options_.type); }
+// By whole lines: three numbers are too few for a loop.
+Tensor FeatureNetwork::normalised(const Tensor& images, const Normalisation& by) const {
+  const Tensor x = options_.type == DType::f64 ? cast(images, options_.type) : images;
+  const Shape rows{x.dim(0), x.dim(1), x.dim(2) * x.dim(3)};
+  Line& line = lines_[x.dim(2)];
+  if (!line.scale.defined() || line.scale.type() != x.type()) {
+    std::vector<double> scale, shift;
+    for (int64_t i = 0; i < rows[2]; ++i) {
+      const size_t c = size_t(i % 3);
+      scale.push_back(1 / (255 * by.deviation[c]));
+      shift.push_back(-by.mean[c] / by.deviation[c]);
+    }
+    const auto make = [&](const std::vector<double>& v) { return Tensor::from(v, {rows[2]}, x.type(), device_); };
+    line = {make(scale), make(shift)};
+  }
+  return as_type(reshape(reshape(x, rows) * line.scale + line.shift, x.shape()), options_.type);
+}
 
 void FeatureNetwork::require_size(const Tensor& images) const {
   const Shape wanted{images.rank() ? images.dim(0) : 0, size(), size(), 3};

@@ -1,7 +1,9 @@
 // Networks with published weights that turn images into numbers: what metrics compare (FID's Inception, ...), and what
 // perceptual distances are taken in.
 #pragma once
+#include <array>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,6 +11,12 @@
 #include "models/network.h"
 
 namespace firn {
+
+// Of images from 0 to 255: (x / 255 - mean) / deviation by channel.
+struct Normalisation {
+  std::array<double, 3> mean, deviation;
+};
+inline constexpr Normalisation kImageNet{{0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}};
 
 struct FeatureOptions {
   DType type = DType::f32;        // of activations
@@ -32,7 +40,7 @@ class FeatureNetwork : public Network {
   int at_once() const { return options_.batch_statistics ? 0 : 8; }
 
   // Images [N,H,W,3] f32 from 0 to 255 as the network was trained to take them, of the type of its activations.
-  virtual Tensor normalise(const Tensor& images) const;
+  virtual Tensor normalise(const Tensor& images) const { return normalised(images, kImageNet); }
 
   // What discriminators on frozen features look at (Kumari et al. 2022, arXiv 2112.09130): one map, or several and the
   // pooled vector behind them. Images are normalised already, and of any size where the network only has convolutions,
@@ -52,8 +60,15 @@ class FeatureNetwork : public Network {
 
  protected:
   void require_size(const Tensor& images) const;  // ShapeError
+  Tensor normalised(const Tensor& images, const Normalisation& by) const;
 
   FeatureOptions options_;
+
+ private:
+  struct Line {
+    Tensor scale, shift;
+  };
+  mutable std::map<int64_t, Line> lines_;  // by the width of images, made once: a recording uploads nothing
 };
 
 // What a network gives for any number of images, fed in batches of one size, the last one filled up: libraries round
@@ -63,6 +78,7 @@ FeatureNetwork::Output features_of(const FeatureNetwork& network, const Tensor& 
 // A kind of network that can be made of files with weights.
 struct FeatureModel {
   std::string name;       // "inception": in the names of metrics and on the command line
+  int only_size = 0;      // of images that judges may be given; 0: any
   std::string published;  // the file that is wanted, where it comes from and its SHA-256, for a user who lacks it
   std::vector<std::string> files;  // under which it is looked for in a folder, besides NAME.safetensors and NAME.pth
   bool (*recognise)(const SafetensorsFile& weights);

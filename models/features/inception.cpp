@@ -162,7 +162,7 @@ class Inception final : public FeatureNetwork {
     return {features, fully_connected(features, classifier_)};
   }
 
-  Tensor normalise(const Tensor& images) const override { return normalised(images, 1 / 128.0, -1, options_.type); }
+  Tensor normalise(const Tensor& images) const override { return scaled(images, 1 / 128.0, -1, options_.type); }
   Levels levels(const Tensor& images) const override { return one_level(map(images)); }
 
  private:

@@ -8,21 +8,7 @@
 
 namespace firn {
 
-Tensor normalised(const Tensor& images, const Normalisation& by, DType type) {
-  const Tensor x = type == DType::f64 ? cast(images, type) : images;
-  const Shape rows{x.dim(0), x.dim(1),
-                   x.dim(2) * x.dim(3)};  // of whole lines, for three numbers are too few for a loop
-  std::vector<double> scale, shift;
-  for (int64_t i = 0; i < rows[2]; ++i) {
-    const size_t c = size_t(i % 3);
-    scale.push_back(1 / (255 * by.deviation[c]));
-    shift.push_back(-by.mean[c] / by.deviation[c]);
-  }
-  const auto line = [&](const std::vector<double>& v) { return Tensor::from(v, {rows[2]}, x.type(), x.device()); };
-  return as_type(reshape(reshape(x, rows) * line(scale) + line(shift), x.shape()), type);
-}
-
-Tensor normalised(const Tensor& images, double scale, double shift, DType type) {
+Tensor scaled(const Tensor& images, double scale, double shift, DType type) {
   return as_type(affine(type == DType::f64 ? cast(images, type) : images, scale, shift), type);
 }
 
@@ -81,6 +67,8 @@ FeatureLayer LayerReader::operator()(const LayerPlan& plan) const {
   const std::string name = plan.name + plan.joint + "weight", bias = plan.name + plan.joint + "bias";
   const StoredTensor& stored = file_.at(name);
   const int64_t O = stored.shape.empty() ? 0 : stored.shape[0], taps = KH * KW;
+  if (plan.out && O != plan.out)
+    throw IoError(fmt::format("{}: {} is {}, expected {} rows", file_.name, name, to_string(stored.shape), plan.out));
   const bool flat = KH * KW == 1 && stored.shape == Shape{O, I};  // of a fully connected layer
   if (O < 1 || (plan.depthwise && O != plan.in) ||
       (!flat && stored.shape != Shape{O, I, KH, KW} && stored.shape != Shape{O, I * taps}))

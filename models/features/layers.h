@@ -1,6 +1,5 @@
 // What feature networks are built of: layers that read themselves from a file, batch norm folded into convolutions.
 #pragma once
-#include <array>
 #include <string>
 
 #include "models/features/features.h"
@@ -12,15 +11,8 @@ inline BiasAct relu() { return {.slope = 0}; }
 inline BiasAct relu6() { return {.slope = 0, .clamp = 6}; }
 inline constexpr double kNormEps = 1e-5;  // PyTorch's
 
-// Of images from 0 to 255: (x / 255 - mean) / deviation by channel; and by those of ImageNet.
-struct Normalisation {
-  std::array<double, 3> mean, deviation;
-};
-inline constexpr Normalisation kImageNet{{0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}};
-Tensor normalised(const Tensor& images, const Normalisation& by, DType type);
-// By one number for all channels.
-Tensor normalised(const Tensor& images, double scale, double shift, DType type);
-inline Tensor imagenet(const Tensor& images, DType type) { return normalised(images, kImageNet, type); }
+// scale x + shift in that type.
+Tensor scaled(const Tensor& images, double scale, double shift, DType type);
 
 // [N,H,W,C] -> [N,C], the mean over all pixels, as f32 (f64).
 Tensor mean_of_pixels(const Tensor& x);
@@ -51,6 +43,7 @@ struct LayerPlan {
   double eps = kNormEps;
   std::string gain{};            // of [n] that multiplies the outputs (LayerScale); empty: none
   int64_t in;                    // channels
+  int64_t out = 0;               // 0: as many as the file has
   int window = 1, window_x = 0;  // 0: as window
   int stride = 1, pad = -1;      // -1: half the window
   int behind = 0;                // padding more behind the image

@@ -97,8 +97,8 @@ class Swin final : public FeatureNetwork {
       : FeatureNetwork(options, device) {
     const LayerReader read(parameters_, file, options, device);
     const std::string prefix = prefix_of(file);
-    const auto layer = [&](const std::string& name, int64_t in) {
-      return read({.name = name, .in = in, .act = linear()});
+    const auto layer = [&](const std::string& name, int64_t in, int64_t out = 0) {
+      return read({.name = name, .in = in, .out = out, .act = linear()});
     };
     patches_ = read(
         {.name = prefix + "patch_embed.proj", .in = 3, .window = kPatch, .stride = kPatch, .pad = 0, .act = linear()});
@@ -117,14 +117,14 @@ class Swin final : public FeatureNetwork {
         const int64_t windows = shifted ? side * side / kTokens : 1;
         Block b{.norm1 = read.norm(at + "norm1", C, kNormEps),
                 .norm2 = read.norm(at + "norm2", C, kNormEps),
-                .qkv = layer(at + "attn.qkv", C),
-                .attended = layer(at + "attn.proj", C),
+                .qkv = layer(at + "attn.qkv", C, 3 * C),
+                .attended = layer(at + "attn.proj", C, C),
                 .up = layer(at + "mlp.fc1", C),
                 .down = {},
                 .bias = Tensor::from(biases(table.to_doubles(), heads, side, shifted),
                                      {windows, heads, kTokens, kTokens}, table.type(), device),
                 .shifted = shifted};
-        b.down = layer(at + "mlp.fc2", b.up.out());
+        b.down = layer(at + "mlp.fc2", b.up.out(), C);
         to.blocks.push_back(std::move(b));
       }
       if (s + 1 == std::size(kBlocks)) break;
@@ -138,9 +138,7 @@ class Swin final : public FeatureNetwork {
   int size() const override { return kSize; }
   int features() const override { return int(norm_.gamma.dim(0)); }
 
-  Output operator()(const Tensor& images) const override {
-    return {levels(normalise(images)).pooled, {}};
-  }
+  Output operator()(const Tensor& images) const override { return {levels(normalise(images)).pooled, {}}; }
 
   Levels levels(const Tensor& images) const override {
     require_size(images);
@@ -175,6 +173,7 @@ class Swin final : public FeatureNetwork {
 FeatureModel swin_t_model() {
   return {
       .name = "swin-t",
+      .only_size = kSize,
       .published =
           "moby_swin_t_300ep_pretrained.pth of SwinTransformer/Transformer-SSL, or swin_tiny_patch4_window7_224.pth "
           "of microsoft/Swin-Transformer",

@@ -92,8 +92,17 @@ class Vit final : public FeatureNetwork {
     const std::string prefix = prefix_of(file, family);
     const auto shape = shape_in(file, prefix + family.patches + ".weight");
     patch_ = shape.size() == 4 ? shape[3] : 1;
-    const auto layer = [&](const std::string& name, int64_t in, char joint = '.', const std::string& gain = {}) {
-      return read({.name = name, .joint = joint, .gain = read.has(gain) ? gain : "", .in = in, .act = linear()});
+    struct Naming {
+      char joint = '.';
+      std::string gain = {};
+    };
+    const auto layer = [&](const std::string& name, int64_t in, int64_t out, const Naming& n = {}) {
+      return read({.name = name,
+                   .joint = n.joint,
+                   .gain = read.has(n.gain) ? n.gain : "",
+                   .in = in,
+                   .out = out,
+                   .act = linear()});
     };
     patches_ = read({.name = prefix + family.patches, .in = 3, .window = int(patch_), .pad = 0, .act = linear()});
     const int64_t C = patches_.out();
@@ -102,11 +111,11 @@ class Vit final : public FeatureNetwork {
          read.has((at = fmt::format("{}{}.{}.", prefix, family.block, blocks_.size())) + family.norm1 + ".weight");) {
       Block b{.norm1 = read.norm(at + family.norm1, C, family.eps),
               .norm2 = read.norm(at + family.norm2, C, family.eps),
-              .qkv = layer(at + family.qkv, C, family.joint),
-              .attended = layer(at + family.attended, C, '.', at + "ls1.gamma"),
-              .up = layer(at + family.up, C),
+              .qkv = layer(at + family.qkv, C, 3 * C, {.joint = family.joint}),
+              .attended = layer(at + family.attended, C, C, {.gain = at + "ls1.gamma"}),
+              .up = layer(at + family.up, C, 0),
               .down = {}};
-      b.down = layer(at + family.down, b.up.out(), '.', at + "ls2.gamma");
+      b.down = layer(at + family.down, b.up.out(), C, {.gain = at + "ls2.gamma"});
       blocks_.push_back(std::move(b));
     }
     if (kSize % patch_ || C % kHead || std::ssize(blocks_) <= family.levels[1])
@@ -123,9 +132,7 @@ class Vit final : public FeatureNetwork {
 
   Output operator()(const Tensor& images) const override { return {levels(normalise(images)).pooled, {}}; }
 
-  Tensor normalise(const Tensor& images) const override {
-    return normalised(images, family_.normalisation, options_.type);
-  }
+  Tensor normalise(const Tensor& images) const override { return normalised(images, family_.normalisation); }
 
   Levels levels(const Tensor& images) const override {
     require_size(images);
@@ -187,6 +194,7 @@ bool is_dino(const SafetensorsFile& file, int64_t channels, int64_t patch) {
 FeatureModel clip_vit_b32_model() {
   return {
       .name = "clip-vit-b32",
+      .only_size = kSize,
       .published = "the state dict of OpenAI's ViT-B-32.pt, whose SHA-256 begins with 40d36571, saved by torch.save",
       .files = {},
       .recognise =
@@ -198,6 +206,7 @@ FeatureModel clip_vit_b32_model() {
 
 FeatureModel dino_vit_b16_model() {
   return {.name = "dino-vit-b16",
+          .only_size = kSize,
           .published = "dino_vitbase16_pretrain.pth of facebookresearch/dino",
           .files = {"dino_vitbase16_pretrain.pth"},
           .recognise = [](const SafetensorsFile& file) { return is_dino(file, 768, 16); },
@@ -206,6 +215,7 @@ FeatureModel dino_vit_b16_model() {
 
 FeatureModel dinov2_vit_s14_model() {
   return {.name = "dinov2-vit-s14",
+          .only_size = kSize,
           .published = "dinov2_vits14_pretrain.pth of facebookresearch/dinov2",
           .files = {"dinov2_vits14_pretrain.pth"},
           .recognise =

@@ -65,7 +65,7 @@ void Glo::visit(OptionVisitor& v) {
 
 Tensor reconstruction_loss(const FeatureNetwork& network, const Tensor& images, const Tensor& fakes, double weight) {
   const auto features = [&](const Tensor& x) {
-    return network.activations(imagenet((x + 1) * 127.5, acc_type(x.type())));
+    return network.activations(network.normalise((x + 1) * 127.5));
   };
   const std::vector<Tensor> wanted = [&] {
     const NoGrad constant;

@@ -138,7 +138,9 @@ void check(const TrainOptions& o) {
   const std::vector<std::string> names = v.names();
   if (names.empty())
     throw ConfigError("--method vision-aided needs --vision-aided NETWORK, or several: NETWORK+NETWORK");
-  for (const std::string& name : names) feature_model(name);
+  for (const std::string& name : names)
+    if (const int only = feature_model(name).only_size; only && v.size != only)
+      throw ConfigError(fmt::format("--vision-size {}: {} takes images of {} rows alone", v.size, name, only));
   if (std::set(names.begin(), names.end()).size() < names.size())
     throw ConfigError(fmt::format("--vision-aided {} names a network twice", printable(v.networks)));
   if (std::ranges::count(o.method_names, "glo")) throw ConfigError("--vision-aided needs D, which glo does not train");
@@ -289,10 +291,12 @@ Method vision_aided_method() {
                 const auto of_d = [](const Phase& p) { return p.trains == "D" && !p.lazy; };
                 const auto first = std::ranges::find_if(phases, of_d);
                 const int64_t images = t.options.batch * (first == phases.end() ? 1 : first->repeats),
-                              begin = int64_t(std::ceil(o.warm_up_kimg * 1000 / double(images)));
+                              left = std::llround(o.warm_up_kimg * 1000) - t.state.counters.images,
+                              begin = t.state.counters.iteration + (left + images - 1) / images;
                 for (size_t i = 0; i < phases.size(); ++i) {
-                  if (phases[i].lazy || (phases[i].trains != "G" && phases[i].trains != "D")) continue;
-                  if (Phase alone = phases[i]; alone.from < begin) {
+                  const std::string& role = phases[i].trains;
+                  if (phases[i].lazy || (role != "G" && role != "D" && role != "miner")) continue;
+                  if (Phase alone = phases[i]; left > 0 && alone.from < begin) {
                     alone.name += "Alone";
                     alone.until = std::min(alone.until, begin);
                     phases[i].from = begin;

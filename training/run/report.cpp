@@ -40,7 +40,7 @@ Stats tick_stats(const TrainState& state, Iteration& iteration, const TickClock&
   s["Timing/images_per_sec"].add(double(clock.images) / clock.tick);
   s["Timing/maintenance_sec"].add(clock.maintenance);
   for (const Iteration::Timing& t : iteration.timings())
-    if (t.runs > 0) s["Timing/" + t.name].add(t.last);
+    if (t.runs > 0 && !t.over) s["Timing/" + t.name].add(t.last);
   const kernels::MemoryUse tensors = kernels::memory_use();
   s["Resources/cpu_mem_gb"].add(process_memory().gb);
   s[state.device().is_cuda() ? "Resources/peak_gpu_mem_gb" : "Resources/peak_tensor_gb"].add(double(tensors.peak) /

@@ -27,9 +27,10 @@ void Iteration::Runs::collect() {
 
 std::vector<Iteration::Timing> Iteration::timings() {
   std::vector<Timing> all;
-  for (Runs& runs : runs_) {
-    runs.collect();
-    all.push_back(runs.timing);
+  for (size_t i = 0; i < runs_.size(); ++i) {
+    runs_[i].collect();
+    all.push_back(runs_[i].timing);
+    all.back().over = phases_[i].until <= state_.counters.iteration;
   }
   return all;
 }

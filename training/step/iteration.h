@@ -26,7 +26,7 @@ class Iteration {
     std::string name;
     double last = 0, total = 0;
     int64_t runs = 0;
-    bool pending = false;
+    bool pending = false, over = false;  // over: it does not run any more
     double mean() const { return runs ? total / double(runs) : 0; }
   };
   std::vector<Timing> timings();  // by phase; waits for the device
