@@ -238,6 +238,11 @@ TEST(FeatureWeights, ATransformerThatLacksSomethingIsRefused) {
                             f.tensors["cls_token"] = formula_weight("c", {1, 65}, false);
                           }),
                   "expected 1 x 64 numbers");
+  EXPECT_MENTIONS(refused("dino-vit-b16/6",
+                          [](SafetensorsFile& f) {
+                            f.tensors["blocks.1.attn.qkv.weight"] = formula_weight("q", {512, 128}, false);
+                          }),
+                  "blocks.1.attn.qkv.weight is [512,128], expected 384 rows");
 }
 
 TEST(FeatureWeights, APublishedFileHasTheHashInItsName) {

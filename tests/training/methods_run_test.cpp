@@ -85,6 +85,9 @@ TEST_F(MethodRuns, NameTheNetworksThatJudgeImages) {
   const Ran twice = train("none", "--vision-aided vgg16+vgg16 --kimg 0.016");
   EXPECT_EQ(twice.code, 2);
   EXPECT_MENTIONS(twice.output, "--vision-aided vgg16+vgg16 names a network twice");
+  const Ran small = train("none", "--vision-aided clip-vit-b32 --vision-size 96 --kimg 0.016");
+  EXPECT_EQ(small.code, 2);
+  EXPECT_MENTIONS(small.output, "--vision-size 96: clip-vit-b32 takes images of 224 rows alone");
 }
 
 TEST_F(MethodRuns, NameTheirSourceOrHoldIt) {

@@ -119,6 +119,17 @@ TEST_F(VisionAidedTraining, NetworksJoinBehindTheirWarmUp) {
   EXPECT_GT(moved_heads, 3);
 }
 
+TEST_F(VisionAidedTraining, AMinerLearnsFromThemToo) {
+  TrainOptions o = tiny("stylegan2", {"minegan", "vision-aided"}, DType::f64);
+  const Subject s(o);
+  const auto miner = std::ranges::find(s.phases, "GmainMiner", &Phase::name);
+  ASSERT_NE(miner, s.phases.end());
+  Inputs in;
+  Rng rng{.seed = 9};
+  in.put("z", randn({2, 8}, rng, DType::f64, Device::cpu()));
+  EXPECT_TRUE(run_phase(*miner, s.state, in, nullptr)["vision-squeezenet"].defined());
+}
+
 TEST_F(VisionAidedTraining, TheProbabilityOfTheirAugmentationFollowsTheirSigns) {
   TrainOptions o = tiny("stylegan2", {"vision-aided"});
   auto& v = o.method<VisionAided>();
