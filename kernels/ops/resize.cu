@@ -32,7 +32,7 @@ template <class A, class K, class Body>
 FIRN_DEVICE void each_source(const K& k, int j, Body body) {
   if (k.by == ResizeBy::area) {
     const int first = j * k.from / k.to, last = ((j + 1) * k.from + k.to - 1) / k.to;
-    const A share = A(1) / A(last - first);
+    const A share = A(last - first == k.whole() ? k.share : k.share_more);
     for (int i = first; i < last; ++i) body(i, share);
     return;
   }
@@ -46,7 +46,7 @@ FIRN_DEVICE void each_target(const K& k, int i, Body body) {
   if (k.by == ResizeBy::area) {
     for (int j = i * k.to / k.from, last = ((i + 1) * k.to - 1) / k.from; j <= last; ++j) {
       const int first = j * k.from / k.to, end = ((j + 1) * k.from + k.to - 1) / k.to;
-      body(j, A(1) / A(end - first));
+      body(j, A(end - first == k.whole() ? k.share : k.share_more));
     }
     return;
   }

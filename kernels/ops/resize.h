@@ -20,8 +20,10 @@ struct ResizeAxis {
   // area: the mean of the pixels that [j, j + 1) from/to touches. bicubic: Keys' kernel with a = -3/4 of the four
   // pixels around (j + 1/2) step - 1/2, those beyond the image being the ones at its edge.
   ResizeBy by;
-  double step, per_step;  // and 1 / step
+  double step, per_step;  // and 1 / step: divisions would be calls, around which registers are saved
   bool transposed;
+  double share = 1.0 / whole(), share_more = 1.0 / (whole() + 1);  // of area: of that many pixels, or of one more
+  FIRN_DEVICE int whole() const { return (from + to - 1) / to; }
   FIRN_DEVICE int lines() const { return transposed ? from : to; }  // of out
   FIRN_DEVICE int lines_per_block() const { return 1 + 1024 / int(B); }
   FIRN_DEVICE int blocks_per_image() const { return (lines() + lines_per_block() - 1) / lines_per_block(); }

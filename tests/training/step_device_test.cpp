@@ -120,8 +120,8 @@ INSTANTIATE_TEST_SUITE_P(Step, DevicePhaseTest,
                          testing::Values(PhaseCase{"stylegan2", "Gmain"}, PhaseCase{"stylegan2", "Greg"},
                                          PhaseCase{"stylegan2", "Dmain"}, PhaseCase{"stylegan2", "Dreg"},
                                          PhaseCase{"sngan", "Gmain"}, PhaseCase{"sngan", "Dmain"},
-                                         PhaseCase{"stylegan2", "Gmain", {"cdc", "feature-matching"}},
-                                         PhaseCase{"stylegan2", "Dmain", {"cdc"}}),
+                                         PhaseCase{"stylegan2", "Gpatch", {"cdc", "feature-matching"}},
+                                         PhaseCase{"stylegan2", "Dpatch", {"cdc"}}),
                          [](const auto& info) {
                            return fmt::format("{}_{}{}", info.param.model, info.param.phase,
                                               info.param.methods.empty() ? "" : "_" + info.param.methods[0]);
