@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "metrics/comparison.h"
-#include "models/features/layers.h"
+#include "models/features/features.h"
 #include "models/layers/latent_table.h"
 #include "training/methods/source.h"
 #include "training/step/reals.h"
@@ -64,9 +64,7 @@ void Glo::visit(OptionVisitor& v) {
 }
 
 Tensor reconstruction_loss(const FeatureNetwork& network, const Tensor& images, const Tensor& fakes, double weight) {
-  const auto features = [&](const Tensor& x) {
-    return network.activations(network.normalise((x + 1) * 127.5));
-  };
+  const auto features = [&](const Tensor& x) { return network.activations(network.normalise((x + 1) * 127.5)); };
   const std::vector<Tensor> wanted = [&] {
     const NoGrad constant;
     return features(images);
