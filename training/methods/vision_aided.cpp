@@ -225,7 +225,7 @@ Tensor vision_loss(const VisionAided& o, const std::vector<Tensor>& logits, bool
     if (o.loss == VisionLoss::hinge)
       level = of_g ? -mean(x) : mean(relu(affine(x, real ? -1 : 1, 1)));
     else
-      level = mean(softplus(x)) - (real ? mean(x) * (1 - o.smoothing) : mean(x) * 0);
+      level = real ? mean(softplus(x)) - mean(x) * (1 - o.smoothing) : mean(softplus(x));
     total = total.defined() ? total + level : level;
   }
   return total;
