@@ -128,8 +128,9 @@ Tensor mean_around(const Tensor& x, int size);  // of the size x size pixels aro
 
 // --- sizes (ops/resize.cpp), x [N,H,W,C] -> [N,height,width,C], linear in x
 enum class Resize {
-  area,    // the mean of the pixels that one of the new ones touches
-  bicubic  // of pixel centres, nothing averaged when shrinking (Keys' kernel with a = -0.75): PyTorch's
+  area,      // the mean of the pixels that one of the new ones touches
+  bilinear,  // the corners of one image on those of the other: PyTorch's align_corners
+  bicubic    // of pixel centres, nothing averaged when shrinking (Keys' kernel with a = -0.75): PyTorch's
 };
 // bicubic may be told how far apart in x the new pixels are; 0: as the sizes have it.
 Tensor resize(const Tensor& x, int64_t height, int64_t width, Resize how, double step = 0);

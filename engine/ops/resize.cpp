@@ -22,9 +22,9 @@ Tensor resize_axis(const Tensor& x, const Axis& a, const Shape& shape) {
   Tensor y = x.like(shape);
   dispatch(x.type(), [&](auto tag) {
     using T = decltype(tag);
-    run(x.stream(), kernels::ResizeAxis<T>{y.mutable_as<T>(), x.as<T>(), a.A, a.B, int(a.from), int(a.to),
-                                           a.how == Resize::area ? kernels::ResizeBy::area : kernels::ResizeBy::bicubic,
-                                           a.step, 1 / a.step, a.transposed});
+    run(x.stream(),
+        kernels::ResizeAxis<T>{y.mutable_as<T>(), x.as<T>(), a.A, a.B, int(a.from), int(a.to), kernels::ResizeBy(a.how),
+                               a.step, a.step > 0 ? 1 / a.step : double(a.to), a.transposed});
   });
   return record("resize", y, {{x, [a, from = x.shape()](const Tensor& gy, const Tensor&) {
                                  Axis back = a;
@@ -43,7 +43,11 @@ Tensor resize(const Tensor& x, int64_t height, int64_t width, Resize how, double
         fmt::format("resize: {} to {} x {}; expected sides from 1 to {}", to_string(x.shape()), height, width, most));
   const auto along = [&](const Tensor& of, int64_t A, int64_t from, int64_t to, int64_t B, const Shape& shape) {
     if (from == to && step == 0) return of;
-    return resize_axis(of, {A, from, to, B, how, step > 0 ? step : double(from) / double(to), false}, shape);
+    const double spacing = step > 0                  ? step
+                           : how != Resize::bilinear ? double(from) / double(to)
+                           : to > 1                  ? double(from - 1) / double(to - 1)
+                                                     : 0;
+    return resize_axis(of, {A, from, to, B, how, spacing, false}, shape);
   };
   const Tensor rows = along(x, N, H, height, W * C, {N, height, W, C});
   return along(rows, N * height, W, width, C, {N, height, width, C});

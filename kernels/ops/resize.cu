@@ -13,6 +13,13 @@ FIRN_DEVICE A keys(A x) {
   return x < 1 ? near : x < 2 ? far : A(0);
 }
 
+template <class A>
+FIRN_DEVICE A weight_at(ResizeBy by, A distance) {
+  if (by == ResizeBy::bicubic) return keys(distance);
+  const A near = A(1) - std::fabs(distance);
+  return near > 0 ? near : A(0);
+}
+
 FIRN_DEVICE inline int inside(int i, int size) { return i < 0 ? 0 : i < size ? i : size - 1; }
 
 // The pixel at or before the source of target j, and how far behind it that source is.
@@ -20,8 +27,8 @@ template <class A>
 struct Source {
   int first;
   A behind;
-  FIRN_DEVICE Source(int j, double step) {
-    const double at = (j + 0.5) * step - 0.5, whole = std::floor(at);
+  FIRN_DEVICE Source(int j, double step, double centre) {
+    const double at = (j + centre) * step - centre, whole = std::floor(at);
     first = int(whole);
     behind = A(at - whole);
   }
@@ -36,8 +43,8 @@ FIRN_DEVICE void each_source(const K& k, int j, Body body) {
     for (int i = first; i < last; ++i) body(i, share);
     return;
   }
-  const Source<A> s(j, k.step);
-  for (int d = -1; d <= 2; ++d) body(inside(s.first + d, k.from), keys(A(d) - s.behind));
+  const Source<A> s(j, k.step, k.centre());
+  for (int d = 1 - k.reach(); d <= k.reach(); ++d) body(inside(s.first + d, k.from), weight_at(k.by, A(d) - s.behind));
 }
 
 // body(j, m(j,i)) for each target j that pixel i is a part of, and perhaps with 0 for some more.
@@ -50,12 +57,14 @@ FIRN_DEVICE void each_target(const K& k, int i, Body body) {
     }
     return;
   }
-  const int first = i == 0 ? 0 : inside(int(std::floor((i - 1.5) * k.per_step - 0.5)), k.to);
-  const int last = i == k.from - 1 ? k.to - 1 : inside(int(std::ceil((i + 2.5) * k.per_step - 0.5)), k.to);
+  const auto target = [&](int at) { return (at + k.centre()) * k.per_step - k.centre(); };
+  const int first = i == 0 ? 0 : inside(int(std::floor(target(i - k.reach()))), k.to);
+  const int last = i == k.from - 1 ? k.to - 1 : inside(int(std::ceil(target(i + k.reach()))), k.to);
   for (int j = first; j <= last; ++j) {
-    const Source<A> s(j, k.step);
+    const Source<A> s(j, k.step, k.centre());
     A weight = 0;
-    for (int d = -1; d <= 2; ++d) weight += inside(s.first + d, k.from) == i ? keys(A(d) - s.behind) : A(0);
+    for (int d = 1 - k.reach(); d <= k.reach(); ++d)
+      weight += inside(s.first + d, k.from) == i ? weight_at(k.by, A(d) - s.behind) : A(0);
     body(j, weight);
   }
 }

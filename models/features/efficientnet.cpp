@@ -69,11 +69,13 @@ class EfficientNetLite final : public FeatureNetwork {
   }
   Levels levels(const Tensor& images) const override { return one_level(map(images)); }
 
+  // Behind stages 2, 3, 5 and 7.
+  std::vector<Tensor> pyramid(const Tensor& images) const override { return blocks_behind(images, {3, 6, 14, 20}); }
+
  private:
-  Tensor map(const Tensor& images) const {
-    Tensor x = front_(as_type(images, options_.type));
-    for (const InvertedResidual& b : blocks_) x = b(std::exchange(x, {}));
-    return back_(x);
+  Tensor map(const Tensor& images) const { return back_(blocks_behind(images, {int(blocks_.size()) - 1})[0]); }
+  std::vector<Tensor> blocks_behind(const Tensor& images, const std::vector<int>& numbers) const {
+    return maps_behind(blocks_, front_(as_type(images, options_.type)), numbers);
   }
 
   FeatureLayer front_, back_, classifier_;

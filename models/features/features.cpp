@@ -43,6 +43,16 @@ FeatureNetwork::Levels FeatureNetwork::levels(const Tensor&) const {
   throw ConfigError("there are no maps to judge images by");
 }
 
+std::vector<Tensor> FeatureNetwork::pyramid(const Tensor&) const {
+  throw ConfigError("there are no four maps to project");
+}
+
+Tensor FeatureNetwork::seen(const Tensor& images, int side) const {
+  Tensor x = resize(images, side, side, Resize::area);
+  if (x.dim(3) == 1) x = expand(x, {x.dim(0), x.dim(1), x.dim(2), 3}, x.type());
+  return normalise(affine(x, 127.5, 127.5));
+}
+
 // By whole lines: three numbers are too few for a loop.
 Tensor FeatureNetwork::normalised(const Tensor& images, const Normalisation& by) const {
   const Tensor x = options_.type == DType::f64 ? cast(images, options_.type) : images;

@@ -51,6 +51,13 @@ class FeatureNetwork : public Network {
   };
   virtual Levels levels(const Tensor& normalised) const;
 
+  // Four maps of the same kind from shallow to deep, each half as large as the one before it where the network has
+  // such: what projected discriminators look at (Sauer et al. 2021, arXiv 2111.01007). Differentiable.
+  virtual std::vector<Tensor> pyramid(const Tensor& normalised) const;
+
+  // What levels() and pyramid() take, of images [N,H,W,C] in [-1,1], C being 1 or 3: of `side` rows and columns.
+  Tensor seen(const Tensor& images, int side) const;
+
   // Activations that perceptual distances compare (LPIPS), of images [N,H,W,3] f32 of any size that are normalised
   // already. ConfigError for a network that none is defined on.
   virtual std::vector<Tensor> stages(const Tensor& images) const;

@@ -165,10 +165,23 @@ class Inception final : public FeatureNetwork {
   Tensor normalise(const Tensor& images) const override { return scaled(images, 1 / 128.0, -1, options_.type); }
   Levels levels(const Tensor& images) const override { return one_level(map(images)); }
 
+  // The last ones of each size.
+  std::vector<Tensor> pyramid(const Tensor& images) const override {
+    std::vector<Tensor> maps{enter(images)};
+    Tensor h = max_pool(maps[0], {.stride = 2});
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+      h = run_block(blocks_[i], std::exchange(h, {}));
+      if (i + 1 == blocks_.size() || blocks_[i + 1].pool == Pool::down) maps.push_back(h);
+    }
+    return maps;
+  }
+
  private:
+  Tensor enter(const Tensor& images) const {
+    return pass(middle_, max_pool(pass(front_, as_type(images, options_.type)), {.stride = 2}));
+  }
   Tensor map(const Tensor& images) const {
-    const Tensor x = max_pool(pass(front_, as_type(images, options_.type)), {.stride = 2});
-    Tensor h = max_pool(pass(middle_, x), {.stride = 2});
+    Tensor h = max_pool(enter(images), {.stride = 2});
     for (const Block& block : blocks_) h = run_block(block, std::exchange(h, {}));
     return h;
   }

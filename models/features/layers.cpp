@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
 #include "models/files.h"
@@ -26,6 +27,16 @@ Tensor FeatureLayer::operator()(const Tensor& x) const {
 Tensor InvertedResidual::operator()(const Tensor& x) const {
   const Tensor h = project(depthwise(expand.w.defined() ? expand(x) : x));
   return adds ? h + x : h;
+}
+
+std::vector<Tensor> maps_behind(const std::vector<InvertedResidual>& blocks, Tensor x,
+                                const std::vector<int>& numbers) {
+  std::vector<Tensor> maps;
+  for (size_t i = 0; maps.size() < numbers.size(); ++i) {
+    x = blocks[i](std::exchange(x, {}));
+    if (int(i) == numbers[maps.size()]) maps.push_back(x);
+  }
+  return maps;
 }
 
 // As a convolution whose pixels are the samples: a product of matrices rounds otherwise where there is one row, and the

@@ -59,6 +59,9 @@ struct InvertedResidual {
   Tensor operator()(const Tensor& x) const;
 };
 
+// What blocks of these numbers, in ascending order, make of x.
+std::vector<Tensor> maps_behind(const std::vector<InvertedResidual>& blocks, Tensor x, const std::vector<int>& numbers);
+
 // Of rows, over the last axis.
 struct LayerNorm {
   Tensor gamma, beta;

@@ -59,6 +59,11 @@ class SqueezeNet final : public FeatureNetwork {
     return all;
   }
 
+  std::vector<Tensor> pyramid(const Tensor& images) const override {
+    const std::vector<Tensor> all = stages(images);
+    return {all[0], all[1], all[2], all.back()};
+  }
+
   std::vector<int> stage_channels() const override {
     std::vector<int> all{int(front_.out())};
     for (const Fire& f : fires_)

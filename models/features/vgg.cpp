@@ -52,6 +52,11 @@ class Vgg16 final : public FeatureNetwork {
     return all;
   }
 
+  std::vector<Tensor> pyramid(const Tensor& images) const override {
+    const std::vector<Tensor> all = stages(images);
+    return {all.begin() + 1, all.end()};
+  }
+
   std::vector<Tensor> activations(const Tensor& images) const override {
     constexpr size_t compared = 9;
     std::vector<Tensor> all;

@@ -134,9 +134,7 @@ VisionDiscriminator::VisionDiscriminator(std::shared_ptr<const FeatureNetwork> n
 }
 
 FeatureNetwork::Levels VisionDiscriminator::levels(const Tensor& images) const {
-  Tensor x = resize(images, size_, size_, Resize::area);
-  if (x.dim(3) == 1) x = expand(x, {x.dim(0), x.dim(1), x.dim(2), 3}, x.type());
-  return network_->levels(network_->normalise(affine(x, 127.5, 127.5)));
+  return network_->levels(network_->seen(images, size_));
 }
 
 }  // namespace firn

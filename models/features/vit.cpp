@@ -1,7 +1,9 @@
 // Vision transformers (Dosovitskiy et al. 2020, arXiv 2010.11929): CLIP's (Radford et al. 2021, arXiv 2103.00020), as
 // OpenAI names it, DINO's (Caron et al. 2021, arXiv 2104.14294) and DINOv2's (Oquab et al. 2023, arXiv 2304.07193).
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "base/error.h"
@@ -135,25 +137,46 @@ class Vit final : public FeatureNetwork {
   Tensor normalise(const Tensor& images) const override { return normalised(images, family_.normalisation); }
 
   Levels levels(const Tensor& images) const override {
+    Levels found;
+    const Tensor first =
+        slice(walk(images, family_.levels,
+                   [&](const Tensor& x) { found.maps.push_back(map_of(family_.norms_levels ? norm_(x) : x)); }),
+              1, 0, 1);
+    found.pooled = widened(norm_(reshape(first, {first.dim(0), first.dim(2)})));
+    if (project_.defined()) found.pooled = matmul(found.pooled, project_);
+    return found;
+  }
+
+  // Behind each quarter of the blocks, all of one size.
+  std::vector<Tensor> pyramid(const Tensor& images) const override {
+    const int count = int(blocks_.size());
+    const std::array<int, 4> quarters{count / 4, count / 2, count * 3 / 4, count};
+    std::vector<Tensor> maps;
+    walk(images, quarters, [&](const Tensor& x) { maps.push_back(map_of(x)); });
+    return maps;
+  }
+
+ private:
+  // The tokens behind the last block; visit(them) behind so many.
+  template <class Visit>
+  Tensor walk(const Tensor& images, std::span<const int> numbers, Visit visit) const {
     require_size(images);
     const int64_t N = images.dim(0), side = kSize / patch_, C = patches_.out();
     const Tensor lines = reshape(as_type(images, options_.type), {N, side, patch_, side, patch_ * 3});
     const Tensor squares = reshape(permute(lines, {0, 1, 3, 2, 4}), {N, side * side, patch_ * patch_ * 3});
     Tensor x = concat({expand(first_, {N, 1, C}, options_.type), each_token(patches_, squares) + places_}, 1);
     if (family_.norm_before) x = norm_before_(x);
-    Levels found;
     for (size_t i = 0; i < blocks_.size(); ++i) {
       x = blocks_[i](std::exchange(x, {}), family_.act);
-      if (std::ranges::find(family_.levels, int(i + 1)) == std::end(family_.levels)) continue;
-      const Tensor tokens = slice(x, 1, 1, x.dim(1));
-      found.maps.push_back(reshape(family_.norms_levels ? norm_(tokens) : tokens, {N, side, side, C}));
+      if (std::ranges::find(numbers, int(i + 1)) != numbers.end()) visit(x);
     }
-    found.pooled = widened(norm_(reshape(slice(x, 1, 0, 1), {N, C})));
-    if (project_.defined()) found.pooled = matmul(found.pooled, project_);
-    return found;
+    return x;
+  }
+  // Of patches, without the first token.
+  Tensor map_of(const Tensor& x) const {
+    return reshape(slice(x, 1, 1, x.dim(1)), {x.dim(0), kSize / patch_, kSize / patch_, x.dim(2)});
   }
 
- private:
   // What is added to tokens: to the first one, which stands for the whole image, and to those of patches, of which
   // DINOv2's file has more than there are here.
   void place(const Tensor& first, const Tensor& places, const std::string& file) {

@@ -16,9 +16,10 @@ TEST(ResizeOp, IsThatOfPyTorch) {
   // f32 finds a source position to a few units of its last place, 1e-6 pixels, between pixels up to 255 apart.
   for (const auto& [dtype, tolerance] : {std::pair{DType::f64, 2e-5}, std::pair{DType::f32, 1e-3}}) {
     const Tensor image = Tensor::from(pixels, {1, stored.shape[0], stored.shape[1], 3}, dtype, Device::cpu());
-    for (const auto& [how, name] : {std::pair{Resize::area, "area"}, std::pair{Resize::bicubic, "bicubic"}})
+    for (const auto& [how, name] :
+         {std::pair{Resize::area, "torch area"}, {Resize::bilinear, "corners"}, {Resize::bicubic, "torch bicubic"}})
       for (const int size : {7, 31}) {
-        const std::string key = fmt::format("torch {}.{}", name, size);
+        const std::string key = fmt::format("{}.{}", name, size);
         const std::vector<float> expected = file.at(key).to_floats(), got = resize(image, size, size, how).to_floats();
         ASSERT_EQ(got.size(), expected.size());
         for (size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], expected[i], tolerance) << key << " " << i;
@@ -29,7 +30,8 @@ TEST(ResizeOp, IsThatOfPyTorch) {
 TEST(ResizeOp, ToTheSameSizeChangesNothing) {
   Rng rng{.seed = 1};
   const Tensor x = randn({2, 3, 4, 2}, rng, DType::f32, Device::cpu());
-  for (const Resize how : {Resize::area, Resize::bicubic}) EXPECT_EQ(resize(x, 3, 4, how).to_floats(), x.to_floats());
+  for (const Resize how : {Resize::area, Resize::bilinear, Resize::bicubic})
+    EXPECT_EQ(resize(x, 3, 4, how).to_floats(), x.to_floats());
 }
 
 }  // namespace

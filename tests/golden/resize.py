@@ -1,5 +1,5 @@
-"""Writes resize.safetensors: an image resized as torch-fidelity, pytorch-fid and clean-fid do it, and by PyTorch's area
-and bicubic.
+"""Writes resize.safetensors: an image resized as torch-fidelity, pytorch-fid and clean-fid do it, and by PyTorch's area,
+bilinear and bicubic.
 
     python3 tests/golden/resize.py tests/golden/resize.safetensors
 
@@ -21,6 +21,7 @@ for size in (7, 31):
     hwc = lambda x: x[0].permute(1, 2, 0).contiguous().numpy().astype(np.float32)
     tensors[f'tensorflow.{size}'] = hwc(interpolate_bilinear_2d_like_tensorflow1x(nchw, (size, size), align_corners=False))
     tensors[f'bilinear.{size}'] = hwc(torch.nn.functional.interpolate(nchw, (size, size), mode='bilinear', align_corners=False))
+    tensors[f'corners.{size}'] = hwc(torch.nn.functional.interpolate(nchw, (size, size), mode='bilinear', align_corners=True))
     for how in ('area', 'bicubic'):
         tensors[f'torch {how}.{size}'] = hwc(torch.nn.functional.interpolate(nchw, (size, size), mode=how))
     channels = [Image.fromarray(image[..., c].astype(np.float32), mode='F').resize((size, size), Image.BICUBIC) for c in range(3)]

@@ -7,6 +7,7 @@
 #include "tests/training/phase_support.h"
 #include "tests/training/training_support.h"
 #include "training/methods/method.h"
+#include "training/methods/projected.h"
 #include "training/methods/vision_aided.h"
 #include "training/objectives/sngan.h"
 
@@ -51,6 +52,10 @@ inline TrainOptions tiny(std::string_view kind, const std::vector<std::string>& 
   if (std::ranges::count(methods, "vision-aided")) {
     o.method<VisionAided>().networks = "squeezenet";
     o.method<VisionAided>().size = 48;
+  }
+  if (std::ranges::count(methods, "projected")) {
+    o.method<Projected>().network = "squeezenet";
+    o.method<Projected>().size = 48;
   }
   settle_methods(o, {});
   return o;

@@ -96,11 +96,11 @@ void judge_patches(Phase& phase, const Training& t) {
     };
     const Tensor fake = patches(all.fakes.call, all.fakes.begin);
     if (!trains_d) {
-      all.total = objective->g_loss(options, fake);
+      all.total = g_loss(objective->loss(options), fake);
       return all;
     }
     const Tensor real = patches(all.reals.call, all.reals.begin);
-    all.total = objective->d_loss(options, real, fake);
+    all.total = d_loss(objective->loss(options), real, fake);
     all.report.push_back({"real_patches", "Loss/scores/real_patches", mean(real.detach())});
     all.report.push_back({"fake_patches", "Loss/scores/fake_patches", mean(fake.detach())});
     return all;

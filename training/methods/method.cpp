@@ -14,6 +14,7 @@
 #include "training/methods/glo.h"
 #include "training/methods/l2_sp.h"
 #include "training/methods/minegan.h"
+#include "training/methods/projected.h"
 #include "training/methods/scale_shift.h"
 #include "training/methods/source.h"
 #include "training/methods/vision_aided.h"
@@ -24,6 +25,7 @@ namespace {
 std::vector<Method>& table() {
   static std::vector<Method> all = {
       {.name = "finetune", .paper = "Wang et al. 2018, arXiv 1805.01677", .summary = "everything trains, without more"},
+      projected_method(),  // replaces D, which others then change
       freeze_d_method(),
       freeze_g_method(),
       partial_method(),

@@ -9,20 +9,14 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "metrics/comparison.h"
 #include "training/augment/augment.h"
+#include "training/methods/judges.h"
 #include "training/step/reals.h"
 
 namespace firn {
 namespace {
 
 std::string role_of(const std::string& network) { return "vision-" + network; }
-
-FeatureWeights weights_of(const TrainOptions& o, const std::string& network) {
-  const WeightFiles files = weight_files(o.metrics.features);
-  const FeatureWeights* given = files.of(network);
-  return given ? *given : find_feature_weights(network, {});
-}
 
 // What a network sees of images: ADA's transforms by a probability of its own and a cutout always, or DiffAugment.
 class VisionAugment {
@@ -247,7 +241,7 @@ Method vision_aided_method() {
                 if (!given.has("--vision-heads") && o.model.kind() == "stylegan2") v.head = HeadKind::equalised;
                 check(o);
                 std::vector<std::string> hashes;
-                for (const std::string& name : v.names()) hashes.push_back(weights_of(o, name).sha256);
+                for (const std::string& name : v.names()) hashes.push_back(judge_weights(o, name).sha256);
                 v.hashes = fmt::format("{}", fmt::join(hashes, "+"));
               },
           .check = check,
@@ -255,18 +249,13 @@ Method vision_aided_method() {
               [](TrainState& s, const TrainOptions& o) {
                 const auto& v = o.method<VisionAided>();
                 const Discriminator& d = s.discriminator();
-                const DType type = s.generator().type(), seen = o.model.basics().activation_type;
+                const DType type = s.generator().type();
                 const std::vector<std::string> names = v.names(), hashes = parts_of(v.hashes, '+');
                 for (size_t i = 0; i < names.size(); ++i) {
-                  const FeatureWeights weights = weights_of(o, names[i]);
-                  if (i >= hashes.size() || weights.sha256 != hashes[i])
-                    throw IoError(fmt::format("{}: other weights of {} than the run began with", weights.path.string(),
-                                              names[i]));
-                  std::shared_ptr<const FeatureNetwork> network =
-                      load_features(weights, {.type = type == DType::f64 ? type : seen}, d.device());
+                  if (i >= hashes.size()) throw ConfigError("vision-aided: a network without the hash of its weights");
                   s.roles.emplace_back(role_of(names[i]),
                                        std::make_shared<VisionDiscriminator>(
-                                           std::move(network),
+                                           load_judge(o, names[i], hashes[i], s),
                                            VisionDiscriminator::Options{.images = o.model.images(),
                                                                         .size = v.size,
                                                                         .head = v.head,

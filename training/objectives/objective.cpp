@@ -20,6 +20,17 @@ std::vector<Objective>& table() {
 
 }  // namespace
 
+Tensor g_loss(GanLoss loss, const Tensor& fake) { return loss == GanLoss::hinge ? -mean(fake) : mean(softplus(-fake)); }
+
+Tensor d_loss(GanLoss loss, const Tensor& real, const Tensor& fake) {
+  if (loss == GanLoss::hinge) return mean(relu(affine(real, -1, 1))) + mean(relu(affine(fake, 1, 1)));
+  return mean(softplus(fake)) + mean(softplus(-real));
+}
+
+TextValue loss_value(GanLoss& loss) {
+  return choice(loss, "loss", {{GanLoss::hinge, "hinge"}, {GanLoss::non_saturating, "ns"}});
+}
+
 const std::vector<Objective>& objectives() { return table(); }
 void add_objective(Objective objective) { table().push_back(std::move(objective)); }
 

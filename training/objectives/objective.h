@@ -26,6 +26,13 @@ struct Preset {
   std::function<void(TrainOptions&, int size)> fill;  // size: the longer side
 };
 
+// What D is to tell reals from fakes by, and G to deceive it: of logits of any shape.
+enum class GanLoss { hinge, non_saturating };
+Tensor g_loss(GanLoss loss, const Tensor& fake);
+Tensor d_loss(GanLoss loss, const Tensor& real, const Tensor& fake);
+inline constexpr const char* loss_help = "hinge or ns, the non-saturating loss [of SNGAN hinge, else ns]";
+TextValue loss_value(GanLoss& loss);  // of --loss
+
 struct Objective {
   std::string model;            // the kind that it trains
   std::vector<Preset> presets;  // the first is the default
@@ -39,14 +46,7 @@ struct Objective {
   std::vector<std::pair<std::string, Tensor>> (*scalars)(const TrainOptions&, const Device&) =
       [](const TrainOptions&, const Device&) { return std::vector<std::pair<std::string, Tensor>>(); };
   std::vector<Phase> (*phases)(const Training&);
-  // The losses of the phases that run in every iteration, of logits of any shape: the non-saturating ones.
-  Tensor (*g_loss)(const TrainOptions&, const Tensor& fake) = [](const TrainOptions&, const Tensor& fake) {
-    return mean(softplus(-fake));
-  };
-  Tensor (*d_loss)(const TrainOptions&, const Tensor& real,
-                   const Tensor& fake) = [](const TrainOptions&, const Tensor& real, const Tensor& fake) {
-    return mean(softplus(fake)) + mean(softplus(-real));
-  };
+  GanLoss (*loss)(const TrainOptions&) = [](const TrainOptions&) { return GanLoss::non_saturating; };
   // What D sees of the bytes of reals in [-1,1] where that does not change from step to step (--cache-features).
   Tensor (*reals)(const Tensor& images) = [](const Tensor& images) { return images; };
   const char* steadier = "a smaller --lr";  // what to try after a run that diverged

@@ -11,15 +11,6 @@ namespace {
 
 const SnganLoss& loss_of(const TrainOptions& o) { return o.loss.as<SnganLoss>(); }
 
-Tensor g_loss(const TrainOptions& o, const Tensor& fake) {
-  return loss_of(o).loss == GanLoss::hinge ? -mean(fake) : mean(softplus(-fake));
-}
-
-Tensor d_loss(const TrainOptions& o, const Tensor& real, const Tensor& fake) {
-  if (loss_of(o).loss == GanLoss::hinge) return mean(relu(affine(real, -1, 1))) + mean(relu(affine(fake, 1, 1)));
-  return mean(softplus(-real)) + mean(softplus(fake));
-}
-
 // Bytes v as v / 128 - 1, from v / 127.5 - 1; with U(0, 1/128) added, or the mean of that.
 Tensor dequantised(const Tensor& images, double mean = 0) {
   constexpr double scale = 127.5 / 128;
@@ -70,7 +61,7 @@ std::vector<Phase> phases(const Training& t) {
            [=, &o](const Inputs& in, Rng*) {
              const Tensor made = g->forward(in["z"], in["gen_labels"]);
              const Tensor logits = (*d)(augment(made, in, "fakes"), in["gen_labels"]);
-             return Terms{.total = g_loss(o, logits),
+             return Terms{.total = g_loss(loss_of(o).loss, logits),
                           .stat = "Loss/G/loss",
                           .report = {{"fake_score", "", mean(logits.detach())}},
                           .fakes = {.images = made,
@@ -108,7 +99,7 @@ std::vector<Phase> phases(const Training& t) {
                  cut ? Tensor{} : augment(dequantised(in["images"], in["dequantisation"]), in, "reals");
              const Tensor real = cut ? d->logits(in["features"], in["labels"]) : (*d)(reals, in["labels"]);
              const Tensor fake = cut ? d->logits(d->features(fakes), in["gen_labels"]) : (*d)(fakes, in["gen_labels"]);
-             Terms terms{.total = d_loss(o, real, fake),
+             Terms terms{.total = d_loss(loss_of(o).loss, real, fake),
                          .stat = "Loss/D/loss",
                          .report = {{"real_score", "Loss/scores/real", mean(real.detach())},
                                     {"fake_score", "Loss/scores/fake", mean(fake.detach())}},
@@ -150,8 +141,7 @@ void small(TrainOptions& o, int size) {
 
 void SnganLoss::visit(OptionVisitor& v) {
   constexpr const char* group = "Configuration";
-  v({.key = "loss", .flag = "--loss", .help = "hinge or ns, the non-saturating loss [hinge]", .group = group},
-    choice(loss, "loss", {{GanLoss::hinge, "hinge"}, {GanLoss::non_saturating, "ns"}}));
+  v({.key = "loss", .flag = "--loss", .help = loss_help, .group = group}, loss_value(loss));
   v({.key = "n_dis",
      .flag = "--n-dis",
      .help = "steps of D for one of G [5]",
@@ -176,8 +166,7 @@ Objective sngan_objective() {
           .adam = [](const TrainOptions& o,
                      std::string_view) { return AdamOptions{.lr = o.lr, .beta1 = o.beta1, .beta2 = o.beta2}; },
           .phases = phases,
-          .g_loss = g_loss,
-          .d_loss = d_loss,
+          .loss = [](const TrainOptions& o) { return loss_of(o).loss; },
           .reals = [](const Tensor& images) { return dequantised(images, 0.5 / 128); }};
 }
 

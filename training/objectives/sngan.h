@@ -5,8 +5,6 @@
 
 namespace firn {
 
-enum class GanLoss { hinge, non_saturating };
-
 struct SnganLoss {
   static constexpr std::string_view kind = "sngan";
 

@@ -44,13 +44,13 @@ Tensor mixed_ws(const StyleGenerator& g, const Tensor& w, const Inputs& in, cons
 
 NoiseMode noise_of(const Rng* rng) { return rng ? NoiseMode::random : NoiseMode::constant; }
 
-Terms g_main(StyleGenerator& g, const Discriminator& d, const Augment& augment, const Inputs& in, const Tensor& share,
-             Rng* rng) {
+Terms g_main(StyleGenerator& g, const Discriminator& d, const Augment& augment, GanLoss loss, const Inputs& in,
+             const Tensor& share, Rng* rng) {
   const Tensor w = g.map(in["z"], in["gen_labels"]);
   g.update_w_avg(w);
   const Tensor images = g.synthesize(mixed_ws(g, w, in, share), noise_of(rng), rng);
   const Tensor logits = d(augment(images, in, "fakes"), in["gen_labels"]);
-  return {.total = mean(softplus(-logits)),
+  return {.total = g_loss(loss, logits),
           .stat = "Loss/G/loss",
           .report = {{"fake_score", "", mean(logits.detach())}},
           .fakes = {.images = images, .by = [=](const Generator& other) {
@@ -81,8 +81,8 @@ Terms g_reg(StyleGenerator& g, Tensor& pl_mean, const StyleGan2Loss& o, const In
                      {"path_length", "Loss/path_length", length.detach()}}};
 }
 
-Terms d_main(StyleGenerator& g, const Discriminator& d, const Augment& augment, const Inputs& in, const Tensor& share,
-             Rng* rng) {
+Terms d_main(StyleGenerator& g, const Discriminator& d, const Augment& augment, GanLoss loss, const Inputs& in,
+             const Tensor& share, Rng* rng) {
   const Tensor features = in["features"], labels_here = in["labels"], gen_labels = in["gen_labels"];
   const Tensor reals = features.defined() ? features : augment(in["images"], in, "reals");
   const int64_t n = in.size();
@@ -97,7 +97,7 @@ Terms d_main(StyleGenerator& g, const Discriminator& d, const Augment& augment, 
   const Tensor logits = features.defined() ? d.logits(concat({d.features(fakes), reals}, 0), labels, 2)
                                            : d(concat({fakes, reals}, 0), labels, 2);
   const Tensor fake = slice(logits, 0, 0, n), real = slice(logits, 0, n, 2 * n);
-  Terms terms{.total = mean(softplus(fake)) + mean(softplus(-real)),
+  Terms terms{.total = d_loss(loss, real, fake),
               .stat = "Loss/D/loss",
               .report = {{"real_score", "Loss/scores/real", mean(real.detach())},
                          {"fake_score", "Loss/scores/fake", mean(fake.detach())}},
@@ -171,7 +171,8 @@ std::vector<Phase> phases(const Training& t) {
              augment.draw(in, "fakes", n, rng);
              return in;
            },
-       .terms = [=](const Inputs& in, Rng* rng) { return g_main(*g, *d, augment, in, gm.mixing->share, rng); }},
+       .terms = [=](const Inputs& in,
+                    Rng* rng) { return g_main(*g, *d, augment, loss.loss, in, gm.mixing->share, rng); }},
       {.name = "Greg",
        .trains = "G",
        .interval = loss.pl_weight > 0 ? loss.g_reg_interval : 0,
@@ -204,7 +205,8 @@ std::vector<Phase> phases(const Training& t) {
              augment.draw(in, "reals", n, rng);
              return in;
            },
-       .terms = [=](const Inputs& in, Rng* rng) { return d_main(*g, *d, augment, in, dm.mixing->share, rng); }},
+       .terms = [=](const Inputs& in,
+                    Rng* rng) { return d_main(*g, *d, augment, loss.loss, in, dm.mixing->share, rng); }},
       {.name = "Dreg",
        .trains = "D",
        .interval = loss.r1_gamma > 0 ? loss.d_reg_interval : 0,
@@ -312,6 +314,7 @@ void cifar(TrainOptions& o, int size) {
 
 void StyleGan2Loss::visit(OptionVisitor& v) {
   constexpr const char* group = "Configuration";
+  v({.key = "loss", .flag = "--loss", .help = loss_help, .group = group}, loss_value(loss));
   v({.key = "r1_gamma",
      .flag = "--gamma",
      .help = "weight of the R1 penalty",
@@ -370,6 +373,7 @@ Objective stylegan2_objective() {
             return std::vector<std::pair<std::string, Tensor>>{{"pl_mean", Tensor::zeros({1}, o.model.type(), device)}};
           },
       .phases = phases,
+      .loss = [](const TrainOptions& o) { return loss_of(o).loss; },
       .steadier = "a smaller --lr or a larger --gamma"};
 }
 

@@ -8,6 +8,7 @@ namespace firn {
 struct StyleGan2Loss {
   static constexpr std::string_view kind = "stylegan2";
 
+  GanLoss loss = GanLoss::non_saturating;
   double r1_gamma = 1;
   double pl_weight = 2, pl_decay = 0.01;
   double style_mixing = 0.9;                    // probability, per batch

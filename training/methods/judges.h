@@ -1,0 +1,17 @@
+// Frozen networks that methods have judge images: of the files that --features names, or in $FIRN_WEIGHTS.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "models/features/features.h"
+#include "training/state/state.h"
+
+namespace firn {
+
+FeatureWeights judge_weights(const TrainOptions& options, const std::string& network);
+
+// Of the weights that a run began with, whose SHA-256 its options keep; IoError for others.
+std::shared_ptr<const FeatureNetwork> load_judge(const TrainOptions& options, const std::string& network,
+                                                 const std::string& sha256, const TrainState& state);
+
+}  // namespace firn
