@@ -91,7 +91,8 @@ const std::vector<FeatureModel>& feature_models() {
                                              clip_vit_b32_model(),
                                              dino_vit_b16_model(),
                                              dinov2_vit_s14_model(),
-                                             swin_t_model()};
+                                             swin_t_model(),
+                                             vgg16_antialiased_model()};
   return all;
 }
 

@@ -6,6 +6,7 @@ namespace firn {
 
 FeatureModel inception_model();
 FeatureModel vgg16_model();
+FeatureModel vgg16_antialiased_model();
 FeatureModel squeezenet_model();
 FeatureModel mobilenet_v2_model();
 FeatureModel efficientnet_lite1_model();

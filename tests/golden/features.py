@@ -139,6 +139,21 @@ def vgg16(w, images):
     return x, w.linear(x, "classifier.6", w.channels(1000))
 
 
+def vgg16_antialiased_levels(w, x):
+    """As clip_levels, with one map. Pools are the maximum of neighbours, then a blur that leaves every other pixel out."""
+    number, taps = 0, torch.tensor([1.0, 3, 3, 1]) / 8
+    for out, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(count):
+            x = F.relu(w.conv(x, f"features.{number}", w.channels(out), 3))
+            number += 2
+        number += 2
+        c = x.shape[1]
+        x = F.pad(F.max_pool2d(x, 2, 1), (1, 2, 1, 2), "reflect")
+        x = F.conv2d(x, torch.outer(taps, taps).expand(c, 1, 4, 4), stride=2, groups=c)
+    w("features.35.filt", c, 1, 4, 4)  # files have it, for each channel
+    return [x.permute(0, 2, 3, 1)], x.mean((2, 3))
+
+
 def squeezenet_stages(w, x):
     c = w.channels
     x = F.relu(w.conv(x, "features.0", c(64), 3, 2, 0))
@@ -315,11 +330,12 @@ def swin_levels(w, x, channels=96, window=7):
 
 
 CLIP_NORMALISATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-TRANSFORMERS = {  # and by what images are normalised
-    "clip-vit-b32": (lambda w, x: clip_levels(w, x, 768), CLIP_NORMALISATION),
-    "dino-vit-b16": (lambda w, x: dino_levels(w, x, 768, 16, 14, False), IMAGENET),
-    "dinov2-vit-s14": (lambda w, x: dino_levels(w, x, 384, 14, 37, True), IMAGENET),
-    "swin-t": (swin_levels, IMAGENET)}
+WITH_LEVELS = {  # by what images are normalised, their rows, and widths
+    "clip-vit-b32": (lambda w, x: clip_levels(w, x, 768), CLIP_NORMALISATION, 224, (6, 3)),
+    "dino-vit-b16": (lambda w, x: dino_levels(w, x, 768, 16, 14, False), IMAGENET, 224, (6, 3)),
+    "dinov2-vit-s14": (lambda w, x: dino_levels(w, x, 384, 14, 37, True), IMAGENET, 224, (6, 3)),
+    "swin-t": (swin_levels, IMAGENET, 224, (3,)),
+    "vgg16-antialiased": (vgg16_antialiased_levels, IMAGENET, 224, (16, 8))}
 
 
 def lpips(w, stages, a, b):
@@ -365,13 +381,12 @@ def main():
             w = Weights(1)
             network(w, images("images", 1, size))
             keep(f"{name}/1", w)
-    for name, (levels, by) in TRANSFORMERS.items():
-        widths = (3,) if name == "swin-t" else (6, 3)
+    for name, (levels, by, size, widths) in WITH_LEVELS.items():
         for width in widths:
             w = Weights(width)
-            keep(f"{name}/{width}", w, features=levels(w, normalised(images("images", 2, 224), by))[1])
+            keep(f"{name}/{width}", w, features=levels(w, normalised(images("images", 2, size), by))[1])
         w = Weights(widths[0])
-        x = images("levels", 1, 224) / 64 - 2
+        x = images("levels", 1, size) / 64 - 2
         with torch.enable_grad():
             x.requires_grad_()
             maps, pooled = levels(w, x)
@@ -380,7 +395,7 @@ def main():
         found.update({f"{name}.levels.{i}": t.detach().contiguous() for i, t in enumerate(seen)})
         found[f"{name}.levels.gradient"] = g.permute(0, 2, 3, 1)[:, 3::37, 5::31].contiguous()
         w = Weights(1)  # the published shapes
-        levels(w, imagenet(images("images", 1, 224)))
+        levels(w, imagenet(images("images", 1, size)))
         keep(f"{name}/1", w)
     w = Weights(16)
     features, logits = inception(w, images("images", 3, 299), True)
