@@ -14,6 +14,8 @@ FeatureModel clip_vit_b32_model();
 FeatureModel dino_vit_b16_model();
 FeatureModel dinov2_vit_s14_model();
 FeatureModel swin_t_model();
+FeatureModel unet_faces_model();
+FeatureModel resnet18_normals_model();
 
 template <class Network>
 std::unique_ptr<FeatureNetwork> make_features(const SafetensorsFile& weights, const FeatureOptions& options,

@@ -329,13 +329,41 @@ def swin_levels(w, x, channels=96, window=7):
     return [x], x.mean((1, 2))
 
 
+def unet_faces_levels(w, x):
+    """As clip_levels, with one map: the centre of a U-Net, halved."""
+    for i, stage in enumerate(("conv1", "conv2", "conv3", "conv4", "center")):
+        x = F.max_pool2d(x, 2) if i else x
+        for conv in (".conv1.", ".conv2."):
+            x = F.relu(w.norm(w.conv(x, f"{stage}{conv}0", w.channels(16 << i), 3), f"{stage}{conv}1", 1e-5))
+    return [F.avg_pool2d(x, 2).permute(0, 2, 3, 1)], x.mean((2, 3))
+
+
+def resnet18_normals_levels(w, x):
+    """As clip_levels, with one map."""
+
+    def layer(x, conv, norm, out, k=3, stride=1):
+        return w.norm(w.conv(x, conv, out, k, stride, bias=False), norm, 1e-5)
+
+    x = F.max_pool2d(F.relu(layer(x, "layer0.0", "layer0.1", w.channels(64), 7, 2)), 3, 2, 1)
+    for stage in range(4):
+        for i in range(2):
+            at, out, stride = f"layer{stage + 1}.{'1.' * (stage == 0)}{i}.", w.channels(64 << stage), 1 + (stage > 0 and i == 0)
+            h = layer(F.relu(layer(x, at + "conv1", at + "bn1", out, 3, stride)), at + "conv2", at + "bn2", out)
+            if stride > 1:
+                x = layer(x, at + "downsample.0", at + "downsample.1", out, 1, 2)
+            x = F.relu(h + x)
+    return [x.permute(0, 2, 3, 1)], x.mean((2, 3))
+
+
 CLIP_NORMALISATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 WITH_LEVELS = {  # by what images are normalised, their rows, and widths
     "clip-vit-b32": (lambda w, x: clip_levels(w, x, 768), CLIP_NORMALISATION, 224, (6, 3)),
     "dino-vit-b16": (lambda w, x: dino_levels(w, x, 768, 16, 14, False), IMAGENET, 224, (6, 3)),
     "dinov2-vit-s14": (lambda w, x: dino_levels(w, x, 384, 14, 37, True), IMAGENET, 224, (6, 3)),
     "swin-t": (swin_levels, IMAGENET, 224, (3,)),
-    "vgg16-antialiased": (vgg16_antialiased_levels, IMAGENET, 224, (16, 8))}
+    "vgg16-antialiased": (vgg16_antialiased_levels, IMAGENET, 224, (16, 8)),
+    "unet-faces": (unet_faces_levels, ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), 256, (4, 1)),
+    "resnet18-normals": (resnet18_normals_levels, ((0, 0, 0), (1, 1, 1)), 256, (8, 4))}
 
 
 def lpips(w, stages, a, b):
@@ -394,6 +422,8 @@ def main():
             (g,) = torch.autograd.grad(sum((t**2).sum() for t in [*maps, pooled]), x)
         found.update({f"{name}.levels.{i}": t.detach().contiguous() for i, t in enumerate(seen)})
         found[f"{name}.levels.gradient"] = g.permute(0, 2, 3, 1)[:, 3::37, 5::31].contiguous()
+        if 1 in widths:
+            continue
         w = Weights(1)  # the published shapes
         levels(w, imagenet(images("images", 1, size)))
         keep(f"{name}/1", w)

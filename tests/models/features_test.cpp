@@ -61,7 +61,8 @@ INSTANTIATE_TEST_SUITE_P(
                     std::pair{"efficientnet-lite1/8", "efficientnet-lite1/1"},
                     std::pair{"clip-vit-b32/6", "clip-vit-b32/3"}, std::pair{"dino-vit-b16/6", "dino-vit-b16/3"},
                     std::pair{"dinov2-vit-s14/6", "dinov2-vit-s14/3"}, std::pair{"swin-t/3", "swin-t/3"},
-                    std::pair{"vgg16-antialiased/16", "vgg16-antialiased/8"}),
+                    std::pair{"vgg16-antialiased/16", "vgg16-antialiased/8"}, std::pair{"unet-faces/4", "unet-faces/1"},
+                    std::pair{"resnet18-normals/8", "resnet18-normals/4"}),
     [](const auto& info) { return letters_of(info.param.first); });
 
 // Every `step`-th along an axis from `begin` on.
@@ -94,7 +95,7 @@ TEST_P(Levels, AndTheirGradientByTheImageAreThoseOfPyTorch) {
 
 INSTANTIATE_TEST_SUITE_P(Networks, Levels,
                          testing::Values("clip-vit-b32/6", "dino-vit-b16/6", "dinov2-vit-s14/6", "swin-t/3",
-                                         "vgg16-antialiased/16"),
+                                         "vgg16-antialiased/16", "unet-faces/4", "resnet18-normals/8"),
                          [](const auto& info) { return letters_of(info.param); });
 
 TEST(FeatureNetworks, TheLevelOfAConvolutionalNetworkIsWhatItEndsIn) {
@@ -109,6 +110,8 @@ TEST(FeatureNetworks, TheLevelOfAConvolutionalNetworkIsWhatItEndsIn) {
   expect_shape("inception/16", 299, {1, 8, 8, 2048 / 16});
   expect_shape("vgg16/16", 224, {1, 7, 7, 512 / 16});
   expect_shape("vgg16-antialiased/16", 224, {1, 7, 7, 512 / 16});
+  expect_shape("unet-faces/4", 256, {1, 8, 8, 256 / 4});
+  expect_shape("resnet18-normals/8", 256, {1, 8, 8, 512 / 8});
   expect_shape("squeezenet/8", 224, {1, 13, 13, 512 / 8});
   expect_shape("mobilenetv2/8", 224, {1, 7, 7, 1280 / 8});
   expect_shape("efficientnet-lite1/8", 240, {1, 8, 8, 1280 / 8});
