@@ -14,6 +14,8 @@ FeatureModel clip_vit_b32_model();
 FeatureModel dino_vit_b16_model();
 FeatureModel dinov2_vit_s14_model();
 FeatureModel swin_t_model();
+FeatureModel swin_t_coco_model();
+FeatureModel swin_t_ade_model();
 FeatureModel unet_faces_model();
 FeatureModel resnet18_normals_model();
 

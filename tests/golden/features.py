@@ -289,22 +289,25 @@ def dino_levels(w, x, channels, patch, side, scales, depth=12):
     return [grid_of(m) for m in maps], layer_norm(w, x, "norm", 1e-6)[:, 0]
 
 
-def swin_levels(w, x, channels=96, window=7):
-    """As clip_levels, with one map. Windows, their mask and their order are those of the paper's code, by index."""
+def swin_levels(w, x, before="", last="norm", channels=96, window=7):
+    """As clip_levels, with one map. Windows, their mask and their order are those of the paper's code, by index; maps are
+    padded by zeros behind their norm, which are seen. `before`: of names."""
     c = w.channels(channels)
 
     def linear(x, name, out, bias=True):
         return F.linear(x, w(name + ".weight", out, x.shape[-1]), w(name + ".bias", out) if bias else None)
 
-    x = layer_norm(w, w.conv(x, "patch_embed.proj", c, 4, 4, 0).permute(0, 2, 3, 1), "patch_embed.norm", 1e-5)
+    x = w.conv(x, before + "patch_embed.proj", c, 4, 4, 0).permute(0, 2, 3, 1)
+    x = layer_norm(w, x, before + "patch_embed.norm", 1e-5)
     rows, columns = (t.flatten() for t in torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij"))
     places = (rows[:, None] - rows + window - 1) * (2 * window - 1) + columns[:, None] - columns + window - 1
     for stage, depth in enumerate((2, 2, 6, 2)):
-        n, side, _, c = x.shape
-        heads = c // 32
+        n, inner, _, c = x.shape
+        heads, side = c // 32, -(-inner // window) * window
         for i in range(depth):
-            at, shift = f"layers.{stage}.blocks.{i}.", window // 2 if i % 2 and side > window else 0
-            h = linear(torch.roll(layer_norm(w, x, at + "norm1", 1e-5), (-shift, -shift), (1, 2)), at + "attn.qkv", 3 * c)
+            at, shift = f"{before}layers.{stage}.blocks.{i}.", window // 2 if i % 2 and side > window else 0
+            h = F.pad(layer_norm(w, x, at + "norm1", 1e-5), (0, 0, 0, side - inner, 0, side - inner))
+            h = linear(torch.roll(h, (-shift, -shift), (1, 2)), at + "attn.qkv", 3 * c)
             # pixels of the image as it was before it was rolled: neighbours only see each other where they were near
             was = (torch.arange(side) + shift) % side
             table = w(at + "attn.relative_position_bias_table", (2 * window - 1) ** 2, heads)
@@ -318,15 +321,25 @@ def swin_levels(w, x, channels=96, window=7):
                     score = q @ k.mT / math.sqrt(32) + bias + torch.where(near, 0.0, -100.0)
                     part = (torch.softmax(score, 3) @ v).transpose(1, 2).reshape(n, window, window, c)
                     out[:, r:r + window, s:s + window] = part
-            x = x + torch.roll(linear(out, at + "attn.proj", c), (shift, shift), (1, 2))
+            x = x + torch.roll(linear(out, at + "attn.proj", c), (shift, shift), (1, 2))[:, :inner, :inner]
             h = F.gelu(linear(layer_norm(w, x, at + "norm2", 1e-5), at + "mlp.fc1", 4 * c))
             x = x + linear(h, at + "mlp.fc2", c)
         if stage < 3:
-            at = f"layers.{stage}.downsample."
+            at = f"{before}layers.{stage}.downsample."
             x = torch.cat([x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]], 3)
             x = linear(layer_norm(w, x, at + "norm", 1e-5), at + "reduction", 2 * c, bias=False)
-    x = layer_norm(w, x, "norm", 1e-5)
+    x = layer_norm(w, x, before + last, 1e-5)
     return [x], x.mean((1, 2))
+
+
+def swin_coco_levels(w, x):
+    w("roi_head.bbox_head.0.fc_cls.weight", 81, w.channels(1024))  # by which files are known
+    return swin_levels(w, x, "backbone.", "norm3")
+
+
+def swin_ade_levels(w, x):
+    w("decode_head.conv_seg.weight", 150, w.channels(512), 1, 1)
+    return swin_levels(w, x, "backbone.", "norm3")
 
 
 def unet_faces_levels(w, x):
@@ -361,6 +374,8 @@ WITH_LEVELS = {  # by what images are normalised, their rows, and widths
     "dino-vit-b16": (lambda w, x: dino_levels(w, x, 768, 16, 14, False), IMAGENET, 224, (6, 3)),
     "dinov2-vit-s14": (lambda w, x: dino_levels(w, x, 384, 14, 37, True), IMAGENET, 224, (6, 3)),
     "swin-t": (swin_levels, IMAGENET, 224, (3,)),
+    "swin-t-coco": (swin_coco_levels, IMAGENET, 256, (3,)),
+    "swin-t-ade": (swin_ade_levels, IMAGENET, 256, ()),
     "vgg16-antialiased": (vgg16_antialiased_levels, IMAGENET, 224, (16, 8)),
     "unet-faces": (unet_faces_levels, ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), 256, (4, 1)),
     "resnet18-normals": (resnet18_normals_levels, ((0, 0, 0), (1, 1, 1)), 256, (8, 4))}
@@ -413,15 +428,16 @@ def main():
         for width in widths:
             w = Weights(width)
             keep(f"{name}/{width}", w, features=levels(w, normalised(images("images", 2, size), by))[1])
-        w = Weights(widths[0])
-        x = images("levels", 1, size) / 64 - 2
-        with torch.enable_grad():
-            x.requires_grad_()
-            maps, pooled = levels(w, x)
-            seen = [*(m[:, 1::3, 2::4, ::5] for m in maps), pooled]
-            (g,) = torch.autograd.grad(sum((t**2).sum() for t in [*maps, pooled]), x)
-        found.update({f"{name}.levels.{i}": t.detach().contiguous() for i, t in enumerate(seen)})
-        found[f"{name}.levels.gradient"] = g.permute(0, 2, 3, 1)[:, 3::37, 5::31].contiguous()
+        for width in widths[:1]:
+            w = Weights(width)
+            x = images("levels", 1, size) / 64 - 2
+            with torch.enable_grad():
+                x.requires_grad_()
+                maps, pooled = levels(w, x)
+                seen = [*(m[:, 1::3, 2::4, ::5] for m in maps), pooled]
+                (g,) = torch.autograd.grad(sum((t**2).sum() for t in [*maps, pooled]), x)
+            found.update({f"{name}.levels.{i}": t.detach().contiguous() for i, t in enumerate(seen)})
+            found[f"{name}.levels.gradient"] = g.permute(0, 2, 3, 1)[:, 3::37, 5::31].contiguous()
         if 1 in widths:
             continue
         w = Weights(1)  # the published shapes

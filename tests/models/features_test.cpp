@@ -61,6 +61,7 @@ INSTANTIATE_TEST_SUITE_P(
                     std::pair{"efficientnet-lite1/8", "efficientnet-lite1/1"},
                     std::pair{"clip-vit-b32/6", "clip-vit-b32/3"}, std::pair{"dino-vit-b16/6", "dino-vit-b16/3"},
                     std::pair{"dinov2-vit-s14/6", "dinov2-vit-s14/3"}, std::pair{"swin-t/3", "swin-t/3"},
+                    std::pair{"swin-t-coco/3", "swin-t-coco/3"},
                     std::pair{"vgg16-antialiased/16", "vgg16-antialiased/8"}, std::pair{"unet-faces/4", "unet-faces/1"},
                     std::pair{"resnet18-normals/8", "resnet18-normals/4"}),
     [](const auto& info) { return letters_of(info.param.first); });
@@ -95,7 +96,7 @@ TEST_P(Levels, AndTheirGradientByTheImageAreThoseOfPyTorch) {
 
 INSTANTIATE_TEST_SUITE_P(Networks, Levels,
                          testing::Values("clip-vit-b32/6", "dino-vit-b16/6", "dinov2-vit-s14/6", "swin-t/3",
-                                         "vgg16-antialiased/16", "unet-faces/4", "resnet18-normals/8"),
+                                         "swin-t-coco/3", "vgg16-antialiased/16", "unet-faces/4", "resnet18-normals/8"),
                          [](const auto& info) { return letters_of(info.param); });
 
 TEST(FeatureNetworks, TheLevelOfAConvolutionalNetworkIsWhatItEndsIn) {
@@ -233,7 +234,13 @@ TEST(FeatureWeights, NetworksAreToldApart) {
       file.tensors = std::move(all);
     };
   };
-  EXPECT_EQ(named("vgg16-antialiased", within("state_dict.")), "vgg16-antialiased");
+  for (const std::string name : {"vgg16-antialiased", "swin-t-coco", "swin-t-ade"})
+    EXPECT_EQ(named(name, within("state_dict.")), name);
+  EXPECT_EQ(named("swin-t", within("model.encoder.")), "swin-t");  // MoBY's
+  const auto without_head = [](SafetensorsFile& file) {
+    std::erase_if(file.tensors, [](const auto& t) { return !t.first.starts_with("backbone."); });
+  };
+  EXPECT_EQ(named("swin-t-coco", without_head), "");
 }
 
 TEST(FeatureWeights, ATransformerThatLacksSomethingIsRefused) {

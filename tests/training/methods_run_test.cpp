@@ -88,6 +88,9 @@ TEST_F(MethodRuns, NameTheNetworksThatJudgeImages) {
   const Ran small = train("none", "--vision-aided clip-vit-b32 --vision-size 96 --kimg 0.016");
   EXPECT_EQ(small.code, 2);
   EXPECT_MENTIONS(small.output, "--vision-size 96: clip-vit-b32 takes images of 224 rows alone");
+  const Ran tiny = train("none", "--vision-aided squeezenet --vision-size 8 --kimg 0.016");
+  EXPECT_EQ(tiny.code, 2);
+  EXPECT_MENTIONS(tiny.output, "--vision-size 8: networks need 32 rows at least");
 }
 
 TEST_F(MethodRuns, NameTheirSourceOrHoldIt) {

@@ -138,8 +138,9 @@ void check(const TrainOptions& o) {
   const std::vector<std::string> names = v.names();
   if (names.empty())
     throw ConfigError("--method vision-aided needs --vision-aided NETWORK, or several: NETWORK+NETWORK");
+  if (v.size && v.size < 32) throw ConfigError(fmt::format("--vision-size {}: networks need 32 rows at least", v.size));
   for (const std::string& name : names)
-    if (const int only = feature_model(name).only_size; only && v.size != only)
+    if (const int only = feature_model(name).only_size; v.size && only && v.size != only)
       throw ConfigError(fmt::format("--vision-size {}: {} takes images of {} rows alone", v.size, name, only));
   if (std::set(names.begin(), names.end()).size() < names.size())
     throw ConfigError(fmt::format("--vision-aided {} names a network twice", printable(v.networks)));
@@ -211,9 +212,9 @@ void VisionAided::visit(OptionVisitor& v) {
   v({.key = "ada_kimg", .least = 0, .above_least = true, .may_change = true}, ada_kimg);
   v({.key = "size",
      .flag = "--vision-size",
-     .help = "rows and columns of the images that they are given; fewer cost less",
+     .help = "rows and columns of the images that they are given; fewer cost less [224, or 256 where published so]",
      .group = method_group,
-     .least = 32,
+     .least = 0,
      .most = 1024},
     size);
 }
@@ -264,15 +265,16 @@ Method vision_aided_method() {
                                               names[i]));
                   std::shared_ptr<const FeatureNetwork> network =
                       load_features(weights, {.type = type == DType::f64 ? type : seen}, d.device());
-                  s.roles.emplace_back(role_of(names[i]),
-                                       std::make_shared<VisionDiscriminator>(
-                                           std::move(network),
-                                           VisionDiscriminator::Options{.images = o.model.images(),
-                                                                        .size = v.size,
-                                                                        .head = v.head,
-                                                                        .classes = o.model.basics().classes,
-                                                                        .type = type},
-                                           o.seed + i));
+                  s.roles.emplace_back(
+                      role_of(names[i]),
+                      std::make_shared<VisionDiscriminator>(
+                          std::move(network),
+                          VisionDiscriminator::Options{.images = o.model.images(),
+                                                       .size = v.size ? v.size : feature_model(names[i]).judge_size,
+                                                       .head = v.head,
+                                                       .classes = o.model.basics().classes,
+                                                       .type = type},
+                          o.seed + i));
                   s.roles.back().train(objective_of(o.model).adam(o, "D"));
                   if (v.aug != "ada") continue;
                   s.scalars.emplace_back(role_of(names[i]) + "_p", Tensor::zeros({1}, type, d.device()));
