@@ -1,7 +1,6 @@
 // Swin-T (Liu et al. 2021, arXiv 2103.14030), as its authors name it; MoBY's weights, trained without labels, too. And
 // as it finds objects (COCO) and segments (ADE20K), where images are of other sizes and maps are padded to whole
 // windows.
-#include <cmath>
 #include <utility>
 
 #include "base/error.h"
@@ -46,27 +45,21 @@ struct Block {
   Tensor bias;  // [windows or 1,heads,49,49] on what attention compares
   bool shifted;
 
-  // [N,H,W,C] -> [3,N windows heads,49,32], and what has windows and heads back
-  static Tensor windows(const Tensor& x, int64_t parts) {
-    const int64_t N = x.dim(0), H = x.dim(1) / kWindow, W = x.dim(2) / kWindow, heads = x.dim(3) / (parts * kHead);
-    const Tensor squares = permute(reshape(x, {N * H, kWindow, W, kWindow, x.dim(3)}), {0, 2, 1, 3, 4});
-    const Tensor split = permute(reshape(squares, {N * H * W, kTokens, parts, heads, kHead}), {2, 0, 3, 1, 4});
-    return reshape(split, {parts, N * H * W * heads, kTokens, kHead});
+  // [N,H,W,C] -> [N windows,49,C], and back
+  static Tensor windows(const Tensor& x) {
+    const int64_t W = x.dim(2) / kWindow, C = x.dim(3);
+    return reshape(permute(reshape(x, {-1, kWindow, W, kWindow, C}), {0, 2, 1, 3, 4}), {-1, kTokens, C});
   }
   static Tensor image(const Tensor& x, const Shape& shape) {
-    const int64_t N = shape[0], H = shape[1] / kWindow, W = shape[2] / kWindow, C = shape[3];
-    const Tensor joined = permute(reshape(x, {N * H * W, C / kHead, kTokens, kHead}), {0, 2, 1, 3});
-    return reshape(permute(reshape(joined, {N * H, W, kWindow, kWindow, C}), {0, 2, 1, 3, 4}), shape);
+    const int64_t W = shape[2] / kWindow, C = shape[3];
+    return reshape(permute(reshape(x, {-1, W, kWindow, kWindow, C}), {0, 2, 1, 3, 4}), shape);
   }
 
   Tensor attention_in_windows(const Tensor& x) const {
-    const Tensor all = windows(each_token(qkv, x), 3);
-    const auto part = [&](int64_t i) { return reshape(slice(all, 0, i, i + 1), {-1, kTokens, kHead}); };
-    const Tensor scores =
-        matmul(part(0), part(1), {.trans_b = true, .alpha = 1 / std::sqrt(double(kHead)), .wide_output = true});
-    const Tensor compared = reshape(scores, {-1, bias.dim(0), bias.dim(1), kTokens, kTokens}) + bias;
-    const Tensor weights = reshape(cast(softmax(compared), x.type()), scores.shape());
-    return each_token(attended, image(matmul(weights, part(2)), x.shape()));
+    const int64_t C = x.dim(3);
+    const Tensor all = windows(each_token(qkv, x));
+    const auto part = [&](int64_t i) { return slice(all, 2, i * C, (i + 1) * C); };
+    return each_token(attended, image(attention(part(0), part(1), part(2), C / kHead, bias), x.shape()));
   }
 
   Tensor operator()(const Tensor& x) const {
