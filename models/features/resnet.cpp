@@ -63,7 +63,7 @@ class FaceResNet final : public FeatureNetwork {
 FeatureModel resnet18_normals_model() {
   return {.name = "resnet18-normals",
           .judge_size = 256,
-          .published = "the model.pth of boukhayma/face_normals, normal_model.pth of vision-aided-gan",
+          .published = "the model.pth of boukhayma/face_normals, as normal_model.pth",
           .files = {"normal_model.pth"},
           .recognise =
               [](const SafetensorsFile& file) {

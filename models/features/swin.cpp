@@ -200,15 +200,14 @@ bool has_classes(const SafetensorsFile& file, const std::string& layer, int64_t 
 }  // namespace
 
 FeatureModel swin_t_model() {
-  return {
-      .name = "swin-t",
-      .only_size = kClassifier.size,
-      .published =
-          "moby_swin_t_300ep_pretrained.pth of SwinTransformer/Transformer-SSL, or swin_tiny_patch4_window7_224.pth "
-          "of microsoft/Swin-Transformer",
-      .files = {"moby_swin_t_300ep_pretrained.pth", "swin_tiny_patch4_window7_224.pth"},
-      .recognise = [](const SafetensorsFile& file) { return is_swin_t(file, kClassifier); },
-      .make = make<kClassifier>};
+  return {.name = "swin-t",
+          .only_size = kClassifier.size,
+          .published =
+              "moby_swin_t_300ep_pretrained.pth of SwinTransformer/storage, release v1.0.3, or "
+              "swin_tiny_patch4_window7_224.pth, release v1.0.0",
+          .files = {"moby_swin_t_300ep_pretrained.pth", "swin_tiny_patch4_window7_224.pth"},
+          .recognise = [](const SafetensorsFile& file) { return is_swin_t(file, kClassifier); },
+          .make = make<kClassifier>};
 }
 
 FeatureModel swin_t_coco_model() {

@@ -54,7 +54,7 @@ class FaceUnet final : public FeatureNetwork {
 FeatureModel unet_faces_model() {
   return {.name = "unet-faces",
           .judge_size = 256,
-          .published = "the face parser of switchablenorms/CelebAMask-HQ, celeba_parsing_model.pth of vision-aided-gan",
+          .published = "the model.pth of CelebAMask-HQ's face parser, as celeba_parsing_model.pth",
           .files = {"celeba_parsing_model.pth"},
           .recognise =
               [](const SafetensorsFile& file) {

@@ -147,6 +147,27 @@ TEST_F(VisionAidedTraining, TheProbabilityOfTheirAugmentationFollowsTheirSigns) 
   EXPECT_NEAR(s.scalar("vision-squeezenet_p").to_doubles()[0], 8 * 2 / 100.0, 1e-6);
 }
 
+TEST_F(VisionAidedTraining, NetworksAreGivenTheSizeThatTheyWerePublishedWithUnlessOneIsSaid) {
+  write_safetensors(std::filesystem::path(std::getenv("FIRN_WEIGHTS")) / "unet-faces.safetensors",
+                    formula_weights("unet-faces/1"));
+  const auto expect_maps = [](int size, int64_t of_faces, int64_t of_squeezenet) {
+    TrainOptions o = tiny("stylegan2", {"vision-aided"});
+    o.method<VisionAided>().networks = "unet-faces+squeezenet";
+    o.method<VisionAided>().size = size;
+    settle_methods(o, {});
+    const TrainState s(o, Device::cpu());
+    const NoGrad no_grad;
+    const auto rows = [&](const char* role) {
+      const auto& d = static_cast<const VisionDiscriminator&>(*s.role(role).network);
+      return d.levels(Tensor::zeros({1, 16, 16, 3}, DType::f32, Device::cpu())).maps[0].dim(1);
+    };
+    EXPECT_EQ(rows("vision-unet-faces"), of_faces);
+    EXPECT_EQ(rows("vision-squeezenet"), of_squeezenet);
+  };
+  expect_maps(0, 256 / 32, 13);
+  expect_maps(64, 64 / 32, 3);
+}
+
 TEST_F(VisionAidedTraining, LossesAreThoseOfTheirNames) {
   const Tensor x = Tensor::from(std::vector<double>{-2, 0.5, 3}, {3, 1, 1, 1}, DType::f64, Device::cpu());
   const auto near = [&](const VisionAided& o, bool real, bool of_g, const std::function<double(double)>& f) {
