@@ -170,10 +170,11 @@ Tensor softmax(const Tensor& x);
 // gamma (x - mean) / sqrt(variance + eps) + beta by the biased variance; gamma, beta [C] f32 (f64).
 Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps = 1e-5);
 
-// --- attention (ops/attention.cpp; Vaswani et al. 2017, arXiv 1706.03762): softmax(q k^T / sqrt(d)) v for each of the
-// heads, which are d neighbouring channels each. q [N,T,heads d], k and v [N,S,heads d]. The weights [N,heads,T,S] are
-// computed anew for the gradient.
-Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads);
+// --- attention (ops/attention.cpp; Vaswani et al. 2017, arXiv 1706.03762): softmax(q k^T / sqrt(d) + bias) v for each
+// of the heads, which are d neighbouring channels each. q [N,T,heads d], k and v [N,S,heads d]. The weights
+// [N,heads,T,S] are computed anew for the gradient. bias [B,heads,T,S] f32 (f64), of which the n-th of the batch has
+// the (n mod B)-th, takes no gradient; undefined: none.
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, const Tensor& bias = {});
 
 // --- spectral normalisation (ops/spectral_norm.cpp; Miyato et al. 2018, arXiv 1802.05957). w [O,...] is a matrix
 // [O,R].

@@ -149,9 +149,12 @@ class Reader {
     }
   }
 
-  // --- the state dict
+  // --- the state dict, and all storages: what an optimiser has lies between the others' data, too
   void collect(const Pickle& pickle) {
     if (!pickle.root->is(Kind::dict)) fail("holds no dict of tensors");
+    for (const Pickled& value : pickle.values)
+      if (const auto s = storage(value); s && storages_.emplace(s->key, *s).first->second != *s)
+        fail(fmt::format("storage {} is of two kinds", quoted(s->key)));
     collect(*pickle.root, "", 0);
   }
   void collect(const Pickled& dict, const std::string& prefix, size_t depth) {
@@ -163,29 +166,32 @@ class Reader {
       const std::string name = prefix + key.text;
       if (value->calls(rebuild_parameter) && !value->items.empty()) value = value->items[0];
       if (value->is(Kind::dict)) collect(*value, name + ".", depth + 1);
-      if (value->calls(rebuild_tensor) || value->calls(rebuild_tensor_v2)) {
-        tensors_.push_back(tensor(name, *value));
-        const Storage& s = tensors_.back().storage;
-        if (storages_.emplace(s.key, s).first->second != s)
-          fail(fmt::format("storage {} is of two kinds", quoted(s.key)));
-      }
+      if (value->calls(rebuild_tensor) || value->calls(rebuild_tensor_v2)) tensors_.push_back(tensor(name, *value));
     }
+  }
+
+  static std::optional<Storage> storage(const Pickled& value) {
+    const std::vector<const Pickled*>& id = value.items;
+    if (!value.is(Kind::persistent) || id.size() < 5 || id[0]->text != "storage" || !id[1]->is(Kind::global) ||
+        !id[2]->is(Kind::text) || !id[4]->is(Kind::integer) || id[4]->integer < 0 ||
+        (id.size() > 5 && !id[5]->is(Kind::none)))
+      return {};
+    const auto type = std::ranges::find(types, id[1]->text, &Type::storage);
+    if (type == std::end(types)) return {};
+    return Storage{&*type, id[2]->text, id[4]->integer};
   }
 
   Tensor tensor(const std::string& name, const Pickled& call) const {
     const auto malformed = [&](bool when) {
       if (when) fail(fmt::format("tensor {} is malformed", quoted(name)));
     };
-    malformed(call.items.size() < 4 || !call.items[0]->is(Kind::persistent));
-    const std::vector<const Pickled*>& id = call.items[0]->items;
-    malformed(id.size() < 5 || id[0]->text != "storage" || !id[1]->is(Kind::global) || !id[2]->is(Kind::text) ||
-              !id[4]->is(Kind::integer) || (id.size() > 5 && !id[5]->is(Kind::none)));
-    const auto type = std::ranges::find(types, id[1]->text, &Type::storage);
-    malformed(type == std::end(types));
-    Tensor t{.name = name, .storage = {&*type, id[2]->text, id[4]->integer}, .first = natural(name, *call.items[1])};
+    malformed(call.items.size() < 4);
+    const auto data = storage(*call.items[0]);
+    malformed(!data);
+    Tensor t{.name = name, .storage = *data, .first = natural(name, *call.items[1])};
     t.shape = naturals(name, *call.items[2]);
     t.strides = naturals(name, *call.items[3]);
-    malformed(t.shape.size() != t.strides.size() || t.storage.count < 0);
+    malformed(t.shape.size() != t.strides.size());
     // The last element, and how many there are: none may lie outside, nor be given twice.
     int64_t last = t.first, count = 1;
     bool empty = false;

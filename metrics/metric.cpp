@@ -132,11 +132,10 @@ MetricName parse_metric(std::string_view given, std::string_view network) {
         break;
       }
     if (known) continue;
-    // Names of networks have dashes too.
-    const auto whole = std::ranges::find_if(
-        feature_models(), [&](const FeatureModel& f) { return text == f.name || text.starts_with(f.name + "-"); });
-    const std::string other =
-        whole != feature_models().end() ? whole->name : std::string(text.substr(0, text.find('-')));
+    // Names of networks have dashes too, and some begin as others are.
+    std::string other(text.substr(0, text.find('-')));
+    for (const FeatureModel& f : feature_models())
+      if ((text == f.name || text.starts_with(f.name + "-")) && f.name.size() > other.size()) other = f.name;
     text.remove_prefix(other.size());
     if (m.network.empty()) throw wrong("it needs no network");
     if (std::exchange(named, true)) throw wrong("it names two networks");

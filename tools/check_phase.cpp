@@ -84,7 +84,7 @@ Check::Check(TrainOptions o, const SafetensorsFile& snapshot, const std::string&
     if (!role.source_of.empty() && !has_network(snapshot, role.name))
       throw IoError(fmt::format("{}: what {} was before training is not in it; runs with --embed-source keep it",
                                 snapshot.name, role.source_of));
-    load_network(*role.network, snapshot, role.name);
+    load_network(*role.network, snapshot, role.in_files);
   }
   for (const auto& [name, value] : state.scalars)
     if (snapshot.contains("state." + name))

@@ -24,19 +24,22 @@ Tensor join(const Tensor& x, int64_t heads) {
 double scale_of(const Tensor& q) { return 1 / std::sqrt(double(q.dim(2))); }
 
 // Of heads that are split, as f32 (f64): [N heads,T,S].
-Tensor weights(const Tensor& q, const Tensor& k) {
-  return softmax(matmul(q, k, {.trans_b = true, .alpha = scale_of(q), .wide_output = true}));
+Tensor weights(const Tensor& q, const Tensor& k, const Tensor& bias) {
+  const Tensor scores = matmul(q, k, {.trans_b = true, .alpha = scale_of(q), .wide_output = true});
+  if (!bias.defined()) return softmax(scores);
+  const Shape each{-1, bias.dim(0), bias.dim(1), bias.dim(2), bias.dim(3)};
+  return reshape(softmax(reshape(scores, each) + bias), scores.shape());
 }
 
-Tensor by_ops(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads) {
-  const Tensor p = weights(split(q, heads), split(k, heads));
+Tensor by_ops(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, const Tensor& bias) {
+  const Tensor p = weights(split(q, heads), split(k, heads), bias);
   return join(matmul(cast(p, v.type()), split(v, heads)), heads);
 }
 
 std::vector<Tensor> backward(const Tensor& gy, const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
-                             const Wanted& wanted) {
+                             const Tensor& bias, const Wanted& wanted) {
   std::vector<Tensor> all(3);
-  const Tensor qs = split(q, heads), ks = split(k, heads), g = split(gy, heads), p = weights(qs, ks);
+  const Tensor qs = split(q, heads), ks = split(k, heads), g = split(gy, heads), p = weights(qs, ks, bias);
   if (wanted[2]) all[2] = join(matmul(cast(p, v.type()), g, {.trans_a = true}), heads);
   if (!wanted[0] && !wanted[1]) return all;
   const Tensor gp = matmul(g, split(v, heads), {.trans_b = true, .wide_output = true});
@@ -48,7 +51,7 @@ std::vector<Tensor> backward(const Tensor& gy, const Tensor& q, const Tensor& k,
 
 }  // namespace
 
-Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads) {
+Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, const Tensor& bias) {
   constexpr ops::Axes tokens{3, 3, "[N,T,C]"};
   ops::require("attention", "q", q, tokens);
   ops::require("attention", "k", k, tokens);
@@ -58,15 +61,21 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, int64_t head
     throw ShapeError(fmt::format("attention: q {} {}, k {} {} and v {} {} do not fit, or not {} heads",
                                  to_string(q.shape()), name_of(q.type()), to_string(k.shape()), name_of(k.type()),
                                  to_string(v.shape()), name_of(v.type()), heads));
+  if (bias.defined() && (bias.rank() != 4 || bias.dim(0) < 1 || q.dim(0) % bias.dim(0) != 0 ||
+                         bias.shape() != Shape{bias.dim(0), heads, q.dim(1), k.dim(1)} ||
+                         bias.type() != acc_type(q.type()) || bias.wants_grad()))
+    throw ShapeError(fmt::format("attention: a bias {} {} does not fit q {} and k {} of {} heads, or wants a gradient",
+                                 to_string(bias.shape()), name_of(bias.type()), to_string(q.shape()),
+                                 to_string(k.shape()), heads));
   Tensor y;
   {
     const NoGrad inner;
-    y = by_ops(q, k, v, heads);
+    y = by_ops(q, k, v, heads, bias);
   }
   return ops::record_fused(
-      "attention", y, {q, k, v}, [=] { return by_ops(q, k, v, heads); },
+      "attention", y, {q, k, v}, [=] { return by_ops(q, k, v, heads, bias); },
       [=](std::vector<Tensor> parts, const Tensor&, const Wanted& wanted) {
-        return backward(sum_of_parts(std::move(parts)), q, k, v, heads, wanted);
+        return backward(sum_of_parts(std::move(parts)), q, k, v, heads, bias, wanted);
       });
 }
 

@@ -101,7 +101,12 @@ const std::vector<FeatureModel>& feature_models() {
                                              clip_vit_b32_model(),
                                              dino_vit_b16_model(),
                                              dinov2_vit_s14_model(),
-                                             swin_t_model()};
+                                             swin_t_model(),
+                                             swin_t_coco_model(),
+                                             swin_t_ade_model(),
+                                             vgg16_antialiased_model(),
+                                             unet_faces_model(),
+                                             resnet18_normals_model()};
   return all;
 }
 

@@ -86,6 +86,7 @@ FeatureNetwork::Output features_of(const FeatureNetwork& network, const Tensor& 
 struct FeatureModel {
   std::string name;       // "inception": in the names of metrics and on the command line
   int only_size = 0;      // of images that judges may be given; 0: any
+  int judge_size = 224;   // that they are given where nobody says another
   std::string published;  // the file that is wanted, where it comes from and its SHA-256, for a user who lacks it
   std::vector<std::string> files;  // under which it is looked for in a folder, besides NAME.safetensors and NAME.pth
   bool (*recognise)(const SafetensorsFile& weights);

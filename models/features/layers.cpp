@@ -54,6 +54,13 @@ Tensor each_token(const FeatureLayer& layer, const Tensor& x) {
   return reshape(layer(reshape(x, {1, 1, -1, x.dim(-1)})), shape);
 }
 
+std::string prefix_of(const SafetensorsFile& file, const std::string& name,
+                      std::initializer_list<const char*> prefixes) {
+  for (const char* prefix : prefixes)
+    if (file.contains(prefix + name)) return prefix;
+  return "";
+}
+
 std::vector<int64_t> shape_in(const SafetensorsFile& file, const std::string& name) {
   const auto found = file.tensors.find(name);
   return found == file.tensors.end() ? std::vector<int64_t>{} : found->second.shape;

@@ -96,6 +96,11 @@ Tensor fully_connected(const Tensor& x, const FeatureLayer& layer);
 // The same of each token: x [...,in] -> [...,out].
 Tensor each_token(const FeatureLayer& layer, const Tensor& x);
 
+// What stands before the names of a file that holds a tensor of that name: the first of `prefixes` that does, or
+// nothing.
+std::string prefix_of(const SafetensorsFile& file, const std::string& name,
+                      std::initializer_list<const char*> prefixes);
+
 // The shape of a tensor of a file, empty where there is none.
 std::vector<int64_t> shape_in(const SafetensorsFile& file, const std::string& name);
 

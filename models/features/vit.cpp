@@ -68,9 +68,9 @@ constexpr Family kDino{.patches = "patch_embed.proj",
                        .levels = {5, 9},
                        .norms_levels = true};
 
+// CLIP's, in a file that has its other tower, too.
 std::string prefix_of(const SafetensorsFile& file, const Family& f) {
-  const std::string visual = "visual.";  // in a file that has CLIP's other tower, too
-  return file.contains(visual + f.patches + ".weight") ? visual : "";
+  return firn::prefix_of(file, std::string(f.patches) + ".weight", {"visual."});
 }
 
 struct Block {

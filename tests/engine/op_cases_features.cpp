@@ -47,6 +47,15 @@ std::vector<OpCase> feature_cases() {
                   "aaa",
                   2.0 * 2 * 8 * 197 * 197 * 768};
   };
+  // Windows of an image have a bias each, one of them far below zero.
+  const auto biased = [](const In& in) {
+    std::vector<double> bias(in[0].dim(1) == 49 ? 2 * 3 * 49 * 49 : 2 * 2 * 3 * 5);
+    for (size_t i = 0; i < bias.size(); ++i) bias[i] = i == 3 ? -100 : double(i * 37 % 19) / 19;
+    const int64_t heads = in[0].dim(1) == 49 ? 3 : 2;
+    const Tensor b = Tensor::from(bias, {2, heads, in[0].dim(1), in[1].dim(1)}, acc_type(in[0].type()), in[0].device());
+    return attention(in[0], in[1], in[2], heads, b);
+  };
+  const Shape windows{512, 49, 96};
   return {pointwise("gelu", gelu),
           pointwise("quick_gelu", quick_gelu),
           {"softmax", {{2, 3, 21}}, {{8, 12, 197, 197}}, [](const In& in) { return softmax(in[0] * 3.0); }, {}, "a"},
@@ -65,6 +74,13 @@ std::vector<OpCase> feature_cases() {
            "aww"},
           attending("attention", {2, 5, 12}, {2, 5, 12}, 2),
           attending("attention_across", {1, 9, 16}, {1, 7, 16}, 2),
+          {"attention_biased",
+           {{4, 3, 8}, {4, 5, 8}, {4, 5, 8}},
+           {windows, windows, windows},
+           biased,
+           {},
+           "aaa",
+           2.0 * 2 * 512 * 49 * 49 * 96},
           sized("resize_area", {2, 7, 6, 3}, 3, 4, Resize::area),
           sized("resize_area_up", {1, 3, 5, 8}, 7, 8, Resize::area),
           sized("resize_bilinear", {2, 3, 4, 3}, 6, 8, Resize::bilinear),

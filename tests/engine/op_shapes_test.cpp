@@ -148,6 +148,7 @@ TEST(OpShapes, OptionsThatMakeNoSenseAreErrors) {
   const Tensor x = Tensor::zeros({4, 4, 4, 2}, DType::f32, Device::cpu());
   const Tensor w = Tensor::zeros({3, 3, 3, 2}, DType::f32, Device::cpu());
   const Tensor q = Tensor::zeros({2, 4, 4}, DType::f32, Device::cpu());
+  const Tensor biases = Tensor::zeros({3, 2, 4, 4}, DType::f32, Device::cpu()), bias = slice(biases, 0, 0, 1);
   const std::function<void()> wrong[] = {[&] { conv2d(x, w, {.stride = 0}); },
                                          [&] { conv2d(x, w, {.pad = -1}); },
                                          [&] { conv2d(x, w, {.groups = 0}); },
@@ -169,6 +170,11 @@ TEST(OpShapes, OptionsThatMakeNoSenseAreErrors) {
                                          [&] { attention(q, q, q, 3); },
                                          [&] { attention(q, slice(q, 1, 0, 2), q, 2); },
                                          [&] { attention(q, cast(q, DType::bf16), q, 2); },
+                                         [&] { attention(q, q, q, 2, biases); },
+                                         [&] { attention(q, q, q, 4, bias); },
+                                         [&] { attention(q, q, q, 2, slice(bias, 3, 0, 3)); },
+                                         [&] { attention(q, q, q, 2, cast(bias, DType::f64)); },
+                                         [&] { attention(q, q, q, 2, bias.require_grad()); },
                                          [&] { mean_axes(x, {4}); },
                                          [&] { mean_axes(x, {-1}); },
                                          [&] {

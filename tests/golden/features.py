@@ -28,7 +28,7 @@ class Weights:
     """Tensors by name, made when they are asked for; `width` divides the channels."""
 
     def __init__(self, width):
-        self.width, self.shapes = width, {}
+        self.width, self.shapes, self.ends = width, {}, []  # ends: what stages of convolutional networks make
 
     def __call__(self, name, *shape):
         self.shapes[name] = shape
@@ -139,6 +139,21 @@ def vgg16(w, images):
     return x, w.linear(x, "classifier.6", w.channels(1000))
 
 
+def vgg16_antialiased_levels(w, x):
+    """As clip_levels, with one map. Pools are the maximum of neighbours, then a blur that leaves every other pixel out."""
+    number, taps = 0, torch.tensor([1.0, 3, 3, 1]) / 8
+    for out, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+        for _ in range(count):
+            x = F.relu(w.conv(x, f"features.{number}", w.channels(out), 3))
+            number += 2
+        number += 2
+        c = x.shape[1]
+        x = F.pad(F.max_pool2d(x, 2, 1), (1, 2, 1, 2), "reflect")
+        x = F.conv2d(x, torch.outer(taps, taps).expand(c, 1, 4, 4), stride=2, groups=c)
+    w("features.35.filt", c, 1, 4, 4)  # files have it, for each channel
+    return [x.permute(0, 2, 3, 1)], x.mean((2, 3))
+
+
 def squeezenet_stages(w, x):
     c = w.channels
     x = F.relu(w.conv(x, "features.0", c(64), 3, 2, 0))
@@ -180,6 +195,7 @@ def mobilenet_v2(w, images):
             h = layer(h, f"{at}{first + 1}", f"{at}{first + 2}", c(out), relu=False)
             x = x + h if i else h
             number += 1
+        w.ends.append(x)
     x = layer(x, "features.18.0", "features.18.1", c(1280)).mean((2, 3))
     return x, w.linear(x, "classifier.1", c(1000))
 
@@ -205,6 +221,7 @@ def efficientnet_lite1(w, images):
             h = layer(h, at + "_project_conv", at + "_bn2", c(out), relu=False)
             x = x + h if i else h
             number += 1
+        w.ends.append(x)
     x = layer(x, "_conv_head", "_bn1", c(1280)).mean((2, 3))
     return x, w.linear(x, "_fc", c(1000))
 
@@ -274,22 +291,25 @@ def dino_levels(w, x, channels, patch, side, scales, depth=12):
     return [grid_of(m) for m in maps], layer_norm(w, x, "norm", 1e-6)[:, 0]
 
 
-def swin_levels(w, x, channels=96, window=7):
-    """As clip_levels, with one map. Windows, their mask and their order are those of the paper's code, by index."""
+def swin_levels(w, x, before="", last="norm", channels=96, window=7):
+    """As clip_levels, with one map. Windows, their mask and their order are those of the paper's code, by index; maps are
+    padded by zeros behind their norm, which are seen. `before`: of names."""
     c = w.channels(channels)
 
     def linear(x, name, out, bias=True):
         return F.linear(x, w(name + ".weight", out, x.shape[-1]), w(name + ".bias", out) if bias else None)
 
-    x = layer_norm(w, w.conv(x, "patch_embed.proj", c, 4, 4, 0).permute(0, 2, 3, 1), "patch_embed.norm", 1e-5)
+    x = w.conv(x, before + "patch_embed.proj", c, 4, 4, 0).permute(0, 2, 3, 1)
+    x = layer_norm(w, x, before + "patch_embed.norm", 1e-5)
     rows, columns = (t.flatten() for t in torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij"))
     places = (rows[:, None] - rows + window - 1) * (2 * window - 1) + columns[:, None] - columns + window - 1
     for stage, depth in enumerate((2, 2, 6, 2)):
-        n, side, _, c = x.shape
-        heads = c // 32
+        n, inner, _, c = x.shape
+        heads, side = c // 32, -(-inner // window) * window
         for i in range(depth):
-            at, shift = f"layers.{stage}.blocks.{i}.", window // 2 if i % 2 and side > window else 0
-            h = linear(torch.roll(layer_norm(w, x, at + "norm1", 1e-5), (-shift, -shift), (1, 2)), at + "attn.qkv", 3 * c)
+            at, shift = f"{before}layers.{stage}.blocks.{i}.", window // 2 if i % 2 and side > window else 0
+            h = F.pad(layer_norm(w, x, at + "norm1", 1e-5), (0, 0, 0, side - inner, 0, side - inner))
+            h = linear(torch.roll(h, (-shift, -shift), (1, 2)), at + "attn.qkv", 3 * c)
             # pixels of the image as it was before it was rolled: neighbours only see each other where they were near
             was = (torch.arange(side) + shift) % side
             table = w(at + "attn.relative_position_bias_table", (2 * window - 1) ** 2, heads)
@@ -303,23 +323,64 @@ def swin_levels(w, x, channels=96, window=7):
                     score = q @ k.mT / math.sqrt(32) + bias + torch.where(near, 0.0, -100.0)
                     part = (torch.softmax(score, 3) @ v).transpose(1, 2).reshape(n, window, window, c)
                     out[:, r:r + window, s:s + window] = part
-            x = x + torch.roll(linear(out, at + "attn.proj", c), (shift, shift), (1, 2))
+            x = x + torch.roll(linear(out, at + "attn.proj", c), (shift, shift), (1, 2))[:, :inner, :inner]
             h = F.gelu(linear(layer_norm(w, x, at + "norm2", 1e-5), at + "mlp.fc1", 4 * c))
             x = x + linear(h, at + "mlp.fc2", c)
         if stage < 3:
-            at = f"layers.{stage}.downsample."
+            at = f"{before}layers.{stage}.downsample."
             x = torch.cat([x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]], 3)
             x = linear(layer_norm(w, x, at + "norm", 1e-5), at + "reduction", 2 * c, bias=False)
-    x = layer_norm(w, x, "norm", 1e-5)
+    x = layer_norm(w, x, before + last, 1e-5)
     return [x], x.mean((1, 2))
 
 
+def swin_coco_levels(w, x):
+    w("roi_head.bbox_head.0.fc_cls.weight", 81, w.channels(1024))  # by which files are known
+    return swin_levels(w, x, "backbone.", "norm3")
+
+
+def swin_ade_levels(w, x):
+    w("decode_head.conv_seg.weight", 150, w.channels(512), 1, 1)
+    return swin_levels(w, x, "backbone.", "norm3")
+
+
+def unet_faces_levels(w, x):
+    """As clip_levels, with one map: the centre of a U-Net, halved."""
+    for i, stage in enumerate(("conv1", "conv2", "conv3", "conv4", "center")):
+        x = F.max_pool2d(x, 2) if i else x
+        for conv in (".conv1.", ".conv2."):
+            x = F.relu(w.norm(w.conv(x, f"{stage}{conv}0", w.channels(16 << i), 3), f"{stage}{conv}1", 1e-5))
+    return [F.avg_pool2d(x, 2).permute(0, 2, 3, 1)], x.mean((2, 3))
+
+
+def resnet18_normals_levels(w, x):
+    """As clip_levels, with one map."""
+
+    def layer(x, conv, norm, out, k=3, stride=1):
+        return w.norm(w.conv(x, conv, out, k, stride, bias=False), norm, 1e-5)
+
+    x = F.max_pool2d(F.relu(layer(x, "layer0.0", "layer0.1", w.channels(64), 7, 2)), 3, 2, 1)
+    for stage in range(4):
+        for i in range(2):
+            at, out, stride = f"layer{stage + 1}.{'1.' * (stage == 0)}{i}.", w.channels(64 << stage), 1 + (stage > 0 and i == 0)
+            h = layer(F.relu(layer(x, at + "conv1", at + "bn1", out, 3, stride)), at + "conv2", at + "bn2", out)
+            if stride > 1:
+                x = layer(x, at + "downsample.0", at + "downsample.1", out, 1, 2)
+            x = F.relu(h + x)
+    return [x.permute(0, 2, 3, 1)], x.mean((2, 3))
+
+
 CLIP_NORMALISATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-TRANSFORMERS = {  # and by what images are normalised
-    "clip-vit-b32": (lambda w, x: clip_levels(w, x, 768), CLIP_NORMALISATION),
-    "dino-vit-b16": (lambda w, x: dino_levels(w, x, 768, 16, 14, False), IMAGENET),
-    "dinov2-vit-s14": (lambda w, x: dino_levels(w, x, 384, 14, 37, True), IMAGENET),
-    "swin-t": (swin_levels, IMAGENET)}
+WITH_LEVELS = {  # by what images are normalised, their rows, and widths
+    "clip-vit-b32": (lambda w, x: clip_levels(w, x, 768), CLIP_NORMALISATION, 224, (6, 3)),
+    "dino-vit-b16": (lambda w, x: dino_levels(w, x, 768, 16, 14, False), IMAGENET, 224, (6, 3)),
+    "dinov2-vit-s14": (lambda w, x: dino_levels(w, x, 384, 14, 37, True), IMAGENET, 224, (6, 3)),
+    "swin-t": (swin_levels, IMAGENET, 224, (3,)),
+    "swin-t-coco": (swin_coco_levels, IMAGENET, 256, (3,)),
+    "swin-t-ade": (swin_ade_levels, IMAGENET, 256, ()),
+    "vgg16-antialiased": (vgg16_antialiased_levels, IMAGENET, 224, (16, 8)),
+    "unet-faces": (unet_faces_levels, ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), 256, (4, 1)),
+    "resnet18-normals": (resnet18_normals_levels, ((0, 0, 0), (1, 1, 1)), 256, (8, 4))}
 
 
 def lpips(w, stages, a, b):
@@ -361,26 +422,30 @@ def main():
             w = Weights(width)
             features, logits = network(w, images("images", 2, size))
             keep(f"{name}/{width}", w, features=features, logits=logits)
+        for i, stage in enumerate((1, 2, 4, 6) if w.ends else ()):
+            found[f"{name}.pyramid.{i}"] = w.ends[stage][:1, :, ::3, ::4].permute(0, 2, 3, 1)[..., ::9].contiguous()
         if 1 not in widths:  # the published shapes, for benchmarks
             w = Weights(1)
             network(w, images("images", 1, size))
             keep(f"{name}/1", w)
-    for name, (levels, by) in TRANSFORMERS.items():
-        widths = (3,) if name == "swin-t" else (6, 3)
+    for name, (levels, by, size, widths) in WITH_LEVELS.items():
         for width in widths:
             w = Weights(width)
-            keep(f"{name}/{width}", w, features=levels(w, normalised(images("images", 2, 224), by))[1])
-        w = Weights(widths[0])
-        x = images("levels", 1, 224) / 64 - 2
-        with torch.enable_grad():
-            x.requires_grad_()
-            maps, pooled = levels(w, x)
-            seen = [*(m[:, 1::3, 2::4, ::5] for m in maps), pooled]
-            (g,) = torch.autograd.grad(sum((t**2).sum() for t in [*maps, pooled]), x)
-        found.update({f"{name}.levels.{i}": t.detach().contiguous() for i, t in enumerate(seen)})
-        found[f"{name}.levels.gradient"] = g.permute(0, 2, 3, 1)[:, 3::37, 5::31].contiguous()
+            keep(f"{name}/{width}", w, features=levels(w, normalised(images("images", 2, size), by))[1])
+        for width in widths[:1]:
+            w = Weights(width)
+            x = images("levels", 1, size) / 64 - 2
+            with torch.enable_grad():
+                x.requires_grad_()
+                maps, pooled = levels(w, x)
+                seen = [*(m[:, 1::3, 2::4, ::5] for m in maps), pooled]
+                (g,) = torch.autograd.grad(sum((t**2).sum() for t in [*maps, pooled]), x)
+            found.update({f"{name}.levels.{i}": t.detach().contiguous() for i, t in enumerate(seen)})
+            found[f"{name}.levels.gradient"] = g.permute(0, 2, 3, 1)[:, 3::37, 5::31].contiguous()
+        if 1 in widths:
+            continue
         w = Weights(1)  # the published shapes
-        levels(w, imagenet(images("images", 1, 224)))
+        levels(w, imagenet(images("images", 1, size)))
         keep(f"{name}/1", w)
     w = Weights(16)
     features, logits = inception(w, images("images", 3, 299), True)

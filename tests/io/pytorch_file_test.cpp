@@ -83,6 +83,32 @@ TEST(PytorchFile, WhatTorchSavesIsReadInBothForms) {
   }
 }
 
+TEST(PytorchFile, WhatAnOptimiserHasLiesBetweenTheWeights) {
+  const std::string moments =
+                        dict("optimizer", "}" + integer(7) + tensor({.key = "1", .count = 2, .shape = {2}}) + "s"),
+                    state = moments + text("w") + tensor({}) + "s";
+  const SafetensorsFile file = parse(
+      old_file(state, "]" + text("1") + "a" + text("0") + "a",
+               little(2, 8) + std::string(8, '\1') + little(4, 8) + little(0x3f800000, 4) + std::string(12, '\0')));
+  EXPECT_EQ(file.tensors.size(), 1u);
+  EXPECT_EQ(file.at("w").to_floats(), (std::vector<float>{1, 0, 0, 0}));
+}
+
+TEST(PytorchFile, WhatPython2WroteIsRead) {
+  const auto bytes = [](std::string_view s) { return "U" + little(s.size(), 1) + std::string(s); };
+  const auto list = [](const std::string& items) { return "](" + items + "e"; };
+  const std::string tensor = global("torch._utils", "_rebuild_tensor") +
+                             tuple({tuple({bytes("storage"), global("torch", "FloatStorage"), bytes("0"),
+                                           bytes("cuda:0"), integer(4), "N"}) +
+                                        "Q",
+                                    integer(0), numbers({2, 2}), numbers({2, 1})}) +
+                             "R",
+                    pairs = list(list(bytes("layer0.0.weight") + tensor)),
+                    state = global("collections", "OrderedDict") + tuple({pairs}) + "R";
+  const SafetensorsFile file = parse(old_file(state, list(bytes("0"))));
+  EXPECT_EQ(file.at("layer0.0.weight").shape, (std::vector<int64_t>{2, 2}));
+}
+
 TEST(PytorchFile, TruncatedFilesAreRefusedAtEveryLength) {
   for (const char* name : {"weights.pth", "weights_old.pth"}) {
     const std::vector<std::byte> whole = read_bytes(golden / name);

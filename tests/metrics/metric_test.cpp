@@ -39,6 +39,7 @@ TEST(MetricName, CarriesCountsNetworkAndVariant) {
   EXPECT_EQ(complete("fid5k_full-mobilenetv2-clean"), "fid5k_full-mobilenetv2-clean");
   EXPECT_EQ(complete("fid5k_full-efficientnet-lite1"), "fid5k_full-efficientnet-lite1");
   EXPECT_EQ(complete("kid5k_holdout-efficientnet-lite1-clean"), "kid5k_holdout-efficientnet-lite1-clean");
+  EXPECT_EQ(complete("fid5k_full-vgg16-antialiased-clean"), "fid5k_full-vgg16-antialiased-clean");
   EXPECT_EQ(complete("fid5k_full-standard"), "fid5k_full");
   EXPECT_EQ(complete("fid5k_full-freezed-legacy"), "fid5k_full-freezed-legacy");
   EXPECT_EQ(complete("prdc200n5_full"), "prdc200n5_full");
@@ -54,7 +55,7 @@ TEST(MetricName, CarriesCountsNetworkAndVariant) {
 TEST(MetricName, ThatIsCompleteIsReadBackAsItself) {
   for (const Metric& m : metrics())
     for (const char* more : {"", "7", "2k", "200", "_full", "7_holdout"})
-      for (const char* network : {"", "inception", "vgg16", "efficientnet-lite1"}) {
+      for (const char* network : {"", "inception", "vgg16", "vgg16-antialiased", "efficientnet-lite1"}) {
         if (!m.needs_reals && std::string(more).find('_') != std::string::npos) continue;
         const bool numbered = std::isdigit(m.name.back()) && std::isdigit(more[0]);
         const std::string name = complete(m.name + (numbered ? "_" : "") + more, network);

@@ -24,6 +24,13 @@ double difference(const Tensor& t, const std::string& name) {
   return worst / largest;
 }
 
+std::string letters_of(const std::string& key) {
+  std::string letters;
+  for (const char c : key.substr(0, key.find('/')))
+    if (std::isalnum(c)) letters += c;
+  return letters;
+}
+
 class Features : public testing::TestWithParam<std::pair<const char*, const char*>> {};  // narrow and wide
 
 void expect_near(const std::string& key, FeatureOptions options, double tolerance, int64_t n = 2) {
@@ -53,14 +60,11 @@ INSTANTIATE_TEST_SUITE_P(
                     std::pair{"squeezenet/8", "squeezenet/1"}, std::pair{"mobilenetv2/8", "mobilenetv2/1"},
                     std::pair{"efficientnet-lite1/8", "efficientnet-lite1/1"},
                     std::pair{"clip-vit-b32/6", "clip-vit-b32/3"}, std::pair{"dino-vit-b16/6", "dino-vit-b16/3"},
-                    std::pair{"dinov2-vit-s14/6", "dinov2-vit-s14/3"}, std::pair{"swin-t/3", "swin-t/3"}),
-    [](const auto& info) {
-      const std::string name = info.param.first;
-      std::string letters;
-      for (const char c : name.substr(0, name.find('/')))
-        if (std::isalnum(c)) letters += c;
-      return letters;
-    });
+                    std::pair{"dinov2-vit-s14/6", "dinov2-vit-s14/3"}, std::pair{"swin-t/3", "swin-t/3"},
+                    std::pair{"swin-t-coco/3", "swin-t-coco/3"},
+                    std::pair{"vgg16-antialiased/16", "vgg16-antialiased/8"}, std::pair{"unet-faces/4", "unet-faces/1"},
+                    std::pair{"resnet18-normals/8", "resnet18-normals/4"}),
+    [](const auto& info) { return letters_of(info.param.first); });
 
 // Every `step`-th along an axis from `begin` on.
 Tensor every(const Tensor& x, int axis, int64_t begin, int64_t step) {
@@ -69,15 +73,15 @@ Tensor every(const Tensor& x, int axis, int64_t begin, int64_t step) {
   return concat(some, axis);
 }
 
-class Transformers : public testing::TestWithParam<const char*> {};
+class Levels : public testing::TestWithParam<const char*> {};
 
-TEST_P(Transformers, LevelsAndTheirGradientByTheImageAreThoseOfPyTorch) {
-  const std::string name = GetParam(), key = name + ".levels.";
+TEST_P(Levels, AndTheirGradientByTheImageAreThoseOfPyTorch) {
+  const std::string name = GetParam(), key = name.substr(0, name.find('/')) + ".levels.";
   for (const auto& [type, tolerance] : {std::pair{DType::f64, 1e-9}, std::pair{DType::f32, 1e-4}}) {
-    const auto net = formula_network(name + (name == "swin-t" ? "/3" : "/6"), {.type = type});
-    const Tensor x = formula_images("levels", 1, 224, type, 127.5 / 64, 127.5 / 64 - 2).require_grad();
+    const auto net = formula_network(name, {.type = type});
+    const Tensor x = formula_images("levels", 1, net->size(), type, 127.5 / 64, 127.5 / 64 - 2).require_grad();
     const auto [maps, pooled] = net->levels(x);
-    ASSERT_EQ(maps.size(), name == "swin-t" ? 1u : 2u);
+    ASSERT_EQ(maps.size(), name.find("vit") == name.npos ? 1u : 2u);
     Tensor total = sum(square(pooled));
     for (size_t i = 0; i < maps.size(); ++i) {
       const Tensor seen = every(every(every(maps[i], 1, 1, 3), 2, 2, 4), 3, 0, 5);
@@ -90,13 +94,24 @@ TEST_P(Transformers, LevelsAndTheirGradientByTheImageAreThoseOfPyTorch) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Networks, Transformers,
-                         testing::Values("clip-vit-b32", "dino-vit-b16", "dinov2-vit-s14", "swin-t"),
-                         [](const auto& info) {
-                           std::string letters = info.param;
-                           std::erase(letters, '-');
-                           return letters;
-                         });
+INSTANTIATE_TEST_SUITE_P(Networks, Levels,
+                         testing::Values("clip-vit-b32/6", "dino-vit-b16/6", "dinov2-vit-s14/6", "swin-t/3",
+                                         "swin-t-coco/3", "vgg16-antialiased/16", "unet-faces/4", "resnet18-normals/8"),
+                         [](const auto& info) { return letters_of(info.param); });
+
+TEST(FeatureNetworks, ThePyramidIsWhatStagesOfPyTorchsMake) {
+  const NoGrad inference;
+  for (const std::string name : {"efficientnet-lite1", "mobilenetv2"}) {
+    const auto net = formula_network(name + "/1", {.type = DType::f64});
+    const std::vector<Tensor> maps = net->pyramid(net->normalise(formula_images("images", 2, net->size(), DType::f64)));
+    ASSERT_EQ(maps.size(), 4u);
+    for (size_t i = 0; i < maps.size(); ++i)
+      EXPECT_LT(difference(every(every(every(slice(maps[i], 0, 0, 1), 1, 0, 3), 2, 0, 4), 3, 0, 9),
+                           fmt::format("{}.pyramid.{}", name, i)),
+                1e-9)
+          << name;
+  }
+}
 
 TEST(FeatureNetworks, TheLevelOfAConvolutionalNetworkIsWhatItEndsIn) {
   const NoGrad inference;
@@ -109,9 +124,20 @@ TEST(FeatureNetworks, TheLevelOfAConvolutionalNetworkIsWhatItEndsIn) {
   };
   expect_shape("inception/16", 299, {1, 8, 8, 2048 / 16});
   expect_shape("vgg16/16", 224, {1, 7, 7, 512 / 16});
+  expect_shape("vgg16-antialiased/16", 224, {1, 7, 7, 512 / 16});
+  expect_shape("unet-faces/4", 256, {1, 8, 8, 256 / 4});
+  expect_shape("resnet18-normals/8", 256, {1, 8, 8, 512 / 8});
   expect_shape("squeezenet/8", 224, {1, 13, 13, 512 / 8});
   expect_shape("mobilenetv2/8", 224, {1, 7, 7, 1280 / 8});
   expect_shape("efficientnet-lite1/8", 240, {1, 8, 8, 1280 / 8});
+}
+
+TEST(FeatureNetworks, ImagesThatAreTooSmallToBeHalvedAreRefused) {
+  const NoGrad inference;
+  const auto net = formula_network("vgg16-antialiased/16");
+  EXPECT_EQ(net->levels(formula_images("levels", 1, 64, DType::f32)).maps[0].shape(), (Shape{1, 2, 2, 32}));
+  EXPECT_MENTIONS(message_of<ConfigError>([&] { net->levels(formula_images("levels", 1, 48, DType::f32)); }),
+                  "at least 64 rows and columns");
 }
 
 TEST(FeatureNetworks, InceptionMayNormaliseByTheBatch) {
@@ -197,7 +223,7 @@ TEST(FeatureWeights, WhatTheyAreOfIsKnownByTheirTensors) {
   EXPECT_MENTIONS(message_of([&] { feature_weights(dir / "gone.safetensors"); }), "cannot read");
 }
 
-TEST(FeatureWeights, TransformersAreToldApart) {
+TEST(FeatureWeights, NetworksAreToldApart) {
   const auto named = [](const std::string& name, auto change) {
     SafetensorsFile file = formula_shapes(name + "/1");
     change(file);
@@ -212,10 +238,23 @@ TEST(FeatureWeights, TransformersAreToldApart) {
     file.tensors.erase("visual.conv1.weight");
   };
   const auto classifying = [](SafetensorsFile& file) { file.tensors["head.weight"].shape = {1000, 768}; };
-  for (const std::string name : {"clip-vit-b32", "dino-vit-b16", "dinov2-vit-s14", "swin-t"})
-    EXPECT_EQ(named(name, as_it_is), name);
+  for (const FeatureModel& m : feature_models()) EXPECT_EQ(named(m.name, as_it_is), m.name);
   EXPECT_EQ(named("clip-vit-b32", without_prefix), "clip-vit-b32");
   EXPECT_EQ(named("dino-vit-b16", classifying), "");
+  const auto within = [](const std::string& prefix) {
+    return [prefix](SafetensorsFile& file) {
+      std::map<std::string, StoredTensor> all;
+      for (auto& [name, tensor] : file.tensors) all[prefix + name] = std::move(tensor);
+      file.tensors = std::move(all);
+    };
+  };
+  for (const std::string name : {"vgg16-antialiased", "swin-t-coco", "swin-t-ade"})
+    EXPECT_EQ(named(name, within("state_dict.")), name);
+  EXPECT_EQ(named("swin-t", within("model.encoder.")), "swin-t");  // MoBY's
+  const auto without_head = [](SafetensorsFile& file) {
+    std::erase_if(file.tensors, [](const auto& t) { return !t.first.starts_with("backbone."); });
+  };
+  EXPECT_EQ(named("swin-t-coco", without_head), "");
 }
 
 TEST(FeatureWeights, ATransformerThatLacksSomethingIsRefused) {
@@ -256,6 +295,13 @@ TEST(FeatureWeights, ThoseThatAreMissingAreNamed) {
   const std::string missing = message_of([&] { find_feature_weights("inception", dir.path()); });
   EXPECT_MENTIONS(missing, "pt_inception-2015-12-05-6726825d.pth");
   EXPECT_MENTIONS(missing, "--features");
+  for (const FeatureModel& m : feature_models()) {
+    const std::string message = message_of([&] { find_feature_weights(m.name, dir.path()); });
+    EXPECT_MENTIONS(message, m.published);
+    if (!m.files.empty()) {
+      EXPECT_MENTIONS(message, m.files[0]);
+    }
+  }
   EXPECT_MENTIONS(message_of([&] { find_feature_weights("vgg16", dir / "no"); }), "there is no folder");
   EXPECT_MENTIONS(message_of<ConfigError>([&] { feature_model("resnet"); }), "there are inception, vgg16");
   SafetensorsFile file = published("fc.bias", "features.18.0.weight", {1280, 320, 1, 1});

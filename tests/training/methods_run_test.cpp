@@ -49,6 +49,8 @@ TEST_F(MethodRuns, GoOnWithTheSameBits) {
   for (const char* method :
        {"l2-sp+distill+ewc+cdc+feature-matching --ewc-samples 2", "minegan --miner-steps 5", "glo",
         "vision-aided --vision-aided squeezenet --vision-size 64 --vision-aug ada",
+        "projected+vision-aided --d-network squeezenet --d-size 48 --vision-aided squeezenet --vision-size 64 "
+        "--vision-aug noaug --aug noaug --cache-features",
         "scale-shift --scale-shift-on outputs", "fisher+adaptation-aware --probe-kimg 0.008 --fisher-batches 1"}) {
     const std::string how = fmt::format("--method {}", method), whole = fmt::format("whole-{:.3}", method),
                       parts = fmt::format("parts-{:.3}", method);
@@ -88,6 +90,31 @@ TEST_F(MethodRuns, NameTheNetworksThatJudgeImages) {
   const Ran small = train("none", "--vision-aided clip-vit-b32 --vision-size 96 --kimg 0.016");
   EXPECT_EQ(small.code, 2);
   EXPECT_MENTIONS(small.output, "--vision-size 96: clip-vit-b32 takes images of 224 rows alone");
+  const Ran tiny = train("none", "--vision-aided squeezenet --vision-size 8 --kimg 0.016");
+  EXPECT_EQ(tiny.code, 2);
+  EXPECT_MENTIONS(tiny.output, "--vision-size 8: networks need 32 rows at least");
+}
+
+TEST_F(MethodRuns, JudgeMapsOfAFrozenNetworkInPlaceOfD) {
+  const std::string projected = "--d-kind projected --d-network squeezenet --d-size 48 --kimg 0.016";
+  const Ran begun = adapt("projected", projected);
+  ASSERT_EQ(begun.code, 0) << begun.output;
+  const fs::path made = latest_snapshot(scratch / "projected");
+  const SafetensorsFile file = read_safetensors(made);
+  EXPECT_TRUE(file.contains("D_projected.judge3.out.weight"));
+  EXPECT_TRUE(file.contains("D_projected.mix0.scales"));
+  EXPECT_FALSE(sample(made, "projected").empty());
+  const Ran from = train("from", fmt::format("--init '{}' --kimg 0.016", made.string()));  // its G alone
+  EXPECT_EQ(from.code, 0) << from.output;
+  const Ran deep = adapt("none", projected + " --freeze-d 1");
+  EXPECT_EQ(deep.code, 2);
+  EXPECT_MENTIONS(deep.output, "--d-kind projected has no layers to freeze");
+  const Ran lone = adapt("none", "--d-network squeezenet --kimg 0.016");
+  EXPECT_EQ(lone.code, 2);
+  EXPECT_MENTIONS(lone.output, "--d-network goes with --method projected");
+  const Ran unknown = adapt("none", "--d-kind projcted --kimg 0.016");
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_MENTIONS(unknown.output, "no kind of D is called projcted");
 }
 
 TEST_F(MethodRuns, NameTheirSourceOrHoldIt) {

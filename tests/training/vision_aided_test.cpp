@@ -101,6 +101,65 @@ TEST_F(VisionAidedTraining, FrozenNetworksHaveNoWeightGradientsAndDNoBackwardPas
   for (const auto* counts : {&of_weights, &of_data}) EXPECT_EQ(counts->at("Dreg")[1], counts->at("Dreg")[0]);
 }
 
+// Of what terms() leaves on the tape, how many bytes more there are with the networks.
+TEST_F(VisionAidedTraining, DKeepsNoActivationsOfFrozenNetworksAndGKeepsThem) {
+  Pair pair("vision-aided");
+  const auto kept = [&](Subject& s, const char* phase) {
+    const auto live = [] { return int64_t(kernels::memory_use().live); };
+    const Phase& p = *std::ranges::find(s.phases, phase, &Phase::name);
+    std::vector<std::unique_ptr<FrozenScope>> frozen;
+    for (const Role& role : s.state.roles)
+      if (role.name != p.trains && !std::ranges::count(p.beside, role.name))
+        frozen.push_back(std::make_unique<FrozenScope>(role.network->parameters()));
+    const Inputs in = pair.inputs();
+    const int64_t before = live();
+    const Terms terms = p.terms(in, nullptr);
+    return live() - before;
+  };
+  const auto more = [&](const char* phase) { return kept(*pair.subjects[1], phase) - kept(*pair.subjects[0], phase); };
+  constexpr int64_t images = 2, first = images * 23 * 23 * 64 * int64_t(sizeof(double));  // what is behind one layer
+  EXPECT_LT(more("Dmain"), first);
+  EXPECT_GT(more("Gmain"), 2 * first);
+}
+
+TEST_F(VisionAidedTraining, WhatNetworksMakeOfRealsThatStayAsTheyAreIsKept) {
+  TrainOptions o = tiny("stylegan2", {"vision-aided"}, DType::f64);
+  o.method<VisionAided>().aug = "noaug";
+  o.method<VisionAided>().head = HeadKind::equalised;
+  TrainState s(o, Device::cpu());
+  Reals reals(o, s);
+  const auto phase = [&](Reals* of) {
+    const std::vector<Phase> phases = phases_of({.options = o, .state = s, .reals = of});
+    return *std::ranges::find(phases, "Dmain", &Phase::name);
+  };
+  const Phase keeps = phase(&reals), does_not = phase(nullptr);
+  EXPECT_EQ(reals.shown(), 0);
+  for (const auto& feed : keeps.feeds) {
+    Rng rng{.seed = 1};
+    feed->refresh(rng);
+  }
+  Rng rng{.seed = 2};
+  const Inputs in = keeps.draw(rng);
+  ASSERT_TRUE(in.has("vision-squeezenet_level0"));
+  const auto run = [&](const Phase& p) {
+    const LaunchCounter counter;
+    PhaseResult found = run_phase(p, s, in, nullptr);
+    return std::pair(std::move(found), counter.flops());
+  };
+  const auto [kept, few] = run(keeps);
+  const auto [again, many] = run(does_not);
+  EXPECT_NEAR(loss(kept), loss(again), 1e-12);
+  ASSERT_EQ(kept.gradients.size(), again.gradients.size());
+  for (size_t i = 0; i < kept.gradients.size(); ++i) {
+    const auto got = kept.gradients[i].to_doubles(), want = again.gradients[i].to_doubles();
+    for (size_t k = 0; k < got.size(); ++k) ASSERT_NEAR(got[k], want[k], 1e-12);
+  }
+  const NoGrad no_grad;
+  const LaunchCounter once;
+  static_cast<const VisionDiscriminator&>(*s.role("vision-squeezenet").network).levels(in["images"]);
+  EXPECT_NEAR(many - few, once.flops(), 1e-3 * once.flops());
+}
+
 TEST_F(VisionAidedTraining, NetworksJoinBehindTheirWarmUp) {
   TrainOptions o = tiny("sngan", {"vision-aided"});
   o.method<VisionAided>().warm_up_kimg = 0.003;  // two iterations of two images, nearly
@@ -145,6 +204,27 @@ TEST_F(VisionAidedTraining, TheProbabilityOfTheirAugmentationFollowsTheirSigns) 
   EXPECT_NEAR(s.scalar("vision-squeezenet_p").to_doubles()[0], 4 * 2 / 100.0, 1e-6);
   for (int i = 0; i < 4; ++i) iteration.run();
   EXPECT_NEAR(s.scalar("vision-squeezenet_p").to_doubles()[0], 8 * 2 / 100.0, 1e-6);
+}
+
+TEST_F(VisionAidedTraining, NetworksAreGivenTheSizeThatTheyWerePublishedWithUnlessOneIsSaid) {
+  write_safetensors(std::filesystem::path(std::getenv("FIRN_WEIGHTS")) / "unet-faces.safetensors",
+                    formula_weights("unet-faces/1"));
+  const auto expect_maps = [](int size, int64_t of_faces, int64_t of_squeezenet) {
+    TrainOptions o = tiny("stylegan2", {"vision-aided"});
+    o.method<VisionAided>().networks = "unet-faces+squeezenet";
+    o.method<VisionAided>().size = size;
+    settle_methods(o, {});
+    const TrainState s(o, Device::cpu());
+    const NoGrad no_grad;
+    const auto rows = [&](const char* role) {
+      const auto& d = static_cast<const VisionDiscriminator&>(*s.role(role).network);
+      return d.levels(Tensor::zeros({1, 16, 16, 3}, DType::f32, Device::cpu())).maps[0].dim(1);
+    };
+    EXPECT_EQ(rows("vision-unet-faces"), of_faces);
+    EXPECT_EQ(rows("vision-squeezenet"), of_squeezenet);
+  };
+  expect_maps(0, 256 / 32, 13);
+  expect_maps(64, 64 / 32, 3);
 }
 
 TEST_F(VisionAidedTraining, LossesAreThoseOfTheirNames) {

@@ -20,4 +20,14 @@ std::shared_ptr<const FeatureNetwork> load_judge(const TrainOptions& o, const st
   return load_features(weights, {.type = type == DType::f64 ? type : o.model.basics().activation_type}, state.device());
 }
 
+int judge_rows(const std::string& network, int rows) { return rows ? rows : feature_model(network).judge_size; }
+
+void check_judge_rows(const std::string& network, int rows, const char* flag) {
+  const int only = feature_model(network).only_size;
+  if (rows == 0) return;
+  if (rows < 32) throw ConfigError(fmt::format("{} {}: networks need 32 rows at least", flag, rows));
+  if (only && rows != only)
+    throw ConfigError(fmt::format("{} {}: {} takes images of {} rows alone", flag, rows, network, only));
+}
+
 }  // namespace firn

@@ -14,4 +14,8 @@ FeatureWeights judge_weights(const TrainOptions& options, const std::string& net
 std::shared_ptr<const FeatureNetwork> load_judge(const TrainOptions& options, const std::string& network,
                                                  const std::string& sha256, const TrainState& state);
 
+// Rows of the images that it is given; 0: as many as it was made for. ConfigError for what it does not take.
+int judge_rows(const std::string& network, int rows);
+void check_judge_rows(const std::string& network, int rows, const char* flag);
+
 }  // namespace firn

@@ -32,8 +32,7 @@ void follow(TrainOptions& o, const Overlay& given) {
 
 void check(const TrainOptions& o) {
   const Projected& p = o.method<Projected>();
-  if (const int only = feature_model(p.network).only_size; only && p.size != only)
-    throw ConfigError(fmt::format("--d-size {}: {} takes images of {} rows alone", p.size, p.network, only));
+  check_judge_rows(p.network, p.size, "--d-size");
   for (const char* other : {"glo", "distill", "cdc", "adaptation-aware"})
     if (std::ranges::count(o.method_names, other))
       throw ConfigError(fmt::format("--d-kind projected leaves nothing of the D that --method {} needs", other));
@@ -42,6 +41,13 @@ void check(const TrainOptions& o) {
   const auto of_d = [](const std::string& pattern) { return pattern.starts_with("D:"); };
   if (o.freeze.blocks || o.freeze.layers || std::ranges::any_of(o.freeze.patterns, of_d))
     throw ConfigError("--d-kind projected has no layers to freeze: leave out --freeze-d, --freezed and --freeze D:");
+  AnyOptions loss = o.loss;
+  for_each_option(loss, [](const Option& option, const OptionValue& value) {
+    if (std::string_view(option.key) == "r1_gamma" && to_text(value) != "0")
+      throw ConfigError(
+          "--d-kind projected goes without R1, whose second derivatives would pass the frozen network: "
+          "give --gamma 0");
+  });
   if (const int channels = o.model.images().channels; channels != 1 && channels != 3)
     throw ConfigError("--d-kind projected needs RGB or gray images");
 }
@@ -62,9 +68,10 @@ void Projected::visit(OptionVisitor& v) {
   v({.key = "hash"}, hash);
   v({.key = "size",
      .flag = "--d-size",
-     .help = "rows and columns of the images that it is given; fewer cost less",
+     .help =
+         "rows and columns of the images that its network is given, 0: as many as that was made for; fewer cost less",
      .group = method_group,
-     .least = 32,
+     .least = 0,
      .most = 1024},
     size);
 }
@@ -83,9 +90,9 @@ Method projected_method() {
               [](TrainOptions& o, const Overlay& given) {
                 auto& p = o.method<Projected>();
                 p.d = DKind::projected;
+                follow(o, given);
                 check(o);
                 p.hash = judge_weights(o, p.network).sha256;
-                follow(o, given);
               },
           .check = check,
           .prepare =
@@ -95,11 +102,12 @@ Method projected_method() {
                 d.network = std::make_shared<ProjectedDiscriminator>(
                     load_judge(o, p.network, p.hash, s),
                     ProjectedDiscriminator::Options{.images = o.model.images(),
-                                                    .size = p.size,
+                                                    .size = judge_rows(p.network, p.size),
                                                     .classes = o.model.basics().classes,
                                                     .type = s.generator().type()},
                     seed_for(o.seed, SeedUse::discriminator));
                 d.of_method = true;
+                d.in_files = "D_projected";
               }};
 }
 

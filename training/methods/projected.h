@@ -12,7 +12,7 @@ struct Projected {
   DKind d = DKind::own;
   std::string network = "efficientnet-lite1";
   std::string hash;  // SHA-256 of its weights
-  int size = 224;
+  int size = 0;      // rows of the images that it is given; 0: as many as it was made for
   void visit(OptionVisitor& v);
 };
 

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "training/augment/augment.h"
 #include "training/methods/judges.h"
+#include "training/step/feed.h"
 #include "training/step/reals.h"
 
 namespace firn {
@@ -69,7 +70,44 @@ struct Judge {
   const VisionDiscriminator* network;
   std::shared_ptr<const VisionAugment> augment;
   std::string name;
+  std::vector<Tensor> of_reals = {};  // what the network makes of each of them, where that is kept: [items,...]
+
+  std::string key(size_t level) const { return fmt::format("{}_level{}", name, level); }
 };
+
+std::vector<Tensor> as_list(const FeatureNetwork::Levels& levels) {
+  std::vector<Tensor> all = levels.maps;
+  if (levels.pooled.defined()) all.push_back(levels.pooled);
+  return all;
+}
+
+// Where images stay as they are, so does what networks make of them. Empty where it would be more than kKept bytes.
+std::vector<Tensor> levels_of_reals(const Judge& judge, const TrainOptions& o, Reals& reals) {
+  constexpr int64_t kKept = int64_t{1} << 30;
+  const NoGrad constant;
+  const int64_t batch = reals.batch(), at_once = o.batch_gpu;
+  const auto levels = [&](int64_t begin) {
+    return as_list(judge.network->levels(slice(reals.images(), 0, begin, begin + at_once)));
+  };
+  std::vector<Tensor> all;
+  int64_t bytes = 0;
+  for (const Tensor& level : levels(0)) {
+    Shape shape = level.shape();
+    shape[0] = reals.items_in_all();
+    bytes += count(shape) * int64_t(size_of(level.type()));
+    if (bytes > kKept) return {};
+    all.push_back(Tensor::empty(shape, level.type(), level.device()));
+  }
+  const std::string what = "images seen by " + judge.name;
+  reals.each(what.c_str(), [&] {
+    for (int64_t begin = 0; begin < batch; begin += at_once) {
+      const std::vector<Tensor> found = levels(begin);
+      for (size_t i = 0; i < all.size(); ++i)
+        copy_rows(all[i], found[i], reals.items().as<int32_t>() + begin, nullptr, at_once);
+    }
+  });
+  return all;
+}
 
 void judge_fakes(Phase& phase, const VisionAided& o, const std::vector<Judge>& judges) {
   phase.draw = [=, draw = phase.draw, n = phase.samples](Rng& rng) {
@@ -96,8 +134,10 @@ void judge_both(Phase& phase, const VisionAided& o, const std::vector<Judge>& ju
   phase.draw = [=, draw = phase.draw, n = phase.samples](Rng& rng) {
     Inputs in = draw(rng);
     if (reals && !in.has("images")) in.put("images", reals->images());  // D reads features of them
-    for (const Judge& j : judges)
+    for (const Judge& j : judges) {
       for (const char* which : {"fakes", "reals"}) j.augment->draw(in, which, n, rng);
+      for (size_t i = 0; i < j.of_reals.size(); ++i) in.put(j.key(i), gather(j.of_reals[i], reals->items()));
+    }
     return in;
   };
   phase.terms = [=, &o, terms = phase.terms](const Inputs& in, Rng* rng) {
@@ -108,7 +148,13 @@ void judge_both(Phase& phase, const VisionAided& o, const std::vector<Judge>& ju
       const FeatureNetwork::Levels levels = [&] {
         const NoGrad frozen;
         const auto seen = [&](const Tensor& x, const char* which) { return (*j.augment)(x.detach(), in, which); };
-        return j.network->levels(concat({seen(all.fakes.images, "fakes"), seen(in["images"], "reals")}, 0));
+        const Tensor fakes = seen(all.fakes.images, "fakes");
+        if (j.of_reals.empty()) return j.network->levels(concat({fakes, seen(in["images"], "reals")}, 0));
+        FeatureNetwork::Levels found = j.network->levels(fakes);
+        size_t level = 0;
+        for (Tensor& map : found.maps) map = concat({map, in[j.key(level++)]}, 0);
+        if (found.pooled.defined()) found.pooled = concat({found.pooled, in[j.key(level)]}, 0);
+        return found;
       }();
       const std::vector<Tensor> logits = j.network->head()(levels, labels);
       std::vector<Tensor> fake, real;
@@ -132,9 +178,7 @@ void check(const TrainOptions& o) {
   const std::vector<std::string> names = v.names();
   if (names.empty())
     throw ConfigError("--method vision-aided needs --vision-aided NETWORK, or several: NETWORK+NETWORK");
-  for (const std::string& name : names)
-    if (const int only = feature_model(name).only_size; only && v.size != only)
-      throw ConfigError(fmt::format("--vision-size {}: {} takes images of {} rows alone", v.size, name, only));
+  for (const std::string& name : names) check_judge_rows(name, v.size, "--vision-size");
   if (std::set(names.begin(), names.end()).size() < names.size())
     throw ConfigError(fmt::format("--vision-aided {} names a network twice", printable(v.networks)));
   if (std::ranges::count(o.method_names, "glo")) throw ConfigError("--vision-aided needs D, which glo does not train");
@@ -205,9 +249,9 @@ void VisionAided::visit(OptionVisitor& v) {
   v({.key = "ada_kimg", .least = 0, .above_least = true, .may_change = true}, ada_kimg);
   v({.key = "size",
      .flag = "--vision-size",
-     .help = "rows and columns of the images that they are given; fewer cost less",
+     .help = "rows and columns of the images that they are given; fewer cost less [224, or 256 where published so]",
      .group = method_group,
-     .least = 32,
+     .least = 0,
      .most = 1024},
     size);
 }
@@ -257,7 +301,7 @@ Method vision_aided_method() {
                                        std::make_shared<VisionDiscriminator>(
                                            load_judge(o, names[i], hashes[i], s),
                                            VisionDiscriminator::Options{.images = o.model.images(),
-                                                                        .size = v.size,
+                                                                        .size = judge_rows(names[i], v.size),
                                                                         .head = v.head,
                                                                         .classes = o.model.basics().classes,
                                                                         .type = type},
@@ -276,6 +320,8 @@ Method vision_aided_method() {
                   const std::string role = role_of(name);
                   judges.push_back({static_cast<const VisionDiscriminator*>(t.state.role(role).network.get()),
                                     std::make_shared<VisionAugment>(o, t.options.model.images(), role, t.state), role});
+                  if (o.aug == "noaug" && t.reals)
+                    judges.back().of_reals = levels_of_reals(judges.back(), t.options, *t.reals);
                 }
                 const auto of_d = [](const Phase& p) { return p.trains == "D" && !p.lazy; };
                 const auto first = std::ranges::find_if(phases, of_d);

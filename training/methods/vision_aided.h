@@ -17,7 +17,7 @@ struct VisionAided {
   HeadKind head = HeadKind::spectral;
   std::string aug = "diffaug-color-translation-cutout";
   double target = 0.3, ada_kimg = 500;
-  int size = 224;
+  int size = 0;  // rows of the images that they are given; 0: as many as each was made for
   std::vector<std::string> names() const;
   void visit(OptionVisitor& v);
 };

@@ -67,10 +67,10 @@ bool Trainer::prepare() {
                    RealsSettings{.plan = settings_.reals, .workers = settings_.workers, .progress = [this](auto... of) {
                                    return show_loading(of...);
                                  }});
+    iteration_.emplace(options_, state_, dataset_.get(), *reals_);
   } catch (const LoadingStopped&) {
     return false;
   }
-  iteration_.emplace(options_, state_, dataset_.get(), *reals_);
   start_ = tick_began_ = last_saved_ = Clock::now();
   return true;
 }

@@ -46,9 +46,9 @@ void store_state(SafetensorsFile& file, TrainState& s) {
   s.count_repaired();
   for (Role& role : s.roles) {
     if (!role.adam) continue;
-    for_each_moment(*role.adam, role.name,
+    for_each_moment(*role.adam, role.in_files,
                     [&](const Parameter& p, const std::string& key) { file.tensors[key] = stored(p); });
-    file.tensors[fmt::format("state.{}.step", role.name)] = numbers({role.adam->step_count()});
+    file.tensors[fmt::format("state.{}.step", role.in_files)] = numbers({role.adam->step_count()});
   }
   for (const auto& [name, value] : s.scalars)
     file.tensors["state." + name] = stored(Parameter(name, value, ParameterKind::buffer));
@@ -90,7 +90,7 @@ void save_snapshot(const std::filesystem::path& path, const TrainOptions& option
   SafetensorsFile file;
   for (const Role& role : state.roles) {
     if (!role.source_of.empty() && !options.embed_source) continue;
-    store_network(file, *role.network, role.name);
+    store_network(file, *role.network, role.in_files);
     if (role.average) store_network(file, *role.average, role.average_name());
   }
   store_state(file, const_cast<TrainState&>(state));  // Adam hands out its moments for writing only
@@ -112,17 +112,18 @@ void check_networks(const ModelSpec& model, const SafetensorsFile& file, const s
   const auto g = make_generator(model, Device::cpu());
   const auto d = make_discriminator(model, Device::cpu());
   for (const std::string& prefix : prefixes)
-    check_network(prefix == "D" ? static_cast<const Network&>(*d) : *g, file, prefix);
+    if (prefix != "D" || has_network(file, prefix))  // a method may have put in one of another kind
+      check_network(prefix == "D" ? static_cast<const Network&>(*d) : *g, file, prefix);
 }
 
 void restore(TrainState& s, const SafetensorsFile& file) {
   for (Role& role : s.roles) {
     if (!role.source_of.empty() && !has_network(file, role.name)) continue;
-    load_network(*role.network, file, role.name);
+    load_network(*role.network, file, role.in_files);
     if (role.average) load_network(*role.average, file, role.average_name());
     if (!role.adam) continue;
-    for_each_moment(*role.adam, role.name, [&](const Parameter& p, const std::string& key) { load(p, file, key); });
-    const int64_t step = numbers(file, fmt::format("state.{}.step", role.name), 1)[0];
+    for_each_moment(*role.adam, role.in_files, [&](const Parameter& p, const std::string& key) { load(p, file, key); });
+    const int64_t step = numbers(file, fmt::format("state.{}.step", role.in_files), 1)[0];
     if (step < 0) throw IoError(fmt::format("{}: a negative count of steps", file.name));
     role.adam->set_step_count(step);
   }

@@ -26,9 +26,10 @@ uint64_t seed_for(uint64_t seed, SeedUse use);
 // The device as these options want its libraries to compute.
 Device device_for(const TrainOptions& options, const Device& device);
 
-// A network and what belongs to it. Its name is its prefix in files; the average's is NAME_ema.
+// A network and what belongs to it. The average's prefix in files is NAME_ema.
 struct Role {
-  Role(std::string name, std::shared_ptr<Network> network) : name(std::move(name)), network(std::move(network)) {}
+  Role(std::string name, std::shared_ptr<Network> network)
+      : name(std::move(name)), in_files(this->name), network(std::move(network)) {}
 
   // From now on the average follows the network: with the steps of Adam where that writes, else by update_average().
   void keep_average(std::shared_ptr<Network> average);
@@ -36,6 +37,7 @@ struct Role {
   std::string average_name() const { return name + "_ema"; }
 
   std::string name;
+  std::string in_files;  // its prefix there: not its name where a method put in another kind of network
   std::shared_ptr<Network> network, average;  // the average may be null
   std::optional<Adam> adam;                   // none: it is only passed through
   double lr = 0;                              // of adam, before lr_share()

@@ -43,7 +43,9 @@ RealsPlan plan_reals(const TrainOptions& options, const Discriminator& d, const 
 
 Reals::Reals(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
              const RealsSettings& settings)
-    : order_(dataset->size(), options.seed),
+    : count_(dataset->size()),
+      progress_(settings.progress),
+      order_(count_, options.seed),
       items_(Tensor::empty({options.batch}, DType::i32, state.device())),
       labels_(options.batch, options.model.classes(), state.device()) {
   const RealsPlan& plan = settings.plan;
@@ -57,15 +59,14 @@ Reals::Reals(const TrainOptions& options, const TrainState& state, std::shared_p
     staged_.emplace(batch, options.model.type(), state.device());
     loader_.emplace(dataset, loading);
   }
-  if (plan.features > 0) compute_features(options, state.discriminator(), dataset->size(), settings);
-  if (loader_)
-    loader_->seek(state.data);
-  else
-    order_.seek(state.data);
+  seek(state.data);
+  if (plan.features > 0) compute_features(options, state.discriminator());
 }
 
 Reals::Reals(const TrainOptions& options, const TrainState& state)
-    : order_(options.batch, options.seed),
+    : count_(options.batch),
+      progress_(RealsSettings{}.progress),
+      order_(options.batch, options.seed),
       resident_labels_(size_t(options.batch), 0),
       items_(Tensor::empty({options.batch}, DType::i32, state.device())),
       labels_(options.batch, options.model.classes(), state.device()) {
@@ -73,7 +74,7 @@ Reals::Reals(const TrainOptions& options, const TrainState& state)
   std::vector<uint8_t> noise(size_t(images().count()));
   std::ranges::generate(noise, [random = std::minstd_rand()]() mutable { return uint8_t(random()); });
   resident_->store(0, noise);
-  if (options.cache_features) compute_features(options, state.discriminator(), options.batch, {});
+  if (options.cache_features) compute_features(options, state.discriminator());
 }
 
 // The loader replaces broken images. Number n + i is number i mirrored, also where both are replaced.
@@ -88,23 +89,34 @@ void Reals::load_images(const Dataset& dataset, Loader loader, const RealsSettin
   }
 }
 
+void Reals::seek(DataPosition position) { loader_ ? loader_->seek(position) : order_.seek(position); }
+
 // An epoch has every item once.
-void Reals::compute_features(const TrainOptions& options, Discriminator& d, int64_t items,
-                             const RealsSettings& settings) {
+void Reals::each(const char* what, const std::function<void()>& shown) {
+  const DataPosition before = position();
+  const int64_t shown_before = shown_, batch = items_.count();
+  seek({});
+  for (int64_t done = 0; done < count_; done += batch) {
+    next();
+    shown();
+    if (!progress_(what, std::min(done + batch, count_), count_)) throw LoadingStopped{};
+  }
+  seek(before);
+  shown_ = shown_before;
+}
+
+void Reals::compute_features(const TrainOptions& options, Discriminator& d) {
   const NoGrad no_grad;
   d.settle();
   const Objective& objective = objective_of(options.model);
-  const int64_t at_once = options.batch_gpu;
+  const int64_t batch = items_.count(), at_once = options.batch_gpu;
   const auto room = [&](int64_t n) { return Tensor::empty(d.features_shape(n), d.features_type(), d.device()); };
-  all_features_ = room(items);
-  const int64_t batch = items_.count();
-  for (int64_t done = 0; done < items; done += batch) {
-    next();
+  all_features_ = room(count_);
+  each("features computed", [&] {
     for (int64_t i = 0; i < batch; i += at_once)
       copy_rows(all_features_, d.features(objective.reals(slice(images(), 0, i, i + at_once))),
                 items_.as<int32_t>() + i, nullptr, at_once);
-    if (!settings.progress("features computed", std::min(done + batch, items), items)) throw LoadingStopped{};
-  }
+  });
   features_ = room(batch);
 }
 

@@ -38,6 +38,10 @@ class Reals {
   Reals(const TrainOptions& options, const TrainState& state);
 
   void next();
+  // Shows batches until every item was among them, of which progress is told as `what`, and takes up again where it
+  // was: for what is kept of them. Throws LoadingStopped.
+  void each(const char* what, const std::function<void()>& shown);
+  int64_t items_in_all() const { return count_; }  // a mirrored one being another
   // Of the batch; always the same tensors.
   const Tensor& images() const { return resident_ ? resident_->images() : staged_->images(); }
   const Tensor& labels() const { return labels_.labels(); }
@@ -49,9 +53,11 @@ class Reals {
 
  private:
   void load_images(const Dataset& dataset, Loader loader, const RealsSettings& settings);
-  void compute_features(const TrainOptions& options, Discriminator& d, int64_t items, const RealsSettings& settings);
+  void compute_features(const TrainOptions& options, Discriminator& d);
+  void seek(DataPosition position);
 
-  int64_t shown_ = 0;
+  int64_t count_, shown_ = 0;
+  decltype(RealsSettings::progress) progress_;
   std::optional<Loader> loader_;  // batches that are loaded as they come
   std::optional<ImageFeed> staged_;
   ItemOrder order_;  // or of a set on the device
