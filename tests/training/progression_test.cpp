@@ -27,17 +27,16 @@ TEST(BestOfProbed, IsTheFirstOfEquals) {
 struct Progressive : testing::Test {
   Scratch scratch;
   Progressive() {
-    unsetenv("FIRN_WEIGHTS");
     write_images(scratch / "data", 8, 32);
     write_safetensors(scratch / "squeezenet.safetensors", formula_weights("squeezenet/1"));
     write_safetensors(scratch / "mobilenetv2.safetensors", formula_weights("mobilenetv2/1"));
+    setenv("FIRN_WEIGHTS", scratch.path().c_str(), 1);
   }
+  ~Progressive() { unsetenv("FIRN_WEIGHTS"); }
   std::string arguments(const std::string& runs, const std::string& more) const {
     return fmt::format(
-        "--outdir '{0}/{1}' --data '{0}/data' --model sngan --ch 1 --batch 4 --n-dis 1 --grid 2x2 --tick 0.008 --snap "
-        "1 "
-        "--precision fp32 --threads 1 --features '{0}/squeezenet.safetensors' --features '{0}/mobilenetv2.safetensors' "
-        "{2}",
+        "--outdir '{0}/{1}' --data '{0}/data' --model sngan --ch 1 --batch 4 --n-dis 1 --grid 2x2 --tick 0.008 "
+        "--snap 1 --precision fp32 --threads 1 {2}",
         scratch.path().string(), runs, more);
   }
   static constexpr const char* stages =
@@ -117,9 +116,7 @@ struct ProgressiveParts : Progressive {
     ModelBasics b = options.model.basics();
     b.activation_type = activations;
     options.model.set(b);
-    options.metrics = {
-        .names = {"fid8_full-pixels"},
-        .features = {(scratch / "squeezenet.safetensors").string(), (scratch / "mobilenetv2.safetensors").string()}};
+    options.metrics.names = {"fid8_full-pixels"};
     options.batch_gpu = 2;
     options.methods = TrainOptions::of("stylegan2").methods;
     auto& v = options.method<VisionAided>() = {.aug = "ada", .size = 64, .progressive = 2};
@@ -136,7 +133,6 @@ struct ProgressiveParts : Progressive {
     const SafetensorsFile latest = read_safetensors(latest_path(dir(runs)));
     TrainOptions now = snapshot_options(latest);
     now.data.path = options.data.path;
-    now.metrics.features = options.metrics.features;
     std::optional<TrainState> state(std::in_place, now, Device::cpu());
     restore(*state, latest);
     joined.insert(now.method<VisionAided>().networks);
@@ -149,12 +145,12 @@ struct ProgressiveParts : Progressive {
     testing::internal::GetCapturedStdout();
     return outcome;
   }
-  // An iteration a call, each once stopped and once left: a stop meets the end of a stage in its probe.
-  void expect_the_same_in_parts(DType activations) {
+  // Goes on until each of these, once stopped and once left: a stop meets the end of a stage in its probe.
+  void expect_the_same_in_parts(DType activations, const std::vector<int64_t>& ends) {
     begin("whole", activations);
     ASSERT_EQ(go_on("whole"), Outcome::finished);
     begin("parts", activations);
-    for (int64_t until = 4; until <= 36; until += 4) {
+    for (const int64_t until : ends) {
       EXPECT_EQ(go_on("parts", until, SIGTERM), Outcome::stopped) << until;
       EXPECT_EQ(go_on("parts", until), Outcome::finished) << until;
     }
@@ -163,9 +159,11 @@ struct ProgressiveParts : Progressive {
   }
 };
 
-TEST_F(ProgressiveParts, StoppedAtEveryIterationEndTheSame) { expect_the_same_in_parts(DType::f32); }
+TEST_F(ProgressiveParts, StoppedInAndBetweenStagesEndTheSame) {
+  expect_the_same_in_parts(DType::f32, {4, 8, 16, 24, 28, 36});
+}
 
-TEST_F(ProgressiveParts, InBf16EndTheSame) { expect_the_same_in_parts(DType::bf16); }
+TEST_F(ProgressiveParts, InBf16EndTheSame) { expect_the_same_in_parts(DType::bf16, {8, 24, 36}); }
 
 TEST_F(Progressive, KilledInAStageResumesToTheSameEnd) {
   ASSERT_EQ(train("source", "--kimg 0.008 --metrics none").code, 0);
@@ -226,9 +224,8 @@ TEST_F(Progressive, WhatCannotBeIsOneLine) {
   expect("--vision-aided squeezenet --vision-bank squeezenet", "--vision-bank goes with --vision-progressive");
   expect("--vision-progressive 1 --vision-bank vgg61", "there is no feature network \"vgg61\"");
   expect("--vision-progressive 1 --vision-bank squeezenet+squeezenet", "names a network twice");
-  expect(
-      "--vision-progressive 2 --metrics fid1k_full-squeezenet",
-      "there are 1 networks to choose from: mobilenetv2; --metrics measures with squeezenet, which would judge itself");
+  expect("--vision-progressive 2 --metrics fid1k_full-squeezenet",
+         "finds weights of mobilenetv2 alone; --metrics measures with squeezenet, which would judge itself");
   expect("--vision-progressive 1 --metrics fid1k_full-squeezenet --vision-bank squeezenet", "which would judge itself");
   expect("--vision-progressive 1 --metrics fid1k_full-pixels --vision-bank dino-vit-b16",
          "takes images of 224 rows alone");

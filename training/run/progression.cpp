@@ -227,16 +227,18 @@ std::string plan_progression(TrainOptions& o) {
   if (given) {
     for (const std::string& name : parts_of(v.bank, '+')) {
       consider(feature_model(name));
-      judge_weights(o, name);
+      if (!files.of(name) && feature_file(feature_model(name)).empty()) judge_weights(o, name);  // says what is missing
     }
   } else {
     for (const FeatureModel& model : feature_models())
       if (files.of(model.name) || !feature_file(model).empty()) consider(model);
   }
   if (int(bank.size()) < v.progressive)
-    throw ConfigError(fmt::format("--vision-progressive {}: there are {} networks to choose from{}{}{}", v.progressive,
-                                  bank.size(), bank.empty() ? "" : ": ", fmt::join(bank, ", "),
-                                  notes.empty() ? "" : "; " + fmt::format("{}", fmt::join(notes, "; "))));
+    throw ConfigError(
+        fmt::format("--vision-progressive {} finds weights of {}{}{}; --features names files, and "
+                    "FIRN_WEIGHTS a folder of them",
+                    v.progressive, bank.empty() ? "no network" : fmt::format("{}", fmt::join(bank, ", ")),
+                    bank.empty() ? "" : " alone", notes.empty() ? "" : fmt::format("; {}", fmt::join(notes, "; "))));
   v.bank = fmt::format("{}", fmt::join(bank, "+"));
   std::string text = fmt::format("vision     {} of {} join one after another", v.progressive, fmt::join(bank, ", "));
   for (const std::string& note : notes) text += "; " + note;
