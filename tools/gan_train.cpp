@@ -16,6 +16,7 @@
 #include "training/methods/method.h"
 #include "training/methods/source.h"
 #include "training/report/page.h"
+#include "training/run/progression.h"
 #include "training/run/rehearsal.h"
 #include "training/run/resume.h"
 #include "training/run/run_folder.h"
@@ -195,6 +196,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
     check_networks(options.model, *source, networks);
   }
   require_metrics(options);
+  std::string preamble = progresses(options) && resumed.empty() ? plan_progression(options) : "";
   const TrainOptions widest = options.freeze.open() ? at_depth(options, 0) : options;  // does all that may come
   if (!a.plan_for.empty()) return plan_aloud(a.plan_for, widest, *data);
   std::optional<TrainState> made(std::in_place, options, device);
@@ -204,7 +206,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
     options.init = fs::absolute(snapshot_file(options.init)).string();
     options.init_sha256 = sha256_of_file(options.init);
   }
-  std::string preamble = overview(reals, state.discriminator());
+  preamble += overview(reals, state.discriminator());
   std::optional<Selection> selection;  // that begins
   if (options.freeze.open() && !in_place) {
     selection = plan_selection(options, freezable_blocks(state.discriminator()));
@@ -281,6 +283,14 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
                            freezing(state), double(state.counters.images) / 1000);
   }
   forget_candidates(dir);
+  if (progresses(options)) {
+    Console console(*log, dir);
+    console.say(preamble);
+    if (!in_place) begin_progression(dir, options, state);
+    const Outcome outcome = train_progressively(options, made, data, *log, settings);
+    if (outcome == Outcome::finished) return 0;
+    return console.say(stopped), 128 + stop.signal();
+  }
   Trainer trainer(options, state, data, *log, settings);
   trainer.say(preamble);
   if (trainer.run() == Outcome::finished) return 0;

@@ -21,6 +21,7 @@ Blas load() {
   find(b.gemm, "cblas_dgemm");
   find(b.singular, "dgesdd_");
   find(b.lq, "dgelqf_");
+  find(b.solve, "dposv_");
   decltype(&openblas_set_num_threads) threads;
   find(threads, "openblas_set_num_threads");
   threads(1);

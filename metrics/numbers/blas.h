@@ -10,6 +10,8 @@ void dgesdd_(const char* vectors, const int* rows, const int* columns, double* a
              int* whole, int* info);
 void dgelqf_(const int* rows, const int* columns, double* a, const int* stride, double* factors, double* work,
              const int* work_size, int* info);
+void dposv_(const char* triangle, const int* rows, const int* sides, double* a, const int* stride, double* b,
+            const int* b_stride, int* info);
 }
 
 namespace firn {
@@ -18,6 +20,7 @@ struct Blas {
   decltype(&cblas_dgemm) gemm;
   decltype(&dgesdd_) singular;
   decltype(&dgelqf_) lq;
+  decltype(&dposv_) solve;
 };
 const Blas& blas();  // Error without the library
 

@@ -127,20 +127,31 @@ FeatureWeights feature_weights(const fs::path& path) {
   return {&*model, path, sha256};
 }
 
-FeatureWeights find_feature_weights(std::string_view name, const fs::path& folder) {
-  const FeatureModel& model = feature_model(name);
+static fs::path weights_folder(const fs::path& given) {
   const char* variable = std::getenv("FIRN_WEIGHTS");
-  const fs::path where = !folder.empty() ? folder : variable ? variable : "";
-  if (!where.empty() && !fs::is_directory(where))
-    throw IoError(fmt::format("there is no folder {} to look for the weights of {} in", where.string(), name));
+  return !given.empty() ? given : variable ? variable : "";
+}
+
+fs::path feature_file(const FeatureModel& model, const fs::path& folder) {
+  const fs::path where = weights_folder(folder);
   std::vector<std::string> files = model.files;
   for (const char* extension : {".safetensors", ".pth"}) files.push_back(model.name + extension);
+  std::error_code none;
   for (const std::string& file : files)
-    if (!where.empty() && fs::exists(where / file)) {
-      FeatureWeights weights = feature_weights(where / file);
-      if (weights.model == &model) return weights;
-      throw IoError(fmt::format("{} holds {}, not {}", (where / file).string(), weights.model->name, name));
-    }
+    if (!where.empty() && fs::exists(where / file, none)) return where / file;
+  return {};
+}
+
+FeatureWeights find_feature_weights(std::string_view name, const fs::path& folder) {
+  const FeatureModel& model = feature_model(name);
+  const fs::path where = weights_folder(folder);
+  if (!where.empty() && !fs::is_directory(where))
+    throw IoError(fmt::format("there is no folder {} to look for the weights of {} in", where.string(), name));
+  if (const fs::path file = feature_file(model, where); !file.empty()) {
+    FeatureWeights weights = feature_weights(file);
+    if (weights.model == &model) return weights;
+    throw IoError(fmt::format("{} holds {}, not {}", file.string(), weights.model->name, name));
+  }
   throw IoError(
       fmt::format("the weights of {} are not {}: wanted is {}; name it with --features, or its folder with "
                   "FIRN_WEIGHTS",

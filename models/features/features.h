@@ -103,6 +103,8 @@ struct FeatureWeights {
 };
 // The network that a file holds. IoError for a file that holds none, or values that are not finite.
 FeatureWeights feature_weights(const std::filesystem::path& file);
+// Where find_feature_weights() finds its file, without a look into it; empty: nowhere.
+std::filesystem::path feature_file(const FeatureModel& model, const std::filesystem::path& folder = {});
 // By name in a folder, or $FIRN_WEIGHTS where `folder` is empty. IoError that says which published file is wanted.
 FeatureWeights find_feature_weights(std::string_view name, const std::filesystem::path& folder);
 std::unique_ptr<FeatureNetwork> load_features(const FeatureWeights& weights, const FeatureOptions& options,

@@ -12,13 +12,10 @@
 namespace firn {
 namespace {
 
-constexpr int kScales = 4, kWidth = 64;  // channels of the first map, once they are mixed: twice as many of each next
-constexpr int kWindow = 4, kEnd = 8;     // of judges: of a convolution, and rows where the last one reads
+constexpr int kScales = 4, kPublishedWidth = 64;
+constexpr int kWindow = 4, kEnd = 8;         // of judges: of a convolution, and rows where the last one reads
 constexpr int kEmbedding = 128, kCond = 64;  // of classes, and channels that it weighs
 constexpr double kEps = 1e-5;                // of batch norm
-
-int64_t mixed(int scale) { return int64_t(kWidth) << scale; }
-int64_t judged(int scale) { return scale == 0 ? kWidth : mixed(scale) / 2; }
 
 // The power of two that lies next to it, the smaller one of two.
 int64_t nearest_power(int64_t rows) {
@@ -40,6 +37,8 @@ ProjectedDiscriminator::ProjectedDiscriminator(std::shared_ptr<const FeatureNetw
                                                uint64_t seed)
     : Discriminator(network->device()), network_(std::move(network)), options_(o) {
   ParameterMaker make(parameters_, seed, o.type, device_);
+  const auto mixed = [&](int scale) { return int64_t(o.width) << scale; };  // channels of that map, once they are mixed
+  const auto judged = [&](int scale) { return scale == 0 ? int64_t(o.width) : mixed(scale) / 2; };
   const NoGrad constant;
   const Maps found = network_->pyramid(network_->seen(
       Tensor::zeros({1, o.images.height, o.images.width, o.images.channels}, acc_type(o.type), device_), o.size));
@@ -73,7 +72,7 @@ ProjectedDiscriminator::ProjectedDiscriminator(std::shared_ptr<const FeatureNetw
     const std::string name = fmt::format("judge{}.", i);
     int64_t in = j.map[2];
     for (int64_t rows = nearest_power(side); rows > kEnd; rows /= 2) {
-      const int64_t out = channels_at(rows / 2);
+      const int64_t out = channels_at(rows / 2) * o.width / kPublishedWidth;
       const std::string at = fmt::format("{}down{}", name, j.down.size());
       Down d{.conv = conv(at, in, out, side /= 2), .gamma = {}, .beta = {}};
       d.gamma = make.constant(at + ".gamma", {out}, 1);

@@ -14,6 +14,7 @@ class ProjectedDiscriminator : public Discriminator {
   struct Options {
     ImageShape images;
     int size = 224;           // of images as the network sees them
+    int width = 64;           // channels of the largest map; all others are in proportion
     int classes = 0;          // 0: none
     DType type = DType::f32;  // of what trains
   };

@@ -49,7 +49,8 @@ TEST_F(MethodRuns, GoOnWithTheSameBits) {
   for (const char* method :
        {"l2-sp+distill+ewc+cdc+feature-matching --ewc-samples 2", "minegan --miner-steps 5", "glo",
         "vision-aided --vision-aided squeezenet --vision-size 64 --vision-aug ada",
-        "projected+vision-aided --d-network squeezenet --d-size 48 --vision-aided squeezenet --vision-size 64 "
+        "projected+vision-aided --d-network squeezenet --d-size 48 --d-width 4 --vision-aided squeezenet --vision-size "
+        "64 "
         "--vision-aug noaug --aug noaug --cache-features",
         "scale-shift --scale-shift-on outputs", "fisher+adaptation-aware --probe-kimg 0.008 --fisher-batches 1"}) {
     const std::string how = fmt::format("--method {}", method), whole = fmt::format("whole-{:.3}", method),
@@ -96,7 +97,7 @@ TEST_F(MethodRuns, NameTheNetworksThatJudgeImages) {
 }
 
 TEST_F(MethodRuns, JudgeMapsOfAFrozenNetworkInPlaceOfD) {
-  const std::string projected = "--d-kind projected --d-network squeezenet --d-size 48 --kimg 0.016";
+  const std::string projected = "--d-kind projected --d-network squeezenet --d-size 48 --d-width 4 --kimg 0.016";
   const Ran begun = adapt("projected", projected);
   ASSERT_EQ(begun.code, 0) << begun.output;
   const fs::path made = latest_snapshot(scratch / "projected");
@@ -114,7 +115,7 @@ TEST_F(MethodRuns, JudgeMapsOfAFrozenNetworkInPlaceOfD) {
   EXPECT_MENTIONS(lone.output, "--d-network goes with --method projected");
   const Ran unknown = adapt("none", "--d-kind projcted --kimg 0.016");
   EXPECT_EQ(unknown.code, 2);
-  EXPECT_MENTIONS(unknown.output, "no kind of D is called projcted");
+  EXPECT_MENTIONS(unknown.output, "no kind of D is called 'projcted'; there are own, projected");
 }
 
 TEST_F(MethodRuns, NameTheirSourceOrHoldIt) {

@@ -56,6 +56,7 @@ inline TrainOptions tiny(std::string_view kind, const std::vector<std::string>& 
   if (std::ranges::count(methods, "projected")) {
     o.method<Projected>().network = "squeezenet";
     o.method<Projected>().size = 48;
+    o.method<Projected>().width = 4;
   }
   settle_methods(o, {});
   return o;

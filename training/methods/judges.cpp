@@ -11,13 +11,17 @@ FeatureWeights judge_weights(const TrainOptions& o, const std::string& network) 
   return given ? *given : find_feature_weights(network, {});
 }
 
-std::shared_ptr<const FeatureNetwork> load_judge(const TrainOptions& o, const std::string& network,
-                                                 const std::string& sha256, const TrainState& state) {
-  const FeatureWeights weights = judge_weights(o, network);
+FeatureWeights judge_weights(const TrainOptions& o, const std::string& network, const std::string& sha256) {
+  FeatureWeights weights = judge_weights(o, network);
   if (weights.sha256 != sha256)
     throw IoError(fmt::format("{}: other weights of {} than the run began with", weights.path.string(), network));
-  const DType type = state.generator().type();
-  return load_features(weights, {.type = type == DType::f64 ? type : o.model.basics().activation_type}, state.device());
+  return weights;
+}
+
+std::shared_ptr<const FeatureNetwork> load_judge(const TrainOptions& o, const FeatureWeights& weights,
+                                                 const Device& device) {
+  const DType type = o.model.type();
+  return load_features(weights, {.type = type == DType::f64 ? type : o.model.basics().activation_type}, device);
 }
 
 int judge_rows(const std::string& network, int rows) { return rows ? rows : feature_model(network).judge_size; }

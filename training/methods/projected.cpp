@@ -74,6 +74,13 @@ void Projected::visit(OptionVisitor& v) {
      .least = 0,
      .most = 1024},
     size);
+  v({.key = "width",
+     .flag = "--d-width",
+     .help = "channels of the largest map that a projected D judges; all others are in proportion",
+     .group = method_group,
+     .least = 4,
+     .most = 256},
+    width);
 }
 
 Method projected_method() {
@@ -100,9 +107,10 @@ Method projected_method() {
                 const auto& p = o.method<Projected>();
                 Role& d = s.role("D");
                 d.network = std::make_shared<ProjectedDiscriminator>(
-                    load_judge(o, p.network, p.hash, s),
+                    load_judge(o, judge_weights(o, p.network, p.hash), s.device()),
                     ProjectedDiscriminator::Options{.images = o.model.images(),
                                                     .size = judge_rows(p.network, p.size),
+                                                    .width = p.width,
                                                     .classes = o.model.basics().classes,
                                                     .type = s.generator().type()},
                     seed_for(o.seed, SeedUse::discriminator));

@@ -13,6 +13,7 @@ struct Projected {
   std::string network = "efficientnet-lite1";
   std::string hash;  // SHA-256 of its weights
   int size = 0;      // rows of the images that it is given; 0: as many as it was made for
+  int width = 64;    // channels of the largest map that it judges
   void visit(OptionVisitor& v);
 };
 

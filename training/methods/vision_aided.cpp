@@ -4,7 +4,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <numeric>
 #include <set>
 
 #include "base/error.h"
@@ -16,8 +18,6 @@
 
 namespace firn {
 namespace {
-
-std::string role_of(const std::string& network) { return "vision-" + network; }
 
 // What a network sees of images: ADA's transforms by a probability of its own and a cutout always, or DiffAugment.
 class VisionAugment {
@@ -70,6 +70,7 @@ struct Judge {
   const VisionDiscriminator* network;
   std::shared_ptr<const VisionAugment> augment;
   std::string name;
+  VisionAided loss;                   // as this one has it
   std::vector<Tensor> of_reals = {};  // what the network makes of each of them, where that is kept: [items,...]
 
   std::string key(size_t level) const { return fmt::format("{}_level{}", name, level); }
@@ -121,7 +122,7 @@ void judge_fakes(Phase& phase, const VisionAided& o, const std::vector<Judge>& j
     for (const Judge& j : judges) {
       const std::vector<Tensor> logits =
           (*j.network)(j.augment->operator()(all.fakes.images, in, "fakes"), in["gen_labels"]);
-      const Tensor loss = vision_loss(o, logits, true, true);
+      const Tensor loss = vision_loss(j.loss, logits, true, true);
       all.total = all.total + loss * o.weight;
       all.report.push_back({j.name, fmt::format("Loss/G/{}", j.name), loss.detach()});
     }
@@ -162,7 +163,7 @@ void judge_both(Phase& phase, const VisionAided& o, const std::vector<Judge>& ju
         fake.push_back(slice(l, 0, 0, n));
         real.push_back(slice(l, 0, n, 2 * n));
       }
-      const Tensor loss = vision_loss(o, fake, false, false) + vision_loss(o, real, true, false);
+      const Tensor loss = vision_loss(j.loss, fake, false, false) + vision_loss(j.loss, real, true, false);
       all.total = all.total + loss * o.weight;
       all.report.push_back({j.name, fmt::format("Loss/D/{}", j.name), loss.detach()});
       all.report.push_back({"", fmt::format("Loss/scores/real_{}", j.name), mean(real.back().detach())});
@@ -173,14 +174,57 @@ void judge_both(Phase& phase, const VisionAided& o, const std::vector<Judge>& ju
   };
 }
 
+std::vector<std::string> names_in(const std::string& text) {
+  return text.empty() ? std::vector<std::string>() : parts_of(text, '+');
+}
+
+void require_once(const char* option, const std::string& text) {
+  const std::vector<std::string> names = names_in(text);
+  if (std::set(names.begin(), names.end()).size() < names.size())
+    throw ConfigError(fmt::format("{} {} names a network twice", option, printable(text)));
+}
+
+TextValue kimgs_value(std::vector<double>& kimgs) {
+  return {.get = [&] { return fmt::format("{:g}", fmt::join(kimgs, ",")); },
+          .set =
+              [&](const std::string& text) {
+                std::vector<double> found;
+                for (const std::string& part : parts_of(text, ',')) {
+                  double& kimg = found.emplace_back();
+                  const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), kimg);
+                  if (error != std::errc() || end != part.data() + part.size() || !(kimg > 0 && kimg <= 1e9))
+                    throw ConfigError(
+                        fmt::format("--vision-kimg {}: expected thousands of images above 0 for each "
+                                    "stage, like 4000,1000,1000",
+                                    printable(text, 60)));
+                }
+                kimgs = found;
+              }};
+}
+
+void check_progressive(const TrainOptions& o) {
+  const VisionAided& v = o.method<VisionAided>();
+  if (int(v.stage_kimg.size()) < v.progressive)
+    throw ConfigError(fmt::format("--vision-kimg has {} for --vision-progressive {}: each stage needs its own",
+                                  v.stage_kimg.size(), v.progressive));
+  if (const double all = double(v.stage_end(v.progressive)) / 1000; o.kimg != all)
+    throw ConfigError(fmt::format("--kimg {:g}: the stages of --vision-progressive take {:g} together", o.kimg, all));
+  if (!o.metrics.stop_when.empty())
+    throw ConfigError("--stop-when would end a stage of --vision-progressive, not the run");
+  if (o.freeze.open())
+    throw ConfigError("--freeze-d auto and --vision-progressive are two searches; give the depth that the first found");
+  require_once("--vision-bank", v.bank);
+}
+
 void check(const TrainOptions& o) {
   const VisionAided& v = o.method<VisionAided>();
   const std::vector<std::string> names = v.names();
-  if (names.empty())
+  if (v.progressive > 0)
+    check_progressive(o);
+  else if (names.empty())
     throw ConfigError("--method vision-aided needs --vision-aided NETWORK, or several: NETWORK+NETWORK");
   for (const std::string& name : names) check_judge_rows(name, v.size, "--vision-size");
-  if (std::set(names.begin(), names.end()).size() < names.size())
-    throw ConfigError(fmt::format("--vision-aided {} names a network twice", printable(v.networks)));
+  require_once("--vision-aided", v.networks);
   if (std::ranges::count(o.method_names, "glo")) throw ConfigError("--vision-aided needs D, which glo does not train");
   if (const int channels = o.model.images().channels; channels != 1 && channels != 3)
     throw ConfigError("--vision-aided needs RGB or gray images");
@@ -188,8 +232,10 @@ void check(const TrainOptions& o) {
 
 }  // namespace
 
-std::vector<std::string> VisionAided::names() const {
-  return networks.empty() ? std::vector<std::string>() : parts_of(networks, '+');
+std::vector<std::string> VisionAided::names() const { return names_in(networks); }
+
+int64_t VisionAided::stage_end(int joined) const {
+  return std::llround(1000 * std::accumulate(stage_kimg.begin(), stage_kimg.begin() + joined, baseline_kimg));
 }
 
 void VisionAided::visit(OptionVisitor& v) {
@@ -254,6 +300,54 @@ void VisionAided::visit(OptionVisitor& v) {
      .least = 0,
      .most = 1024},
     size);
+  v({.key = "progressive",
+     .flag = "--vision-progressive",
+     .help = "so many networks join one after another, each time the one that best tells images from real ones",
+     .group = method_group,
+     .least = 0,
+     .most = 100},
+    progressive);
+  v({.key = "stage_kimg",
+     .flag = "--vision-kimg",
+     .help = "with it: thousands of images with one network, with two, ...; they make --kimg",
+     .group = method_group},
+    kimgs_value(stage_kimg));
+  v({.key = "baseline_kimg",
+     .flag = "--vision-baseline",
+     .help = "with it and without --init: thousands of images before the first",
+     .group = method_group,
+     .least = 0,
+     .most = 1e9},
+    baseline_kimg);
+  v({.key = "bank",
+     .flag = "--vision-bank",
+     .help = "with it: out of these, NAME+NAME [all that there are weights of, but for those that --metrics uses]",
+     .group = method_group},
+    checked(bank, [](const std::string& text) {
+      for (const std::string& name : names_in(text)) feature_model(name);
+    }));
+  v({.key = "unsmoothed"}, unsmoothed);
+  v({.key = "stage_began", .least = 0}, stage_began);
+}
+
+std::shared_ptr<VisionDiscriminator> make_judge(const TrainOptions& o, const FeatureWeights& weights, uint64_t seed,
+                                                const Device& device) {
+  const VisionAided& v = o.method<VisionAided>();
+  return std::make_shared<VisionDiscriminator>(
+      load_judge(o, weights, device),
+      VisionDiscriminator::Options{.images = o.model.images(),
+                                   .size = judge_rows(weights.model->name, v.size),
+                                   .head = v.head,
+                                   .classes = o.model.basics().classes,
+                                   .type = o.model.type()},
+      seed);
+}
+
+void let_judge(TrainOptions& o, const std::string& network) {
+  auto& v = o.method<VisionAided>();
+  const auto add = [](std::string& to, const std::string& what) { to += (to.empty() ? "" : "+") + what; };
+  add(v.hashes, judge_weights(o, network).sha256);
+  add(v.networks, network);
 }
 
 Tensor vision_loss(const VisionAided& o, const std::vector<Tensor>& logits, bool real, bool of_g) {
@@ -270,82 +364,93 @@ Tensor vision_loss(const VisionAided& o, const std::vector<Tensor>& logits, bool
 }
 
 Method vision_aided_method() {
-  return {.name = "vision-aided",
-          .paper = "vision-aided GAN: Kumari et al. 2022, arXiv 2112.09130",
-          .summary = "+ heads of frozen networks judge images beside D (--vision-aided NETWORK+NETWORK)",
-          .also_chosen =
-              [](const TrainOptions& o) {
-                const auto own = std::ranges::find(o.methods, VisionAided::kind, &AnyOptions::kind);
-                return own != o.methods.end() && !own->as<VisionAided>().networks.empty();
-              },
-          .defaults = [] { return AnyOptions(VisionAided{}); },
-          .settle =
-              [](TrainOptions& o, const Overlay& given) {
-                auto& v = o.method<VisionAided>();
-                if (!given.has("--vision-heads") && o.model.kind() == "stylegan2") v.head = HeadKind::equalised;
-                check(o);
-                std::vector<std::string> hashes;
-                for (const std::string& name : v.names()) hashes.push_back(judge_weights(o, name).sha256);
-                v.hashes = fmt::format("{}", fmt::join(hashes, "+"));
-              },
-          .check = check,
-          .prepare =
-              [](TrainState& s, const TrainOptions& o) {
-                const auto& v = o.method<VisionAided>();
-                const Discriminator& d = s.discriminator();
-                const DType type = s.generator().type();
-                const std::vector<std::string> names = v.names(), hashes = parts_of(v.hashes, '+');
-                for (size_t i = 0; i < names.size(); ++i) {
-                  if (i >= hashes.size()) throw ConfigError("vision-aided: a network without the hash of its weights");
-                  s.roles.emplace_back(role_of(names[i]),
-                                       std::make_shared<VisionDiscriminator>(
-                                           load_judge(o, names[i], hashes[i], s),
-                                           VisionDiscriminator::Options{.images = o.model.images(),
-                                                                        .size = judge_rows(names[i], v.size),
-                                                                        .head = v.head,
-                                                                        .classes = o.model.basics().classes,
-                                                                        .type = type},
-                                           o.seed + i));
-                  s.roles.back().train(objective_of(o.model).adam(o, "D"));
-                  if (v.aug != "ada") continue;
-                  s.scalars.emplace_back(role_of(names[i]) + "_p", Tensor::zeros({1}, type, d.device()));
-                  s.scalars.emplace_back(role_of(names[i]) + "_signs", Tensor::zeros({2}, type, d.device()));
-                }
-              },
-          .extend =
-              [](std::vector<Phase>& phases, const Training& t) {
-                const auto& o = t.options.method<VisionAided>();
-                std::vector<Judge> judges;
-                for (const std::string& name : o.names()) {
-                  const std::string role = role_of(name);
-                  judges.push_back({static_cast<const VisionDiscriminator*>(t.state.role(role).network.get()),
-                                    std::make_shared<VisionAugment>(o, t.options.model.images(), role, t.state), role});
-                  if (o.aug == "noaug" && t.reals)
-                    judges.back().of_reals = levels_of_reals(judges.back(), t.options, *t.reals);
-                }
-                const auto of_d = [](const Phase& p) { return p.trains == "D" && !p.lazy; };
-                const auto first = std::ranges::find_if(phases, of_d);
-                const int64_t images = t.options.batch * (first == phases.end() ? 1 : first->repeats),
-                              left = std::llround(o.warm_up_kimg * 1000) - t.state.counters.images,
-                              begin = t.state.counters.iteration + (left + images - 1) / images;
-                for (size_t i = 0; i < phases.size(); ++i) {
-                  const std::string& role = phases[i].trains;
-                  if (phases[i].lazy || (role != "G" && role != "D" && role != "miner")) continue;
-                  if (Phase alone = phases[i]; left > 0 && alone.from < begin) {
-                    alone.name += "Alone";
-                    alone.until = std::min(alone.until, begin);
-                    phases[i].from = begin;
-                    phases.insert(phases.begin() + std::ptrdiff_t(i++), std::move(alone));
-                  }
-                  if (!of_d(phases[i])) {
-                    judge_fakes(phases[i], o, judges);
-                    continue;
-                  }
-                  judge_both(phases[i], o, judges, t.reals);
-                  for (const Judge& j : judges)
-                    phases[i].feeds.push_back(std::make_shared<Adapt>(t.state, j.augment, images));
-                }
-              }};
+  return {
+      .name = "vision-aided",
+      .paper = "vision-aided GAN: Kumari et al. 2022, arXiv 2112.09130",
+      .summary = "+ heads of frozen networks judge images beside D (--vision-aided NETWORK+NETWORK)",
+      .also_chosen =
+          [](const TrainOptions& o) {
+            const auto own = std::ranges::find(o.methods, VisionAided::kind, &AnyOptions::kind);
+            if (own == o.methods.end()) return false;
+            return !own->as<VisionAided>().networks.empty() || own->as<VisionAided>().progressive > 0;
+          },
+      .defaults = [] { return AnyOptions(VisionAided{}); },
+      .settle =
+          [](TrainOptions& o, const Overlay& given) {
+            auto& v = o.method<VisionAided>();
+            if (!given.has("--vision-heads") && o.model.kind() == "stylegan2") v.head = HeadKind::equalised;
+            if (v.progressive > 0 && given.has("--vision-aided"))
+              throw ConfigError("--vision-progressive finds the networks that --vision-aided names; give one of them");
+            if (v.progressive > 0 && !o.init.empty()) {
+              if (given.has("--vision-baseline"))
+                throw ConfigError("--vision-baseline goes without --init, whose network is the baseline");
+              v.baseline_kimg = 0;
+            }
+            for (const char* flag : {"--vision-kimg", "--vision-baseline", "--vision-bank"})
+              if (given.has(flag) && v.progressive == 0)
+                throw ConfigError(fmt::format("{} goes with --vision-progressive", flag));
+            const int stages = std::min(v.progressive, int(v.stage_kimg.size()));
+            if (v.progressive > 0 && !given.has("--kimg")) o.kimg = double(v.stage_end(stages)) / 1000;
+            check(o);
+            std::vector<std::string> hashes;
+            for (const std::string& name : v.names()) hashes.push_back(judge_weights(o, name).sha256);
+            v.hashes = fmt::format("{}", fmt::join(hashes, "+"));
+          },
+      .check = check,
+      .prepare =
+          [](TrainState& s, const TrainOptions& o) {
+            const auto& v = o.method<VisionAided>();
+            const Discriminator& d = s.discriminator();
+            const DType type = s.generator().type();
+            const std::vector<std::string> names = v.names(), hashes = parts_of(v.hashes, '+');
+            for (size_t i = 0; i < names.size(); ++i) {
+              if (i >= hashes.size()) throw ConfigError("vision-aided: a network without the hash of its weights");
+              const FeatureWeights weights = judge_weights(o, names[i], hashes[i]);
+              s.roles.emplace_back(judge_role(names[i]), make_judge(o, weights, o.seed + i, d.device()));
+              s.roles.back().train(objective_of(o.model).adam(o, "D"));
+              if (v.aug != "ada") continue;
+              s.scalars.emplace_back(judge_role(names[i]) + "_p", Tensor::zeros({1}, type, d.device()));
+              s.scalars.emplace_back(judge_role(names[i]) + "_signs", Tensor::zeros({2}, type, d.device()));
+            }
+          },
+      .extend =
+          [](std::vector<Phase>& phases, const Training& t) {
+            const auto& o = t.options.method<VisionAided>();
+            std::vector<Judge> judges;
+            for (const std::string& name : o.names()) {
+              const std::string role = judge_role(name);
+              VisionAided loss = o;
+              if (std::ranges::count(parts_of(o.unsmoothed, '+'), name)) loss.smoothing = 0;
+              judges.push_back({static_cast<const VisionDiscriminator*>(t.state.role(role).network.get()),
+                                std::make_shared<VisionAugment>(o, t.options.model.images(), role, t.state), role,
+                                std::move(loss)});
+              if (o.aug == "noaug" && t.reals)
+                judges.back().of_reals = levels_of_reals(judges.back(), t.options, *t.reals);
+            }
+            if (judges.empty()) return;  // none has joined yet
+            const auto of_d = [](const Phase& p) { return p.trains == "D" && !p.lazy; };
+            const auto first = std::ranges::find_if(phases, of_d);
+            const int64_t images = t.options.batch * (first == phases.end() ? 1 : first->repeats),
+                          left = std::llround(o.warm_up_kimg * 1000) - t.state.counters.images,
+                          begin = t.state.counters.iteration + (left + images - 1) / images;
+            for (size_t i = 0; i < phases.size(); ++i) {
+              const std::string& role = phases[i].trains;
+              if (phases[i].lazy || (role != "G" && role != "D" && role != "miner")) continue;
+              if (Phase alone = phases[i]; left > 0 && alone.from < begin) {
+                alone.name += "Alone";
+                alone.until = std::min(alone.until, begin);
+                phases[i].from = begin;
+                phases.insert(phases.begin() + std::ptrdiff_t(i++), std::move(alone));
+              }
+              if (!of_d(phases[i])) {
+                judge_fakes(phases[i], o, judges);
+                continue;
+              }
+              judge_both(phases[i], o, judges, t.reals);
+              for (const Judge& j : judges)
+                phases[i].feeds.push_back(std::make_shared<Adapt>(t.state, j.augment, images));
+            }
+          }};
 }
 
 }  // namespace firn

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdlib>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -24,21 +23,10 @@ TextValue names_value(std::vector<std::string>& names) {
               }};
 }
 
-bool in_weights_folder(const FeatureModel& model) {
-  const char* folder = std::getenv("FIRN_WEIGHTS");
-  if (!folder || !*folder) return false;
-  std::vector<std::string> files = model.files;
-  for (const char* extension : {".safetensors", ".pth"}) files.push_back(model.name + extension);
-  std::error_code none;
-  return std::ranges::any_of(files, [&](const std::string& file) {
-    return std::filesystem::exists(std::filesystem::path(folder) / file, none);
-  });
-}
-
 // The first network that $FIRN_WEIGHTS has weights of; empty: none.
 std::string available_network(std::initializer_list<const char*> wanted) {
   for (const char* name : wanted)
-    if (in_weights_folder(feature_model(name))) return name;
+    if (!feature_file(feature_model(name)).empty()) return name;
   return {};
 }
 constexpr auto kNetworks = {"inception", "mobilenetv2", "efficientnet-lite1", "vgg16", "squeezenet"};
@@ -105,7 +93,7 @@ void settle_networks(std::vector<std::string>& names, const WeightFiles& files) 
   for (std::string& name : names) {
     const MetricName own = parse_metric(name);
     if (own.network.empty() || own.network == pixel_features || own.variant == Variant::freezed_legacy ||
-        in_weights_folder(feature_model(own.network)))
+        !feature_file(feature_model(own.network)).empty())
       continue;
     const std::string other =
         own.metric->needs_lpips ? available_network({"vgg16", "squeezenet"}) : available_network(kNetworks);

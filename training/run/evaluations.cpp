@@ -93,17 +93,18 @@ Measures::Measures(const TrainOptions& o, const Device& device, std::shared_ptr<
                           {.features = files, .device = device, .cache = kernels::cache_folder() / "features"});
       }()) {}
 
-std::shared_ptr<const ImageSet> Measures::generated(const TrainState& state, const TrainOptions& o) const {
+std::shared_ptr<const ImageSet> Measures::generated(const TrainState& state, const TrainOptions& o,
+                                                    uint64_t others) const {
   const auto g = std::shared_ptr<const Generator>(std::shared_ptr<const void>(), &state.sampled());
   return std::make_shared<Watched>(
-      generated_images(g, {.seed = seed_for(o.seed, SeedUse::grid), .class_counts = o.class_counts},
+      generated_images(g, {.seed = seed_for(o.seed, SeedUse::grid) + others, .class_counts = o.class_counts},
                        "generated images"),
       progress);
 }
 
 Evaluations::Evaluations(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
-                         std::filesystem::path run, MeasuringProgress progress)
-    : options_(options), state_(state), run_(std::move(run)) {
+                         std::filesystem::path run, MeasuringProgress progress, Stage stage)
+    : options_(options), state_(state), run_(std::move(run)), stage_(stage) {
   const MetricOptions& m = options.metrics;
   stop_when_ = stop_when_of(m, weight_files(m.features));
   if (!m.names.empty()) measures_.emplace(options, state.device(), std::move(dataset), m.names, std::move(progress));
@@ -124,7 +125,7 @@ void require_metrics(TrainOptions& options) {
 bool Evaluations::due(int64_t finished_tick) const {
   if (!measures_) return false;
   const int every = options_.metrics.every > 0 ? options_.metrics.every : options_.snap;
-  return double(state_.counters.images) >= options_.kimg * 1000 || (finished_tick > 0 && finished_tick % every == 0);
+  return stage_.over(options_, state_.counters.images) || (finished_tick > 0 && finished_tick % every == 0);
 }
 
 bool Evaluations::missing() const {
@@ -142,7 +143,7 @@ std::optional<int64_t> Evaluations::best() const {
   if (!measures_) return std::nullopt;
   const MetricName& first = measures_->comparison.names().front();
   const auto curve = log_->curves().find(first.text() + first.metric->values.front().name);
-  const auto best = curve == log_->curves().end() ? std::nullopt : curve->second.best();
+  const auto best = curve == log_->curves().end() ? std::nullopt : curve->second.best(stage_.begin);
   return best ? std::optional(best->first) : std::nullopt;
 }
 
@@ -162,7 +163,7 @@ std::vector<std::string> Evaluations::evaluate(EventFile& events) {
       line += fmt::format("  {} {:.5g}", score.name, score.value);
       const bool first =
           result.name.text() == measures_->comparison.names().front().text() && &score == &result.scores.front();
-      const auto best = first ? log_->curves().at(score.name).best() : std::nullopt;
+      const auto best = first ? log_->curves().at(score.name).best(stage_.begin) : std::nullopt;
       if (!best) continue;
       line += best->first == images ? " (best)"
                                     : fmt::format(" (best {:.5g} at {:g} kimg)", best->second, best->first / 1e3);

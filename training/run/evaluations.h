@@ -1,6 +1,7 @@
 // What a run measures of itself from time to time, and what follows from it: which snapshot is the best, and whether to
 // go on.
 #pragma once
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -29,25 +30,36 @@ using MeasuringProgress = std::function<void(const std::string& what, int64_t do
 struct Measures {
   Measures(const TrainOptions& options, const Device& device, std::shared_ptr<const Dataset> dataset,
            const std::vector<std::string>& metrics, MeasuringProgress progress);
-  std::shared_ptr<const ImageSet> generated(const TrainState& state, const TrainOptions& options) const;
+  // `others`: of other latents, those that belong to this number.
+  std::shared_ptr<const ImageSet> generated(const TrainState& state, const TrainOptions& options,
+                                            uint64_t others = 0) const;
 
   MeasuringProgress progress;
   std::shared_ptr<const ImageSet> trained, left_out;  // the latter may be null
   Comparison comparison;
 };
 
+// A part of a run that ends as a run does, with a tick, a snapshot and an evaluation; the best snapshot is the best
+// behind its begin. In images.
+struct Stage {
+  int64_t begin = -1, end = INT64_MAX;
+  bool over(const TrainOptions& options, int64_t images) const {
+    return images >= end || double(images) >= options.kimg * 1000;
+  }
+};
+
 class Evaluations {
  public:
   // Loads what the metrics need: errors come before the run does anything.
   Evaluations(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
-              std::filesystem::path run, MeasuringProgress progress);
+              std::filesystem::path run, MeasuringProgress progress, Stage stage = {});
 
   bool due(int64_t finished_tick) const;  // at the end of that tick
   bool missing() const;                   // where the state is now, due and not all there: a run was killed meanwhile
   // Measures what is missing of images of the average; lines for people. Writes metric-NAME.jsonl, neighbours.png and
   // events.
   std::vector<std::string> evaluate(EventFile& events);
-  std::optional<int64_t> best() const;  // where the first metric was best, in images
+  std::optional<int64_t> best() const;  // where the first metric was best in this stage, in images
   bool over() const;                    // as --stop-when says
   std::vector<std::string> best_and_final() const { return log_->best_and_final(); }
 
@@ -57,6 +69,7 @@ class Evaluations {
   const TrainOptions& options_;
   const TrainState& state_;
   std::filesystem::path run_;
+  Stage stage_;
   std::optional<Measures> measures_;
   std::optional<MetricLog> log_;
   std::optional<StopWhen> stop_when_;

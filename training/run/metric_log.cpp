@@ -66,11 +66,12 @@ nlohmann::json metric_record(const MetricResult& result, const std::string& snap
   return record;
 }
 
-std::optional<std::pair<int64_t, double>> MetricCurve::best() const {
+std::optional<std::pair<int64_t, double>> MetricCurve::best(int64_t behind) const {
   std::optional<std::pair<int64_t, double>> best;
   if (better == Better::neither) return best;
   for (const auto& point : points)
-    if (std::isfinite(point.second) && (!best || is_better(point.second, best->second, better))) best = point;
+    if (point.first > behind && std::isfinite(point.second) && (!best || is_better(point.second, best->second, better)))
+      best = point;
   return best;
 }
 

@@ -22,8 +22,9 @@ struct MetricCurve {
   Better better = Better::neither;
   std::vector<std::pair<int64_t, double>> points;  // images, value
 
-  std::optional<std::pair<int64_t, double>> best() const;  // the first of the best; none: no point, or none is better
-  int since_best() const;                                  // evaluations after it
+  // The first of the best behind so many images; none: no point, or none is better.
+  std::optional<std::pair<int64_t, double>> best(int64_t behind = -1) const;
+  int since_best() const;  // evaluations after it
 };
 
 class MetricLog {

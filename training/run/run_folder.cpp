@@ -43,8 +43,8 @@ bool is_temporary(const fs::path& path) {
   if (!all_digits(process.substr(0, dash)) || (dash < process.size() && !all_digits(process.substr(dash + 1))))
     return false;
   constexpr const char* others[] = {
-      latest_name,    best_name,        "reals.png",   "neighbours.png", "fakes-init.png", "training_options.json",
-      "summary.json", "selection.json", "stats.jsonl", "report.html"};
+      latest_name,    best_name,        "reals.png",  "neighbours.png", "fakes-init.png", "training_options.json",
+      "summary.json", "selection.json", "probe.json", "stats.jsonl",    "report.html"};
   return std::ranges::count(others, file) > 0 || file.starts_with("metric-") || snapshot_images(file) >= 0 ||
          images_in(file, "fakes-", ".png") >= 0;
 }

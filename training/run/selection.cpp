@@ -56,7 +56,7 @@ class Candidates {
         run_(run),
         selection_(selection),
         console_(log, run.dir),
-        measures_(options, device, data_, {selection.metric}, [this](auto... of) { show_measuring(of...); }) {}
+        measures_(options, device, data_, {selection.metric}, measuring_progress(console_, run)) {}
 
   // Throws LoadingStopped.
   int left() {
@@ -143,11 +143,6 @@ class Candidates {
     int64_t images = 0;
     for (const Trial& t : selection_.trials) images += t.goes_on ? 0 : t.images;
     return images;
-  }
-
-  void show_measuring(const std::string& what, int64_t done, int64_t total) {
-    if (run_.stop && *run_.stop != 0) throw LoadingStopped{};
-    if (run_.live) console_.show(fmt::format("{} of {} {} measured", done, total, what));
   }
 
   const TrainOptions& options_;

@@ -20,16 +20,6 @@ constexpr double kSaveSeconds = 900;
 // Losses are about as large as D's logits, which stay below some hundreds while anything is learnt.
 constexpr double kAbsurdLoss = 1e6;
 
-// -1: it cannot be read, or is not there.
-int64_t images_of(const std::filesystem::path& snapshot) try {
-  const auto counters = read_safetensors(snapshot).at("state.counters").to_doubles();
-  return counters.empty() ? -1 : int64_t(counters[0]);
-} catch (const SystemError&) {
-  throw;
-} catch (const IoError&) {
-  return -1;
-}
-
 }  // namespace
 
 Trainer::Trainer(const TrainOptions& options, TrainState& state, std::shared_ptr<const Dataset> dataset, RunLog& log,
@@ -54,7 +44,7 @@ void Trainer::begin_folder() {
   if (settings_.in_place) {
     log_.events().restart(state_.counters.images + 1);
   } else {
-    settle_averages();
+    settle_averages(state_);
     save_png(settings_.dir / "reals.png", reals_sheet(*dataset_, layout_));
     save_png(settings_.dir / "fakes-init.png", fakes_sheet(state_.sampled(), options_, layout_));
   }
@@ -81,8 +71,9 @@ Outcome Trainer::run() try { return train(); } catch (const std::exception& e) {
 }
 
 Outcome Trainer::train() {
-  evaluations_.emplace(options_, state_, dataset_, settings_.dir, [this](auto... of) { show_measuring(of...); });
-  if (std::filesystem::exists(best_path(settings_.dir))) best_image_ = images_of(best_path(settings_.dir));
+  evaluations_.emplace(options_, state_, dataset_, settings_.dir, measuring_progress(console_, settings_),
+                       settings_.stage);
+  if (std::filesystem::exists(best_path(settings_.dir))) best_image_ = images_seen(best_path(settings_.dir));
   if (!resumed() || !over()) begin_folder();
   const bool missing = evaluations_->missing() && (settings_.in_place || !done());
   if (missing) evaluate();
@@ -92,6 +83,7 @@ Outcome Trainer::train() {
     return Outcome::stopped;
   }
   if (resumed() && over()) {  // nothing that tells of the training is written over
+    if (done() && more_stages()) return Outcome::finished;
     if (missing)
       for (const std::string& best : evaluations_->best_and_final()) say(best);
     const double kimg = double(first_image_) / 1000;
@@ -120,6 +112,7 @@ Outcome Trainer::train() {
     }
   }
   if (saved_image_ != state_.counters.images) save();  // nothing to train, or --stop-when between two snapshots
+  if (done() && more_stages()) return Outcome::finished;
   if (!done())
     say(fmt::format("--stop-when {} ends the run at {:.1f} kimg", options_.metrics.stop_when,
                     double(state_.counters.images) / 1000));
@@ -187,11 +180,6 @@ void Trainer::check_health(const Stats& stats, bool ending) {
       objective_of(options_.model).steadier));
 }
 
-void Trainer::settle_averages() {
-  for (Role& role : state_.roles)
-    if (auto* average = dynamic_cast<Generator*>(role.average.get())) average->estimate_statistics();
-}
-
 void Trainer::require_finite_weights() const {
   for (const Role& role : state_.roles)
     for (const Network* network : {role.network.get(), role.average.get()})
@@ -203,14 +191,14 @@ void Trainer::require_finite_weights() const {
 
 // Between snapshots: a crash costs a quarter of an hour, and no file more is kept.
 void Trainer::save_latest() {
-  settle_averages();
+  settle_averages(state_);
   require_finite_weights();
   save_snapshot(latest_path(settings_.dir), options_, state_);
   last_saved_ = Clock::now();
 }
 
 void Trainer::save() {
-  settle_averages();
+  settle_averages(state_);
   require_finite_weights();
   const std::filesystem::path path = snapshot_path(settings_.dir, state_.counters.images);
   save_snapshot(path, options_, state_);
@@ -243,7 +231,7 @@ void Trainer::keep_best() {
 
 // What goes wrong with a measure ends no run, but for failures of the machine.
 void Trainer::evaluate() try {
-  settle_averages();
+  settle_averages(state_);
   for (const std::string& line : evaluations_->evaluate(log_.events())) say(line);
   keep_best();
 } catch (const LoadingStopped&) {
@@ -295,11 +283,15 @@ bool Trainer::show_loading(const char* what, int64_t done, int64_t total) {
   return true;
 }
 
-void Trainer::show_measuring(const std::string& what, int64_t done, int64_t total) {
-  if (stopping()) throw LoadingStopped{};
-  if (!settings_.live || seconds_since(last_shown_) < 0.2) return;
-  last_shown_ = Clock::now();
-  console_.show(fmt::format("{} of {} {} measured", done, total, what));
+MeasuringProgress measuring_progress(Console& console, const RunSettings& run) {
+  using Clock = std::chrono::steady_clock;
+  return [&, shown = Clock::time_point{}](const std::string& what, int64_t done, int64_t total) mutable {
+    if (run.stop && *run.stop != 0) throw LoadingStopped{};
+    const auto now = Clock::now();
+    if (!run.live || now - shown < std::chrono::milliseconds(200)) return;
+    shown = now;
+    console.show(fmt::format("{} of {} {} measured", done, total, what));
+  };
 }
 
 std::string Trainer::summarize() {

@@ -23,7 +23,11 @@ struct RunSettings {
   bool live = false;                       // one line that rewrites itself, besides a line a tick
   std::function<void()> report;            // writes the page that TrainOptions::report asks for
   int64_t until = INT64_MAX;               // images: save there and return, to go on another time
+  Stage stage = {};                        // of a run that has several
 };
+
+// Shows how far an evaluation is; throws LoadingStopped at a stop request. Both must outlive it.
+MeasuringProgress measuring_progress(Console& console, const RunSettings& run);
 
 struct Diverged : Error {
   explicit Diverged(const std::string& message, std::source_location at = std::source_location::current())
@@ -50,7 +54,8 @@ class Trainer {
   double seconds_since(Clock::time_point t) const { return std::chrono::duration<double>(Clock::now() - t).count(); }
   bool over() const { return done() || evaluations_->over(); }
   bool resumed() const { return first_image_ > 0; }
-  bool done() const { return double(state_.counters.images) >= options_.kimg * 1000; }
+  bool done() const { return settings_.stage.over(options_, state_.counters.images); }
+  bool more_stages() const { return double(state_.counters.images) < options_.kimg * 1000; }  // behind one that is done
   bool tick_is_over() const;
   bool stopping() const { return settings_.stop && *settings_.stop != 0; }
   bool left() const { return state_.counters.images >= settings_.until; }
@@ -59,7 +64,6 @@ class Trainer {
   bool prepare();  // false: stopped meanwhile
   void end_tick();
   void check_health(const Stats& stats, bool ending);
-  void settle_averages();
   void require_finite_weights() const;
   void save_latest();
   void save();
@@ -67,7 +71,6 @@ class Trainer {
   void keep_best();
   void show_progress();
   bool show_loading(const char* what, int64_t done, int64_t total);
-  void show_measuring(const std::string& what, int64_t done, int64_t total);
   std::string summarize();  // writes summary.json; a line
 
   const TrainOptions& options_;

@@ -107,6 +107,15 @@ TrainOptions snapshot_options(const std::map<std::string, std::string>& metadata
   return train_options_from_json(parse_json(options->second, name, {.depth = 8, .values = 1 << 20}), name);
 }
 
+int64_t images_seen(const std::filesystem::path& snapshot) try {
+  const auto counters = read_safetensors(snapshot).at("state.counters").to_doubles();
+  return counters.empty() ? -1 : int64_t(counters[0]);
+} catch (const SystemError&) {
+  throw;
+} catch (const IoError&) {
+  return -1;
+}
+
 void check_networks(const ModelSpec& model, const SafetensorsFile& file, const std::vector<std::string>& prefixes) {
   const ShapesOnly shapes;
   const auto g = make_generator(model, Device::cpu());
@@ -116,8 +125,9 @@ void check_networks(const ModelSpec& model, const SafetensorsFile& file, const s
       check_network(prefix == "D" ? static_cast<const Network&>(*d) : *g, file, prefix);
 }
 
-void restore(TrainState& s, const SafetensorsFile& file) {
+void restore(TrainState& s, const SafetensorsFile& file, const std::string& joining) {
   for (Role& role : s.roles) {
+    if (role.name == joining) continue;
     if (!role.source_of.empty() && !has_network(file, role.name)) continue;
     load_network(*role.network, file, role.in_files);
     if (role.average) load_network(*role.average, file, role.average_name());
@@ -128,7 +138,12 @@ void restore(TrainState& s, const SafetensorsFile& file) {
     role.adam->set_step_count(step);
   }
   for (const auto& [name, value] : s.scalars)
-    load(Parameter(name, value, ParameterKind::buffer), file, "state." + name);
+    if (joining.empty() || !name.starts_with(joining + "_"))
+      load(Parameter(name, value, ParameterKind::buffer), file, "state." + name);
+  restore_course(s, file);
+}
+
+void restore_course(TrainState& s, const SafetensorsFile& file) {
   const auto rng = numbers(file, "state.rng", 2), data = numbers(file, "state.data", 2),
              c = numbers(file, "state.counters", 5);
   for (const int64_t value : {data[0], data[1], c[0], c[1], c[2], c[3], c[4]})

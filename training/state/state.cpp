@@ -112,6 +112,11 @@ double ema_decay(const TrainOptions& o, int64_t images_before, int64_t images) {
   return std::pow(0.5, double(images) / std::max(half_life, 1e-8));
 }
 
+void settle_averages(TrainState& state) {
+  for (Role& role : state.roles)
+    if (auto* average = dynamic_cast<Generator*>(role.average.get())) average->estimate_statistics();
+}
+
 bool all_finite(const Parameters& parameters) {
   for (const Parameter& p : parameters)
     for (const float v : p.value().to_floats())

@@ -86,6 +86,8 @@ double lr_share(const TrainOptions& options, int64_t images);
 // (ramp < 0: no limit).
 double ema_decay(const TrainOptions& options, int64_t images_before, int64_t images);
 
+void settle_averages(TrainState& state);  // statistics of averages that follow from their weights, before any use
+
 bool all_finite(const Parameters& parameters);
 
 }  // namespace firn
