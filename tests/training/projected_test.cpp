@@ -140,6 +140,10 @@ TEST_F(ProjectedTraining, RefusesWhatNeedsTheOtherD) {
   };
   EXPECT_EQ(refused({"projected", "distill"}, [](TrainOptions&) {}),
             "--d-kind projected leaves nothing of the D that --method distill needs");
+  EXPECT_EQ(refused({"projected", "ewc"}, [](TrainOptions&) {}),
+            "--d-kind projected leaves nothing of the D that --method ewc needs");
+  EXPECT_EQ(refused({"projected"}, [](TrainOptions& o) { o.freeze.patterns = {"G:*:fisher>q50"}; }),
+            "--d-kind projected: its D has learnt nothing that Fisher information could be of");
   EXPECT_EQ(refused({"projected", "l2-sp"}, [](TrainOptions&) {}),
             "--d-kind projected leaves nothing of D to hold: give --l2-sp-on g");
   EXPECT_EQ(refused({"projected"}, [](TrainOptions& o) { o.freeze.blocks = 1; }),

@@ -33,12 +33,14 @@ void follow(TrainOptions& o, const Overlay& given) {
 void check(const TrainOptions& o) {
   const Projected& p = o.method<Projected>();
   check_judge_rows(p.network, p.size, "--d-size");
-  for (const char* other : {"glo", "distill", "cdc", "adaptation-aware"})
+  for (const char* other : {"glo", "distill", "cdc", "ewc", "fisher", "adaptation-aware"})
     if (std::ranges::count(o.method_names, other))
       throw ConfigError(fmt::format("--d-kind projected leaves nothing of the D that --method {} needs", other));
   const bool held = std::ranges::count(o.method_names, "l2-sp") && o.method<L2Sp>().on != "g";
   if (held) throw ConfigError("--d-kind projected leaves nothing of D to hold: give --l2-sp-on g");
   const auto of_d = [](const std::string& pattern) { return pattern.starts_with("D:"); };
+  if (!filters_to_choose(o.freeze).empty())
+    throw ConfigError("--d-kind projected: its D has learnt nothing that Fisher information could be of");
   if (o.freeze.blocks || o.freeze.layers || std::ranges::any_of(o.freeze.patterns, of_d))
     throw ConfigError("--d-kind projected has no layers to freeze: leave out --freeze-d, --freezed and --freeze D:");
   AnyOptions loss = o.loss;

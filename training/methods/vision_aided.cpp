@@ -90,13 +90,14 @@ std::vector<Tensor> levels_of_reals(const Judge& judge, const TrainOptions& o, R
   const auto levels = [&](int64_t begin) {
     return as_list(judge.network->levels(slice(reals.images(), 0, begin, begin + at_once)));
   };
+  const int64_t items = reals.items_in_all();
   std::vector<Tensor> all;
   int64_t bytes = 0;
   for (const Tensor& level : levels(0)) {
     Shape shape = level.shape();
-    shape[0] = reals.items_in_all();
-    bytes += count(shape) * int64_t(size_of(level.type()));
-    if (bytes > kKept) return {};
+    bytes += level.count() / shape[0] * std::max<int64_t>(items, o.dataset_size) * int64_t(size_of(level.type()));
+    if (bytes > kKept) return {};  // as in the run that a rehearsal, which has fewer, is of
+    shape[0] = items;
     all.push_back(Tensor::empty(shape, level.type(), level.device()));
   }
   const std::string what = "images seen by " + judge.name;
@@ -213,6 +214,8 @@ void check_progressive(const TrainOptions& o) {
     throw ConfigError("--stop-when would end a stage of --vision-progressive, not the run");
   if (o.freeze.open())
     throw ConfigError("--freeze-d auto and --vision-progressive are two searches; give the depth that the first found");
+  if (int(v.names().size()) > v.progressive)
+    throw ConfigError(fmt::format("--vision-progressive {}: {} networks have joined", v.progressive, v.names().size()));
   require_once("--vision-bank", v.bank);
 }
 

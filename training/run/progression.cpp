@@ -128,6 +128,7 @@ class Progression {
   void join() {
     const SafetensorsFile newest = read_safetensors(latest_path(run_.dir)), from = read_safetensors(carried_on());
     const int64_t images = state_->counters.images;
+    const DataPosition data = state_->data;  // which --data-changed may have set
     restore(*state_, from);
     const Joining joining = probed(images, state_->counters.images);
     const Probed& best = best_of(joining.probed);
@@ -143,6 +144,7 @@ class Progression {
     refill_sources(*state_, options_, from);
     restore(*state_, from, judge_role(best.network));
     restore_course(*state_, newest);
+    state_->data = data;
     save_snapshot(latest_path(run_.dir), options_, *state_);
   }
 
@@ -214,11 +216,13 @@ std::string plan_progression(TrainOptions& o) {
   const bool given = !v.bank.empty();
   const auto consider = [&](const FeatureModel& model) {
     const bool measures = std::ranges::count(measuring, model.name) > 0;
-    const std::string why =
-        measures ? fmt::format("--metrics measures with {}, which would judge itself", model.name)
-        : model.only_size && v.size && v.size != model.only_size
-            ? fmt::format("{} takes images of {} rows alone, not --vision-size {}", model.name, model.only_size, v.size)
-            : "";
+    std::string why;
+    if (measures) why = fmt::format("--metrics measures with {}, which would judge itself", model.name);
+    try {
+      check_judge_rows(model.name, v.size, "--vision-size");
+    } catch (const ConfigError& e) {
+      why = e.what();
+    }
     if (given && !why.empty()) throw ConfigError("--vision-bank: " + why);
     if (why.empty())
       bank.push_back(model.name);
@@ -226,14 +230,12 @@ std::string plan_progression(TrainOptions& o) {
       notes.push_back(why);
   };
   if (given) {
-    for (const std::string& name : parts_of(v.bank, '+')) {
-      consider(feature_model(name));
-      if (!files.of(name) && feature_file(feature_model(name)).empty()) judge_weights(o, name);  // says what is missing
-    }
+    for (const std::string& name : parts_of(v.bank, '+')) consider(feature_model(name));
   } else {
     for (const FeatureModel& model : feature_models())
       if (files.of(model.name) || !feature_file(model).empty()) consider(model);
   }
+  for (const std::string& name : bank) judge_weights(o, name);  // says what is missing or damaged, before hours go by
   if (int(bank.size()) < v.progressive)
     throw ConfigError(
         fmt::format("--vision-progressive {} finds weights of {}{}{}; --features names files, and "
@@ -266,6 +268,8 @@ void begin_progression(const fs::path& dir, const TrainOptions& o, TrainState& s
 
 Outcome train_progressively(TrainOptions& options, std::optional<TrainState>& state,
                             const std::shared_ptr<const Dataset>& data, RunLog& log, const RunSettings& run) {
+  if (data->size() < 2)
+    throw ConfigError("--vision-progressive needs two images or more, to learn from and to check with");
   return Progression(options, state, data, log, run).run();
 }
 
