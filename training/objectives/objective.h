@@ -30,7 +30,7 @@ struct Preset {
 enum class GanLoss { hinge, non_saturating };
 Tensor g_loss(GanLoss loss, const Tensor& fake);
 Tensor d_loss(GanLoss loss, const Tensor& real, const Tensor& fake);
-inline constexpr const char* loss_help = "hinge or ns, the non-saturating loss [of SNGAN hinge, else ns]";
+inline constexpr const char* loss_help = "hinge or ns, the non-saturating loss";
 TextValue loss_value(GanLoss& loss);  // of --loss
 
 struct Objective {
