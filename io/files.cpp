@@ -1,5 +1,6 @@
 #include "io/files.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -251,6 +252,17 @@ void make_directories(const fs::path& path) {
   fs::create_directories(path, error);
   if (error) throw IoError(fmt::format("cannot create directory {}: {}", path.string(), error.message()));
   for (const fs::path& p : made) sync_directory(directory_of(p));
+}
+
+std::vector<fs::path> entries_of(const fs::path& directory, std::error_code& error) {
+  std::vector<fs::path> list;
+  const std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(directory.c_str()), ::closedir);
+  errno = open ? 0 : errno;
+  for (const dirent* entry; open && (entry = ::readdir(open.get())); errno = 0)
+    if (const std::string_view name = entry->d_name; name != "." && name != "..") list.push_back(directory / name);
+  error.assign(errno, std::generic_category());
+  std::ranges::sort(list);
+  return list;
 }
 
 DirectoryLock::DirectoryLock(const fs::path& path) {

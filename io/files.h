@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace firn {
@@ -62,6 +63,8 @@ std::string sha256_of_file(const std::filesystem::path& path);
 // After a rename in it: makes the names in a directory survive a power cut.
 void sync_directory(const std::filesystem::path& path);
 void make_directories(const std::filesystem::path& path);
+// By name. On an error what was read before it. (libstdc++'s directory_iterator ends the process where memory is out.)
+std::vector<std::filesystem::path> entries_of(const std::filesystem::path& directory, std::error_code& error);
 
 // Keeps other processes that ask for it out of a directory, for as long as this lives; IoError when one is in it.
 class DirectoryLock {

@@ -13,24 +13,7 @@ namespace {
 class FolderSource : public ImageSource {
  public:
   explicit FolderSource(const fs::path& root) : ImageSource(root.string()), root_(root) {
-    std::error_code error;
-    std::string last = where_;  // what may be unreadable
-    for (fs::recursive_directory_iterator it(root, error), end; !error && it != end; it.increment(error)) {
-      last = it->path().string();
-      if (const char* kind = passed_over(*it)) {
-        ++passed_over_[kind];
-        it.disable_recursion_pending();
-      } else if (it->is_directory(error)) {
-        folders_.push_back(it->path().lexically_relative(root).generic_string() + "/");
-      } else {
-        std::error_code gone;  // a file that is gone meanwhile is told when it is read
-        const auto size = it->file_size(gone);
-        if (gone && gone != std::errc::no_such_file_or_directory) error = gone;
-        entries_.push_back({it->path().lexically_relative(root).generic_string(), "", gone ? 0 : int64_t(size)});
-      }
-      if (error) break;  // before increment() forgets it
-    }
-    if (error) throw SystemError(fmt::format("cannot read {}: {}", last, error.message()));
+    walk(root);
     sort_entries();
   }
 
@@ -41,6 +24,29 @@ class FolderSource : public ImageSource {
   }
 
  private:
+  void walk(const fs::path& folder) {
+    std::error_code error, gone;
+    for (const fs::path& path : entries_of(folder, error)) {
+      const fs::directory_entry entry(path, gone);
+      const std::string name = path.lexically_relative(root_).generic_string();
+      if (const char* kind = passed_over(entry)) {
+        ++passed_over_[kind];
+      } else if (entry.is_directory(gone)) {
+        folders_.push_back(name + "/");
+        walk(path);
+      } else {  // a file that is gone meanwhile is told when it is read
+        const auto size = entry.file_size(gone);
+        if (gone && gone != std::errc::no_such_file_or_directory) cannot_read(path, gone);
+        entries_.push_back({name, "", gone ? 0 : int64_t(size)});
+      }
+    }
+    if (error) cannot_read(folder, error);
+  }
+
+  [[noreturn]] static void cannot_read(const fs::path& path, std::error_code error) {
+    throw SystemError(fmt::format("cannot read {}: {}", path.string(), error.message()));
+  }
+
   static const char* passed_over(const fs::directory_entry& e) {
     std::error_code error;
     const auto type = e.status(error).type();
@@ -49,8 +55,7 @@ class FolderSource : public ImageSource {
     if (folder && !kind.empty()) return kind == "system" ? "system folder" : "hidden folder";
     if (folder) return e.is_symlink() ? "link to a folder" : nullptr;
     if (type == fs::file_type::not_found || error == std::errc::too_many_symbolic_link_levels) return "broken link";
-    if (type == fs::file_type::none)
-      throw SystemError(fmt::format("cannot read {}: {}", e.path().string(), error.message()));
+    if (type == fs::file_type::none) cannot_read(e.path(), error);
     return type == fs::file_type::regular ? nullptr : "special file";
   }
 

@@ -108,12 +108,11 @@ void check_arguments(const Job& job) {
 fs::path run_of(const fs::path& folder) {
   std::error_code none;
   fs::path found;
-  for (const auto& entry : fs::directory_iterator(folder, none))
-    if (const std::string name = entry.path().filename().string();
-        entry.is_directory(none) && name.size() == 9 && name.ends_with("-run") &&
-        std::all_of(name.begin(), name.begin() + 5, [](char c) { return c >= '0' && c <= '9'; }) &&
-        name > found.filename().string())
-      found = entry.path();
+  for (const fs::path& path : entries_of(folder, none))
+    if (const std::string name = path.filename().string();
+        fs::is_directory(path, none) && name.size() == 9 && name.ends_with("-run") &&
+        std::all_of(name.begin(), name.begin() + 5, [](char c) { return c >= '0' && c <= '9'; }))
+      found = path;
   return found;
 }
 

@@ -45,7 +45,7 @@ TEST_P(OneSave, UnderAFaultLeavesTheOldSnapshotOrTheNewOneWhole) {
   EXPECT_EQ(ran.output.find(": 0 calls"), std::string::npos) << ran.output;
 }
 
-// The last two: each 41st allocation, and all from each 500th on.
+// The last two: each 7th allocation, and all from each 500th on.
 INSTANTIATE_TEST_SUITE_P(Calls, OneSave,
                          testing::Values(Fault{"open", "EMFILE"}, Fault{"read", "EIO"}, Fault{"read", "EINTR", false},
                                          Fault{"read", "short", false}, Fault{"write", "ENOSPC"}, Fault{"write", "EIO"},
@@ -53,7 +53,7 @@ INSTANTIATE_TEST_SUITE_P(Calls, OneSave,
                                          Fault{"sync", "EIO"}, Fault{"sync", "EINTR", false}, Fault{"rename", "EIO"},
                                          Fault{"link", "EPERM", false}, Fault{"unlink", "EIO", false},
                                          Fault{"close", "EIO"}, Fault{"list", "EIO"},
-                                         Fault{"malloc", "ENOMEM", true, "1 41"},
+                                         Fault{"malloc", "ENOMEM", true, "1 7"},
                                          Fault{"malloc", "ENOMEM", true, "1 500 onward"}),
                          name_of);
 

@@ -71,12 +71,9 @@ void read_stats(RunRecord& run) {
 }
 
 std::vector<fs::path> files_of(const fs::path& dir) {  // by name
-  std::vector<fs::path> files;
   std::error_code error;
-  for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error))
-    files.push_back(it->path());
+  std::vector<fs::path> files = entries_of(dir, error);
   if (error) throw SystemError(fmt::format("cannot read {}: {}", dir.string(), error.message()));
-  std::ranges::sort(files);
   return files;
 }
 

@@ -81,13 +81,12 @@ int MetricCurve::since_best() const {
 }
 
 MetricLog::MetricLog(fs::path run, int64_t images) : run_(std::move(run)) {
-  std::vector<fs::path> files;
   std::error_code none;
-  for (const fs::directory_entry& entry : fs::directory_iterator(run_, none))
-    if (const std::string name = entry.path().filename().string();
-        name.starts_with("metric-") && name.ends_with(".jsonl"))
-      files.push_back(entry.path());
-  std::ranges::sort(files);
+  std::vector<fs::path> files = entries_of(run_, none);
+  std::erase_if(files, [](const fs::path& path) {
+    const std::string name = path.filename().string();
+    return !name.starts_with("metric-") || !name.ends_with(".jsonl");
+  });
   for (const fs::path& file : files) {
     std::set<std::string, std::less<>> beyond;
     const int bad = read_json_lines(file, [&](const nlohmann::json& record, std::string_view line) {

@@ -21,8 +21,7 @@ bool all_digits(std::string_view text) {
 // None of a folder that is not there or not ours to read. Any other failure would make another run the newest.
 std::vector<fs::path> entries(const fs::path& dir) {
   std::error_code error;
-  std::vector<fs::path> list;
-  for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) list.push_back(it->path());
+  std::vector<fs::path> list = entries_of(dir, error);
   if (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory &&
       error != std::errc::permission_denied)
     throw SystemError(fmt::format("cannot read {}: {}", dir.string(), error.message()));

@@ -291,18 +291,19 @@ void go_on_from(const fs::path& dir, const TrainOptions& o, TrainState& state) {
   const SafetensorsFile file = read_safetensors(latest_path(folder));
   refill_sources(state, o, file);
   restore(state, file);
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
+  std::error_code error;
+  for (const fs::path& path : entries_of(folder, error)) {
+    const std::string name = path.filename().string();
     if (name.starts_with("fakes-") || name.starts_with("events.") || name == "reals.png" || name == "stats.jsonl")
-      fs::rename(entry.path(), dir / name);
+      fs::rename(path, dir / name);
   }
+  if (error) throw SystemError(fmt::format("cannot read {}: {}", folder.string(), error.message()));
   save_snapshot(latest_path(dir), o, state);
 }
 
 void forget_candidates(const fs::path& dir) {
   std::error_code none;
-  for (const fs::directory_entry& entry : fs::directory_iterator(dir / "selection", none))
-    remove_snapshots(entry.path());
+  for (const fs::path& path : entries_of(dir / "selection", none)) remove_snapshots(path);
 }
 
 }  // namespace firn
