@@ -27,15 +27,15 @@ class FolderSource : public ImageSource {
   void walk(const fs::path& folder) {
     std::error_code error, gone;
     for (const fs::path& path : entries_of(folder, error)) {
-      const fs::directory_entry entry(path, gone);
+      const fs::file_type type = type_of(path);
       const std::string name = path.lexically_relative(root_).generic_string();
-      if (const char* kind = passed_over(entry)) {
+      if (const char* kind = passed_over(path, type)) {
         ++passed_over_[kind];
-      } else if (entry.is_directory(gone)) {
+      } else if (type == fs::file_type::directory) {
         folders_.push_back(name + "/");
         walk(path);
       } else {  // a file that is gone meanwhile is told when it is read
-        const auto size = entry.file_size(gone);
+        const auto size = fs::file_size(path, gone);
         if (gone && gone != std::errc::no_such_file_or_directory) cannot_read(path, gone);
         entries_.push_back({name, "", gone ? 0 : int64_t(size)});
       }
@@ -47,16 +47,32 @@ class FolderSource : public ImageSource {
     throw SystemError(fmt::format("cannot read {}: {}", path.string(), error.message()));
   }
 
-  static const char* passed_over(const fs::directory_entry& e) {
+  // Of what a link leads to; not_found where that is nothing.
+  static fs::file_type type_of(const fs::path& path) {
     std::error_code error;
-    const auto type = e.status(error).type();
-    const bool folder = type == fs::file_type::directory;
-    const auto kind = system_name(e.path().filename().string());
-    if (folder && !kind.empty()) return kind == "system" ? "system folder" : "hidden folder";
-    if (folder) return e.is_symlink() ? "link to a folder" : nullptr;
-    if (type == fs::file_type::not_found || error == std::errc::too_many_symbolic_link_levels) return "broken link";
-    if (type == fs::file_type::none) cannot_read(e.path(), error);
+    const fs::file_type type = fs::status(path, error).type();
+    if (error == std::errc::too_many_symbolic_link_levels) return fs::file_type::not_found;
+    if (type == fs::file_type::none) cannot_read(path, error);
+    return type;
+  }
+
+  static const char* passed_over(const fs::path& path, fs::file_type type) {
+    if (type == fs::file_type::directory) {
+      const auto kind = system_name(path.filename().string());
+      return kind == "system" ? "system folder"
+             : !kind.empty()  ? "hidden folder"
+             : is_link(path)  ? "link to a folder"
+                              : nullptr;
+    }
+    if (type == fs::file_type::not_found) return "broken link";
     return type == fs::file_type::regular ? nullptr : "special file";
+  }
+
+  static bool is_link(const fs::path& path) {
+    std::error_code error;
+    const bool link = fs::is_symlink(path, error);
+    if (error) cannot_read(path, error);
+    return link;
   }
 
   fs::path root_;
