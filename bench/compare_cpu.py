@@ -47,6 +47,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--frozen-layers", type=int, default=0, help="compare Firn with itself, these layers of D frozen, and the reals' features cached, instead")
+    parser.add_argument("--vision-size", type=int, default=0, metavar="ROWS", help="EfficientNet-lite1 with a head judges as well, images of so many rows")
     parser.add_argument("--torch-options", default="", help="more options for pytorch_baseline.py, such as a fixed --format and --fir")
     parser.add_argument("--out", help="where to write the rows as JSON")
     args = parser.parse_args()
@@ -57,6 +58,9 @@ def main():
         shape = ["--resolution", resolution, "--channel-base", base, *common]
         torch = [sys.executable, HERE / "pytorch_baseline.py", *shape, *args.torch_options.split()]
         firn = [args.bench, *shape]
+        if args.vision_size:
+            torch += ["--vision-size", args.vision_size]
+            firn += ["--vision-aided", "efficientnet-lite1", "--vision-size", args.vision_size]
         frozen = ["--frozen-layers", args.frozen_layers]
         runs = {
             "firn fp32": [*firn, "--type", "f32"],

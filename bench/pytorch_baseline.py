@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 
 import pytorch_networks as networks
-from pytorch_networks import FIRS, Discriminator, Generator
+from pytorch_networks import FIRS, Discriminator, Generator, VisionJudge
 
 PHASES = ("Gmain", "Greg", "Dmain", "Dreg")
 EVERY = dict(Gmain=1, Greg=4, Dmain=1, Dreg=16)
@@ -83,6 +83,8 @@ class Trainer:
         self.D = Discriminator(args).to(self.device, memory_format=self.memory_format)
         self.ema = [p.detach().clone() for p in self.G.parameters()]
         self.D.freeze(args.freeze_d)
+        rows = getattr(args, "vision_size", 0)
+        self.judge = VisionJudge(rows).to(self.device, memory_format=self.memory_format) if rows else None
         self.opt = {}
         fused = self.device.type == "cuda" and "fused" in inspect.signature(torch.optim.Adam).parameters
         for net, module, lr, interval in (("G", self.G, 0.0025, 4), ("D", self.D, 0.0025, 16)):
@@ -92,6 +94,9 @@ class Trainer:
                 form |= dict(capturable=True)
             self.opt[net] = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=lr * k,
                                              betas=(0.0, 0.99 ** k), eps=1e-8, **form)
+            if self.judge and net == "D":
+                heads = [p for name, p in self.judge.named_parameters() if not name.startswith("network.")]
+                self.opt[net].add_param_group(dict(params=heads))
         self.reals = torch.rand(args.batch, 3, args.resolution, args.resolution, device=self.device).mul_(2).sub_(1).to(
             memory_format=self.memory_format)
         self.pl_mean = torch.zeros((), device=self.device)
@@ -99,6 +104,7 @@ class Trainer:
         # torch.compile has no second derivatives, so the lazy phases keep the plain modules.
         compiled = (lambda module: torch.compile(module, dynamic=False)) if getattr(args, "compile", False) else lambda module: module
         self.fast_G, self.fast_D = compiled(self.G), compiled(self.D)
+        self.fast_judge = compiled(self.judge) if self.judge else None
         self.graphs = {}
 
     def record(self, bf16):
@@ -111,7 +117,9 @@ class Trainer:
         return self.fast_G(ws).contiguous(memory_format=self.memory_format)
 
     def loss_Gmain(self):
-        return F.softplus(-self.fast_D(self.fakes(self.G.mapped(self.args.batch)))).mean()
+        fakes = self.fakes(self.G.mapped(self.args.batch))
+        loss = F.softplus(-self.fast_D(fakes)).mean()
+        return loss + F.softplus(-self.fast_judge(fakes)).mean() if self.judge else loss
 
     def loss_Greg(self):
         ws = self.G.mapped(max(self.args.batch // 2, 1))
@@ -126,7 +134,11 @@ class Trainer:
     def loss_Dmain(self):
         with torch.no_grad():
             fakes = self.fakes(self.G.mapped(self.args.batch))
-        return F.softplus(self.fast_D(fakes)).mean() + F.softplus(-self.fast_D(self.reals)).mean()
+        loss = F.softplus(self.fast_D(fakes)).mean() + F.softplus(-self.fast_D(self.reals)).mean()
+        if not self.judge:
+            return loss
+        logits = self.fast_judge(torch.cat([fakes, self.reals]))
+        return loss + F.softplus(logits[:len(fakes)]).mean() + F.softplus(-logits[len(fakes):]).mean()
 
     def loss_Dreg(self):
         images = self.reals.detach().requires_grad_()
@@ -138,6 +150,9 @@ class Trainer:
         if name in self.graphs:
             return replayed(self.graphs, name)
         self.G.requires_grad_(name[0] == "G")
+        if self.judge:
+            for layer in (self.judge.conv, self.judge.fc, self.judge.out):
+                layer.requires_grad_(name[0] == "D")
         if name[0] == "D":
             self.D.freeze(self.args.freeze_d)
         else:
@@ -393,6 +408,8 @@ def main():
     parser.add_argument("--graphs", action="store_true", help="each phase as one CUDA graph")
     parser.add_argument("--freeze-d", type=int, default=0, metavar="N", help="freeze D's N highest-resolution blocks and fromRGB")
     parser.add_argument("--freeze-sweep", type=int, metavar="K", help="a row for each of 0 to K frozen blocks")
+    parser.add_argument("--vision-size", type=int, default=0, metavar="ROWS",
+                        help="EfficientNet-lite1 with a head judges as well, images of so many rows")
     parser.add_argument("--mapping-layers", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--warm-up", type=int, default=1, help="rounds before the first that counts")

@@ -246,3 +246,62 @@ class Discriminator(nn.Module):
         x = torch.cat([x, std[:, None, None, None].expand(-1, 1, h, w).to(x.dtype)], 1)
         x = act(self.conv(x, padding=1)).flatten(1)
         return self.out(act(self.fc(x))).float()
+
+
+class EfficientNetLite1(nn.Module):
+    """Frozen, to its last map, with normalisation inside its convolutions: what it costs, not what it sees"""
+
+    def __init__(self):
+        super().__init__()
+        layers = [nn.Conv2d(3, 32, 3, 2, 1), nn.ReLU6()]
+        width, self.residual = 32, []
+        self.stem, self.blocks = nn.Sequential(*layers), nn.ModuleList()
+        for t, out, count, k, stride in ((1, 16, 1, 3, 1), (6, 24, 3, 3, 2), (6, 40, 3, 5, 2), (6, 80, 4, 3, 2), (6, 112, 4, 5, 1),
+                                         (6, 192, 5, 5, 2), (6, 320, 1, 3, 1)):
+            for i in range(count):
+                hidden = t * width
+                layers = [nn.Conv2d(width, hidden, 1), nn.ReLU6()] if t > 1 else []
+                layers += [nn.Conv2d(hidden, hidden, k, 1 if i else stride, k // 2, groups=hidden), nn.ReLU6(), nn.Conv2d(hidden, out, 1)]
+                self.blocks.append(nn.Sequential(*layers))
+                self.residual.append(i > 0)
+                width = out
+        self.head = nn.Sequential(nn.Conv2d(width, 1280, 1), nn.ReLU6())
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight)
+        self.requires_grad_(False)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for block, residual in zip(self.blocks, self.residual):
+            x = x + block(x) if residual else block(x)
+        return self.head(x)
+
+
+class VisionJudge(nn.Module):
+    """A frozen EfficientNet-lite1 and a head that trains, behind colours, translation and cutout as DiffAugment has them"""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.rows, self.network = rows, EfficientNetLite1()
+        side = self.network(torch.zeros(1, 3, rows, rows)).shape[2]
+        self.conv, self.fc, self.out = nn.Conv2d(1280, 256, 3, 2), nn.Linear(256 * (side // 2) ** 2, 256), nn.Linear(256, 1)
+
+    def augmented(self, x):
+        n, size = x.shape[0], x.shape[2]
+        offset, saturation, contrast = (torch.rand(n, 1, 1, 1, device=x.device) for _ in range(3))
+        x = x + offset - 0.5
+        mean = x.mean(1, keepdim=True)
+        x = (x - mean) * (2 * saturation) + mean
+        mean = x.mean((1, 2, 3), keepdim=True)
+        x = (x - mean) * (contrast + 0.5) + mean
+        most, grid, each = size // 8, torch.arange(size, device=x.device), torch.arange(n, device=x.device)[:, None, None]
+        rows, columns = (grid + torch.randint(-most, most + 1, (n, 1), device=x.device) + 1 for _ in range(2))
+        x = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1)[each, rows.clamp(0, size + 1)[:, :, None], columns.clamp(0, size + 1)[:, None]]
+        inside = [(grid - torch.randint(0, size, (n, 1), device=x.device)).abs() < size // 4 for _ in range(2)]
+        return x.permute(0, 3, 1, 2) * ~(inside[0][:, :, None] & inside[1][:, None])[:, None]
+
+    def forward(self, images):
+        x = F.interpolate(self.augmented(images), (self.rows, self.rows), mode="area")
+        x = fir(self.network(x), 2)
+        return self.out(F.leaky_relu(self.fc(F.leaky_relu(self.conv(x), 0.2).flatten(1)), 0.2))

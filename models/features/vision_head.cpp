@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -13,6 +14,7 @@ namespace {
 
 constexpr int kWidth = 256, kNarrow = 128;  // of hidden layers, those behind larger maps being narrower
 constexpr int kSmallMap = 7;                // rows up to which a map keeps its size
+constexpr int64_t kImagesAtOnce = 8;        // in a network on the CPU: what lies between its layers stays in caches
 
 double equalised(const Tensor& w) { return 1 / std::sqrt(double(w.count() / w.dim(0))); }
 
@@ -134,7 +136,21 @@ VisionDiscriminator::VisionDiscriminator(std::shared_ptr<const FeatureNetwork> n
 }
 
 FeatureNetwork::Levels VisionDiscriminator::levels(const Tensor& images) const {
-  return network_->levels(network_->seen(images, size_));
+  const Tensor seen = network_->seen(images, size_);
+  const int64_t all = seen.dim(0), at_once = !seen.device().is_cuda() ? kImagesAtOnce : all;
+  if (all <= at_once) return network_->levels(seen);
+  std::vector<std::vector<Tensor>> maps;
+  std::vector<Tensor> pooled;
+  for (int64_t begin = 0; begin < all; begin += at_once) {
+    const FeatureNetwork::Levels part = network_->levels(slice(seen, 0, begin, std::min(begin + at_once, all)));
+    maps.resize(part.maps.size());
+    for (size_t i = 0; i < maps.size(); ++i) maps[i].push_back(part.maps[i]);
+    if (part.pooled.defined()) pooled.push_back(part.pooled);
+  }
+  FeatureNetwork::Levels levels;
+  for (const std::vector<Tensor>& parts : maps) levels.maps.push_back(concat(parts, 0));
+  if (!pooled.empty()) levels.pooled = concat(pooled, 0);
+  return levels;
 }
 
 }  // namespace firn
