@@ -209,8 +209,8 @@ TEST_F(Progressive, WithoutAMetricTheLastWeightsGoOnAndOnlyWhatALineTellsApartIs
 }
 
 TEST_F(Progressive, WhatCannotBeIsOneLine) {
-  const auto expect = [&](const std::string& given, const std::string& line) {
-    const Ran ran = train("none", given + " --vision-size 64");
+  const auto expect = [&](const std::string& given, const std::string& line, int size = 64) {
+    const Ran ran = train("none", fmt::format("{} --vision-size {}", given, size));
     EXPECT_EQ(ran.code, 2) << ran.output;
     EXPECT_EQ(ran.lines(), 1) << ran.output;
     EXPECT_MENTIONS(ran.output, line);
@@ -229,6 +229,8 @@ TEST_F(Progressive, WhatCannotBeIsOneLine) {
   expect("--vision-progressive 1 --metrics fid1k_full-squeezenet --vision-bank squeezenet", "which would judge itself");
   expect("--vision-progressive 1 --metrics fid1k_full-pixels --vision-bank dino-vit-b16",
          "takes images of 224 rows alone");
+  expect("--vision-progressive 1 --metrics fid1k_full-pixels --vision-bank squeezenet",
+         "squeezenet: a map of 1x1 is too small to be judged", 32);
   expect("--vision-progressive 1 --metrics fid1k_full-pixels --stop-when fid1k_full-pixels:no-better:2",
          "would end a stage of --vision-progressive");
 }

@@ -336,14 +336,18 @@ void VisionAided::visit(OptionVisitor& v) {
 std::shared_ptr<VisionDiscriminator> make_judge(const TrainOptions& o, const FeatureWeights& weights, uint64_t seed,
                                                 const Device& device) {
   const VisionAided& v = o.method<VisionAided>();
-  return std::make_shared<VisionDiscriminator>(
-      load_judge(o, weights, device),
-      VisionDiscriminator::Options{.images = o.model.images(),
-                                   .size = judge_rows(weights.model->name, v.size),
-                                   .head = v.head,
-                                   .classes = o.model.basics().classes,
-                                   .type = o.model.type()},
-      seed);
+  try {
+    return std::make_shared<VisionDiscriminator>(
+        load_judge(o, weights, device),
+        VisionDiscriminator::Options{.images = o.model.images(),
+                                     .size = judge_rows(weights.model->name, v.size),
+                                     .head = v.head,
+                                     .classes = o.model.basics().classes,
+                                     .type = o.model.type()},
+        seed);
+  } catch (const ConfigError& e) {
+    throw ConfigError(fmt::format("{}: {}", weights.model->name, e.what()));
+  }
 }
 
 void let_judge(TrainOptions& o, const std::string& network) {

@@ -235,7 +235,8 @@ std::string plan_progression(TrainOptions& o) {
     for (const FeatureModel& model : feature_models())
       if (files.of(model.name) || !feature_file(model).empty()) consider(model);
   }
-  for (const std::string& name : bank) judge_weights(o, name);  // says what is missing or damaged, before hours go by
+  for (const std::string& name : bank)  // says what is missing, damaged or given too small images, before hours go by
+    make_judge(o, judge_weights(o, name), 0, Device::cpu());
   if (int(bank.size()) < v.progressive)
     throw ConfigError(
         fmt::format("--vision-progressive {} finds weights of {}{}{}; --features names files, and "
