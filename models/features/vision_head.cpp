@@ -14,7 +14,6 @@ namespace {
 
 constexpr int kWidth = 256, kNarrow = 128;  // of hidden layers, those behind larger maps being narrower
 constexpr int kSmallMap = 7;                // rows up to which a map keeps its size
-constexpr int64_t kImagesAtOnce = 8;        // in a network on the CPU: what lies between its layers stays in caches
 
 double equalised(const Tensor& w) { return 1 / std::sqrt(double(w.count() / w.dim(0))); }
 
@@ -136,13 +135,14 @@ VisionDiscriminator::VisionDiscriminator(std::shared_ptr<const FeatureNetwork> n
 }
 
 FeatureNetwork::Levels VisionDiscriminator::levels(const Tensor& images) const {
-  const Tensor seen = network_->seen(images, size_);
-  const int64_t all = seen.dim(0), at_once = !seen.device().is_cuda() ? kImagesAtOnce : all;
-  if (all <= at_once) return network_->levels(seen);
+  // On the CPU few images at once: memory for what lies between layers is taken up again by the next.
+  const int64_t all = images.dim(0), at_once = images.device().is_cuda() ? all : network_->at_once();
+  if (at_once == 0 || all <= at_once) return network_->levels(network_->seen(images, size_));
   std::vector<std::vector<Tensor>> maps;
   std::vector<Tensor> pooled;
   for (int64_t begin = 0; begin < all; begin += at_once) {
-    const FeatureNetwork::Levels part = network_->levels(slice(seen, 0, begin, std::min(begin + at_once, all)));
+    const Tensor some = slice(images, 0, begin, std::min(begin + at_once, all));
+    const FeatureNetwork::Levels part = network_->levels(network_->seen(some, size_));
     maps.resize(part.maps.size());
     for (size_t i = 0; i < maps.size(); ++i) maps[i].push_back(part.maps[i]);
     if (part.pooled.defined()) pooled.push_back(part.pooled);
