@@ -51,7 +51,9 @@ std::optional<std::vector<ZipExtent>> parse(Bytes directory, uint64_t count) {
                 .packed = u32(header, 20),
                 .size = u32(header, 24),
                 .plain = u16(header, 10) == 0 && u16(header, 8) % 2 == 0,
-                .name = {text, name}};
+                .name = {text, name},
+                .deflated = u16(header, 10) == 8 && u16(header, 8) % 2 == 0,
+                .checksum = uint32_t(u32(header, 16))};
     widen(header.subspan(header_size + name, extra), u32(header, 24) == full32, e.packed == full32, e.offset == full32,
           e);
     e.at_least = local_size + name + e.packed;

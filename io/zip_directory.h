@@ -16,6 +16,8 @@ struct ZipExtent {
   uint64_t size = 0;      // bytes when unpacked
   bool plain = false;     // neither packed nor encrypted
   std::string name{};
+  bool deflated = false;  // and not encrypted
+  uint32_t checksum = 0;  // CRC-32 of what is unpacked
 };
 
 using ReadAt = std::function<std::vector<std::byte>(uint64_t offset, uint64_t count)>;  // fewer only at the end

@@ -78,12 +78,10 @@ std::string end_records(uint64_t count, uint64_t start, uint64_t size) {
 
 }  // namespace
 
-struct ZipWriter::State {
+struct ZipFile::State {
   AtomicFile file;
   std::vector<Entry> entries;
   uint64_t position = 0;
-  nlohmann::json labels = nlohmann::json::array();
-  int64_t images = 0;
 
   explicit State(std::filesystem::path path) : file(std::move(path)) {}
 
@@ -91,16 +89,34 @@ struct ZipWriter::State {
     file.stream().write(bytes.data(), std::streamsize(bytes.size()));
     position += bytes.size();
   }
-  void add_entry(std::string name, std::string_view bytes) {
-    if (bytes.size() >= full32) throw IoError(fmt::format("zip entry {} is larger than 4 GB", name));
-    const auto crc = crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
-    entries.push_back({std::move(name), position, bytes.size(), uint32_t(crc)});
-    write(local_header(entries.back()));
-    write(bytes);
-  }
 };
 
-ZipWriter::ZipWriter(std::filesystem::path path) : state_(std::make_unique<State>(std::move(path))) {}
+ZipFile::ZipFile(std::filesystem::path path) : state_(std::make_unique<State>(std::move(path))) {}
+ZipFile::~ZipFile() = default;
+
+void ZipFile::add(std::string name, std::string_view bytes) {
+  State& s = *state_;
+  if (bytes.size() >= full32) throw IoError(fmt::format("zip entry {} is larger than 4 GB", name));
+  const auto crc = crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
+  s.entries.push_back({std::move(name), s.position, bytes.size(), uint32_t(crc)});
+  s.write(local_header(s.entries.back()));
+  s.write(bytes);
+}
+
+void ZipFile::finish() {
+  State& s = *state_;
+  const uint64_t start = s.position;
+  for (const Entry& e : s.entries) s.write(central_header(e));
+  s.write(end_records(s.entries.size(), start, s.position - start));
+  s.file.commit();
+}
+
+struct ZipWriter::State {
+  nlohmann::json labels = nlohmann::json::array();
+  int64_t images = 0;
+};
+
+ZipWriter::ZipWriter(std::filesystem::path path) : file_(std::move(path)), state_(std::make_unique<State>()) {}
 ZipWriter::~ZipWriter() = default;
 
 void ZipWriter::add(const Image& image, int label) { add(image, label < 0 ? "" : fmt::format("{}", label)); }
@@ -110,20 +126,16 @@ void ZipWriter::add(const Image& image, std::string_view label_json) {
   const std::string name = fmt::format("{:05}/img{:08}.png", s.images / 1000, s.images);
   ++s.images;
   const auto png = encode_png(image);
-  s.add_entry(name, {reinterpret_cast<const char*>(png.data()), png.size()});
+  file_.add(name, {reinterpret_cast<const char*>(png.data()), png.size()});
   if (!label_json.empty()) s.labels.push_back({name, nlohmann::json::parse(label_json)});
 }
 
 void ZipWriter::finish(const std::vector<std::string>& class_names) {
-  State& s = *state_;
-  nlohmann::json json = {{"labels", s.labels.empty() ? nlohmann::json() : s.labels}};
-  if (!s.labels.empty() && !class_names.empty()) json["classes"] = class_names;
-  s.add_entry("dataset.json", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-
-  const uint64_t start = s.position;
-  for (const Entry& e : s.entries) s.write(central_header(e));
-  s.write(end_records(s.entries.size(), start, s.position - start));
-  s.file.commit();
+  const nlohmann::json& labels = state_->labels;
+  nlohmann::json json = {{"labels", labels.empty() ? nlohmann::json() : labels}};
+  if (!labels.empty() && !class_names.empty()) json["classes"] = class_names;
+  file_.add("dataset.json", json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  file_.finish();
 }
 
 }  // namespace firn

@@ -1,5 +1,5 @@
-// Writes a data set as an uncompressed zip in NVIDIA's dataset_tool layout. Nothing appears under the final name until
-// finish() has synced it; a writer that is dropped before leaves no file behind.
+// Writes uncompressed zips: any, or a data set in NVIDIA's dataset_tool layout. Nothing appears under the final name
+// until finish() has synced it; a writer that is dropped before leaves no file behind.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -12,6 +12,19 @@
 
 namespace firn {
 
+class ZipFile {
+ public:
+  explicit ZipFile(std::filesystem::path path);
+  ~ZipFile();
+
+  void add(std::string name, std::string_view bytes);  // IoError for 4 GB and more
+  void finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 class ZipWriter {
  public:
   explicit ZipWriter(std::filesystem::path path);
@@ -22,6 +35,7 @@ class ZipWriter {
   void finish(const std::vector<std::string>& class_names = {});  // dataset.json, then sync and rename
 
  private:
+  ZipFile file_;
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -18,6 +18,7 @@ def seeds(scratch, corpus):
         archive.writestr('dataset.json', '{"labels": [["class0/0000.png", 0], ["class0/0001.png", 1]]}')
     train(['--outdir', scratch / 'runs', '--data', data, *TINY, '--kimg', '0.004'])
     found = {'image': images[0], 'zip': scratch / 'set.zip',
+             'npz': ROOT / 'tests/golden/packed.npz',
              'safetensors': run_folders(scratch / 'runs')[0] / 'snapshot-latest.safetensors'}
     for target, file in found.items():
         (corpus / target).mkdir(parents=True, exist_ok=True)
