@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
 #include <cstring>
 #include <unordered_map>
 
@@ -13,10 +14,35 @@ namespace {
 
 using Kind = Pickled::Kind;
 
-constexpr size_t most_values = 400'000;  // a network has some dozens a tensor
+constexpr size_t most_values = 400'000;   // a network has some dozens a tensor
+constexpr size_t most_items = 1'000'000;  // of all tuples, lists and dicts: one list may be in many
 constexpr std::string_view ordered_dict = "collections.OrderedDict";
+constexpr std::string_view dicts[] = {ordered_dict,           "dnnlib.EasyDict",
+                                      "dnnlib.util.EasyDict", "collections.defaultdict",
+                                      "builtins.dict",        "__builtin__.dict"};
+constexpr std::string_view sets[] = {"builtins.set", "builtins.frozenset", "__builtin__.set", "__builtin__.frozenset"};
+// How protocols 0 and 1 make an object: of a class, a base and the base's value.
+constexpr std::string_view makers[] = {"copyreg._reconstructor", "copy_reg._reconstructor"};
+constexpr std::string_view encode = "_codecs.encode";  // how bytes are written where there were none yet
+
+bool any_of(std::span<const std::string_view> names, std::string_view name) {
+  return std::ranges::find(names, name) != names.end();
+}
 
 enum Instruction : uint8_t {
+  text_float = 'F',
+  text_int = 'I',
+  text_long = 'L',
+  text_string = 'S',
+  text_unicode = 'V',
+  text_get = 'g',
+  text_put = 'p',
+  dict_of_items = 'd',
+  instance = 'i',
+  list_of_items = 'l',
+  object = 'o',
+  binbytes = 'B',
+  short_binbytes = 'C',
   mark = '(',
   stop = '.',
   pop = '0',
@@ -54,10 +80,18 @@ enum Instruction : uint8_t {
   newtrue = 0x88,
   newfalse = 0x89,
   long1 = 0x8a,
+  long4 = 0x8b,
   short_binunicode = 0x8c,
+  binunicode8 = 0x8d,
+  binbytes8 = 0x8e,
+  empty_set = 0x8f,
+  add_items = 0x90,
+  frozen_set = 0x91,
+  newobj_ex = 0x92,
   stack_global = 0x93,
   memoize = 0x94,
   frame = 0x95,
+  bytearray8 = 0x96,
 };
 
 class Machine {
@@ -100,12 +134,99 @@ class Machine {
 
   Pickled& push(Kind kind) {
     if (pickle_.values.size() >= most_values) fail(fmt::format("makes more than {} values", most_values));
-    Pickled& made = pickle_.values.emplace_back(Pickled{.kind = kind});
+    Pickled& made = pickle_.values.emplace_back();
+    made.kind = kind;
     stack_.push_back(&made);
     return made;
   }
-  void push_text(std::string_view text) { push(Kind::text).text = text; }
+  void push_text(std::string_view text, Kind kind = Kind::text) { push(kind).text = text; }
   void push_integer(int64_t v) { push(Kind::integer).integer = v; }
+  void push_long(std::string_view digits) {  // little-endian, in two's complement
+    if (digits.size() > 8) return push_text(digits, Kind::large);
+    int64_t v = !digits.empty() && int8_t(digits.back()) < 0 ? -1 : 0;
+    std::memcpy(&v, digits.data(), digits.size());
+    push_integer(v);
+  }
+  std::string_view own(std::string text) { return pickle_.owned.emplace_back(std::move(text)); }
+
+  // Numbers as protocol 0 writes them, "12" or "12L", "01" and "00" for truths.
+  void push_written(std::string_view text) {
+    if (text == "00" || text == "01") {
+      push(Kind::boolean).integer = text == "01";
+      return;
+    }
+    if (text.ends_with('L')) text.remove_suffix(1);
+    int64_t v = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), v);
+    if (error != std::errc() || end != text.data() + text.size()) fail("writes an integer that is none, or too large");
+    push_integer(v);
+  }
+  void push_written_real(std::string_view text) {
+    double v = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), v);
+    if (error != std::errc() || end != text.data() + text.size()) fail("writes a real number that is none");
+    push(Kind::real).real = v;
+  }
+  // 'abc' with the escapes of Python's bytes.
+  std::string_view unquoted(std::string_view text) {
+    if (text.size() < 2 || text.front() != text.back() || (text.front() != '\'' && text.front() != '"'))
+      fail("writes a text without quotes");
+    text = text.substr(1, text.size() - 2);
+    if (text.find('\\') == text.npos) return text;
+    std::string plain;
+    for (size_t i = 0; i < text.size(); ++i) {
+      if (text[i] != '\\') {
+        plain += text[i];
+        continue;
+      }
+      constexpr std::string_view names = "abfnrtv\\'\"", values = "\a\b\f\n\r\t\v\\'\"";
+      const char next = ++i < text.size() ? text[i] : '\0';
+      if (next == 'x' && i + 2 < text.size()) {
+        plain += char(hex(text.substr(i + 1, 2)));
+        i += 2;
+      } else if (const size_t known = names.find(next); known != names.npos) {
+        plain += values[known];
+      } else {
+        fail("writes a text with an escape that is none");
+      }
+    }
+    return own(std::move(plain));
+  }
+  // Of text in which only what is not Latin-1 is escaped.
+  std::string_view unescaped(std::string_view text) {
+    if (std::ranges::all_of(text, [](char c) { return c != '\\' && uint8_t(c) < 0x80; })) return text;
+    std::string plain;
+    for (size_t i = 0; i < text.size(); ++i) {
+      const size_t digits = text[i] != '\\' || i + 1 >= text.size() ? 0
+                            : text[i + 1] == 'u'                    ? 4
+                            : text[i + 1] == 'U'                    ? 8
+                                                                    : 0;
+      if (digits == 0) {
+        append_utf8(plain, uint8_t(text[i]));
+        continue;
+      }
+      if (i + 2 + digits > text.size()) fail("writes a text with an escape that is none");
+      append_utf8(plain, hex(text.substr(i + 2, digits)));
+      i += 1 + digits;
+    }
+    return own(std::move(plain));
+  }
+  uint32_t hex(std::string_view digits) const {
+    uint32_t v = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), v, 16);
+    if (error != std::errc() || end != digits.data() + digits.size()) fail("writes a text with an escape that is none");
+    return v;
+  }
+  static void append_utf8(std::string& to, uint32_t code) {
+    if (code < 0x80) {
+      to += char(code);
+    } else if (code < 0x800) {
+      to += char(0xc0 | code >> 6);
+      to += char(0x80 | (code & 0x3f));
+    } else {  // nothing is named with such letters
+      to += '?';
+    }
+  }
 
   // What lies above the last mark cannot be popped by what does not take the mark away.
   Pickled* pop_value() {
@@ -126,12 +247,18 @@ class Machine {
     std::vector<const Pickled*> items(first, stack_.end());
     stack_.erase(first, stack_.end());
     marks_.pop_back();
+    spend(items.size());
     return items;
+  }
+  void spend(size_t items) {
+    if (items > most_items - spent_) fail(fmt::format("holds more than {} items", most_items));
+    spent_ += items;
   }
 
   void make_tuple(size_t count) {
     std::vector<const Pickled*> items(count);
     for (size_t i = count; i-- > 0;) items[i] = pop_value();
+    spend(count);
     push(Kind::tuple).items = std::move(items);
   }
 
@@ -143,34 +270,83 @@ class Machine {
   void add(Kind kind, size_t count) {
     std::vector<const Pickled*> items(count);
     for (size_t i = count; i-- > 0;) items[i] = pop_value();
+    spend(count);
     add(kind, items);
   }
 
-  void push_global(std::string_view module, std::string_view name) {
+  std::string_view global_name(std::string_view module, std::string_view name) {
     const std::string whole = fmt::format("{}.{}", module, name);
-    if (std::ranges::find(globals_, whole) == globals_.end())
+    const auto allows = [&](std::string_view g) {
+      return g.ends_with('*') ? std::string_view(whole).starts_with(g.substr(0, g.size() - 1)) : whole == g;
+    };
+    if (std::ranges::none_of(globals_, allows))
       fail(fmt::format("wants {}, which weights do not need; nothing of it was run", printable(whole, 80)));
-    push(Kind::global).text = whole;
+    return own(whole);
+  }
+  void push_global(std::string_view module, std::string_view name) {
+    const std::string_view whole = global_name(module, name);
+    push_text(whole, Kind::global);
   }
 
   void call() {
     const Pickled *const arguments = pop_value(), *const callee = pop_value();
     if (!callee->is(Kind::global) || !arguments->is(Kind::tuple)) fail("calls what cannot be called");
-    if (callee->text != ordered_dict) {
-      Pickled& made = push(Kind::call);
-      made.text = callee->text;
-      made.items = arguments->items;
+    call(callee->text, arguments->items);
+  }
+  void call(std::string_view callee, const std::vector<const Pickled*>& arguments) {
+    spend(arguments.size());
+    if (any_of(makers, callee) && arguments.size() == 3 && arguments[0]->is(Kind::global)) {
+      call(arguments[0]->text, {});
+      if (const Pickled& base = *arguments[2]; base.is(Kind::dict) && top().is(Kind::dict)) {
+        spend(base.items.size());
+        top().items = base.items;
+      }
       return;
     }
+    if (callee == encode && !arguments.empty() && arguments[0]->is(Kind::text)) {
+      push_text(latin1(arguments[0]->text), Kind::bytes);
+    } else if (any_of(dicts, callee)) {
+      make_dict(callee == ordered_dict ? arguments : std::vector<const Pickled*>{});
+    } else if (any_of(sets, callee)) {
+      if (!arguments.empty() && !arguments[0]->is(Kind::list)) fail("makes a set of what is no list");
+      spend(arguments.empty() ? 0 : arguments[0]->items.size());
+      push(Kind::list).items = arguments.empty() ? std::vector<const Pickled*>{} : arguments[0]->items;
+    } else {
+      Pickled& made = push(Kind::call);
+      made.text = callee;
+      made.items = arguments;
+    }
+  }
+  void make_dict(const std::vector<const Pickled*>& arguments) {
     Pickled& dict = push(Kind::dict);
-    if (arguments->items.empty()) return;
-    if (arguments->items.size() > 1 || !arguments->items[0]->is(Kind::list)) fail("makes a dict of what is no list");
-    for (const Pickled* pair : arguments->items[0]->items) {
+    if (arguments.empty()) return;
+    if (arguments.size() > 1 || !arguments[0]->is(Kind::list)) fail("makes a dict of what is no list");
+    spend(2 * arguments[0]->items.size());
+    for (const Pickled* pair : arguments[0]->items) {
       if (pair->items.size() != 2) fail("makes a dict of what are no pairs");
       dict.items.insert(dict.items.end(), pair->items.begin(), pair->items.end());
     }
   }
+  // The bytes that these letters stand for, each below 256.
+  std::string_view latin1(std::string_view text) {
+    std::string bytes;
+    while (!text.empty()) {
+      const Utf8Character c = first_character(text);
+      if (c.code < 0 || c.code > 255) fail("writes bytes that are none");
+      bytes += char(c.code);
+      text.remove_prefix(c.size);
+    }
+    if (bytes.size() > bytes_.size() - encoded_) fail("writes its bytes more than once");
+    encoded_ += bytes.size();
+    return own(std::move(bytes));
+  }
 
+  uint64_t place(std::string_view digits) const {
+    uint64_t v = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), v);
+    if (error != std::errc() || end != digits.data() + digits.size()) fail("remembers at a place that is none");
+    return v;
+  }
   void put(uint64_t place) {
     if (memo_.size() >= most_values) fail(fmt::format("remembers more than {} values", most_values));
     memo_[place] = &top();
@@ -186,7 +362,7 @@ class Machine {
   std::span<const std::byte> bytes_;
   std::string_view file_;
   std::span<const std::string_view> globals_;
-  size_t at_ = 0;
+  size_t at_ = 0, spent_ = 0, encoded_ = 0;
   Pickle pickle_;
   std::vector<Pickled*> stack_;
   std::vector<size_t> marks_;
@@ -198,8 +374,7 @@ bool Machine::step() {
   const auto instruction = uint8_t(number(1));
   switch (instruction) {
     case protocol:
-      if (const uint64_t version = number(1); version < 2 || version > 5)
-        fail(fmt::format("has pickle protocol {}", version));
+      if (const uint64_t version = number(1); version > 5) fail(fmt::format("has pickle protocol {}", version));
       break;
     case frame:
       take(8);
@@ -234,18 +409,25 @@ bool Machine::step() {
     case binint2:
       push_integer(int64_t(number(2)));
       break;
-    case long1: {
-      const size_t size = number(1);
-      const std::string_view digits = take(size);
-      if (size > 8) {
-        push(Kind::large).text = digits;
-      } else {
-        int64_t v = size && int8_t(digits.back()) < 0 ? -1 : 0;
-        std::memcpy(&v, digits.data(), size);
-        push_integer(v);
-      }
+    case long1:
+      push_long(take(number(1)));
       break;
-    }
+    case long4:
+      push_long(take(number(4)));
+      break;
+    case text_int:
+    case text_long:
+      push_written(line());
+      break;
+    case text_float:
+      push_written_real(line());
+      break;
+    case text_string:
+      push_text(unquoted(line()));
+      break;
+    case text_unicode:
+      push_text(unescaped(line()));
+      break;
     case binfloat: {
       uint64_t bits = 0;
       for (const char c : take(8)) bits = bits << 8 | uint8_t(c);
@@ -260,10 +442,24 @@ bool Machine::step() {
     case binunicode:
       push_text(take(number(4)));
       break;
+    case binunicode8:
+      push_text(take(number(8)));
+      break;
+    case short_binbytes:
+      push_text(take(number(1)), Kind::bytes);
+      break;
+    case binbytes:
+      push_text(take(number(4)), Kind::bytes);
+      break;
+    case binbytes8:
+    case bytearray8:
+      push_text(take(number(8)), Kind::bytes);
+      break;
     case empty_tuple:
       push(Kind::tuple);
       break;
     case empty_list:
+    case empty_set:
       push(Kind::list);
       break;
     case empty_dict:
@@ -274,15 +470,24 @@ bool Machine::step() {
     case tuple3:
       make_tuple(instruction - tuple1 + 1u);
       break;
-    case tuple: {
+    case tuple:
+    case list_of_items:
+    case frozen_set: {
       auto items = pop_to_mark();
-      push(Kind::tuple).items = std::move(items);
+      push(instruction == tuple ? Kind::tuple : Kind::list).items = std::move(items);
+      break;
+    }
+    case dict_of_items: {
+      const auto items = pop_to_mark();
+      push(Kind::dict);
+      add(Kind::dict, items);
       break;
     }
     case append:
       add(Kind::list, 1);
       break;
     case append_many:
+    case add_items:
       add(Kind::list, pop_to_mark());
       break;
     case setitem:
@@ -299,6 +504,12 @@ bool Machine::step() {
       break;
     case memoize:
       put(memo_.size());
+      break;
+    case text_put:
+      put(place(line()));
+      break;
+    case text_get:
+      get(place(line()));
       break;
     case binget:
       get(number(1));
@@ -317,14 +528,35 @@ bool Machine::step() {
       push_global(module->text, name->text);
       break;
     }
+    case newobj_ex:
+      if (!pop_value()->is(Kind::dict)) fail("calls with names that are no dict");
+      [[fallthrough]];
     case newobj:
     case reduce:
       call();
       break;
-    case build:
-      pop_value();
-      if (!top().is(Kind::dict)) fail("sets attributes of what is no OrderedDict");
+    case instance: {
+      const std::string_view module = line(), name = global_name(module, line());
+      const auto arguments = pop_to_mark();
+      call(name, arguments);
       break;
+    }
+    case object: {
+      auto items = pop_to_mark();
+      if (items.empty() || !items[0]->is(Kind::global)) fail("calls what cannot be called");
+      const std::string_view name = items[0]->text;
+      items.erase(items.begin());
+      call(name, items);
+      break;
+    }
+    case build: {
+      const Pickled* const state = pop_value();
+      if (Pickled& of = top(); of.is(Kind::call))
+        of.state = state;
+      else if (!of.is(Kind::dict))
+        fail("sets attributes of what is no object");
+      break;
+    }
     case persistent_id: {
       const Pickled* const id = pop_value();
       if (!id->is(Kind::tuple)) fail("names something outside of it by what is no tuple");
@@ -338,6 +570,12 @@ bool Machine::step() {
 }
 
 }  // namespace
+
+const Pickled* Pickled::find(std::string_view key) const {
+  for (size_t i = 0; i + 1 < items.size(); i += 2)
+    if (items[i]->is(Kind::text) && items[i]->text == key) return items[i + 1];
+  return nullptr;
+}
 
 Pickle parse_pickle(std::span<const std::byte> bytes, std::string_view file,
                     std::span<const std::string_view> globals) {

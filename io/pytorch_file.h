@@ -1,5 +1,6 @@
-// Weights as torch.save writes them, today (a zip) and before 2020 (pickles, then raw data): a state dict of tensors.
-// Nothing in the file is run (io/pickle.h), and every size is held against the file before memory is spent.
+// Weights as Python programs keep them: as torch.save writes them, today (a zip) and before 2020 (pickles, then raw
+// data), and pickles of modules and arrays. Nothing in the file is run (io/pickle.h), and every size is held against
+// the file before memory is spent.
 #pragma once
 #include <cstddef>
 #include <filesystem>
@@ -10,11 +11,15 @@
 
 namespace firn {
 
-// Dicts within dicts join their names with dots; what is no tensor is passed over. IoError for what is no such file.
-SafetensorsFile read_pytorch(const std::filesystem::path& path);
-SafetensorsFile parse_pytorch(std::span<const std::byte> bytes, std::string_view name);
+struct PythonFile : SafetensorsFile {         // metadata: the plain values, by the same names
+  std::vector<std::string> passed_over = {};  // "cvD: vision_aided_loss.Discriminator": what is neither
+};
 
-// safetensors or a file of PyTorch, whichever it is.
-SafetensorsFile read_weights(const std::filesystem::path& path);
+// Names as name_tree() (io/python_tree.h) gives them. IoError for what is no such file, or holds no tensors.
+PythonFile read_pytorch(const std::filesystem::path& path);
+PythonFile parse_pytorch(std::span<const std::byte> bytes, std::string_view name);
+
+// {"G_ema": {"mapping.fc0.weight": tensor, ...}, ...}, and the metadata as texts beside them. Atomic.
+void write_pytorch(const std::filesystem::path& path, const SafetensorsFile& file);
 
 }  // namespace firn

@@ -130,9 +130,8 @@ Header parse_header(std::string_view text, int64_t data_size, std::string_view f
   read(reinterpret_cast<char*>(head.data()) + 8, head.size() - 8);
   const std::string_view kind = file_kind(head);
   throw IoError(
-      fmt::format("{}: not a safetensors file but {}; no other format is read: convert its tensors to "
-                  "safetensors first, under the names that docs/formats.md gives",
-                  file, kind.empty() ? "of an unknown kind" : kind));
+      fmt::format("{}: not a safetensors file but {}; which files of weights are read stands in docs/convert.md", file,
+                  kind.empty() ? "of an unknown kind" : kind));
 }
 
 // `read(buffer, size)` delivers the next bytes of the file and throws when there are fewer.

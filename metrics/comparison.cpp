@@ -9,8 +9,8 @@
 
 #include "base/error.h"
 #include "io/files.h"
-#include "io/pytorch_file.h"
 #include "io/safetensors.h"
+#include "io/weights.h"
 
 namespace firn {
 namespace fs = std::filesystem;

@@ -1,5 +1,6 @@
 // The one place that lists models. A model is a folder, with a row here.
 #pragma once
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -29,6 +30,16 @@ struct ClassTensor {
   int axis = 0;
 };
 
+// How another program's files name a model's tensors.
+struct FileFormat {
+  std::string title;  // "stylegan2-ada-pytorch"
+  bool (*recognise)(const SafetensorsFile& file);
+  void (*rename)(SafetensorsFile& file);  // to G.NAME, D.NAME and G_ema.NAME, in our order of axes; drops the rest
+  // Options that tensors do not tell, by the file's plain values; null: nobody knows them.
+  void (*tell)(ModelSpec& model, const std::map<std::string, std::string>& values) = nullptr;
+  static void by_default(ModelSpec&, const std::map<std::string, std::string>&) {}  // they are ours
+};
+
 struct Model {
   std::string kind, title;  // "stylegan2", "StyleGAN2"
   ModelSpec (*defaults)();
@@ -48,6 +59,7 @@ struct Model {
   bool spectral = false;   // D's weights count by 1 / sigma
   // Tensors that are otherwise for another number of classes.
   std::vector<ClassTensor> class_tensors = {};
+  std::vector<FileFormat> formats = {};
 };
 
 const std::vector<Model>& models();

@@ -9,6 +9,7 @@
 #include "kernels/choice/provider_numerics.h"
 #include "kernels/conv/conv_wgrad_amx.h"
 #include "models/files.h"
+#include "models/published.h"
 #include "tools/common.h"
 #include "tools/option_rows.h"
 #include "tools/progress.h"
@@ -160,7 +161,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
     if (in_place && !a.dry_run && a.plan_for.empty()) lock.emplace(resumed.parent_path());
     source = read_safetensors(resumed);
   } else if (!a.init.empty()) {
-    source = read_safetensors(snapshot_file(a.init));
+    source = read_networks(snapshot_file(a.init));
   }
   std::optional<SourceModel> given;  // of --init
   if (source && a.resume.empty()) {

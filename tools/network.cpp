@@ -6,6 +6,7 @@
 #include "models/files.h"
 #include "models/layers/latent_table.h"
 #include "models/layers/miner.h"
+#include "models/published.h"
 #include "training/methods/glo.h"
 #include "training/run/run_folder.h"
 #include "training/state/snapshot.h"
@@ -14,7 +15,7 @@ namespace firn::tools {
 
 LoadedGenerator load_generator(const std::filesystem::path& snapshot, const std::string& weights, DType activations,
                                const Device& device) {
-  const SafetensorsFile file = read_safetensors(snapshot_file(snapshot));
+  const SafetensorsFile file = read_networks(snapshot_file(snapshot));
   LoadedGenerator loaded{.g = nullptr, .source = source_model(file), .weights = {}};
   if (!loaded.source.g) throw IoError(fmt::format("{}: there is no G in it, nor G_ema", snapshot.string()));
   const std::string wish = weights.empty() ? "G_ema" : weights;

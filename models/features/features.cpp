@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "io/files.h"
-#include "io/pytorch_file.h"
+#include "io/weights.h"
 #include "models/features/layers.h"
 #include "models/features/networks.h"
 #include "models/files.h"

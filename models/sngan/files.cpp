@@ -63,7 +63,8 @@ Model sngan_model() {
           .class_tensors = {{"G.block*.b?.gamma", ClassTensor::Kind::table},
                             {"G.block*.b?.beta", ClassTensor::Kind::table},
                             {"D.l_y.weight", ClassTensor::Kind::table},
-                            {"D.l_y.u", ClassTensor::Kind::table}}};
+                            {"D.l_y.u", ClassTensor::Kind::table}},
+          .formats = {chainer_names()}};
 }
 
 }  // namespace firn

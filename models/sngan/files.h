@@ -6,4 +6,6 @@ namespace firn {
 
 Model sngan_model();
 
+FileFormat chainer_names();  // files_chainer.cpp: sngan_projection of Chainer, one network a file
+
 }  // namespace firn

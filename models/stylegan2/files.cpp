@@ -162,7 +162,8 @@ Model stylegan2_model() {
                             {"G.mapping.fc0.weight", ClassTensor::Kind::grown},
                             // D's mapping network and what its result is multiplied with
                             {"D.mapping.fc?.*", ClassTensor::Kind::other},
-                            {"D.b4.out.*", ClassTensor::Kind::other}}};
+                            {"D.b4.out.*", ClassTensor::Kind::other}},
+          .formats = {nvidia_pickle(), nvidia_names(), rosinality_names(), tensorflow_names()}};
 }
 
 }  // namespace firn

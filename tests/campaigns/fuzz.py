@@ -23,6 +23,10 @@ def seeds(scratch, corpus):
     for target, file in found.items():
         (corpus / target).mkdir(parents=True, exist_ok=True)
         (corpus / target / 'seed').write_bytes(file.read_bytes())
+    (corpus / 'weights').mkdir(parents=True, exist_ok=True)
+    for folder in ('published', 'hostile'):
+        for file in (ROOT / 'tests/golden' / folder).iterdir():
+            (corpus / 'weights' / file.name).write_bytes(file.read_bytes())
     subprocess.run([FUZZ / 'bin' / 'seed_images', corpus / 'image'], check=True)
 
 

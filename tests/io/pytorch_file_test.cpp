@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "io/pickle.h"
+#include "io/weights.h"
 #include "tests/io/io_support.h"
 
 namespace firn {
@@ -122,17 +123,17 @@ TEST(PytorchFile, NothingIsEverCalled) {
   EXPECT_MENTIONS(refusal(old_file(dict("w", attack))),
                   "wants os.system, which weights do not need; nothing of it was run");
   EXPECT_MENTIONS(refusal(old_file(dict("w", text("builtins") + text("eval") + "\x93"))), "wants builtins.eval");
-  EXPECT_MENTIONS(refusal(old_file("(S'echo'\nios\nsystem\n")), "instruction 0x53");
-  EXPECT_MENTIONS(refusal(pickle("(" + text("echo") + "ios\nsystem\n")), "instruction 0x69");
+  EXPECT_MENTIONS(refusal(old_file("(S'echo'\nios\nsystem\n")), "wants os.system");
+  EXPECT_MENTIONS(refusal(pickle("(" + text("echo") + "ios\nsystem\n")), "wants os.system");
   EXPECT_MENTIONS(refusal(old_file(dict("w", global("torch", "FloatStorage") + integer(1) + "R"))), "cannot be called");
   EXPECT_MENTIONS(refusal(old_file(global("torch", "FloatStorage") + "}b")), "sets attributes");
   EXPECT_FALSE(std::filesystem::exists("firn-was-here"));
 }
 
 TEST(PytorchFile, OtherFilesAreRefused) {
-  EXPECT_MENTIONS(refusal(pickle("}")), "a pickle, but not of PyTorch");
+  EXPECT_MENTIONS(refusal(pickle("}")), "holds no tensors");
   EXPECT_MENTIONS(refusal(pickle(magic) + pickle(integer(7))), "version");
-  EXPECT_MENTIONS(refusal(old_file("]")), "holds no dict of tensors");
+  EXPECT_MENTIONS(refusal(old_file("]")), "holds data that no tensor has");
   EXPECT_MENTIONS(refusal(old_file("}", "]", "")), "holds no tensors");
   EXPECT_MENTIONS(refusal(pickle(magic) + pickle(integer(1001)) + pickle(dict("little_endian", "\x89"))),
                   "little-endian");
@@ -142,14 +143,14 @@ TEST(PytorchFile, OtherFilesAreRefused) {
 TEST(PytorchFile, DeepNestingAndHugeNumbersCostNothing) {
   std::string deep;
   for (int i = 0; i < 100'000; ++i) deep += text("w") + "}";
-  EXPECT_MENTIONS(refusal(old_file("}" + deep + std::string(100'000, 's'))), "dicts in dicts");
+  EXPECT_MENTIONS(refusal(old_file("}" + deep + std::string(100'000, 's'))), "values within values");
   EXPECT_MENTIONS(refusal(old_file(std::string(500'000, ']'))), "makes more than");
   EXPECT_MENTIONS(refusal(old_file("X\xff\xff\xff\xff")), "behind its end");
   EXPECT_MENTIONS(refusal(old_file("}r" + little(0xffffffff, 4) + "j" + little(7, 4))), "recalls what was never there");
   // A dict that holds itself many times over.
   std::string loop = "}q" + little(0, 1);
   for (int i = 0; i < 1000; ++i) loop += text(std::to_string(i)) + "h" + little(0, 1) + "s";
-  EXPECT_MENTIONS(refusal(old_file(loop)), "dicts in dicts");
+  EXPECT_MENTIONS(refusal(old_file(loop)), "values within values");
   std::string wide = loop + "q" + little(1, 1) + "0}" + text("a") + "h" + little(1, 1) + "s";
   refusal(old_file(wide));
   for (const char* code : {"s", "u", "t", "a", "R", "0", "1", "Q", "b", "\x85", "qx", "(0", "(s"})

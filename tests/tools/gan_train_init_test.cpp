@@ -107,12 +107,12 @@ TEST_F(GanTrainInit, AFileWithoutMetadataTrainsAndSamples) {
 }
 
 TEST_F(GanTrainInit, OtherFormatsAreNamed) {
-  put(scratch / "x.pkl", std::string("\x80\x04\x95\x00\x00\x01\x00\x00\x00\x00\x00", 11) + std::string(100, 'x'));
-  const Ran ran = train("data", fmt::format("--init '{}'", (scratch / "x.pkl").string()));
+  put(scratch / "x.h5", "\x89HDF\r\n" + std::string(100, 'x'));
+  const Ran ran = train("data", fmt::format("--init '{}'", (scratch / "x.h5").string()));
   EXPECT_EQ(ran.code, 1);
   EXPECT_EQ(ran.lines(), 1);
-  EXPECT_MENTIONS(ran.output, "x.pkl: not a safetensors file but a Python pickle");
-  EXPECT_MENTIONS(ran.output, "convert its tensors");
+  EXPECT_MENTIONS(ran.output, "x.h5: not a safetensors file but an HDF5 file");
+  EXPECT_MENTIONS(ran.output, "docs/convert.md");
 }
 
 TEST_F(GanTrainInit, NumbersThatMakeNoSenseAreOneSentence) {

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "io/files.h"
 #include "models/files.h"
+#include "models/published.h"
 #include "models/registry.h"
 #include "training/state/transfer.h"
 
@@ -59,7 +60,7 @@ void refill_sources(TrainState& s, const TrainOptions& o, const SafetensorsFile&
     throw IoError(fmt::format("{}, which is not there; --source says where it is", wanted));
   if (sha256_of_file(o.init) != o.init_sha256)
     throw IoError(fmt::format("{}, and {} is another one; --source says where it is", wanted, o.init));
-  transfer(s, o, read_safetensors(o.init), transfer_options(o));
+  transfer(s, o, read_networks(o.init), transfer_options(o));
   fill_sources(s);
 }
 

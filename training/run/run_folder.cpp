@@ -134,9 +134,10 @@ fs::path latest_snapshot(const fs::path& outdir) {
 fs::path snapshot_file(const fs::path& given) {
   std::error_code error;
   if (!fs::is_directory(given, error)) return given;
-  const fs::path latest = latest_in(given);
-  if (latest.empty()) throw IoError(fmt::format("{}: this folder holds no snapshot", given.string()));
-  return latest;
+  if (const fs::path latest = latest_in(given); !latest.empty()) return latest;
+  for (const char* name : {"model.safetensors", "diffusion_pytorch_model.safetensors"})  // as hubs have them
+    if (fs::exists(given / name, error)) return given / name;
+  throw IoError(fmt::format("{}: this folder holds no snapshot", given.string()));
 }
 
 int64_t images_in(std::string_view name, std::string_view stem, std::string_view extension) {

@@ -15,7 +15,8 @@ std::string run_description(const TrainOptions& options, const Overlay& given);
 std::filesystem::path create_run_folder(const std::filesystem::path& outdir, const std::string& description);
 // The latest snapshot of the newest run in OUTDIR. IoError when that one has none: never an older run's instead.
 std::filesystem::path latest_snapshot(const std::filesystem::path& outdir);
-// What a user gave as a snapshot: a run folder stands for its latest. IoError when it holds none.
+// What a user gave as a snapshot: a run folder stands for its latest, a model hub's for its weights. IoError when it
+// holds none.
 std::filesystem::path snapshot_file(const std::filesystem::path& given);
 
 std::filesystem::path snapshot_path(const std::filesystem::path& run, int64_t images);
