@@ -68,7 +68,8 @@ void require_alike(const char* who, const Parameters& a, const Parameters& b) {
 
 }  // namespace
 
-Adam::Adam(Parameters parameters, AdamOptions options) : parameters_(std::move(parameters)), options_(options) {
+Adam::Adam(Parameters parameters, AdamOptions options)
+    : parameters_(std::move(parameters)), options_(std::move(options)) {
   int64_t blocks = 0;
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const Parameter& p = parameters_[i];
@@ -94,6 +95,12 @@ Adam::Adam(Parameters parameters, AdamOptions options) : parameters_(std::move(p
   const Tensor& first = parameters_[0].value();
   rates_ = Tensor::zeros({4}, first.type(), first.device());
   repaired_ = Tensor::zeros({blocks}, DType::i64, first.device());
+}
+
+double Adam::lr_share(const Parameter& p) const {
+  for (const auto& [pattern, share] : options_.lr_shares)
+    if (matches(p.name(), pattern)) return share;
+  return 1;
 }
 
 void Adam::keep_averages(Parameters averages) {
@@ -134,7 +141,8 @@ void Adam::apply(const std::vector<Tensor>& gradients) {
       kernels::AdamTensor<T> e{.p = p.value().mutable_as<T>(),
                                .g = g.as<T>(),
                                .m = m_[i].defined() ? m_[i].mutable_as<T>() : nullptr,
-                               .v = v_[i].mutable_as<T>()};
+                               .v = v_[i].mutable_as<T>(),
+                               .lr_share = static_cast<T>(lr_share(p))};
       if (!averages_.empty()) e.average = Parameter(averages_[i]).value().mutable_as<T>();
       const auto [rounded, gain] = p.value().weight_cache().rewritten();
       e.rounded = rounded, e.gain = gain;

@@ -8,6 +8,7 @@ namespace firn {
 
 struct AdamOptions {
   double lr = 2e-3, beta1 = 0, beta2 = 0.99, eps = 1e-8;
+  std::vector<std::pair<std::string, double>> lr_shares = {};  // of parameters by pattern, of the first that names them
 };
 
 class Adam {
@@ -44,6 +45,7 @@ class Adam {
     size_t of;
     int64_t at, from, count;
   };
+  double lr_share(const Parameter& p) const;
   Parameters parameters_, averages_;
   std::vector<Span> spans_;
   AdamOptions options_;

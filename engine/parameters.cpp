@@ -10,10 +10,11 @@
 namespace firn {
 
 Parameter::Parameter(std::string name, Tensor value, ParameterKind kind)
-    : state_(std::make_shared<State>(State{.name = std::move(name),
-                                           .value = std::move(value),
-                                           .buffer = kind == ParameterKind::buffer,
-                                           .addition = kind == ParameterKind::addition})) {
+    : state_(std::make_shared<State>(
+          State{.name = std::move(name),
+                .value = std::move(value),
+                .buffer = kind == ParameterKind::buffer || kind == ParameterKind::own_buffer,
+                .addition = kind == ParameterKind::addition || kind == ParameterKind::own_buffer})) {
   set_frozen(false);
 }
 
@@ -59,6 +60,12 @@ Tensor Parameter::operator()() const {
 int64_t Parameter::trains() const {
   if (frozen()) return 0;
   return rows() ? count() / value().dim(0) * rows()->count() : count();
+}
+
+std::string layer_of_weights(const std::string& name) {
+  for (const char* suffix : {".weight", ".weight_orig"})
+    if (name.ends_with(suffix)) return name.substr(0, name.rfind('.'));
+  return {};
 }
 
 bool matches(const std::string& name, const std::string& pattern) {

@@ -10,8 +10,8 @@
 namespace firn {
 
 // An addition is a weight that a method gives a network: it begins where it changes nothing, and files of others lack
-// it.
-enum class ParameterKind { weight, buffer, addition };
+// it. They lack an own_buffer, too.
+enum class ParameterKind { weight, buffer, addition, own_buffer };
 
 // A handle: copies refer to the same parameter. Buffers (w_avg, noise_const) are parameters that never train.
 class Parameter {
@@ -82,6 +82,10 @@ class Parameters {
 };
 
 bool matches(const std::string& name, const std::string& pattern);
+
+// The layer that weights of this name are of: what stands before .weight, or before .weight_orig as PyTorch calls those
+// that count by a factor. Empty: they are none.
+std::string layer_of_weights(const std::string& name);
 
 // Freezes what is trainable, and restores exactly that: a network that a phase only passes through.
 class FrozenScope {

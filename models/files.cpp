@@ -114,11 +114,13 @@ static void check_constant(const StoredTensor& want, const SafetensorsFile& file
                               printable(name)));
 }
 
+static bool may_lack(const Parameter& p) { return p.buffer() && p.addition(); }
+
 void check_network(const Network& network, const SafetensorsFile& file, const std::string& prefix) {
   std::set<std::string> expected;
   for (const Parameter& p : network.parameters()) {
-    expected.insert(prefix + "." + p.name());
-    check_shape(p, file, prefix + "." + p.name());
+    const auto [name, added] = expected.insert(prefix + "." + p.name());
+    if (!may_lack(p) || file.contains(*name)) check_shape(p, file, *name);
   }
   for (auto it = file.tensors.lower_bound(prefix + ".");
        it != file.tensors.end() && it->first.starts_with(prefix + "."); ++it) {
@@ -129,9 +131,16 @@ void check_network(const Network& network, const SafetensorsFile& file, const st
   }
 }
 
-void load_network(const Network& network, const SafetensorsFile& file, const std::string& prefix) {
+bool load_network(const Network& network, const SafetensorsFile& file, const std::string& prefix) {
   check_network(network, file, prefix);
-  for (const Parameter& p : network.parameters()) load(p, file, prefix + "." + p.name());
+  bool whole = true;
+  for (const Parameter& p : network.parameters()) {
+    const std::string name = prefix + "." + p.name();
+    const bool lacks = may_lack(p) && !file.contains(name);
+    whole &= !lacks;
+    if (!lacks) load(p, file, name);
+  }
+  return whole;
 }
 
 }  // namespace firn

@@ -28,10 +28,10 @@ void require_finite(const SafetensorsFile& file, const std::string& name);
 bool has_network(const SafetensorsFile& file, const std::string& prefix);
 
 void store_network(SafetensorsFile& file, const Network& network, const std::string& prefix);
-// IoError unless the file has exactly the tensors of this network, by name and shape. Costs no memory for a network
-// that was made under ShapesOnly.
+// IoError unless the file has exactly the tensors of this network, own buffers or not, by name and shape. Costs no
+// memory for a network that was made under ShapesOnly.
 void check_network(const Network& network, const SafetensorsFile& file, const std::string& prefix);
-// Loads every parameter and buffer. IoError unless names and shapes agree exactly.
-void load_network(const Network& network, const SafetensorsFile& file, const std::string& prefix);
+// Loads every parameter and buffer. IoError as above. False: own buffers are not in the file, and stay as they are.
+bool load_network(const Network& network, const SafetensorsFile& file, const std::string& prefix);
 
 }  // namespace firn

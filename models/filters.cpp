@@ -79,8 +79,8 @@ std::vector<FilterLayer> FilterPattern::layers(const Parameters& parameters) con
   std::vector<FilterLayer> layers;
   std::set<std::string> used;
   for (const Parameter& p : parameters) {
-    if (p.buffer() || !p.name().ends_with(".weight")) continue;
-    FilterLayer layer{.name = p.name().substr(0, p.name().rfind('.')), .weight = p, .bias = {}};
+    FilterLayer layer{.name = layer_of_weights(p.name()), .weight = p, .bias = {}};
+    if (p.buffer() || layer.name.empty()) continue;
     const Parameter* const bias = parameters.find(layer.name + ".bias");
     if (bias && bias->value().shape() == Shape{layer.filters()}) layer.bias = *bias;
     const int rank = p.value().rank();  // a table of classes has no bias: its rows are no filters

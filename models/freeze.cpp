@@ -125,11 +125,14 @@ std::vector<std::string> freeze_g_blocks(const Generator& g, int blocks, bool ma
 int freezable_blocks(const Discriminator& d) { return int(countable_blocks(d).size()); }
 
 std::vector<std::string> freeze_d_blocks(const Discriminator& d, int blocks) {
-  std::vector<std::string> patterns = countable_blocks(d);
-  for (std::string& block : patterns) block += ".*";
-  if (blocks < 0 || static_cast<size_t>(blocks) > patterns.size()) throw_too_many(blocks, "blocks", patterns.size());
-  patterns.resize(static_cast<size_t>(blocks));
-  return patterns;
+  std::vector<std::string> names = countable_blocks(d);
+  if (blocks < 0 || static_cast<size_t>(blocks) > names.size()) throw_too_many(blocks, "blocks", names.size());
+  names.resize(static_cast<size_t>(blocks));
+  for (const auto& layer : countable_layers(d))  // what reads the images may be called otherwise
+    if (std::ranges::count(names, layer.block) && !layer.name.starts_with(layer.block + "."))
+      names.push_back(layer.name);
+  for (std::string& name : names) name += ".*";
+  return names;
 }
 
 std::vector<std::string> freeze_d_layers(const Discriminator& d, int layers) {

@@ -131,14 +131,16 @@ class StyleGenerator : public Generator {
   // z [N,z_dim] -> w [N,w_dim].
   virtual Tensor map(const Tensor& z, const Tensor& labels) const = 0;
   // w [N,w_dim] -> ws [N,num_ws,w_dim], truncated towards the average.
-  virtual Tensor broadcast(const Tensor& w, Truncation truncation = {}) const = 0;
+  Tensor broadcast(const Tensor& w, Truncation truncation = {}) const;
   // Style mixing: ws[n,i] = share[i] w1[n] + (1 - share[i]) w2[n]. share [num_ws] lies in device memory, so that it can
   // change from run to run of one recording; set_mixing(share, cutoff) makes it 1 before the cutoff (1..num_ws), then
   // 0.
-  virtual Tensor mix(const Tensor& w1, const Tensor& w2, const Tensor& share) const = 0;
-  virtual void set_mixing(Tensor& share, int cutoff) const = 0;  // without waiting for the device
-  // The average of w takes part in: once per training-mode mapping call, not for the mixing call.
-  virtual void update_w_avg(const Tensor& w) = 0;
+  Tensor mix(const Tensor& w1, const Tensor& w2, const Tensor& share) const;
+  void set_mixing(Tensor& share, int cutoff) const;  // without waiting for the device
+  Tensor mixing(int cutoff) const;                   // a new share
+  // w_avg <- lerp(mean(w), w_avg, 0.995): once per training-mode mapping call, not for the mixing call.
+  void update_w_avg(const Tensor& w);
+  void estimate_w_avg();  // w_avg <- the mean w of ten thousand latents, of all classes alike
   // ws [N,num_ws,w_dim] -> images. rng only for NoiseMode::random.
   virtual Tensor synthesize(const Tensor& ws, NoiseMode noise, Rng* rng = nullptr) const = 0;
 
@@ -151,6 +153,10 @@ class StyleGenerator : public Generator {
   Tensor image(const Code& code, NoiseMode noise, Rng* rng) const override {
     return synthesize(code.values, noise, rng);
   }
+
+ protected:
+  void require_ws(const Tensor& ws, NoiseMode noise, const Rng* rng) const;  // of synthesize(): ShapeError, ConfigError
+  Parameter w_avg_;                                                          // [w_dim]
 };
 
 // A generator as it is without its miner and its prior, while this lives.

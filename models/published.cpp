@@ -15,32 +15,12 @@ namespace firn {
 namespace fs = std::filesystem;
 namespace {
 
-// The mean of w over 10,000 latents.
-Tensor mean_style(const StyleGenerator& g) {
-  constexpr int batches = 20, batch = 500;
-  const NoGrad no_grad;
-  Rng rng{.seed = 0};
-  Tensor sum_of_means;
-  for (int i = 0; i < batches; ++i) {
-    Tensor labels;
-    if (g.classes()) {
-      std::vector<int32_t> classes(batch);
-      for (int k = 0; k < batch; ++k) classes[size_t(k)] = (i * batch + k) % g.classes();
-      labels = Tensor::from(classes, {batch}, g.device());
-    }
-    const Tensor w = g.map(randn({batch, g.z_dim()}, rng, g.type(), g.device()), labels);
-    const Tensor mean = sum_to(w, {1, w.dim(1)}) * (1.0 / batch / batches);
-    sum_of_means = sum_of_means.defined() ? sum_of_means + mean : mean;
-  }
-  return sum_of_means;
-}
-
 // Buffers that other programs do not keep: the average of w is what it would be, any other has its first values.
 void complete(SafetensorsFile& file, const ModelSpec& model, const std::string& prefix) {
   const auto missing = [&](const Parameters& parameters) {
     Parameters found;
     for (const Parameter& p : parameters)
-      if ((p.buffer() || p.addition()) && !file.contains(prefix + "." + p.name())) found.add(p);
+      if (p.buffer() && !file.contains(prefix + "." + p.name())) found.add(p);
     return found;
   };
   {
@@ -51,12 +31,11 @@ void complete(SafetensorsFile& file, const ModelSpec& model, const std::string& 
   const Parameters absent = missing(g->parameters());
   for (const Parameter& p : absent) file.tensors[prefix + "." + p.name()] = stored(p);
   check_network(*g, file, prefix);
-  const auto* const styles = dynamic_cast<const StyleGenerator*>(g.get());
+  auto* const styles = dynamic_cast<StyleGenerator*>(g.get());
   for (const Parameter& p : absent)
     if (styles && p.name().ends_with("w_avg")) {
       load_network(*g, file, prefix);
-      Tensor value = p.value();
-      value.copy_from(reshape(mean_style(*styles), value.shape()));
+      styles->estimate_w_avg();
       file.tensors[prefix + "." + p.name()] = stored(p);
     }
 }

@@ -12,13 +12,14 @@
 #include "io/json.h"
 #include "models/files.h"
 #include "models/sngan/files.h"
+#include "models/stylegan/files.h"
 #include "models/stylegan2/files.h"
 
 namespace firn {
 namespace {
 
 std::vector<Model>& table() {
-  static std::vector<Model> all = {stylegan2_model(), sngan_model()};
+  static std::vector<Model> all = {stylegan2_model(), sngan_model(), stylegan_model()};
   return all;
 }
 

@@ -55,8 +55,8 @@ struct Model {
   };
   // Layers that write images and that read them, as patterns: they are carried over to images of other channels.
   std::vector<std::string> writers = {}, readers = {};
-  bool equalised = false;  // weights count by 1 / sqrt(inputs)
-  bool spectral = false;   // D's weights count by 1 / sigma
+  double equalised = 0;   // weights count by that / sqrt(inputs); 0: as they are
+  bool spectral = false;  // D's weights count by 1 / sigma
   // Tensors that are otherwise for another number of classes.
   std::vector<ClassTensor> class_tensors = {};
   std::vector<FileFormat> formats = {};

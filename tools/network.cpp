@@ -27,12 +27,13 @@ LoadedGenerator load_generator(const std::filesystem::path& snapshot, const std:
     check_network(*make_generator(model, Device::cpu()), file, loaded.weights);
   }
   loaded.g = make_generator(model, device.with({.activations = model.basics().activation_type}));
-  load_network(*loaded.g, file, loaded.weights);
+  const bool whole = load_network(*loaded.g, file, loaded.weights);
   if (const std::string miner = loaded.weights == "G_ema" ? "miner_ema" : "miner"; has_network(file, miner)) {
     const auto network = std::make_shared<Miner>(loaded.g->z_dim(), 0, loaded.g->type(), loaded.g->device());
     load_network(*network, file, miner);
     loaded.g->mine_with(network);
   }
+  if (!whole) loaded.g->estimate_statistics();
   if (has_network(file, "latents")) {
     const Shape& shape = file.at("latents.weight").shape;
     if (shape.size() != 2 || shape[0] < 1 || shape[1] != loaded.g->z_dim())

@@ -38,7 +38,7 @@ template <int width, class Team>
 FIRN_DEVICE void Adam<T>::update(Team t, const AdamTensor<T>& e) const {
   const int64_t first = (t.block() - e.first_block) * chunk;
   const int n = int(e.count - first < chunk ? e.count - first : chunk);
-  const T step = rates->lr / rates->correction1, root = T(1) / std::sqrt(rates->correction2);
+  const T step = e.lr_share * rates->lr / rates->correction1, root = T(1) / std::sqrt(rates->correction2);
   const T b1 = beta1, b2 = beta2, eps_ = eps;
   int64_t bad = 0;
   T *p = e.p + first, *m = e.m ? e.m + first : nullptr, *v = e.v + first;

@@ -5,7 +5,7 @@
 
 namespace firn::kernels {
 
-constexpr int kTensorsPerLaunch = 384;  // 28 KiB of the 32 that a launch may carry
+constexpr int kTensorsPerLaunch = 384;  // 27 KiB (30 of f64) of the 32 that a launch may carry
 
 // What of an Adam step changes from one to the next, in device memory.
 template <class T>
@@ -25,12 +25,13 @@ struct AdamTensor {
   T* average;
   bf16* rounded;
   float gain;
+  T lr_share;
   int64_t count, first_block;
 };
 
 // g <- 0 where NaN, +-1e5 where infinite (and counted); m <- b1 m + (1-b1) g; v <- b2 v + (1-b2) g^2;
-// p <- p - lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps)            (Kingma & Ba 2015; repair as in Karras et al.
-// 2020); average <- p + average_decay (average - p); rounded <- gain p
+// p <- p - lr lr_share (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps)            (Kingma & Ba 2015; repair as in Karras et
+// al. 2020); average <- p + average_decay (average - p); rounded <- gain p
 template <class T>
 struct Adam {
   static constexpr const char* name = "adam";

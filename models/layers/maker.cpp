@@ -18,8 +18,7 @@ Parameter ParameterMaker::add(const std::string& name, Shape shape, const std::f
       ShapesOnly::active() ? Tensor::without_storage(std::move(shape), type_, device_) : values(std::move(shape));
   Parameter parameter(name, std::move(value), kind);
   list_.add(parameter);
-  if (modulates_ && parameter.value().rank() == 4 && name.ends_with(".weight")) {
-    const std::string layer = name.substr(0, name.rfind('.'));
+  if (const std::string layer = layer_of_weights(name); modulates_ && parameter.value().rank() == 4 && !layer.empty()) {
     Shape row = parameter.value().shape();
     const Parameter out = constant(layer + ".modulate_out", {row[0]}, 0, ParameterKind::addition);
     row[0] = 1;
@@ -41,10 +40,9 @@ Parameter ParameterMaker::constant(const std::string& name, Shape shape, double 
       name, std::move(shape), [&](Shape s) { return Tensor::full(std::move(s), value, type_, device_); }, kind);
 }
 
-Parameter ParameterMaker::normal_buffer(const std::string& name, Shape shape) {
+Parameter ParameterMaker::normal_buffer(const std::string& name, Shape shape, ParameterKind kind) {
   return add(
-      name, std::move(shape), [&](Shape s) { return randn(std::move(s), rng_, type_, device_); },
-      ParameterKind::buffer);
+      name, std::move(shape), [&](Shape s) { return randn(std::move(s), rng_, type_, device_); }, kind);
 }
 
 Parameter ParameterMaker::uniform(const std::string& name, Shape shape, double bound) {

@@ -9,7 +9,7 @@
 namespace firn {
 
 // Makes parameters, adds them to a list, and draws their first values from one stream in the order of the calls.
-// `modulates`: each convolution's NAME.weight is modulated by additions NAME.modulate_out, zeros, and NAME.modulate_in,
+// `modulates`: each convolution's weights are modulated by additions NAME.modulate_out, zeros, and NAME.modulate_in,
 // normal numbers of a stream of their own.
 class ParameterMaker {
  public:
@@ -17,7 +17,7 @@ class ParameterMaker {
       : list_(list), rng_{.seed = seed}, type_(type), device_(device), modulates_(modulates) {}
   Parameter normal(const std::string& name, Shape shape, double scale = 1);  // scale N(0,1)
   Parameter constant(const std::string& name, Shape shape, double value, ParameterKind kind = ParameterKind::weight);
-  Parameter normal_buffer(const std::string& name, Shape shape);
+  Parameter normal_buffer(const std::string& name, Shape shape, ParameterKind kind = ParameterKind::buffer);
   Parameter uniform(const std::string& name, Shape shape, double bound);  // U(-bound, bound)
   Parameter buffer(const std::string& name, Shape shape, double value);
 

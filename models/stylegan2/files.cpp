@@ -156,7 +156,7 @@ Model stylegan2_model() {
           .aligned = aligned,
           .writers = {"*.torgb"},
           .readers = {"*.fromrgb"},
-          .equalised = true,
+          .equalised = 1,
           .class_tensors = {{"*.mapping.embed.weight", ClassTensor::Kind::table, 1},
                             {"*.mapping.embed.bias", ClassTensor::Kind::other},
                             {"G.mapping.fc0.weight", ClassTensor::Kind::grown},

@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "engine/range.h"
-#include "kernels/ops/control.h"
 #include "models/stylegan2/layers.h"
 
 namespace firn {
@@ -93,7 +92,7 @@ StyleGan2Generator::StyleGan2Generator(StyleGan2Options options, const Device& d
   o.check();
   ParameterMaker make(parameters_, o.seed, o.type, device, o.modulated);
   mapping_ = make_mapping(make, {.z_dim = o.z_dim, .c_dim = o.c_dim, .width = o.w_dim, .layers = o.mapping_layers});
-  mapping_.w_avg = make.buffer("mapping.w_avg", {o.w_dim}, 0);
+  w_avg_ = make.buffer("mapping.w_avg", {o.w_dim}, 0);
   const int last = o.blocks().back();
   for (int size : o.blocks()) {
     const std::string name = fmt::format("synthesis.b{}.", size);
@@ -122,56 +121,9 @@ Tensor StyleGan2Generator::map(const Tensor& z, const Tensor& labels) const {
   return firn::map(mapping_, latents(z), labels);
 }
 
-Tensor StyleGan2Generator::broadcast(const Tensor& w, Truncation t) const {
-  const int64_t n = w.dim(0), num_ws = options_.num_ws(), width = options_.w_dim;
-  const auto repeat = [&](const Tensor& x, int64_t times) {
-    return expand(reshape(x, {n, 1, width}), {n, times, width}, x.type());
-  };
-  const int64_t cut = t.psi == 1 ? 0 : t.cutoff < 0 ? num_ws : std::min<int64_t>(t.cutoff, num_ws);
-  if (cut == 0) return repeat(w, num_ws);
-  const Tensor truncated = mapping_.w_avg() * (1 - t.psi) + w * t.psi;
-  if (cut == num_ws) return repeat(truncated, num_ws);
-  return concat({repeat(truncated, cut), repeat(w, num_ws - cut)}, 1);
-}
-
-Tensor StyleGan2Generator::mix(const Tensor& w1, const Tensor& w2, const Tensor& share) const {
-  const int64_t n = w1.dim(0), num_ws = options_.num_ws(), width = options_.w_dim;
-  if (share.shape() != Shape{num_ws})
-    throw ShapeError(fmt::format("style mixing: share {} should be [{}]", to_string(share.shape()), num_ws));
-  const Tensor first = reshape(share, {1, num_ws, 1}), second = affine(first, -1, 1);
-  return reshape(w1, {n, 1, width}) * first + reshape(w2, {n, 1, width}) * second;
-}
-
-void StyleGan2Generator::set_mixing(Tensor& share, int cutoff) const {
-  const int num_ws = options_.num_ws();
-  if (cutoff < 1 || cutoff > num_ws)
-    throw ConfigError(fmt::format("style mixing: the cutoff {} is not in 1..{}", cutoff, num_ws));
-  dispatch_acc(share.type(), [&](auto tag) {
-    using T = decltype(tag);
-    std::vector<T> values(static_cast<size_t>(num_ws), T(0));
-    std::fill_n(values.begin(), cutoff, T(1));
-    kernels::set_values<T>(share.stream(), share.mutable_data(), values);
-  });
-}
-
-Tensor StyleGan2Generator::mixing(int cutoff) const {
-  Tensor share = Tensor::empty({options_.num_ws()}, options_.type, device_);
-  set_mixing(share, cutoff);
-  return share;
-}
-
-void StyleGan2Generator::update_w_avg(const Tensor& w) {
-  const NoGrad scope;
-  const Tensor average = reshape(mean_axes(w.detach(), {0}), {options_.w_dim});
-  mapping_.w_avg.value().copy_from(average + (mapping_.w_avg() - average) * 0.995);
-}
-
 Tensor StyleGan2Generator::synthesize(const Tensor& ws, NoiseMode noise, Rng* rng) const {
   const int64_t n = ws.dim(0);
-  if (ws.shape() != Shape{n, options_.num_ws(), options_.w_dim})
-    throw ShapeError(
-        fmt::format("synthesize: ws {} should be [N,{},{}]", to_string(ws.shape()), options_.num_ws(), options_.w_dim));
-  if (noise == NoiseMode::random && !rng) throw ConfigError("synthesize: random noise needs a random stream");
+  require_ws(ws, noise, rng);
   const Synthesis layers{options_, noise, rng};
   // All styles come first: backward then comes to them last, when the layers that follow have found their gradients.
   const std::vector<Styles> styles = styles_of(blocks_, ws);

@@ -58,7 +58,6 @@ struct SynthesisBlock {
 struct MappingNetwork {
   Parameter embed_weight, embed_bias;
   std::vector<Parameter> weights, biases;
-  Parameter w_avg;  // undefined in D
 };
 
 class StyleGan2Generator : public StyleGenerator {
@@ -72,11 +71,6 @@ class StyleGan2Generator : public StyleGenerator {
   int w_dim() const override { return options_.w_dim; }
 
   Tensor map(const Tensor& z, const Tensor& labels) const override;
-  Tensor broadcast(const Tensor& w, Truncation truncation = {}) const override;
-  Tensor mix(const Tensor& w1, const Tensor& w2, const Tensor& share) const override;
-  void set_mixing(Tensor& share, int cutoff) const override;
-  Tensor mixing(int cutoff) const;              // a new share
-  void update_w_avg(const Tensor& w) override;  // w_avg <- lerp(mean(w), w_avg, 0.995)
   Tensor synthesize(const Tensor& ws, NoiseMode noise, Rng* rng = nullptr) const override;
 
   Parts parts() const override;

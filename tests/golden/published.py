@@ -385,6 +385,55 @@ def nvidia():
     expected["nvidia.g"] = image
 
 
+# ---- rosinality/style-based-gan-pytorch and FreezeD: all blocks to 1024 pixels, trained at 16
+
+def stylegan():
+    c, z, trained = 2, 4, 2
+    g, d = OrderedDict(), OrderedDict()
+
+    def conv(to, name, o, i, k):
+        to[f"{name}.conv.weight_orig"], to[f"{name}.conv.bias"] = normal(o, i, k, k), normal(o)
+
+    def blur(to, name):
+        kernel = np.outer([1, 2, 1], [1, 2, 1]).astype(np.float32)[None, None].repeat(c, 0) / 16
+        to[f"{name}.weight"], to[f"{name}.weight_flip"] = kernel, kernel
+
+    for i in range(9):
+        p = f"generator.progression.{i}"
+        if i == 0:
+            g[f"{p}.conv1.input"] = normal(1, c, 4, 4)
+        elif i < 5:
+            conv(g, f"{p}.conv1.1", c, c, 3)
+            blur(g, f"{p}.conv1.2")
+        else:
+            g[f"{p}.conv1.0.weight"], g[f"{p}.conv1.0.bias"] = normal(c, c, 3, 3), normal(c)
+            blur(g, f"{p}.conv1.1")
+        for n in (1, 2):
+            g[f"{p}.noise{n}.weight_orig"] = normal(1, c, 1, 1) * (i <= trained)
+            g[f"{p}.adain{n}.style.linear.weight_orig"] = normal(2 * c, z)
+            g[f"{p}.adain{n}.style.linear.bias"] = normal(2 * c)
+        conv(g, f"{p}.conv2", c, c, 3)
+        conv(g, f"generator.to_rgb.{i}", 3, c, 1)
+    for i in (1, 3):
+        g[f"style.{i}.linear.weight_orig"], g[f"style.{i}.linear.bias"] = normal(z, z), normal(z)
+    for i in range(9):
+        p = f"progression.{i}"
+        conv(d, f"from_rgb.{i}.0", c, 3, 1)
+        conv(d, f"{p}.conv1.0", c, c + (i == 8), 3)
+        if i == 8:
+            conv(d, f"{p}.conv2.0", c, c, 4)
+        elif i < 4:
+            blur(d, f"{p}.conv2.0")
+            d[f"{p}.conv2.1.weight"], d[f"{p}.conv2.1.bias"] = normal(c, c, 3, 3), normal(c)
+        else:
+            blur(d, f"{p}.conv2.0")
+            conv(d, f"{p}.conv2.1", c, c, 3)
+    d["linear.linear.weight_orig"], d["linear.linear.bias"] = normal(1, c), normal(1)
+    tensors = lambda state: OrderedDict((k, torch.from_numpy(v)) for k, v in state.items())
+    torch.save({"generator": tensors(g), "discriminator": tensors(d), "g_running": tensors(g)}, HERE / "stylegan.model",
+               _use_new_zipfile_serialization=False)
+
+
 # ---- Chainer: a file for each network
 
 def chainer():
@@ -436,6 +485,7 @@ if __name__ == "__main__":
     tensorflow()
     nvidia()
     chainer()
+    stylegan()
     save_file({k: v.contiguous() for k, v in expected.items()}, HERE / "expected.safetensors")
     for protocol in range(6):
         values = {"text": "é\n\\", "whole": -7, "large": 1 << 40, "real": 0.5, "flags": [True, False, None], "pair": (1, "b"),

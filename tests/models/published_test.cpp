@@ -124,6 +124,31 @@ TEST(Published, ChainersArchivesMakeTheirImages) {
   EXPECT_MENTIONS(message_of([&] { merged(n.read.file, n.read.file); }), "both hold");
 }
 
+// Whose networks are held against a reference elsewhere: here that each tensor comes through, of what trained.
+TEST(Published, FreezeDsFilesHaveTheSizeThatTheyWereTrainedAt) {
+  const Networks n("stylegan.model");
+  EXPECT_EQ(n.read.format, "rosinality/style-based-gan-pytorch");
+  EXPECT_EQ(n.source.model.images().height, 16);
+  const SafetensorsFile raw = read_weights(folder / "stylegan.model");
+  const std::pair<const char*, const char*> same[] = {
+      {"G_ema.generator.progression.2.conv2.conv.weight_orig",
+       "g_running.generator.progression.2.conv2.conv.weight_orig"},
+      {"G.style.3.linear.bias", "generator.style.3.linear.bias"},
+      {"G.generator.to_rgb.2.conv.weight_orig", "generator.generator.to_rgb.2.conv.weight_orig"},
+      {"D.progression.6.conv2.1.conv.weight_orig", "discriminator.progression.6.conv2.1.conv.weight_orig"},
+      {"D.from_rgb.6.0.conv.bias", "discriminator.from_rgb.6.0.conv.bias"},
+      {"D.linear.linear.weight_orig", "discriminator.linear.linear.weight_orig"}};
+  for (const auto& [ours, theirs] : same) EXPECT_EQ(n.read.file.at(ours).bytes, raw.at(theirs).bytes) << ours;
+  for (const char* none : {"G.generator.progression.3.noise1.weight_orig", "G.generator.to_rgb.1.conv.bias",
+                           "D.progression.5.conv1.0.conv.bias", "D.from_rgb.7.0.conv.bias"})
+    EXPECT_FALSE(n.read.file.contains(none)) << none;
+  const std::unique_ptr<Generator> g = n.g();
+  const NoGrad no_grad;
+  Rng rng;
+  EXPECT_TRUE(std::isfinite(sum(g->image(g->code(randn({2, 4}, rng, DType::f64, cpu), {}, {.psi = 0.7}))).item()));
+  EXPECT_NE(n.read.file.at("G_ema.w_avg").to_floats(), std::vector<float>(4));
+}
+
 TEST(Published, NamesWithoutAPrefixAreOfOneNetwork) {
   Scratch scratch;
   const SafetensorsFile whole = read_networks(folder / "nvidia.pkl");

@@ -15,7 +15,9 @@ void ScaleShift::visit(OptionVisitor& v) {
 Method scale_shift_method() {
   return {.name = "scale-shift",
           .paper = "BSA: Noguchi & Harada 2019, arXiv 1904.01774",
-          .summary = "of G only scales and shifts train: batch norm's, or a StyleGAN2's by --scale-shift-on [styles]",
+          .summary =
+              "of G only scales and shifts train: batch norm's, those that styles make, or a StyleGAN2's outputs "
+              "(--scale-shift-on)",
           .legacy = true,
           .defaults = [] { return AnyOptions(ScaleShift{}); },
           .settle =

@@ -8,13 +8,14 @@
 #include "base/error.h"
 #include "training/methods/method.h"
 #include "training/objectives/sngan.h"
+#include "training/objectives/stylegan.h"
 #include "training/objectives/stylegan2.h"
 
 namespace firn {
 namespace {
 
 std::vector<Objective>& table() {
-  static std::vector<Objective> all = {stylegan2_objective(), sngan_objective()};
+  static std::vector<Objective> all = {stylegan2_objective(), sngan_objective(), stylegan_objective()};
   return all;
 }
 

@@ -8,26 +8,13 @@
 #include "base/error.h"
 #include "kernels/ops/control.h"
 #include "models/stylegan2/stylegan2.h"
-#include "training/augment/augment.h"
+#include "training/objectives/styled.h"
 #include "training/step/reals.h"
 
 namespace firn {
 namespace {
 
 const StyleGan2Loss& loss_of(const TrainOptions& o) { return o.loss.as<StyleGan2Loss>(); }
-
-// Where style mixing changes from one latent to the other, as the generator takes it.
-struct MixingFeed : Feed {
-  MixingFeed(const StyleGenerator& g, double probability)
-      : g(g), probability(probability), share(Tensor::zeros({g.num_ws()}, g.type(), g.device())) {}
-  void refresh(Rng& rng) override {
-    const int64_t cutoff = rng.uniform() < probability ? rng.integer(1, g.num_ws()) : g.num_ws();
-    g.set_mixing(share, static_cast<int>(cutoff));
-  }
-  const StyleGenerator& g;
-  const double probability;
-  Tensor share;  // [num_ws]
-};
 
 void copy_if_finite(Tensor& y, const Tensor& x) {
   dispatch_acc(y.type(), [&](auto tag) {
@@ -36,37 +23,11 @@ void copy_if_finite(Tensor& y, const Tensor& x) {
   });
 }
 
-// ws of w and, where the batch has a second latent, of that behind the cutoff.
-Tensor mixed_ws(const StyleGenerator& g, const Tensor& w, const Inputs& in, const Tensor& share) {
-  const Tensor z_mix = in["z_mix"];
-  return z_mix.defined() ? g.mix(w, g.map(z_mix, in["gen_labels"]), share) : g.broadcast(w);
-}
-
-NoiseMode noise_of(const Rng* rng) { return rng ? NoiseMode::random : NoiseMode::constant; }
-
-Terms g_main(StyleGenerator& g, const Discriminator& d, const Augment& augment, GanLoss loss, const Inputs& in,
-             const Tensor& share, Rng* rng) {
-  const Tensor w = g.map(in["z"], in["gen_labels"]);
-  g.update_w_avg(w);
-  const Tensor images = g.synthesize(mixed_ws(g, w, in, share), noise_of(rng), rng);
-  const Tensor logits = d(augment(images, in, "fakes"), in["gen_labels"]);
-  return {.total = g_loss(loss, logits),
-          .stat = "Loss/G/loss",
-          .report = {{"fake_score", "", mean(logits.detach())}},
-          .fakes = {.images = images, .by = [=](const Generator& other) {
-                      const auto& s = dynamic_cast<const StyleGenerator&>(other);
-                      return s.synthesize(mixed_ws(s, s.map(in["z"], in["gen_labels"]), in, share), noise_of(rng), rng);
-                    }}};
-}
-
 // pl_mean [1] is updated. `in` holds the reduced batch (half of the images).
-Terms g_reg(StyleGenerator& g, Tensor& pl_mean, const StyleGan2Loss& o, const Inputs& in, const Tensor& share,
-            Rng* rng) {
-  const Tensor w = g.map(in["z"], in["gen_labels"]);
-  g.update_w_avg(w);
-  Tensor ws = mixed_ws(g, w, in, share);
+Terms g_reg(const StyledFakes& fakes, Tensor& pl_mean, const StyleGan2Loss& o, const Inputs& in, Rng* rng) {
+  Tensor ws = fakes.ws(in);
   if (!ws.wants_grad()) ws = ws.require_grad();  // the mapping network is frozen
-  const Tensor images = g.synthesize(ws, noise_of(rng), rng);
+  const Tensor images = fakes.images(ws, rng);
   const double pixels = static_cast<double>(images.dim(1) * images.dim(2));
   const Tensor along = grad(images * (in["pl_noise"] * (1 / std::sqrt(pixels))), {ws}, {.create_graph = true})[0];
   const Tensor lengths = sqrt(sum_per_sample(square(along)) * (1.0 / static_cast<double>(ws.dim(1))));
@@ -81,16 +42,14 @@ Terms g_reg(StyleGenerator& g, Tensor& pl_mean, const StyleGan2Loss& o, const In
                      {"path_length", "Loss/path_length", length.detach()}}};
 }
 
-Terms d_main(StyleGenerator& g, const Discriminator& d, const Augment& augment, GanLoss loss, const Inputs& in,
-             const Tensor& share, Rng* rng) {
+Terms d_main(const StyledFakes& from, const Discriminator& d, const Augment& augment, GanLoss loss, const Inputs& in,
+             Rng* rng) {
   const Tensor features = in["features"], labels_here = in["labels"], gen_labels = in["gen_labels"];
   const Tensor reals = features.defined() ? features : augment(in["images"], in, "reals");
   const int64_t n = in.size();
   const auto [made, fakes] = [&] {
     const NoGrad scope;
-    const Tensor w = g.map(in["z"], gen_labels);
-    g.update_w_avg(w);
-    const Tensor images = g.synthesize(mixed_ws(g, w, in, share), noise_of(rng), rng);
+    const Tensor images = from.images(from.ws(in), rng);
     return std::pair(images, augment(images, in, "fakes"));
   }();
   const Tensor labels = labels_here.defined() ? concat({gen_labels, labels_here}, 0) : Tensor{};
@@ -107,72 +66,26 @@ Terms d_main(StyleGenerator& g, const Discriminator& d, const Augment& augment, 
   return terms;
 }
 
-// By the images as they are, through what happens to them.
 Terms d_reg(const Discriminator& d, const Augment& augment, const StyleGan2Loss& o, const Inputs& in) {
-  const Tensor images = in["images"].require_grad();
-  const Tensor logits = d(augment(images, in, "reals"), in["labels"]);
-  const Tensor slopes = grad(logits, {images}, {.create_graph = true})[0];
-  const Tensor penalty = mean(sum_per_sample(square(slopes)));
-  Terms terms{
-      .total = penalty * (o.r1_gamma / 2 * o.d_reg_interval),
-      .stat = "Loss/D/reg",
-      .report = {{"real_score", "", mean(logits.detach())}, {"regularizer", "Loss/r1_penalty", penalty.detach()}}};
-  augment.note(logits, terms.report);
+  const R1 reals = r1(d, augment, in);
+  Terms terms{.total = reals.penalty * (o.r1_gamma / 2 * o.d_reg_interval),
+              .stat = "Loss/D/reg",
+              .report = {{"real_score", "", mean(reals.logits.detach())},
+                         {"regularizer", "Loss/r1_penalty", reals.penalty.detach()}}};
+  augment.note(reals.logits, terms.report);
   return terms;
 }
 
 std::vector<Phase> phases(const Training& t) {
   const TrainOptions& o = t.options;
   const StyleGan2Loss& loss = loss_of(o);
-  auto* g = dynamic_cast<StyleGenerator*>(&t.state.generator());
-  if (!g) throw ConfigError("path lengths and style mixing need a style-based generator");
   const Discriminator* d = &t.state.discriminator();
-  const DType type = g->type();
   const int64_t n = o.batch, half = std::max(1, o.batch / 2);
-  const ImageShape size = o.model.images();
-  const Shape image = {size.height, size.width, size.channels};
-
-  struct Fakes {  // what a phase needs that generates
-    std::shared_ptr<GeneratedLabels> labels;
-    std::shared_ptr<MixingFeed> mixing;
-    std::vector<std::shared_ptr<Feed>> feeds() const { return {labels, mixing}; }
-  };
-  const auto fakes = [&](int64_t n) {
-    return Fakes{std::make_shared<GeneratedLabels>(n, g->classes(), t.draw_label, g->device()),
-                 std::make_shared<MixingFeed>(*g, loss.style_mixing)};
-  };
-  const auto latents = [g, type, mixes = loss.style_mixing > 0](const Fakes& f, int64_t n, Rng& rng) {
-    Inputs in;
-    in.put("z", randn({n, g->z_dim()}, rng, type, g->device()));
-    in.put("gen_labels", f.labels->labels());
-    if (mixes) in.put("z_mix", randn({n, g->z_dim()}, rng, type, g->device()));
-    return in;
-  };
-  const auto input = [](const char* name, Shape shape, Phase::Input::Kind kind, const char* file = "") {
-    return Phase::Input{.name = name, .shape = std::move(shape), .kind = kind, .file = file};
-  };
-  using Kind = Phase::Input::Kind;
-  const auto z = input("z", {g->z_dim()}, Kind::normal), images = input("images", image, Kind::images),
-             gen_labels = input("gen_labels", {}, Kind::label, "labels"), labels = input("labels", {}, Kind::label);
-
+  const StyledFakes gr(t, half, loss.style_mixing), dm(t, n, loss.style_mixing);
   const Augment augment(o, t.state);
-  const Fakes gm = fakes(n), gr = fakes(half), dm = fakes(n);
-  const auto reals_feed = std::make_shared<RealsFeed>(t.reals);
+  const Phase::Input images = images_input(o, "images"), labels{.name = "labels", .kind = Phase::Input::Kind::label};
   return {
-      {.name = "Gmain",
-       .trains = "G",
-       .samples = n,
-       .at_once = o.batch_gpu,
-       .feeds = gm.feeds(),
-       .inputs = {z, gen_labels},
-       .draw =
-           [=](Rng& rng) {
-             Inputs in = latents(gm, n, rng);
-             augment.draw(in, "fakes", n, rng);
-             return in;
-           },
-       .terms = [=](const Inputs& in,
-                    Rng* rng) { return g_main(*g, *d, augment, loss.loss, in, gm.mixing->share, rng); }},
+      styled_g_main(t, loss.style_mixing, loss.loss),
       {.name = "Greg",
        .trains = "G",
        .interval = loss.pl_weight > 0 ? loss.g_reg_interval : 0,
@@ -180,24 +93,24 @@ std::vector<Phase> phases(const Training& t) {
        .samples = half,
        .at_once = std::max(1, o.batch_gpu / 2),
        .feeds = gr.feeds(),
-       .inputs = {z, gen_labels, input("pl_noise", image, Kind::images)},
+       .inputs = gr.inputs(images_input(o, "pl_noise")),
        .draw =
-           [=](Rng& rng) {
-             Inputs in = latents(gr, half, rng);
-             in.put("pl_noise", randn({half, image[0], image[1], image[2]}, rng, type, g->device()));
+           [=, size = o.model.images(), type = o.model.type()](Rng& rng) {
+             Inputs in = gr.draw(rng);
+             in.put("pl_noise", randn({half, size.height, size.width, size.channels}, rng, type, in["z"].device()));
              return in;
            },
-       .terms = [=, pl_mean = &t.state.scalar("pl_mean")](
-                    const Inputs& in, Rng* rng) { return g_reg(*g, *pl_mean, loss, in, gr.mixing->share, rng); }},
+       .terms = [=, pl_mean = &t.state.scalar("pl_mean")](const Inputs& in,
+                                                          Rng* rng) { return g_reg(gr, *pl_mean, loss, in, rng); }},
       {.name = "Dmain",
        .trains = "D",
        .samples = n,
        .at_once = o.batch_gpu,
-       .feeds = {reals_feed, dm.labels, dm.mixing},
-       .inputs = {z, gen_labels, images, labels},
+       .feeds = dm.feeds(t.reals),
+       .inputs = dm.inputs(images, labels),
        .draw =
            [=, reals = t.reals](Rng& rng) {
-             Inputs in = latents(dm, n, rng);
+             Inputs in = dm.draw(rng);
              in.put("features", reals->features());
              if (!reals->features().defined()) in.put("images", reals->images());
              in.put("labels", reals->labels());
@@ -205,8 +118,7 @@ std::vector<Phase> phases(const Training& t) {
              augment.draw(in, "reals", n, rng);
              return in;
            },
-       .terms = [=](const Inputs& in,
-                    Rng* rng) { return d_main(*g, *d, augment, loss.loss, in, dm.mixing->share, rng); }},
+       .terms = [=](const Inputs& in, Rng* rng) { return d_main(dm, *d, augment, loss.loss, in, rng); }},
       {.name = "Dreg",
        .trains = "D",
        .interval = loss.r1_gamma > 0 ? loss.d_reg_interval : 0,

@@ -18,7 +18,8 @@ namespace {
 
 // A layer that writes or reads images, whose file has images of other channels.
 struct ColourLayer {
-  bool reads_images, equalised;
+  bool reads_images;
+  double equalised;
   int64_t features, window;
   int there, here;  // channels
   const StoredTensor &weight, &bias;
@@ -28,6 +29,12 @@ bool any_matches(const std::vector<std::string>& patterns, const std::string& na
   return std::ranges::any_of(patterns, [&](const std::string& pattern) { return matches(name, pattern); });
 }
 
+// A layer's weights in a file, as one name or the other has them.
+auto find_weights(auto& tensors, const std::string& layer) {
+  const auto it = tensors.find(layer + ".weight");
+  return it != tensors.end() ? it : tensors.find(layer + ".weight_orig");
+}
+
 // `name`: of the weight or the bias. Nothing: no such layer, or the channels agree, or more than them differs, or
 // windows that reach over the border would need another value there, or a bias would depend on sigma.
 std::optional<ColourLayer> colour_layer(const Model& model, const Parameters& parameters, const SafetensorsFile& file,
@@ -35,10 +42,12 @@ std::optional<ColourLayer> colour_layer(const Model& model, const Parameters& pa
   const std::string layer = name.substr(0, name.rfind('.')), there = source + "." + layer;
   const bool reads = any_matches(model.readers, layer);
   if (!reads && !any_matches(model.writers, layer)) return std::nullopt;
-  if (name != layer + ".weight" && name != layer + ".bias") return std::nullopt;
-  const auto weight = file.tensors.find(there + ".weight"), bias = file.tensors.find(there + ".bias");
+  if (layer_of_weights(name).empty() && name != layer + ".bias") return std::nullopt;
+  const auto weight = find_weights(file.tensors, there), bias = file.tensors.find(there + ".bias");
   if (weight == file.tensors.end() || bias == file.tensors.end()) return std::nullopt;
-  const Shape here = file_shape(*parameters.find(layer + ".weight"));
+  const Parameter* own = parameters.find(weight->first.substr(source.size() + 1));
+  if (!own) return std::nullopt;
+  const Shape here = file_shape(*own);
   Shape stored = weight->second.shape, expected = here;
   const size_t axis = reads ? 1 : 0;
   if (stored.size() != 4 || here.size() != 4 ||
@@ -63,7 +72,8 @@ std::vector<double> carried_reader(const ColourLayer& l, bool bias) {
     std::vector<double> values = l.bias.to_doubles();
     for (int64_t f = 0; f < l.features; ++f)
       for (int c = 0; c < l.there; ++c)
-        values[size_t(f)] += at(f, c, 0) * convert.offset[size_t(c)] / (l.equalised ? std::sqrt(double(l.there)) : 1);
+        values[size_t(f)] +=
+            at(f, c, 0) * convert.offset[size_t(c)] * (l.equalised > 0 ? l.equalised / std::sqrt(double(l.there)) : 1);
     return values;
   }
   std::vector<double> values;
@@ -72,7 +82,7 @@ std::vector<double> carried_reader(const ColourLayer& l, bool bias) {
       for (int64_t k = 0; k < l.window; ++k) {
         double sum = 0;
         for (int c = 0; c < l.there; ++c) sum += at(f, c, k) * convert(c, n);
-        values.push_back(sum * (l.equalised ? std::sqrt(double(l.here) / l.there) : 1));
+        values.push_back(sum * (l.equalised > 0 ? std::sqrt(double(l.here) / l.there) : 1));
       }
   return values;
 }
@@ -133,7 +143,7 @@ std::optional<Carried> carried_classes(const ClassTensor& t, const Parameter& he
   if (t.kind == ClassTensor::Kind::grown) {
     if (want.size() != 2 || have.size() != 2 || want[0] != have[0]) return std::nullopt;
     if (std::abs(want[1] - have[1]) != want[0]) return std::nullopt;  // an embedding is as wide as its layer
-    const double gain = model.equalised ? std::sqrt(double(want[1]) / double(have[1])) : 1;
+    const double gain = model.equalised > 0 ? std::sqrt(double(want[1]) / double(have[1])) : 1;
     for (int64_t o = 0; o < want[0]; ++o)
       for (int64_t i = 0; i < want[1]; ++i)
         to[size_t(o * want[1] + i)] = i < have[1] ? gain * from[size_t(o * have[1] + i)] : 0;
@@ -160,7 +170,7 @@ std::optional<Carried> carried_classes(const ClassTensor& t, const Parameter& he
   int64_t inner = 1;
   for (size_t i = axis + 1; i < want.size(); ++i) inner *= want[i];
   const int64_t outer = count(want) / (inner * want[axis]);
-  const double gain = model.equalised && axis == 1 ? std::sqrt(double(want[1]) / double(have[1])) : 1;
+  const double gain = model.equalised > 0 && axis == 1 ? std::sqrt(double(want[1]) / double(have[1])) : 1;
   for (const auto& [old, now] : how.class_map)
     for (int64_t o = 0; o < outer; ++o)
       for (int64_t i = 0; i < inner; ++i)
@@ -279,7 +289,7 @@ SafetensorsFile without_modulation(const SafetensorsFile& file) {
   for (const auto& [name, out] : file.tensors) {
     if (!is_modulation(name)) continue;
     const std::string layer = name.substr(0, name.size() - modulation_suffix.size());
-    const auto weight = plain.tensors.find(layer + ".weight"), in = plain.tensors.find(layer + ".modulate_in");
+    const auto weight = find_weights(plain.tensors, layer), in = plain.tensors.find(layer + ".modulate_in");
     if (weight == plain.tensors.end() || in == plain.tensors.end() || in->second.count() == 0 ||
         weight->second.count() != out.count() * in->second.count())
       throw IoError(fmt::format("{}: {} does not go with a weight and {}.modulate_in", file.name, printable(name),
