@@ -26,7 +26,6 @@ StyleGanDiscriminator::StyleGanDiscriminator(StyleGanOptions options, const Devi
   const StyleGanOptions& o = options_;
   o.check();
   ParameterMaker make(parameters_, o.seed, o.type, device, o.modulated);
-  std::vector<int> sizes = o.sizes();
   for (int size = o.height; size >= 4; size /= 2) {
     const int number = 10 - log2_of(size), in = o.channels(size), out = o.channels(std::max(size / 2, 4));
     StyleGanDownBlock b{.size = size, .name = fmt::format("progression.{}", number)};
@@ -41,13 +40,16 @@ StyleGanDiscriminator::StyleGanDiscriminator(StyleGanOptions options, const Devi
     }
     blocks_.push_back(std::move(b));
   }
-  from_rgb_ = make_layer(make, fmt::format("from_rgb.{}.0.conv", 10 - log2_of(o.height)),
-                         {o.channels(o.height), 1, 1, o.img_channels});
+  for (const StyleGanDownBlock& b : blocks_)
+    if (o.growing ? b.size > 4 : b.size == o.height)
+      from_rgb_.push_back(make_layer(make, fmt::format("from_rgb.{}.0.conv", 10 - log2_of(b.size)),
+                                     {o.channels(b.size), 1, 1, o.img_channels}));
   linear_ = make_layer(make, "linear.linear", {1, o.channels(4)});
+  if (o.growing) growth_ = make.constant("growth", {}, double(blocks_.size() - 1), ParameterKind::own_buffer);
 }
 
 int StyleGanDiscriminator::frozen_blocks() const {
-  if (!parameters_("from_rgb.*").trainable().empty()) return 0;
+  if (!parameters_(from_rgb_[0].weight.name(), from_rgb_[0].bias.name()).trainable().empty()) return 0;
   const auto trains = [&](const StyleGanDownBlock& b) { return !parameters_(b.name + ".*").trainable().empty(); };
   return static_cast<int>(std::ranges::find_if(blocks_.begin(), blocks_.end() - 1, trains) - blocks_.begin());
 }
@@ -56,6 +58,7 @@ Shape StyleGanDiscriminator::features_shape(int64_t n) const {
   const int cut = frozen_blocks(), size = options_.height >> cut;
   if (cut == 0)
     throw ConfigError("no block of D in front is frozen as a whole, so its features change; --freeze-d 1 freezes one");
+  if (options_.growing) throw ConfigError("a growing D reads the images behind its frozen blocks too");
   return {n, size, size, options_.channels(size)};
 }
 
@@ -64,15 +67,22 @@ DType StyleGanDiscriminator::features_type() const {
 }
 
 Tensor StyleGanDiscriminator::run_blocks(Tensor x, size_t begin, size_t end) const {
+  const StyleGanOptions& o = options_;
+  Tensor image;  // what later blocks read
   if (begin == 0) {
-    const StyleGanOptions& o = options_;
     const Shape expected = {x.dim(0), o.height, o.height, o.img_channels};
     if (x.shape() != expected)
       throw ShapeError(fmt::format("discriminator: images {} should be {}", to_string(x.shape()), to_string(expected)));
     const Range range("D.from_rgb");
-    x = conv_layer(as_type(x, features_type()), from_rgb_, 0, kSlope);
+    image = as_type(x, features_type());
+    x = conv_layer(image, from_rgb_[0], 0, kSlope);
   }
   for (size_t i = begin; i < end; ++i) {
+    if (o.growing && i > 0) {
+      image = average_pool(image);
+      const Tensor above = as_type(reach(growth_, log2_of(blocks_[i].size) - 2), x.type());
+      x = x * above + conv_layer(image, from_rgb_[i], 0, kSlope) * affine(above, -1, 1);
+    }
     x = down_block(blocks_[i], std::exchange(x, {}));
     tap(blocks_[i].name, x);
   }
@@ -116,10 +126,11 @@ std::vector<Discriminator::Layer> StyleGanDiscriminator::layers() const {
                       .head = is_head});
   };
   const auto area = [](int size) { return int64_t{size} * size; };
-  add(blocks_[0].name, fmt::format("from_rgb.{}", 10 - log2_of(options_.height)), from_rgb_, area(options_.height),
-      false, Reads::images);
-  for (const StyleGanDownBlock& b : blocks_) {
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const StyleGanDownBlock& b = blocks_[i];
     const bool is_head = b.size == 4;
+    if (i < from_rgb_.size())
+      add(b.name, fmt::format("from_rgb.{}", 10 - log2_of(b.size)), from_rgb_[i], area(b.size), false, Reads::images);
     add(b.name, b.name + ".conv1", b.conv1, area(b.size), is_head);
     add(b.name, b.name + ".conv2", b.conv2, is_head ? 1 : area(b.size / 2), is_head);
   }

@@ -45,6 +45,8 @@ void read_g(const SafetensorsFile& file, const std::string& g, StyleGanOptions& 
   }
   set_widths(o, channels, fused, file);
   o.img_channels = dim(file, fmt::format("{}.generator.to_rgb.{}.conv.weight_orig", g, channels.size() - 1), 0, 4);
+  o.growing = channels.size() > 2 &&
+              file.contains(fmt::format("{}.generator.to_rgb.{}.conv.weight_orig", g, channels.size() - 2));
   o.z_dim = dim(file, g + ".style.1.linear.weight_orig", 1, 2);
   for (o.mapping_layers = 1; file.contains(fmt::format("{}.style.{}.linear.weight_orig", g, 2 * o.mapping_layers + 1));)
     ++o.mapping_layers;
@@ -60,6 +62,7 @@ void read_d(const SafetensorsFile& file, StyleGanOptions& o) {
     if (!fused && file.contains(block + "conv2.1.weight")) fused = 1024 >> number;
   }
   set_widths(o, channels, fused, file);
+  o.growing = channels.size() > 2 && file.contains("D.from_rgb.7.0.conv.weight_orig");
   o.img_channels = dim(file, fmt::format("D.from_rgb.{}.0.conv.weight_orig", 10 - log2_of(o.height)), 1, 4);
 }
 

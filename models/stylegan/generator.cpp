@@ -46,6 +46,15 @@ Tensor up_conv(const Tensor& x, const EqualisedLayer& l, bool fused) {
   return styled_conv2d_up(x, {}, w, l.bias(), conv, two_by_two(1, fused ? 1 : 4), linear());
 }
 
+// Images are not rounded to bf16.
+Tensor to_rgb(const Tensor& x, const EqualisedLayer& l) {
+  const Range range("G.to_rgb");
+  const int64_t in = x.dim(3), out = l.weight.value().dim(0);
+  const Tensor rgb = matmul(reshape(x, {-1, in}), as_type(reshape(l.weight(), {out, in}), x.type()),
+                            {.trans_b = true, .alpha = equalised(l.weight), .wide_output = true});
+  return reshape(bias_act(rgb, l.bias(), linear()), {x.dim(0), x.dim(1), x.dim(2), out});
+}
+
 }  // namespace
 
 StyleGanGenerator::StyleGanGenerator(StyleGanOptions options, const Device& device)
@@ -70,14 +79,16 @@ StyleGanGenerator::StyleGanGenerator(StyleGanOptions options, const Device& devi
     add_style(b.conv1, make, b.name, '1', out, o.z_dim);
     b.conv2.conv = make_layer(make, b.name + ".conv2.conv", {out, 3, 3, out});
     add_style(b.conv2, make, b.name, '2', out, o.z_dim);
+    if (o.growing ? size > 4 : size == o.height)
+      to_rgb_.push_back(
+          make_layer(make, fmt::format("generator.to_rgb.{}.conv", blocks_.size()), {o.img_channels, 1, 1, out}));
     blocks_.push_back(std::move(b));
   }
-  to_rgb_ = make_layer(make, fmt::format("generator.to_rgb.{}.conv", blocks_.size() - 1),
-                       {o.img_channels, 1, 1, o.channels(o.height)});
   // Of our own, and so behind all that files of others have.
   for (StyleGanBlock& b : blocks_)
     b.noise_const = make.normal_buffer(b.name + ".noise_const", {b.size, b.size}, ParameterKind::own_buffer);
   w_avg_ = make.constant("w_avg", {o.z_dim}, 0, ParameterKind::own_buffer);
+  if (o.growing) growth_ = make.constant("growth", {}, double(blocks_.size() - 1), ParameterKind::own_buffer);
 }
 
 Tensor StyleGanGenerator::map(const Tensor& z, const Tensor& labels) const {
@@ -92,7 +103,7 @@ Tensor StyleGanGenerator::synthesize(const Tensor& ws, NoiseMode mode, Rng* rng)
   require_ws(ws, mode, rng);
   const StyleGanOptions& o = options_;
   const int64_t n = ws.dim(0);
-  Tensor x;
+  Tensor x, image;
   for (size_t i = 0; i < blocks_.size(); ++i) {
     const StyleGanBlock& b = blocks_[i];
     const Range range("G.b{}", b.size);
@@ -104,24 +115,28 @@ Tensor StyleGanGenerator::synthesize(const Tensor& ws, NoiseMode mode, Rng* rng)
       x = blur(up_conv(x, b.conv1.conv, b.size >= o.fused_from));
     }
     Tensor noise;  // both layers of a block have the same
-    const Shape image = {n, b.size, b.size, 1};
-    if (mode == NoiseMode::random) noise = as_type(randn(image, *rng, o.type, device_), x.type());
-    if (mode == NoiseMode::constant) noise = expand(reshape(b.noise_const(), {1, b.size, b.size, 1}), image, x.type());
+    const Shape map = {n, b.size, b.size, 1};
+    if (mode == NoiseMode::random) noise = as_type(randn(map, *rng, o.type, device_), x.type());
+    if (mode == NoiseMode::constant) noise = expand(reshape(b.noise_const(), {1, b.size, b.size, 1}), map, x.type());
     x = styled(b.conv1, x, noise, w);
     x = styled(b.conv2, conv_layer(x, b.conv2.conv, 1), noise, w);
     tap(b.name.substr(b.name.find('.') + 1), x);
+    if (const size_t first = blocks_.size() - to_rgb_.size(); i >= first) {
+      Tensor rgb = to_rgb(x, to_rgb_[i - first]);
+      if (o.growing) rgb = rgb * (reach(growth_, int64_t(i) - 1) - reach(growth_, int64_t(i)));
+      image = image.defined() ? upsample_nearest(image) + rgb : rgb;
+    }
   }
-  const Range range("G.to_rgb");
-  const int64_t in = x.dim(3);
-  const Tensor rgb = matmul(reshape(x, {-1, in}), as_type(reshape(to_rgb_.weight(), {o.img_channels, in}), x.type()),
-                            {.trans_b = true, .alpha = equalised(to_rgb_.weight), .wide_output = true});
-  return reshape(bias_act(rgb, to_rgb_.bias(), linear()), {n, o.height, o.height, o.img_channels});
+  return image;
 }
 
 Generator::Parts StyleGanGenerator::parts() const {
   Parts parts{.mapping = {"style.*"}, .blocks = {}, .styles = {"*.adain?.*"}, .outputs = {}};
-  for (const StyleGanBlock& b : blocks_) parts.blocks.push_back({b.name + ".*"});
-  parts.blocks.back().push_back("generator.to_rgb.*");
+  for (const StyleGanBlock& b : blocks_) {
+    parts.blocks.push_back({b.name + ".*"});
+    if (const size_t i = parts.blocks.size() - 1; i >= blocks_.size() - to_rgb_.size())
+      parts.blocks.back().push_back(fmt::format("generator.to_rgb.{}.*", i));
+  }
   return parts;
 }
 

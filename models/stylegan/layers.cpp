@@ -38,6 +38,11 @@ Tensor blur(const Tensor& x) {
   return upfirdn2d(x, {.taps = {0.25, 0.5, 0.25}, .pad_x0 = 1, .pad_x1 = 1, .pad_y0 = 1, .pad_y1 = 1});
 }
 
+Tensor reach(const Parameter& growth, int64_t blocks) {
+  const Tensor beyond = growth() - double(blocks);
+  return relu(beyond) - relu(beyond - 1.0);
+}
+
 void add_blur(std::map<std::string, StoredTensor>& blurs, const std::string& name, int channels) {
   std::vector<float> values;
   for (int c = 0; c < channels; ++c)

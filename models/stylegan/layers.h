@@ -16,6 +16,10 @@ Tensor linear_layer(const Tensor& x, const EqualisedLayer& layer, double slope =
 Tensor conv_layer(const Tensor& x, const EqualisedLayer& layer, int pad, double slope = 1);
 Tensor blur(const Tensor& x);  // [1,2,1] both ways, zeros beyond the image
 
+// How much of what lies behind this many blocks counts: growth - blocks, from 0 to 1 (Karras et al. 2018, arXiv
+// 1710.10196).
+Tensor reach(const Parameter& growth, int64_t blocks);
+
 // The constants of a blur in files, NAME.weight and NAME.weight_flip.
 void add_blur(std::map<std::string, StoredTensor>& blurs, const std::string& name, int channels);
 std::vector<std::string> names_of(const std::map<std::string, StoredTensor>& tensors);

@@ -81,6 +81,7 @@ void StyleGanOptions::visit(OptionVisitor& v) {
      .shape = "fused from"},
     fused_from);
   v({.key = "modulated", .told = Told::by_description}, modulated);
+  v({.key = "growing", .told = Told::by_either}, growing);
 }
 
 std::string StyleGanOptions::describe() const {

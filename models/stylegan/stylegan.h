@@ -25,6 +25,7 @@ struct StyleGanOptions {
   DType activation_type = DType::f32;  // bf16: blocks above 4x4 keep their activations in bf16
   uint64_t seed = 0;                   // of the initial weights
   bool modulated = false;              // whether convolutions have a modulation (models/layers/maker.h)
+  bool growing = false;                // whether images of all sizes from 8 on can be made and judged
 
   std::vector<int> sizes() const;  // 4, 8, ..., height
   int channels(int size) const;    // min(channel_base / size, channel_max)
@@ -73,7 +74,8 @@ class StyleGanGenerator : public StyleGenerator {
   StyleGanOptions options_;
   std::vector<EqualisedLayer> mapping_;
   std::vector<StyleGanBlock> blocks_;
-  EqualisedLayer to_rgb_;
+  std::vector<EqualisedLayer> to_rgb_;  // of the last block, or growing of all but the first
+  Parameter growth_;  // growing: how many blocks follow the first one, the last of them perhaps in part
   std::map<std::string, StoredTensor> blurs_;
 };
 
@@ -111,7 +113,9 @@ class StyleGanDiscriminator : public Discriminator {
 
   StyleGanOptions options_;
   std::vector<StyleGanDownBlock> blocks_;  // the last reads 4x4
-  EqualisedLayer from_rgb_, linear_;
+  std::vector<EqualisedLayer> from_rgb_;   // of the first block, or growing of all but the last
+  EqualisedLayer linear_;
+  Parameter growth_;  // as G's
   std::map<std::string, StoredTensor> blurs_;
 };
 

@@ -38,6 +38,8 @@ class Options:
     beta2: float = 0.99
     adam_eps: float = 1e-8
     ema_beta: float = 0.999
+    growth_kimg: float = 0           # of progressive growing; 0: none
+    images: int = 0                  # that were shown before this iteration
 
     def channels(self, size):
         return min(self.channel_base // size, self.channel_max)
@@ -46,12 +48,26 @@ class Options:
     def sizes(self):
         return [4 << i for i in range(int(log2(self.resolution)) - 1)]
 
+    @property
+    def grown(self):
+        """-> the size that images have, and how much it counts beside the one before"""
+        if not self.growth_kimg:
+            return self.resolution, 1
+        period = 1000 * self.growth_kimg
+        stage, last = int(self.images // (2 * period)), len(self.sizes) - 1
+        if stage >= last:
+            return self.resolution, 1
+        shown = self.images - stage * 2 * period
+        return 8 << stage, min(1, (shown + 1) / period) if stage else 1
+
 
 SMALL = dict(channel_base=48, channel_max=5, z_dim=6, mapping_layers=2)
 CASES = {
     "stylegan_16": Options(16, **SMALL),
     "stylegan_fused_16": Options(16, **{**SMALL, "channel_base": 64}, fused_from=8, mixing=1, img_channels=1, gamma=3, batch=3),
     "stylegan_32": Options(32, **{**SMALL, "channel_base": 96}, fused_from=32, batch=2, iterations=1),
+    # The third size of four has been shown 239 - 200 images, and counts by 40 / 100.
+    "stylegan_growing_32": Options(32, **{**SMALL, "channel_base": 96}, batch=2, iterations=1, growth_kimg=0.1, images=239),
 }
 
 
@@ -77,23 +93,26 @@ def generator_shapes(opt):
         for k in (1, 2):
             p[f"{name}.noise{k}.weight_orig"] = (1, c, 1, 1)
             layer(f"{name}.adain{k}.style.linear", 2 * c, z)
-    layer(f"generator.to_rgb.{len(opt.sizes) - 1}.conv", opt.img_channels, opt.channels(opt.resolution), 1, 1)
+        if size == opt.resolution or (opt.growth_kimg and size > 4):
+            layer(f"generator.to_rgb.{i}.conv", opt.img_channels, opt.channels(size), 1, 1)
     return p
 
 
 def generator_buffers(opt):
-    return {"w_avg": (opt.z_dim,)} | {f"generator.progression.{i}.noise_const": (s, s) for i, s in enumerate(opt.sizes)}
+    return {"w_avg": (opt.z_dim,)} | ({"growth": ()} if opt.growth_kimg else {}) | {f"generator.progression.{i}.noise_const": (s, s) for i, s in enumerate(opt.sizes)}
 
 
 def discriminator_shapes(opt):
-    p, first = {}, 10 - int(log2(opt.resolution))
+    p = {}
 
     def layer(name, *shape, fused=False):
         p[f"{name}.weight" if fused else f"{name}.weight_orig"], p[f"{name}.bias"] = shape, shape[:1]
 
-    layer(f"from_rgb.{first}.0.conv", opt.channels(opt.resolution), opt.img_channels, 1, 1)
     for size in reversed(opt.sizes):
-        name, i, o = f"progression.{10 - int(log2(size))}", opt.channels(size), opt.channels(max(size // 2, 4))
+        number, i, o = 10 - int(log2(size)), opt.channels(size), opt.channels(max(size // 2, 4))
+        name = f"progression.{number}"
+        if size == opt.resolution or (opt.growth_kimg and size > 4):
+            layer(f"from_rgb.{number}.0.conv", i, opt.img_channels, 1, 1)
         layer(f"{name}.conv1.0.conv", o, i + (size == 4), 3, 3)
         if size == 4:
             layer(f"{name}.conv2.0.conv", o, o, 4, 4)
@@ -149,7 +168,8 @@ def adain(p, name, x, w):
 
 
 def synthesis(p, opt, ws):
-    """ws: one [N,z_dim] a block; constant noise, which both layers of a block share -> images [N,C,H,W]"""
+    """ws: one [N,z_dim] a block; constant noise, which both layers of a block share -> images [N,C,H,W] of the size that is reached"""
+    reached, share = opt.grown
     for i, (size, w) in enumerate(zip(opt.sizes, ws)):
         name = f"generator.progression.{i}"
         noise = p[f"{name}.noise_const"][None, None]
@@ -167,7 +187,11 @@ def synthesis(p, opt, ws):
             x = blur(conv(p, f"{name}.conv1.1.conv", F.interpolate(x, scale_factor=2, mode="nearest"), 1))
         x = finish(x, 1)
         x = finish(conv(p, f"{name}.conv2.conv", x, 1), 2)
-    return conv(p, f"generator.to_rgb.{len(opt.sizes) - 1}.conv", x, 0)
+        if size == reached:
+            image = conv(p, f"generator.to_rgb.{i}.conv", x, 0)
+            return image if share == 1 else share * image + (1 - share) * F.interpolate(before, scale_factor=2, mode="nearest")
+        if share < 1 and 2 * size == reached:
+            before = conv(p, f"generator.to_rgb.{i}.conv", x, 0)
 
 
 def styles(p, opt, z, z_mix=None):
@@ -178,10 +202,17 @@ def styles(p, opt, z, z_mix=None):
 
 
 def discriminator(p, opt, x):
-    """images [N,C,H,W] -> logits [N,1], what is behind each block"""
-    x, taps = lrelu(conv(p, f"from_rgb.{10 - int(log2(opt.resolution))}.0.conv", x, 0)), {}
-    for size in reversed(opt.sizes):
+    """images [N,C,H,W] of the size that is reached -> logits [N,1], what is behind each block"""
+    (reached, share), image, taps = opt.grown, x, {}
+
+    def from_rgb(size, image):
+        return lrelu(conv(p, f"from_rgb.{10 - int(log2(size))}.0.conv", image, 0))
+
+    x = from_rgb(reached, image)
+    for size in reversed(opt.sizes[:opt.sizes.index(reached) + 1]):
         name = f"progression.{10 - int(log2(size))}"
+        if share < 1 and 2 * size == reached:
+            x = share * x + (1 - share) * from_rgb(size, F.avg_pool2d(image, 2))
         if size == 4:
             deviation = (x.var(0, unbiased=False) + 1e-8).sqrt().mean()
             x = torch.cat([x, deviation.expand(len(x), 1, 4, 4)], 1)
@@ -206,7 +237,7 @@ def moved(p, mean):
 
 def dmain(opt, G, D, step):
     """-> loss, the new w_avg"""
-    x = step["reals"].clone().requires_grad_()
+    x = F.avg_pool2d(step["reals"], opt.resolution // opt.grown[0]).requires_grad_()
     real = discriminator(D, opt, x)[0]
     slopes = torch.autograd.grad(real.sum(), x, create_graph=True)[0]
     with torch.no_grad():
@@ -232,7 +263,8 @@ def run_phase(opt, G, D, phase, step):
     leaves = {n: networks[phase[0]][n].detach().clone().requires_grad_() for n in names}
     networks[phase[0]] = {**networks[phase[0]], **leaves}
     loss, w_avg = LOSSES[phase](opt, networks["G"], networks["D"], step)
-    return loss.detach(), dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())))), w_avg
+    grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=bool(opt.growth_kimg))
+    return loss.detach(), {n: torch.zeros_like(x) if g is None else g for (n, x), g in zip(leaves.items(), grads)}, w_avg
 
 
 class Adam:
@@ -279,11 +311,18 @@ def initial_values(shapes, normal):
     return values
 
 
+def whole(opt, images):
+    """images of the size that is reached as the network gives them"""
+    return F.interpolate(images, scale_factor=opt.resolution // opt.grown[0], mode="nearest")
+
+
 def make_case(name):
     opt = CASES[name]
     normal, _ = random_source(name)
     G = initial_values(generator_shapes(opt) | generator_buffers(opt), normal)
     D = initial_values(discriminator_shapes(opt), normal)
+    if opt.growth_kimg:
+        G["growth"] = D["growth"] = torch.tensor(log2(opt.grown[0]) - 3 + opt.grown[1]).double()
 
     def step(reals):
         s = {"z": normal(opt.batch, opt.z_dim)}
@@ -303,10 +342,10 @@ def fixture(name):
             out |= {f"in.{i}.{phase}.{n}": v.float() if n == "reals" else v for n, v in step.items()}
     with torch.no_grad():
         ws, _ = styles(G, opt, steps[0]["Gmain"]["z"], steps[0]["Gmain"].get("z_mix"))
-        out["out.G.images"] = synthesis(G, opt, ws).float()
+        out["out.G.images"] = whole(opt, synthesis(G, opt, ws)).float()
         w = G["w_avg"] + 0.7 * (mapping(G, opt, steps[0]["Gmain"]["z"]) - G["w_avg"])
-        out["out.G.truncated"] = synthesis(G, opt, [w] * len(opt.sizes)).float()
-        out["out.D.logits"], taps = discriminator(D, opt, steps[0]["Dmain"]["reals"])
+        out["out.G.truncated"] = whole(opt, synthesis(G, opt, [w] * len(opt.sizes))).float()
+        out["out.D.logits"], taps = discriminator(D, opt, F.avg_pool2d(steps[0]["Dmain"]["reals"], opt.resolution // opt.grown[0]))
         out |= {f"out.D.{n}": v for n, v in taps.items()}
     for phase in LOSSES:
         out[f"{phase}.loss"], grads, _ = run_phase(opt, G, D, phase, steps[0][phase])
@@ -315,7 +354,7 @@ def fixture(name):
     for i, row in enumerate(steps):
         out[f"after.{i}.losses"] = torch.stack(iteration(opt, G, D, average, adams, row))
     for role, p in (("G", G), ("D", D), ("G_ema", average)):
-        out |= {f"after.{role}.{n}": v for n, v in p.items() if not n.endswith("noise_const")}
+        out |= {f"after.{role}.{n}": v for n, v in p.items() if not n.endswith(("noise_const", "growth"))}
     assert all(torch.isfinite(v).all() for v in out.values())
     path = Path(__file__).parent / f"{name}.safetensors"
     write_safetensors(path, out, {"options": json.dumps(asdict(opt))})

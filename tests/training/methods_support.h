@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "models/sngan/sngan.h"
+#include "models/stylegan/stylegan.h"
 #include "tests/models/features_support.h"
 #include "tests/training/phase_support.h"
 #include "tests/training/training_support.h"
@@ -33,6 +34,14 @@ inline TrainOptions tiny(std::string_view kind, const std::vector<std::string>& 
   if (kind == "sngan") {
     o.loss = SnganLoss{.loss = GanLoss::non_saturating, .n_dis = 1};  // which has a slope everywhere
     o.model = SnganOptions{.height = 32, .z_dim = 4, .ch = 1, .type = type};
+  } else if (kind == "stylegan") {
+    o.model = StyleGanOptions{.height = std::ranges::count(methods, "glo") ? 32 : 16,
+                              .z_dim = 8,
+                              .channel_base = 64,
+                              .channel_max = 8,
+                              .mapping_layers = 2,
+                              .fused_from = 16,
+                              .type = type};
   } else {
     o.model = StyleGan2Options{.height = 16,
                                .z_dim = 8,

@@ -61,7 +61,7 @@ TEST_P(Methods, TrainForTwentyIterationsWhatTheTableSaysAndNothingElse) {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const char* kind : {"stylegan2", "sngan"}) {
+  for (const char* kind : {"stylegan2", "sngan", "stylegan"}) {
     for (const Method& m : methods()) all.push_back({kind, m.name});
     for (const char* both :
          {"scale-shift+glo", "minegan+glo", "freeze-d+l2-sp", "freeze-g+ewc", "freeze-g+feature-matching"})

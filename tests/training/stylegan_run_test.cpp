@@ -49,11 +49,14 @@ SafetensorsFile file_of(const TrainOptions& o, const TrainState& state) {
   return read_safetensors(scratch / "a.safetensors");
 }
 
-TEST(StyleGanRun, AResumedRunEndsWithTheSameBits) {
+struct StyleGanResumed : testing::TestWithParam<const char*> {};
+
+TEST_P(StyleGanResumed, EndsWithTheSameBits) {
   const Scratch scratch;
   write_images(scratch.path() / "data", 8, 16, 3);
-  ASSERT_EQ(tool("gan-train", tiny_run(scratch, "whole", "--mixing 0.5 --kimg 0.064")).code, 0);
-  ASSERT_EQ(tool("gan-train", tiny_run(scratch, "parts", "--mixing 0.5 --kimg 0.032")).code, 0);
+  const std::string option = GetParam();
+  ASSERT_EQ(tool("gan-train", tiny_run(scratch, "whole", option + " --kimg 0.064")).code, 0);
+  ASSERT_EQ(tool("gan-train", tiny_run(scratch, "parts", option + " --kimg 0.032")).code, 0);
   const Ran resumed = tool("gan-train", fmt::format("--outdir '{}/parts' --resume latest --kimg 0.064 --threads 1",
                                                     scratch.path().string()));
   ASSERT_EQ(resumed.code, 0) << resumed.output;
@@ -62,6 +65,9 @@ TEST(StyleGanRun, AResumedRunEndsWithTheSameBits) {
   ASSERT_EQ(a.tensors.size(), b.tensors.size());
   for (const auto& [name, tensor] : a.tensors) EXPECT_EQ(tensor.bytes, b.at(name).bytes) << name;
 }
+
+INSTANTIATE_TEST_SUITE_P(With, StyleGanResumed, testing::Values("--mixing 0.5", "--growth-kimg 0.02"),
+                         [](const auto& info) { return info.index == 0 ? "mixing" : "growth"; });
 
 // The published table at 256 pixels: what FreezeD's layers freeze, and what G's masks name.
 TEST(StyleGanRun, BlocksAreThoseOfThePublishedTable) {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "kernels/ops/control.h"
 #include "models/stylegan/stylegan.h"
 #include "training/objectives/styled.h"
 #include "training/step/reals.h"
@@ -14,8 +15,46 @@ namespace {
 
 const StyleGanLoss& loss_of(const TrainOptions& o) { return o.loss.as<StyleGanLoss>(); }
 
+// Progressive growing (Karras et al. 2018, arXiv 1710.10196) as rosinality's port has it: 8x8 for two periods, then
+// each size fades in for one and stays for another. Networks are as large as they will be from the start.
+class GrowthFeed : public Feed {
+ public:
+  explicit GrowthFeed(const Training& t)
+      : period_(loss_of(t.options).growth_kimg * 1000),
+        last_(std::log2(t.options.model.images().height) - 2),
+        images_(t.state.counters.images),
+        pixels_(Tensor::full({}, 1, t.options.model.type(), t.state.device())) {
+    for (const char* role : {"G", "D"})
+      if (const Parameter* p = t.state.role(role).network->parameters().find("growth")) growths_.push_back(*p);
+  }
+  void refresh(Rng&) override {
+    const double growth = growth_now();
+    for (Parameter& p : growths_) set(p.value(), growth);
+    set(pixels_, std::pow(4, last_ - std::ceil(growth)));
+  }
+  // Of the images that D sees, those that one pixel of the size that has been reached is: R1 is of such pixels.
+  const Tensor& pixels() const { return pixels_; }
+
+ private:
+  double growth_now() const {
+    if (period_ == 0) return last_;
+    const double stage = std::floor(double(images_) / (2 * period_)), shown = double(images_) - stage * 2 * period_;
+    return stage == 0 ? 1 : std::min(last_, stage + std::min(1.0, (shown + 1) / period_));
+  }
+  static void set(Tensor& scalar, double value) {
+    dispatch_acc(scalar.type(), [&](auto tag) {
+      const decltype(tag) values[1] = {static_cast<decltype(tag)>(value)};
+      kernels::set_values<decltype(tag)>(scalar.stream(), scalar.mutable_data(), values);
+    });
+  }
+  const double period_, last_;  // images; blocks behind the first
+  const int64_t& images_;
+  Tensor pixels_;  // []
+  std::vector<Parameter> growths_;
+};
+
 Terms d_main(const StyledFakes& from, const Discriminator& d, const Augment& augment, const StyleGanLoss& o,
-             const Inputs& in, Rng* rng) {
+             const Tensor& pixels, const Inputs& in, Rng* rng) {
   const bool cut = in.has("features");
   R1 reals;
   if (o.r1_gamma > 0) {
@@ -37,8 +76,9 @@ Terms d_main(const StyledFakes& from, const Discriminator& d, const Augment& aug
               .reals = {.images = reals.images},
               .fakes = {.images = made, .call = 1}};
   if (o.r1_gamma > 0) {
-    terms.total = terms.total + reals.penalty * (o.r1_gamma / 2);
-    terms.report.push_back({"regularizer", "Loss/r1_penalty", reals.penalty.detach()});
+    const Tensor penalty = reals.penalty * pixels;
+    terms.total = terms.total + penalty * (o.r1_gamma / 2);
+    terms.report.push_back({"regularizer", "Loss/r1_penalty", penalty.detach()});
   }
   augment.note(reals.logits, terms.report);
   return terms;
@@ -51,11 +91,14 @@ std::vector<Phase> phases(const Training& t) {
   const int64_t n = o.batch;
   const StyledFakes fakes(t, n, loss.style_mixing);
   const Augment augment(o, t.state);
+  const auto growth = std::make_shared<GrowthFeed>(t);
+  std::vector<std::shared_ptr<Feed>> feeds = fakes.feeds(t.reals);
+  feeds.insert(feeds.begin(), growth);  // of both phases, for D's comes first
   return {{.name = "Dmain",
            .trains = "D",
            .samples = n,
            .at_once = o.batch_gpu,
-           .feeds = fakes.feeds(t.reals),
+           .feeds = feeds,
            .inputs = fakes.inputs(images_input(o, "images")),
            .draw =
                [=, reals = t.reals](Rng& rng) {
@@ -66,7 +109,8 @@ std::vector<Phase> phases(const Training& t) {
                  augment.draw(in, "reals", n, rng);
                  return in;
                },
-           .terms = [=, &loss](const Inputs& in, Rng* rng) { return d_main(fakes, *d, augment, loss, in, rng); }},
+           .terms = [=, &loss](const Inputs& in,
+                               Rng* rng) { return d_main(fakes, *d, augment, loss, growth->pixels(), in, rng); }},
           styled_g_main(t, loss.style_mixing, loss.loss)};
 }
 
@@ -79,10 +123,15 @@ void check(const TrainOptions& o) {
 
 // What the average keeps at each iteration: 0.999, whatever the batch.
 void settle(TrainOptions& o, const Overlay& given) {
+  if (loss_of(o).growth_kimg > 0) o.model.as<StyleGanOptions>().growing = true;
   if (!given.has("--ema-kimg")) o.ema_kimg = o.batch * std::log(0.5) / std::log(0.999) / 1000;
 }
 
-std::string describe(const TrainOptions& o) { return fmt::format("gamma {:.4g} at each step", loss_of(o).r1_gamma); }
+std::string describe(const TrainOptions& o) {
+  const StyleGanLoss& l = loss_of(o);
+  return fmt::format("gamma {:.4g} at each step", l.r1_gamma) +
+         (l.growth_kimg > 0 ? fmt::format(", growing each {:g} kimg", 2 * l.growth_kimg) : "");
+}
 
 // FreezeD's 50,000 iterations, of 8 images.
 void automatic(TrainOptions& o, int) {
@@ -129,6 +178,15 @@ void StyleGanLoss::visit(OptionVisitor& v) {
      .most = 1,
      .may_change = true},
     style_mixing);
+  v({.key = "growth_kimg",
+     .flag = "--growth-kimg",
+     .help =
+         "progressive growing: thousands of images that each size from 8x8 on is faded in for, and again stays for, "
+         "published 600; 0: none",
+     .group = group,
+     .least = 0,
+     .most = 1e9},
+    growth_kimg);
 }
 
 Objective stylegan_objective() {

@@ -11,6 +11,7 @@ struct StyleGanLoss {
   GanLoss loss = GanLoss::non_saturating;
   double r1_gamma = 10;
   double style_mixing = 0;  // probability, per batch
+  double growth_kimg = 0;   // that each size is faded in for, and stays for; 0: all are there from the start
 
   void visit(OptionVisitor& v);
 };
