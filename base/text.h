@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,8 @@ Utf8Character first_character(std::string_view text);
 bool is_utf8(std::string_view text);
 
 std::string lower_case(std::string_view text);  // of the letters of ASCII; the rest stays
+
+std::string base64(std::span<const std::byte> bytes);
 
 std::vector<std::string> parts_of(const std::string& text, char between);  // without empty ones
 

@@ -13,6 +13,9 @@ Tensor add(const Tensor& a, const Tensor& b);
 Tensor sub(const Tensor& a, const Tensor& b);
 Tensor mul(const Tensor& a, const Tensor& b);
 Tensor div(const Tensor& a, const Tensor& b);
+struct Affine {
+  double scale, shift;
+};
 Tensor affine(const Tensor& x, double scale, double shift);  // scale x + shift
 Tensor square(const Tensor& x);
 Tensor sqrt(const Tensor& x);
@@ -208,6 +211,10 @@ Tensor projection(const Tensor& x, const Projection& p);
 Tensor reshape(const Tensor& x, Shape shape);  // shares memory; one size may be -1
 Tensor permute(const Tensor& x, const std::vector<int>& axes);
 Tensor flip(const Tensor& x, const std::vector<int>& axes);  // in reverse order along axes
+struct Slice {
+  int axis;
+  int64_t begin, end;
+};
 Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end);
 Tensor embed(const Tensor& x, int axis, int64_t begin,
              int64_t size);  // zeros of that size with x at begin: slice's gradient

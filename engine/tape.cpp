@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "engine/observer.h"
 #include "engine/ops.h"
 #include "engine/range.h"
 
@@ -120,17 +121,25 @@ Tensor put_on_tape(Tensor y, Node node, Keep keep) {
 }
 }  // namespace
 
-Tensor record(const char* op, Tensor y, std::vector<Edge> edges, Keep keep) {
+void Op::throw_other_options() const { throw Error(fmt::format("{}: its options are not of this type", name)); }
+
+Tensor record(const Op& op, Tensor y, std::vector<Edge> edges, Keep keep) {
+  if (Observer* const watching = observer()) {
+    std::vector<Tensor> inputs;
+    for (const Edge& e : edges) inputs.push_back(e.input);
+    watching->saw(op, inputs, y);
+  }
   if (!recording) return y;
-  Node node{op, {}, {}};
+  Node node{op.name, {}, {}};
   for (Edge& e : edges)
     if (e.input.wants_grad()) node.edges.emplace_back(e.input.node(), std::move(e.grad));
   return node.edges.empty() ? y : put_on_tape(std::move(y), std::move(node), keep);
 }
 
-Tensor record(const char* op, Tensor y, const std::vector<Tensor>& inputs, GradsFn together, Keep keep) {
+Tensor record(const Op& op, Tensor y, const std::vector<Tensor>& inputs, GradsFn together, Keep keep) {
+  if (Observer* const watching = observer()) watching->saw(op, inputs, y);
   if (!recording || std::ranges::none_of(inputs, &Tensor::wants_grad)) return y;
-  Node node{op, {}, {}, std::move(together)};
+  Node node{op.name, {}, {}, std::move(together)};
   for (const Tensor& input : inputs) node.edges.emplace_back(input.node(), GradFn{});
   return put_on_tape(std::move(y), std::move(node), keep);
 }

@@ -1,6 +1,7 @@
 // The tape: a gradient is a function from tensors to tensors made of ops, so a second derivative is just another one.
 #pragma once
 #include <functional>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
@@ -50,12 +51,31 @@ struct Node {
   inline static uint64_t made = 0;
 };
 
+// What an op is called, and the options that it was called with, for those who watch (engine/observer.h). Only while
+// record() runs.
+struct Op {
+  Op(const char* op) : name(op) {}  // NOLINT: most ops have no options
+  template <class P>
+  Op(const char* op, const P& p) : name(op), type(&typeid(P)), options(&p) {}
+  template <class P>
+  const P& as() const {
+    if (!type || *type != typeid(P)) throw_other_options();
+    return *static_cast<const P*>(options);
+  }
+  const char* name;
+
+ private:
+  [[noreturn]] void throw_other_options() const;
+  const std::type_info* type = nullptr;
+  const void* options = nullptr;
+};
+
 // Puts y on the tape with an edge to each input that wants a gradient. The closure of any other input is dropped here:
 // this is the requires_grad mask. Its kernel cannot be reached and what only it had captured is freed at once.
 // Closures of an op recorded with Keep::nothing get a y without storage: y's memory is not held for backward.
 enum class Keep { nothing, output };
-Tensor record(const char* op, Tensor y, std::vector<Edge> edges, Keep keep = Keep::nothing);
-Tensor record(const char* op, Tensor y, const std::vector<Tensor>& inputs, GradsFn together, Keep keep = Keep::nothing);
+Tensor record(const Op& op, Tensor y, std::vector<Edge> edges, Keep keep = Keep::nothing);
+Tensor record(const Op& op, Tensor y, const std::vector<Tensor>& inputs, GradsFn together, Keep keep = Keep::nothing);
 Tensor sum_of_parts(std::vector<Tensor> parts);  // computes what is deferred
 
 Tensor require_grad(const Tensor& x, TrainedRowsPtr rows);  // a new leaf of which these train; null: all

@@ -51,6 +51,8 @@ class Tensor {
   static Tensor deferred(Shape shape, DType type, const Device& device, std::shared_ptr<Deferred> by);
 
   bool defined() const { return storage_ != nullptr || virtual_; }
+  // Of all that share its memory the same, and of no others, even when that memory is free again.
+  std::weak_ptr<const void> identity() const { return storage_; }
   const Shape& shape() const { return shape_; }
   int64_t dim(int i) const;  // from the back below 0; ShapeError where there is no such axis
   int rank() const { return static_cast<int>(shape_.size()); }

@@ -2,6 +2,8 @@
 // they are made of ops.
 #include "kernels/ops/batch_norm.h"
 
+#include <numeric>
+
 #include "base/error.h"
 #include "engine/ops.h"
 #include "engine/ops/operands.h"
@@ -43,13 +45,17 @@ void check_operands(const Tensor& x, const Tensor& gamma, const Tensor& beta, co
 
 // The definition, differentiable any number of times.
 Tensor by_ops(const Tensor& x, const Tensor& gamma, const Tensor& beta, const BatchNorm& p) {
-  const auto [G, P, C] = sizes(x, gamma);
-  const Tensor rows = reshape(cast(x, acc_type(x.type())), {G, P, C});
-  const Tensor centred = sub(rows, p.train ? mean_axes(rows, {0, 1}) : p.avg_mean);
-  const Tensor variance = p.train ? mean_axes(square(centred), {0, 1}) : p.avg_var;
-  const Tensor normal = mul(centred, rsqrt(variance + p.eps));
-  const Tensor y = mul(normal, reshape(gamma, {G, 1, C})) + reshape(beta, {G, 1, C});
-  return cast(reshape(p.relu ? relu(y) : y, x.shape()), x.type());
+  std::vector<int> samples_and_pixels(static_cast<size_t>(x.rank() - 1));
+  std::iota(samples_and_pixels.begin(), samples_and_pixels.end(), 0);
+  Shape one_a_channel(static_cast<size_t>(x.rank()), 1);
+  one_a_channel.back() = x.dim(-1);
+  if (gamma.rank() == 2) one_a_channel[0] = x.dim(0);
+  const Tensor wide = cast(x, acc_type(x.type()));
+  const Tensor centred = sub(wide, p.train ? mean_axes(wide, samples_and_pixels) : p.avg_mean);
+  const Tensor variance = p.train ? mean_axes(square(centred), samples_and_pixels) : p.avg_var;
+  const Tensor slope = mul(rsqrt(variance + p.eps), reshape(gamma, one_a_channel));
+  const Tensor y = mul(centred, slope) + reshape(beta, one_a_channel);
+  return cast(p.relu ? relu(y) : y, x.type());
 }
 
 template <class T>

@@ -114,7 +114,7 @@ Tensor ops::record_bias_act(const Tensor& y, const Tensor& x, const Tensor& b, c
   const bool in_one_pass = y.stream().is_cuda && !epilogue(b, p).is_linear();
   const bool needs_x = p.d.wants_grad();
   return record(
-      "bias_act", y, {x, p.d, b, p.noise.defined() ? p.strength : Tensor{}},
+      {"bias_act", p}, y, {x, p.d, b, p.noise.defined() ? p.strength : Tensor{}},
       [=, kept = needs_x && !make_x ? x : Tensor{}, make_x = needs_x ? make_x : nullptr](
           std::vector<Tensor> parts, const Tensor& out, const Wanted& wanted) -> std::vector<Tensor> {
         if (in_one_pass && !is_recording()) return backward(std::move(parts), out, kept, b, p, wanted);

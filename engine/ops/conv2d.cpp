@@ -81,7 +81,7 @@ Tensor ops::record_conv2d(const Tensor& y, const Tensor& x, const Tensor& w, con
   const Tensor kept = make_x ? Tensor{} : x;
   // On a GPU the filter before it computes this gradient and its own in one pass.
   const bool defers = y.stream().is_cuda && y.type() == DType::bf16 && p.stride == 2 && !p.transposed;
-  return record("conv2d", y,
+  return record({"conv2d", p}, y,
                 {{x,
                   [w, p, defers, shape = x.shape()](const Tensor& gy, const Tensor&) {
                     if (!defers || is_recording()) return conv2d_input_grad(gy, w, shape, p);

@@ -95,7 +95,7 @@ Tensor div(const Tensor& a, const Tensor& b) {
 }
 
 Tensor affine(const Tensor& x, double scale, double shift) {
-  return record("affine", unary(x, UnaryOp::affine, scale, shift),
+  return record({"affine", Affine{scale, shift}}, unary(x, UnaryOp::affine, scale, shift),
                 {{x, [scale](const Tensor& gy, const Tensor&) { return affine(gy, scale, 0); }}});
 }
 

@@ -41,7 +41,8 @@ Tensor gather(const Tensor& x, const Tensor& index) {
   check_index("gather", x, index, x.rank() ? x.dim(0) : 0);
   return record(
       "gather", moved<kernels::Gather>(x, index, x.dim(0), index.count()),
-      {{x, [index, rows = x.dim(0)](const Tensor& gy, const Tensor&) { return scatter_add(gy, index, rows); }}});
+      {{x, [index, rows = x.dim(0)](const Tensor& gy, const Tensor&) { return scatter_add(gy, index, rows); }},
+       {index, {}}});
 }
 
 Tensor scatter_add(const Tensor& x, const Tensor& index, int64_t rows) {
@@ -84,7 +85,7 @@ Tensor one_hot(const Tensor& index, int64_t classes, DType type) {
     using T = decltype(tag);
     run(y.stream(), kernels::OneHot<T>{y.mutable_as<T>(), index.as<int32_t>(), index.count(), classes});
   });
-  return y;
+  return record("one_hot", y, {{index, {}}});
 }
 
 }  // namespace firn

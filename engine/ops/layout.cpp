@@ -40,7 +40,8 @@ Tensor permute(const Tensor& x, const std::vector<int>& axes) {
   }
   Tensor y = x.like(dims);
   ops::strided_copy(y, 0, ops::strides_of(dims), x, 0, strides, dims);
-  return record("permute", y, {{x, [inverse](const Tensor& gy, const Tensor&) { return permute(gy, inverse); }}});
+  return record({"permute", axes}, y,
+                {{x, [inverse](const Tensor& gy, const Tensor&) { return permute(gy, inverse); }}});
 }
 
 Tensor flip(const Tensor& x, const std::vector<int>& axes) {
@@ -71,7 +72,7 @@ Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end) {
   Tensor y = x.like(dims);
   ops::strided_copy(y, 0, ops::strides_of(dims), x, begin * strides[a], strides, dims);
   return record(
-      "slice", y,
+      {"slice", Slice{static_cast<int>(a), begin, end}}, y,
       {{x, [a, begin, size](const Tensor& gy, const Tensor&) { return embed(gy, static_cast<int>(a), begin, size); }}});
 }
 
@@ -117,7 +118,7 @@ Tensor concat(const std::vector<Tensor>& xs, int axis) {
         {x, [a, begin, end](const Tensor& gy, const Tensor&) { return slice(gy, static_cast<int>(a), begin, end); }});
     begin = end;
   }
-  return record("concat", y, std::move(edges));
+  return record({"concat", static_cast<int>(a)}, y, std::move(edges));
 }
 
 }  // namespace firn

@@ -79,7 +79,7 @@ Tensor ops::record_matmul(const Tensor& y, const Tensor& a, const Tensor& b, con
                                 : matmul(a, g, {.trans_a = !p.trans_a, .alpha = p.alpha, .wide_output = true}),
                       shape, type);
   };
-  return record("matmul", y, {{a, grad_a}, {b, grad_b}});
+  return record({"matmul", p}, y, {{a, grad_a}, {b, grad_b}});
 }
 
 }  // namespace firn

@@ -15,7 +15,7 @@ Tensor upsample_nearest(const Tensor& x, double gain) {
     run(x.stream(), kernels::UpsampleNearest<T>{y.mutable_as<T>(), x.as<T>(), x.dim(0), x.dim(1), x.dim(2), x.dim(3),
                                                 static_cast<acc_t<T>>(gain)});
   });
-  return record("upsample_nearest", y,
+  return record({"upsample_nearest", gain}, y,
                 {{x, [gain](const Tensor& gy, const Tensor&) { return average_pool(gy, 4 * gain); }}});
 }
 
@@ -29,7 +29,7 @@ Tensor average_pool(const Tensor& x, double gain) {
     run(x.stream(), kernels::SumPool<T>{y.mutable_as<T>(), x.as<T>(), y.dim(0), y.dim(1), y.dim(2), y.dim(3),
                                         static_cast<acc_t<T>>(gain / 4)});
   });
-  return record("average_pool", y,
+  return record({"average_pool", gain}, y,
                 {{x, [gain](const Tensor& gy, const Tensor&) { return upsample_nearest(gy, gain / 4); }}});
 }
 

@@ -8,8 +8,8 @@
 namespace firn::ops {
 
 // y, which was computed in some other way than its definition `composed`. Its backward is `together`, or the gradients
-// of the definition where those are to be differentiated.
-Tensor record_fused(const char* op, const Tensor& y, const std::vector<Tensor>& inputs,
+// of the definition where those are to be differentiated. Who watches sees the definition.
+Tensor record_fused(const Op& op, const Tensor& y, const std::vector<Tensor>& inputs,
                     const std::function<Tensor()>& composed, const GradsFn& together, Keep keep = Keep::nothing);
 
 // t has no values; this gives those that f computes, which are t to the tape.

@@ -2,6 +2,7 @@
 // always their parts, as in styled_conv2d.cpp.
 #include <optional>
 
+#include "engine/observer.h"
 #include "engine/ops.h"
 #include "engine/ops/deferred.h"
 #include "engine/ops/recorded.h"
@@ -46,7 +47,7 @@ Tensor styled_conv2d_up(const Tensor& x, const Tensor& s, const Tensor& w, const
   const Shape big = ops::conv2d_shape(x, w, conv);
   const kernels::ConvProblem problem = ops::conv2d_problem(x.shape(), big, w.shape(), conv, x.type());
   const std::optional<kernels::Taps> taps = taps_of(fir, 1);
-  if (!conv.transposed || !taps || !kernels::has_styled_conv_up(x.stream(), problem)) return in_steps();
+  if (observed() || !conv.transposed || !taps || !kernels::has_styled_conv_up(x.stream(), problem)) return in_steps();
 
   const Shape shape = ops::upfirdn2d_shape(nowhere(big), fir);
   ops::check_bias_act(shape, x.type(), b, act);
@@ -76,7 +77,7 @@ Tensor conv2d_down(Tensor x, const Tensor& w, const Tensor& b, Fir fir, Conv2d c
   const std::optional<kernels::Taps> taps = taps_of(fir, 2);
   // A weight gradient takes the filtered image, so one is kept where there will be one.
   const bool weight_gradient = is_recording() && w.wants_grad();
-  if (conv.transposed || !taps || weight_gradient || !kernels::has_styled_conv_down(x.stream(), problem))
+  if (observed() || conv.transposed || !taps || weight_gradient || !kernels::has_styled_conv_down(x.stream(), problem))
     return in_steps(std::move(x));
 
   ops::check_bias_act(shape, x.type(), b, act);

@@ -1,5 +1,6 @@
 // A layer of a network as one op where a provider has it in fewer passes, and as its parts elsewhere. On the tape it is
 // always its parts: what they would have stored between them is made again if a gradient needs it.
+#include "engine/observer.h"
 #include "engine/ops.h"
 #include "engine/ops/recorded.h"
 #include "kernels/gemm/gemm.h"
@@ -46,12 +47,13 @@ Tensor styled_conv2d(const Tensor& x, const Tensor& s, const Tensor& w, const Te
   const Shape shape = ops::conv2d_shape(x, w, conv);
   const bool pointwise = w.dim(1) == 1 && w.dim(2) == 1 && conv.stride == 1 && shape[1] == x.dim(1) &&
                          shape[2] == x.dim(2) && conv.groups == 1 && !conv.transposed;
-  if (pointwise && x.dim(3) <= kernels::kThin && !s.defined() && !act.d.defined() && !act.noise.defined())
+  if (!observed() && pointwise && x.dim(3) <= kernels::kThin && !s.defined() && !act.d.defined() &&
+      !act.noise.defined())
     return thin_layer(x, w, b, conv.gain, act);
   const kernels::ConvProblem problem = ops::conv2d_problem(x.shape(), shape, w.shape(), conv, x.type());
   const kernels::Epilogue<> then = ops::epilogue(b, act);
   const bool plain = !s.defined() && kernels::has_conv_bias_act(x.stream(), problem, then);
-  if (conv.transposed || !(plain || kernels::has_styled_conv(x.stream(), problem)))
+  if (observed() || conv.transposed || !(plain || kernels::has_styled_conv(x.stream(), problem)))
     return bias_act(conv2d(scaled(), w, conv), b, act);
 
   ops::check_bias_act(shape, x.type(), b, act);
@@ -73,7 +75,7 @@ Tensor styled_conv2d(const Tensor& x, const Tensor& s, const Tensor& w, const Te
 Tensor conv2d_add(const Tensor& x, const Tensor& w, Conv2d conv, const Tensor& addend) {
   const Shape shape = ops::conv2d_shape(x, w, conv);
   const kernels::ConvProblem problem = ops::conv2d_problem(x.shape(), shape, w.shape(), conv, x.type());
-  if (conv.transposed || addend.shape() != shape || addend.type() != x.type() ||
+  if (observed() || conv.transposed || addend.shape() != shape || addend.type() != x.type() ||
       !kernels::has_styled_conv(x.stream(), problem))
     return conv2d(x, w, conv) + addend;
   Tensor y = x.like(shape);

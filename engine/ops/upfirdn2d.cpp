@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "engine/observer.h"
 #include "engine/ops.h"
 #include "engine/ops/deferred.h"
 #include "engine/ops/operands.h"
@@ -95,7 +96,7 @@ kernels::Upfirdn2d<T> kernel(Tensor& y, const Tensor& x, const Fir& p) {
 
 Tensor ops::record_upfirdn2d(const Tensor& y, const Tensor& x, const Fir& p) {
   const Fir q = adjoint(p, x.shape(), y.shape());
-  return record("upfirdn2d", y, {x},
+  return record({"upfirdn2d", p}, y, {x},
                 [q](std::vector<Tensor> parts, const Tensor&, const Wanted&) -> std::vector<Tensor> {
                   const auto alone = parts.size() == 1 ? take<ConvInputGradient>(parts) : nullptr;
                   return {alone ? filter(*alone, q) : upfirdn2d(sum_of_parts(std::move(parts)), q)};
@@ -117,7 +118,7 @@ Tensor upfirdn2d_bias_act(const Tensor& x, Fir p, const Tensor& b, BiasAct act) 
     if constexpr (!std::is_same_v<T, double>) {
       using A = acc_t<T>;
       const auto k = kernel<T>(y, x, p);
-      if (!x.stream().is_cuda || p.up != 1 || p.down != 1 || !kernels::has_vectors(k)) return false;
+      if (observed() || !x.stream().is_cuda || p.up != 1 || p.down != 1 || !kernels::has_vectors(k)) return false;
       run(x.stream(), kernels::Upfirdn2dVectors<T, 1, 1, kernels::Epilogue<A>>{k, ops::epilogue(b, act).as<A>()});
       return true;
     }

@@ -20,18 +20,6 @@ struct Box {
   int width, height;
 };
 
-std::string base64(std::span<const std::byte> bytes) {
-  constexpr const char* digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  text.reserve((bytes.size() + 2) / 3 * 4);
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    const auto byte = [&](size_t k) { return i + k < bytes.size() ? std::to_integer<uint32_t>(bytes[i + k]) : 0; };
-    const uint32_t triple = byte(0) << 16 | byte(1) << 8 | byte(2);
-    for (int k = 0; k < 4; ++k) text += i + size_t(k) <= bytes.size() ? digits[triple >> (18 - 6 * k) & 63] : '=';
-  }
-  return text;
-}
-
 Picture picture_of(std::span<const std::byte> png, Box size, bool whole) {
   return {.width = size.width, .height = size.height, .uri = "data:image/png;base64," + base64(png), .whole = whole};
 }
