@@ -1,5 +1,7 @@
 #include "models/onnx/generator.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "models/onnx/translation.h"
 
@@ -18,7 +20,7 @@ struct Inputs {
     }
     z = Tensor::zeros({n, g.z_dim()}, g.type(), g.device());
     if (g.classes()) labels = Tensor::zeros({n}, DType::i32, g.device());
-    if (styled) psi = Tensor::full({}, o.psi, g.type(), g.device());
+    if (takes_psi(g, o)) psi = Tensor::full({}, o.psi, g.type(), g.device());
   }
 };
 
@@ -28,8 +30,8 @@ class Truncated {
   Truncated(const StyleGenerator& g, int cutoff)
       : average_(g.broadcast(Tensor::zeros({1, g.w_dim()}, g.type(), g.device()), {.psi = 0})), cutoff_(cutoff) {}
   Tensor operator()(const Tensor& ws, const Tensor& psi) const {
+    if (!psi.defined()) return ws;
     const int64_t all = ws.dim(1), some = cutoff_ < 0 ? all : std::min<int64_t>(cutoff_, all);
-    if (some == 0) return ws;
     const Tensor average = slice(average_, 1, 0, some);
     const Tensor towards = average + ((some == all ? ws : slice(ws, 1, 0, some)) - average) * psi;
     return some == all ? towards : concat({towards, slice(ws, 1, some, all)}, 1);
@@ -70,6 +72,10 @@ void check(const Generator& g, const Options& o) {
 }
 
 }  // namespace
+
+bool takes_psi(const Generator& g, const Options& o) {
+  return o.part != Part::synthesis && o.cutoff != 0 && dynamic_cast<const StyleGenerator*>(&g);
+}
 
 OnnxGraph to_graph(const Generator& g, const Options& o) {
   check(g, o);
