@@ -25,28 +25,20 @@ struct Inputs {
 };
 
 // average + psi (ws - average), of the styles that are truncated.
-class Truncated {
- public:
-  Truncated(const StyleGenerator& g, int cutoff)
-      : average_(g.broadcast(Tensor::zeros({1, g.w_dim()}, g.type(), g.device()), {.psi = 0})), cutoff_(cutoff) {}
-  Tensor operator()(const Tensor& ws, const Tensor& psi) const {
-    if (!psi.defined()) return ws;
-    const int64_t all = ws.dim(1), some = cutoff_ < 0 ? all : std::min<int64_t>(cutoff_, all);
-    const Tensor average = slice(average_, 1, 0, some);
-    const Tensor towards = average + ((some == all ? ws : slice(ws, 1, 0, some)) - average) * psi;
-    return some == all ? towards : concat({towards, slice(ws, 1, some, all)}, 1);
-  }
-
- private:
-  Tensor average_;
-  int cutoff_;
-};
+Tensor truncated(const StyleGenerator& g, const Tensor& ws, const Tensor& psi, int cutoff) {
+  const Tensor averages = g.broadcast(Tensor::zeros({1, g.w_dim()}, g.type(), g.device()), {.psi = 0});
+  const int64_t all = ws.dim(1), some = cutoff < 0 ? all : std::min<int64_t>(cutoff, all);
+  const Tensor average = slice(averages, 1, 0, some);
+  const Tensor towards = average + (slice(ws, 1, 0, some) - average) * psi;
+  return some == all ? towards : concat({towards, slice(ws, 1, some, all)}, 1);
+}
 
 Tensor run(const Generator& g, const Options& o, const Inputs& in) {
   const auto* styled = dynamic_cast<const StyleGenerator*>(&g);
   if (o.part == Part::synthesis) return styled->synthesize(in.ws, o.noise);
   if (!styled) return g.image(g.code(in.z, in.labels), o.noise);
-  const Tensor ws = Truncated(*styled, o.cutoff)(styled->broadcast(styled->map(in.z, in.labels)), in.psi);
+  Tensor ws = styled->broadcast(styled->map(in.z, in.labels));
+  if (in.psi.defined()) ws = truncated(*styled, ws, in.psi, o.cutoff);
   return o.part == Part::mapping ? ws : styled->synthesize(ws, o.noise);
 }
 
