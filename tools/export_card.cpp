@@ -105,13 +105,13 @@ std::string readme(const Export& e, const SafetensorsFile& file) {
   const Generator& g = *e.loaded.g;
   const ModelSpec& spec = e.loaded.source.model;
   const ImageShape shape = spec.images();
-  const bool styled = dynamic_cast<const StyleGenerator*>(&g);
   std::string inputs = fmt::format("`z` [N,{}] of normal numbers", g.z_dim()), feeds = "\"z\": z", data;
   if (g.classes()) {
     inputs += ", `labels` [N] of int64";
     feeds += ", \"labels\": np.arange(4) % " + fmt::to_string(g.classes());
   }
-  if (styled) inputs += fmt::format(", `psi` [] for truncation ({} where it is not given)", e.options.psi);
+  if (onnx::takes_psi(g, e.options))
+    inputs += fmt::format(", `psi` [] for truncation ({} where it is not given)", e.options.psi);
   int64_t images = 0;
   if (const auto options = file.metadata.find("options");
       options != file.metadata.end() && file.contains("state.counters")) {

@@ -19,8 +19,8 @@ void write_demo(const Export& e, const std::filesystem::path& dir) {
   const Generator& g = *e.loaded.g;
   onnx::Options options = e.options;
   options.psi_by_default = false;  // onnxruntime-web takes no input that may be left out
-  const bool styled = dynamic_cast<const StyleGenerator*>(&g);
-  const nlohmann::json network = {{"z_dim", g.z_dim()}, {"classes", g.classes()}, {"truncation", styled}};
+  const nlohmann::json network = {
+      {"z_dim", g.z_dim()}, {"classes", g.classes()}, {"truncation", onnx::takes_psi(g, options)}};
   const std::string model = onnx_bytes(onnx::to_graph(g, options));
   std::string page = demo_page;
   replace(page, "%title%", markup(e.title));

@@ -1,5 +1,7 @@
 #include "models/onnx/generator.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "models/onnx/translation.h"
 
@@ -18,33 +20,25 @@ struct Inputs {
     }
     z = Tensor::zeros({n, g.z_dim()}, g.type(), g.device());
     if (g.classes()) labels = Tensor::zeros({n}, DType::i32, g.device());
-    if (styled) psi = Tensor::full({}, o.psi, g.type(), g.device());
+    if (takes_psi(g, o)) psi = Tensor::full({}, o.psi, g.type(), g.device());
   }
 };
 
 // average + psi (ws - average), of the styles that are truncated.
-class Truncated {
- public:
-  Truncated(const StyleGenerator& g, int cutoff)
-      : average_(g.broadcast(Tensor::zeros({1, g.w_dim()}, g.type(), g.device()), {.psi = 0})), cutoff_(cutoff) {}
-  Tensor operator()(const Tensor& ws, const Tensor& psi) const {
-    const int64_t all = ws.dim(1), some = cutoff_ < 0 ? all : std::min<int64_t>(cutoff_, all);
-    if (some == 0) return ws;
-    const Tensor average = slice(average_, 1, 0, some);
-    const Tensor towards = average + ((some == all ? ws : slice(ws, 1, 0, some)) - average) * psi;
-    return some == all ? towards : concat({towards, slice(ws, 1, some, all)}, 1);
-  }
-
- private:
-  Tensor average_;
-  int cutoff_;
-};
+Tensor truncated(const StyleGenerator& g, const Tensor& ws, const Tensor& psi, int cutoff) {
+  const Tensor averages = g.broadcast(Tensor::zeros({1, g.w_dim()}, g.type(), g.device()), {.psi = 0});
+  const int64_t all = ws.dim(1), some = cutoff < 0 ? all : std::min<int64_t>(cutoff, all);
+  const Tensor average = slice(averages, 1, 0, some);
+  const Tensor towards = average + (slice(ws, 1, 0, some) - average) * psi;
+  return some == all ? towards : concat({towards, slice(ws, 1, some, all)}, 1);
+}
 
 Tensor run(const Generator& g, const Options& o, const Inputs& in) {
   const auto* styled = dynamic_cast<const StyleGenerator*>(&g);
   if (o.part == Part::synthesis) return styled->synthesize(in.ws, o.noise);
   if (!styled) return g.image(g.code(in.z, in.labels), o.noise);
-  const Tensor ws = Truncated(*styled, o.cutoff)(styled->broadcast(styled->map(in.z, in.labels)), in.psi);
+  Tensor ws = styled->broadcast(styled->map(in.z, in.labels));
+  if (in.psi.defined()) ws = truncated(*styled, ws, in.psi, o.cutoff);
   return o.part == Part::mapping ? ws : styled->synthesize(ws, o.noise);
 }
 
@@ -70,6 +64,10 @@ void check(const Generator& g, const Options& o) {
 }
 
 }  // namespace
+
+bool takes_psi(const Generator& g, const Options& o) {
+  return o.part != Part::synthesis && o.cutoff != 0 && dynamic_cast<const StyleGenerator*>(&g);
+}
 
 OnnxGraph to_graph(const Generator& g, const Options& o) {
   check(g, o);

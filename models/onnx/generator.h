@@ -22,4 +22,7 @@ struct Options {
 // [N,num_ws,w_dim]; ws -> images. ConfigError for a network that does not have what is asked for, or cannot be written.
 OnnxGraph to_graph(const Generator& g, const Options& options);
 
+// Whether there is anything to truncate.
+bool takes_psi(const Generator& g, const Options& options);
+
 }  // namespace firn::onnx

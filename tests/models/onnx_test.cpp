@@ -140,6 +140,7 @@ TEST(Onnx, PsiMayBeLeftOutUnlessItHasToBeGiven) {
   const OnnxGraph wants = to_graph(*styled(), {.psi_by_default = false});
   EXPECT_EQ(names(wants.inputs), (std::vector<std::string>{"z", "psi"}));
   EXPECT_EQ(initializer(wants, "psi"), nullptr);
+  EXPECT_EQ(names(to_graph(*styled(), {.cutoff = 0}).inputs), std::vector<std::string>{"z"});
   EXPECT_EQ(names(to_graph(*unstyled(), {}).inputs), std::vector<std::string>{"z"});
 }
 

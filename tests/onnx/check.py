@@ -27,7 +27,7 @@ SNGAN = ('--model sngan --ch 8 --z-dim 16 --batch 8 --kimg 0.064 --tick 0.064 --
 KINDS = {
     'skip': (TINY + ['--g-arch', 'skip'], (32, 32), 0),
     'resnet': (TINY + ['--g-arch', 'resnet'], (32, 32), 0),
-    'orig': (TINY + ['--g-arch', 'orig'], (16, 16), 0),
+    'orig': (TINY + ['--g-arch', 'orig', '--conv-clamp', '1'], (16, 16), 0),
     'conditional': (TINY + ['--cond'], (16, 16), 3),
     'rectangular': (TINY, (32, 16), 0),
     'sngan': (SNGAN, (32, 32), 0),
