@@ -43,6 +43,21 @@ const Tensor& Taps::at(const std::string& name, size_t call) const {
 
 Tensor Generator::latents(const Tensor& z) const { return miner_ ? (*miner_)(z) : z; }
 
+void StyleGenerator::check_noise(const Noise& noise, int64_t n) const {
+  if (noise.mode == NoiseMode::random && !noise.rng)
+    throw ConfigError("synthesize: random noise needs a random stream");
+  if (noise.mode != NoiseMode::given) return;
+  const std::vector<Tensor> own = noise_maps();
+  if (noise.maps.size() != own.size())
+    throw ShapeError(fmt::format("synthesize: {} maps of noise, expected {}", noise.maps.size(), own.size()));
+  for (size_t i = 0; i < own.size(); ++i) {
+    const Shape &map = noise.maps[i].shape(), one = own[i].shape(), each = {n, one[1], one[2]};
+    if (map != one && map != each)
+      throw ShapeError(
+          fmt::format("synthesize: map {} of noise is {}, expected {}", i, to_string(map), to_string(each)));
+  }
+}
+
 Tensor Discriminator::features(const Tensor&) const { throw_uncut(); }
 Tensor Discriminator::logits(const Tensor&, const Tensor&, int, Mode) const { throw_uncut(); }
 Shape Discriminator::features_shape(int64_t) const { throw_uncut(); }

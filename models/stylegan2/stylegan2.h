@@ -77,7 +77,9 @@ class StyleGan2Generator : public StyleGenerator {
   void set_mixing(Tensor& share, int cutoff) const override;
   Tensor mixing(int cutoff) const;              // a new share
   void update_w_avg(const Tensor& w) override;  // w_avg <- lerp(mean(w), w_avg, 0.995)
-  Tensor synthesize(const Tensor& ws, NoiseMode noise, Rng* rng = nullptr) const override;
+  Tensor synthesize(const Tensor& ws, const Noise& noise) const override;
+  std::vector<Tensor> noise_maps() const override;
+  std::vector<Parameters> affines() const override;
 
   Parts parts() const override;
   std::vector<std::string> tap_names() const override;  // "b16": behind the block of that size

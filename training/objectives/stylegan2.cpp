@@ -42,20 +42,18 @@ Tensor mixed_ws(const StyleGenerator& g, const Tensor& w, const Inputs& in, cons
   return z_mix.defined() ? g.mix(w, g.map(z_mix, in["gen_labels"]), share) : g.broadcast(w);
 }
 
-NoiseMode noise_of(const Rng* rng) { return rng ? NoiseMode::random : NoiseMode::constant; }
-
 Terms g_main(StyleGenerator& g, const Discriminator& d, const Augment& augment, GanLoss loss, const Inputs& in,
              const Tensor& share, Rng* rng) {
   const Tensor w = g.map(in["z"], in["gen_labels"]);
   g.update_w_avg(w);
-  const Tensor images = g.synthesize(mixed_ws(g, w, in, share), noise_of(rng), rng);
+  const Tensor images = g.synthesize(mixed_ws(g, w, in, share), rng);
   const Tensor logits = d(augment(images, in, "fakes"), in["gen_labels"]);
   return {.total = g_loss(loss, logits),
           .stat = "Loss/G/loss",
           .report = {{"fake_score", "", mean(logits.detach())}},
           .fakes = {.images = images, .by = [=](const Generator& other) {
                       const auto& s = dynamic_cast<const StyleGenerator&>(other);
-                      return s.synthesize(mixed_ws(s, s.map(in["z"], in["gen_labels"]), in, share), noise_of(rng), rng);
+                      return s.synthesize(mixed_ws(s, s.map(in["z"], in["gen_labels"]), in, share), rng);
                     }}};
 }
 
@@ -66,7 +64,7 @@ Terms g_reg(StyleGenerator& g, Tensor& pl_mean, const StyleGan2Loss& o, const In
   g.update_w_avg(w);
   Tensor ws = mixed_ws(g, w, in, share);
   if (!ws.wants_grad()) ws = ws.require_grad();  // the mapping network is frozen
-  const Tensor images = g.synthesize(ws, noise_of(rng), rng);
+  const Tensor images = g.synthesize(ws, rng);
   const double pixels = static_cast<double>(images.dim(1) * images.dim(2));
   const Tensor along = grad(images * (in["pl_noise"] * (1 / std::sqrt(pixels))), {ws}, {.create_graph = true})[0];
   const Tensor lengths = sqrt(sum_per_sample(square(along)) * (1.0 / static_cast<double>(ws.dim(1))));
@@ -90,7 +88,7 @@ Terms d_main(StyleGenerator& g, const Discriminator& d, const Augment& augment, 
     const NoGrad scope;
     const Tensor w = g.map(in["z"], gen_labels);
     g.update_w_avg(w);
-    const Tensor images = g.synthesize(mixed_ws(g, w, in, share), noise_of(rng), rng);
+    const Tensor images = g.synthesize(mixed_ws(g, w, in, share), rng);
     return std::pair(images, augment(images, in, "fakes"));
   }();
   const Tensor labels = labels_here.defined() ? concat({gen_labels, labels_here}, 0) : Tensor{};
