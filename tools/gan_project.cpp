@@ -14,7 +14,7 @@
 #include "io/dataset.h"
 #include "io/film.h"
 #include "io/npz.h"
-#include "io/pytorch_file.h"
+#include "io/weights.h"
 #include "metrics/comparison.h"
 #include "models/sampling.h"
 #include "tools/common.h"
