@@ -1,5 +1,5 @@
 # What bench/bundle packs: the programs, all the libraries they need but glibc and CUDA's own, and what measures them.
-set(bundled gan-train gan-sample gan-data gan-check gan-report gan-metrics gan-convert gan-export train_bench op_bench ceilings firn_tests)
+set(bundled gan-train gan-sample gan-data gan-check gan-report gan-metrics gan-convert gan-export gan-project train_bench op_bench ceilings firn_tests)
 set(programs "")
 foreach(program ${bundled})
   if(TARGET ${program})

@@ -144,7 +144,7 @@ struct BiasAct {
   double gain = 1;
   double clamp = -1;  // < 0: none
   Tensor d{};         // [N,C] f32, or undefined
-  Tensor noise{};     // [N,H,W] or [1,H,W] f32, no gradient, or undefined; goes with strength [] f32
+  Tensor noise{};     // [N,H,W] or [1,H,W] f32, or undefined; goes with strength [] f32
   Tensor strength{};
 };
 inline BiasAct lrelu(double gain = 1.4142135623730951, double clamp = -1) {

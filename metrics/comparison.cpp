@@ -69,20 +69,6 @@ std::string network_of_heads(const fs::path& path) {
   throw IoError(fmt::format("{}: the weights of LPIPS for a network that is not known here", path.string()));
 }
 
-fs::path heads_for(const std::string& network, const WeightFiles& files) {
-  if (const auto found = files.heads.find(network); found != files.heads.end()) return found->second;
-  const char* folder = std::getenv("FIRN_WEIGHTS");
-  const std::string published = network == "squeezenet" ? "squeeze.pth" : "vgg.pth";
-  std::error_code none;
-  for (const std::string& name :
-       {"lpips_" + published, published, "lpips_" + fs::path(published).stem().string() + ".safetensors"})
-    if (folder && fs::exists(fs::path(folder) / name, none)) return fs::path(folder) / name;
-  throw IoError(
-      fmt::format("perceptual distances in {} need the weights of LPIPS v0.1 for it: wanted is {} of the lpips "
-                  "package; name it with --features, or its folder with FIRN_WEIGHTS",
-                  network, published));
-}
-
 }  // namespace
 
 const FeatureWeights* WeightFiles::of(const std::string& network) const {
@@ -100,6 +86,20 @@ WeightFiles weight_files(const std::vector<std::string>& paths) {
       files.networks.push_back(feature_weights(path));
   }
   return files;
+}
+
+fs::path heads_for(const std::string& network, const WeightFiles& files) {
+  if (const auto found = files.heads.find(network); found != files.heads.end()) return found->second;
+  const char* folder = std::getenv("FIRN_WEIGHTS");
+  const std::string published = network == "squeezenet" ? "squeeze.pth" : "vgg.pth";
+  std::error_code none;
+  for (const std::string& name :
+       {"lpips_" + published, published, "lpips_" + fs::path(published).stem().string() + ".safetensors"})
+    if (folder && fs::exists(fs::path(folder) / name, none)) return fs::path(folder) / name;
+  throw IoError(
+      fmt::format("perceptual distances in {} need the weights of LPIPS v0.1 for it: wanted is {} of the lpips "
+                  "package; name it with --features, or its folder with FIRN_WEIGHTS",
+                  network, published));
 }
 
 void require_weights(const MetricName& name, const WeightFiles& features) {

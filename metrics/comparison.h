@@ -17,6 +17,10 @@ struct WeightFiles {
 };
 WeightFiles weight_files(const std::vector<std::string>& paths);  // IoError for a file that holds neither
 
+// The file with the weights of LPIPS on this network, among `files` or in $FIRN_WEIGHTS. IoError that says what is
+// wanted.
+std::filesystem::path heads_for(const std::string& network, const WeightFiles& files);
+
 struct ComparisonSettings {
   WeightFiles features;     // others are looked for in $FIRN_WEIGHTS
   DType type = DType::f32;  // of the networks' activations

@@ -66,7 +66,18 @@ class Taps {
 // Training moves what a network keeps of its batches: averages of statistics, vectors of the power iteration.
 enum class Mode { train, eval };
 
-enum class NoiseMode { none, constant, random };
+enum class NoiseMode { none, constant, random, given };
+
+// What a generator that has noise adds to its activations.
+struct Noise {
+  NoiseMode mode = NoiseMode::constant;
+  Rng* rng = nullptr;             // for NoiseMode::random
+  std::vector<Tensor> maps = {};  // for NoiseMode::given: like noise_maps(), or [N,H,W]
+
+  Noise(NoiseMode m = NoiseMode::constant) : mode(m) {}
+  Noise(Rng* r) : mode(r ? NoiseMode::random : NoiseMode::constant), rng(r) {}
+  Noise(std::vector<Tensor> m) : mode(NoiseMode::given), maps(std::move(m)) {}
+};
 
 struct Truncation {
   double psi = 1;
@@ -108,8 +119,8 @@ class Generator : public Network {
   virtual Tensor forward(const Tensor& z, const Tensor& labels, Rng* rng = nullptr) const = 0;
   // After training, in two steps. ConfigError for a truncation that the network does not have.
   virtual Code code(const Tensor& z, const Tensor& labels, Truncation truncation = {}) const = 0;
-  // rng only for NoiseMode::random; not all have noise.
-  virtual Tensor image(const Code& code, NoiseMode noise = NoiseMode::constant, Rng* rng = nullptr) const = 0;
+  // Not all have noise.
+  virtual Tensor image(const Code& code, const Noise& noise = {}) const = 0;
   // Statistics that images are normalised by become those of these weights: an average of weights has none of its own.
   virtual void estimate_statistics() {}
 
@@ -141,22 +152,24 @@ class StyleGenerator : public Generator {
   // w_avg <- lerp(mean(w), w_avg, 0.995): once per training-mode mapping call, not for the mixing call.
   void update_w_avg(const Tensor& w);
   void estimate_w_avg();  // w_avg <- the mean w of ten thousand latents, of all classes alike
-  // ws [N,num_ws,w_dim] -> images. rng only for NoiseMode::random.
-  virtual Tensor synthesize(const Tensor& ws, NoiseMode noise, Rng* rng = nullptr) const = 0;
+  // ws [N,num_ws,w_dim] -> images.
+  virtual Tensor synthesize(const Tensor& ws, const Noise& noise) const = 0;
+  // What constant noise adds, [1,H,W] each, in the order of the layers.
+  virtual std::vector<Tensor> noise_maps() const = 0;
+  // The weights [O,w_dim] that each of the ws is read by.
+  virtual std::vector<Parameters> affines() const = 0;
 
   Tensor forward(const Tensor& z, const Tensor& labels, Rng* rng) const override {
-    return synthesize(broadcast(map(z, labels)), rng ? NoiseMode::random : NoiseMode::constant, rng);
+    return synthesize(broadcast(map(z, labels)), rng);
   }
   Code code(const Tensor& z, const Tensor& labels, Truncation truncation) const override {
     return {broadcast(map(drawn(z), labels), truncation), {}};
   }
-  Tensor image(const Code& code, NoiseMode noise, Rng* rng) const override {
-    return synthesize(code.values, noise, rng);
-  }
+  Tensor image(const Code& code, const Noise& noise) const override { return synthesize(code.values, noise); }
 
  protected:
-  void require_ws(const Tensor& ws, NoiseMode noise, const Rng* rng) const;  // of synthesize(): ShapeError, ConfigError
-  Parameter w_avg_;                                                          // [w_dim]
+  void require(const Tensor& ws, const Noise& noise) const;  // of synthesize(): ShapeError, ConfigError
+  Parameter w_avg_;                                          // [w_dim]
 };
 
 // A generator as it is without its miner and its prior, while this lives.

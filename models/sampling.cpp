@@ -12,7 +12,7 @@ Code slice(const Code& code, int64_t begin, int64_t end) {
 void sample(const Generator& g, int64_t count, const std::function<Code(int64_t)>& code, const SampleOptions& options,
             const std::function<void(const Tensor&)>& use) {
   const NoGrad no_grad;
-  const bool random = options.noise == NoiseMode::random;
+  const bool random = options.noise.mode == NoiseMode::random;
   const int64_t batch = random ? 1 : options.batch;
   for (int64_t begin = 0; begin < count; begin += batch) {
     std::vector<Tensor> values, labels;
@@ -22,7 +22,9 @@ void sample(const Generator& g, int64_t count, const std::function<Code(int64_t)
       if (one.labels.defined()) labels.push_back(one.labels);
     }
     Rng rng = random ? options.rng(begin) : Rng{};
-    use(g.image({concat(values, 0), labels.empty() ? Tensor{} : concat(labels, 0)}, options.noise, &rng));
+    Noise noise = random ? Noise(&rng) : options.noise;
+    for (Tensor& map : noise.maps) map = slice(map, 0, begin, std::min(begin + batch, count));
+    use(g.image({concat(values, 0), labels.empty() ? Tensor{} : concat(labels, 0)}, noise));
   }
 }
 

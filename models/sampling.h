@@ -9,7 +9,7 @@
 namespace firn {
 
 struct SampleOptions {
-  NoiseMode noise = NoiseMode::constant;
+  Noise noise = {};                 // NoiseMode::given: maps [count,H,W], of all images
   std::function<Rng(int64_t)> rng;  // of an image, for NoiseMode::random, which makes one image at a time
   int batch = 16;                   // at once
 };

@@ -69,10 +69,22 @@ void StyleGenerator::estimate_w_avg() {
   w_avg_.value().copy_from(sum * (1.0 / (batches * batch)));
 }
 
-void StyleGenerator::require_ws(const Tensor& ws, NoiseMode noise, const Rng* rng) const {
-  if (ws.shape() != Shape{ws.dim(0), num_ws(), w_dim()})
+void StyleGenerator::require(const Tensor& ws, const Noise& noise) const {
+  const int64_t n = ws.dim(0);
+  if (ws.shape() != Shape{n, num_ws(), w_dim()})
     throw ShapeError(fmt::format("synthesize: ws {} should be [N,{},{}]", to_string(ws.shape()), num_ws(), w_dim()));
-  if (noise == NoiseMode::random && !rng) throw ConfigError("synthesize: random noise needs a random stream");
+  if (noise.mode == NoiseMode::random && !noise.rng)
+    throw ConfigError("synthesize: random noise needs a random stream");
+  if (noise.mode != NoiseMode::given) return;
+  const std::vector<Tensor> own = noise_maps();
+  if (noise.maps.size() != own.size())
+    throw ShapeError(fmt::format("synthesize: {} maps of noise, expected {}", noise.maps.size(), own.size()));
+  for (size_t i = 0; i < own.size(); ++i) {
+    const Shape &map = noise.maps[i].shape(), one = own[i].shape(), each = {n, one[1], one[2]};
+    if (map != one && map != each)
+      throw ShapeError(
+          fmt::format("synthesize: map {} of noise is {}, expected {}", i, to_string(map), to_string(each)));
+  }
 }
 
 }  // namespace firn

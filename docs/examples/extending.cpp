@@ -60,7 +60,7 @@ class DcganGenerator : public Generator {
     return tanh(conv2d(upsample_nearest(relu(x)), paint_(), {.pad = 1}));
   }
   Code code(const Tensor& z, const Tensor& labels, Truncation) const override { return {z, labels}; }
-  Tensor image(const Code& c, NoiseMode, Rng*) const override { return forward(c.values, c.labels, nullptr); }
+  Tensor image(const Code& c, const Noise&) const override { return forward(c.values, c.labels, nullptr); }
 
  private:
   DcganOptions o_;

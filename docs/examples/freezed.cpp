@@ -36,7 +36,7 @@ int main(int argc, char** argv) try {
   for (int step = 0; step < 8; ++step) {
     const Tensor& images = feed.put(loader.next().pixels);
     const auto generate = [&] {
-      return g.synthesize(g.broadcast(g.map(randn({8, 512}, rng, DType::f32, device), {})), NoiseMode::random, &rng);
+      return g.synthesize(g.broadcast(g.map(randn({8, 512}, rng, DType::f32, device), {})), &rng);
     };
     Tensor loss = mean(softplus(-d(images))) + mean(softplus(d(generate().detach())));
     if (d_opt.step_count() % 16 == 0) {  // lazy R1

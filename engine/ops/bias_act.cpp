@@ -30,8 +30,13 @@ Tensor noise_dot(const Tensor& gt, const Tensor& noise, const Shape& strength_sh
   return reshape(sum(mul(g, reshape(noise, n))), strength_shape);
 }
 
-// The gradients of x, d, b and strength. kept is x, or undefined: it is then recovered from y. The gradient of d alone
-// needs it.
+// strength times the sum over channels, and over images that share their noise, of gt[n,h,w,c].
+Tensor noise_gradient(const Tensor& gt, const Tensor& strength, const Shape& noise) {
+  return reshape(sum_to(gt, {noise[0], noise[1], noise[2], 1}) * reshape(strength, {1, 1, 1, 1}), noise);
+}
+
+// The gradients of x, d, b and strength, not that of noise. kept is x, or undefined: it is then recovered from y. The
+// gradient of d alone needs it.
 std::vector<Tensor> backward(std::vector<Tensor> parts, const Tensor& y, const Tensor& kept, const Tensor& b,
                              const BiasAct& p, const Wanted& wanted) {
   const auto styled = ops::take<ops::ScaledGradient>(parts);
@@ -69,7 +74,7 @@ std::vector<Tensor> backward(std::vector<Tensor> parts, const Tensor& y, const T
     if (scaled_dots.defined()) styled->dots = reshape(sum_to(scaled_dots, {N, 1, C}), {N, C});
     if (styled) styled->release();
   });
-  return {gx, gd, gb, gstrength};
+  return {gx, gd, gb, gstrength, {}};
 }
 
 }  // namespace
@@ -114,17 +119,18 @@ Tensor ops::record_bias_act(const Tensor& y, const Tensor& x, const Tensor& b, c
   const bool in_one_pass = y.stream().is_cuda && !epilogue(b, p).is_linear();
   const bool needs_x = p.d.wants_grad();
   return record(
-      {"bias_act", p}, y, {x, p.d, b, p.noise.defined() ? p.strength : Tensor{}},
+      {"bias_act", p}, y, {x, p.d, b, p.noise.defined() ? p.strength : Tensor{}, p.noise},
       [=, kept = needs_x && !make_x ? x : Tensor{}, make_x = needs_x ? make_x : nullptr](
           std::vector<Tensor> parts, const Tensor& out, const Wanted& wanted) -> std::vector<Tensor> {
-        if (in_one_pass && !is_recording()) return backward(std::move(parts), out, kept, b, p, wanted);
+        if (in_one_pass && !wanted[4] && !is_recording()) return backward(std::move(parts), out, kept, b, p, wanted);
         const Tensor gt = bias_act_grad(sum_of_parts(std::move(parts)), out, p.slope, p.gain, p.clamp);
         return {!wanted[0]      ? Tensor{}
                 : p.d.defined() ? scale_channels(gt, p.d)
                                 : gt,
                 wanted[1] ? dot_pixels(gt, make_x ? make_x() : kept) : Tensor{},
                 wanted[2] ? sum_to(gt, {gt.dim(-1)}) : Tensor{},
-                wanted[3] ? noise_dot(gt, p.noise, p.strength.shape()) : Tensor{}};
+                wanted[3] ? noise_dot(gt, p.noise, p.strength.shape()) : Tensor{},
+                wanted[4] ? noise_gradient(gt, p.strength, p.noise.shape()) : Tensor{}};
       },
       Keep::output);
 }

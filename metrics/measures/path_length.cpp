@@ -71,11 +71,11 @@ class Walk {
     Rng noise{.seed = rng_.seed, .offset = 1u << 20};  // the same at both ends
     if (!in_w_) {
       const Code code = g_.code(slerp(z_[0], z_[1], t), labels_);
-      return g_.image(code, NoiseMode::random, &noise);
+      return g_.image(code, &noise);
     }
     const Tensor column = Tensor::from(std::span<const double>(t), {kAtOnce, 1}, g_.type(), g_.device());
     const Tensor w = lerp(styles_->map(z_[0], labels_), styles_->map(z_[1], labels_), column);
-    return styles_->synthesize(styles_->broadcast(w), NoiseMode::random, &noise);
+    return styles_->synthesize(styles_->broadcast(w), &noise);
   }
 
  private:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numbers>
 #include <numeric>
 
@@ -122,21 +123,47 @@ Matrix triangle_of(Matrix a) {
   return a;
 }
 
-std::vector<double> singular_values(Matrix a) {
-  const int rows = int(a.columns), columns = int(a.rows), ask = -1, one = 1;  // of the transpose: LAPACK has columns
+namespace {
+
+// Falling. `left`: [rows of the result,a.columns], or null: not wanted.
+std::vector<double> decompose(Matrix a, Matrix* left) {
+  const int rows = int(a.columns), columns = int(a.rows), ask = -1;  // of the transpose: LAPACK has columns
   std::vector<double> values(size_t(std::min(rows, columns)));
   if (values.empty()) return values;
+  const int count = int(values.size());
+  Matrix right(left ? columns : 0, left ? count : 0);
+  if (left) *left = Matrix(count, rows);
   std::vector<int> whole(8 * values.size());
   int info = 0;
   double size = 0;
-  blas().singular("N", &rows, &columns, a.values.data(), &rows, values.data(), nullptr, &one, nullptr, &one, &size,
-                  &ask, whole.data(), &info);
+  const auto call = [&](double* work, const int* work_size) {
+    blas().singular(left ? "S" : "N", &rows, &columns, a.values.data(), &rows, values.data(),
+                    left ? left->values.data() : nullptr, &rows, right.values.data(), &count, work, work_size,
+                    whole.data(), &info);
+  };
+  call(&size, &ask);
   std::vector<double> work(size_t(size) + 1);
   const int work_size = int(work.size());
-  blas().singular("N", &rows, &columns, a.values.data(), &rows, values.data(), nullptr, &one, nullptr, &one,
-                  work.data(), &work_size, whole.data(), &info);
+  call(work.data(), &work_size);
   check("the singular values", info);
   return values;
+}
+
+}  // namespace
+
+std::vector<double> singular_values(Matrix a) { return decompose(std::move(a), nullptr); }
+
+Eigen eigen_of_products(Matrix a) {
+  Eigen e;
+  e.values = decompose(triangle_of(std::move(a)), &e.vectors);
+  for (double& v : e.values) v *= v;
+  for (int64_t i = 0; i < e.vectors.rows; ++i) {
+    double* const row = &e.vectors(i, 0);
+    const auto larger = [](double x, double y) { return std::abs(x) < std::abs(y); };
+    if (*std::max_element(row, row + e.vectors.columns, larger) < 0)
+      std::transform(row, row + e.vectors.columns, row, std::negate{});
+  }
+  return e;
 }
 
 }  // namespace firn

@@ -48,4 +48,11 @@ Matrix centred(const Matrix& a, const std::vector<double>& mean);  // less the m
 Matrix triangle_of(Matrix a);
 std::vector<double> singular_values(Matrix a);  // falling; Error where LAPACK gives up
 
+// Eigenvalues of a^T a, falling, and the eigenvectors as rows, of length 1, the largest entry of each positive.
+struct Eigen {
+  std::vector<double> values;
+  Matrix vectors;
+};
+Eigen eigen_of_products(Matrix a);
+
 }  // namespace firn

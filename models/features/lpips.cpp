@@ -19,6 +19,9 @@ Tensor unit(const Tensor& x) {
 }  // namespace
 
 Lpips::Lpips(const FeatureNetwork& network, const SafetensorsFile& heads) : network_(network) {
+  const auto by_channel = [&](std::array<double, 3> v) { return Tensor::from(v, {3}, DType::f32, network.device()); };
+  shift_ = by_channel({-.030, -.088, -.188});
+  scale_ = by_channel({.458, .448, .450});
   const std::vector<int> channels = network.stage_channels();
   if (channels.empty()) network.stages({});  // says that there are none
   for (size_t i = 0; i < channels.size(); ++i) {
@@ -38,23 +41,27 @@ Lpips::Lpips(const FeatureNetwork& network, const SafetensorsFile& heads) : netw
 }
 
 std::vector<Tensor> Lpips::stages(const Tensor& images) const {
-  constexpr std::array shift{-.030, -.088, -.188}, scale{.458, .448, .450};
-  const auto channels = [&](const auto& v) { return Tensor::from(v, {3}, images.type(), images.device()); };
-  return network_.stages((images - channels(shift)) / channels(scale));
+  const DType type = images.type();
+  std::vector<Tensor> all = network_.stages((images - as_type(shift_, type)) / as_type(scale_, type));
+  for (Tensor& stage : all) stage = unit(stage);
+  return all;
 }
 
 Tensor Lpips::operator()(const Tensor& a, const Tensor& b) const {
   if (a.shape() != b.shape() || a.rank() != 4 || a.dim(3) != 3)
     throw ShapeError(
         fmt::format("lpips: {} and {}; expected [N,H,W,3] twice", to_string(a.shape()), to_string(b.shape())));
-  const std::vector<Tensor> of_a = stages(a), of_b = stages(b);
+  return (*this)(stages(a), stages(b));
+}
+
+Tensor Lpips::operator()(const std::vector<Tensor>& a, const std::vector<Tensor>& b) const {
   Tensor distance;
   for (size_t i = 0; i < heads_.size(); ++i) {
-    const Tensor difference = mean_of_pixels(square(unit(of_a[i]) - unit(of_b[i])));  // [N,C]
+    const Tensor difference = mean_of_pixels(square(a[i] - b[i]));  // [N,C]
     const Tensor part = matmul(difference, as_type(heads_[i], difference.type()));
     distance = distance.defined() ? distance + part : part;
   }
-  return reshape(distance, {a.dim(0)});
+  return reshape(distance, {distance.dim(0)});
 }
 
 }  // namespace firn

@@ -14,11 +14,14 @@ class Lpips {
   // [N] of images [N,H,W,3] f32 in [-1,1] of any one size. Differentiable.
   Tensor operator()(const Tensor& a, const Tensor& b) const;
 
- private:
+  // Its two steps, for images that are compared more than once.
   std::vector<Tensor> stages(const Tensor& images) const;
+  Tensor operator()(const std::vector<Tensor>& a, const std::vector<Tensor>& b) const;
 
+ private:
   const FeatureNetwork& network_;
   std::vector<Tensor> heads_;  // [C,1]
+  Tensor shift_, scale_;       // [3]
 };
 
 }  // namespace firn

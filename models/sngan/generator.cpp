@@ -98,7 +98,7 @@ Code SnganGenerator::code(const Tensor& z, const Tensor& labels, Truncation trun
   return {drawn(z), labels};
 }
 
-Tensor SnganGenerator::image(const Code& code, NoiseMode, Rng*) const {
+Tensor SnganGenerator::image(const Code& code, const Noise&) const {
   return run(code.values, code.labels, {.train = false});
 }
 

@@ -58,7 +58,7 @@ class SnganGenerator : public Generator {
   // By the statistics of this batch, which move the averages; there is no noise.
   Tensor forward(const Tensor& z, const Tensor& labels, Rng* rng = nullptr) const override;
   Code code(const Tensor& z, const Tensor& labels, Truncation truncation = {}) const override;
-  Tensor image(const Code& code, NoiseMode noise = NoiseMode::constant, Rng* rng = nullptr) const override;
+  Tensor image(const Code& code, const Noise& noise = {}) const override;
   void estimate_statistics() override;  // the mean of those of a thousand images
   Parts parts() const override;
   std::vector<std::string> tap_names() const override;  // "block2": behind that block

@@ -99,8 +99,23 @@ Tensor StyleGanGenerator::map(const Tensor& z, const Tensor& labels) const {
   return x;
 }
 
-Tensor StyleGanGenerator::synthesize(const Tensor& ws, NoiseMode mode, Rng* rng) const {
-  require_ws(ws, mode, rng);
+std::vector<Tensor> StyleGanGenerator::noise_maps() const {
+  std::vector<Tensor> maps;
+  for (const StyleGanBlock& b : blocks_) maps.push_back(b.noise_const.value().view({1, b.size, b.size}));
+  return maps;
+}
+
+std::vector<Parameters> StyleGanGenerator::affines() const {
+  std::vector<Parameters> all(blocks_.size());
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    all[i].add(blocks_[i].conv1.style.weight);
+    all[i].add(blocks_[i].conv2.style.weight);
+  }
+  return all;
+}
+
+Tensor StyleGanGenerator::synthesize(const Tensor& ws, const Noise& noise) const {
+  require(ws, noise);
   const StyleGanOptions& o = options_;
   const int64_t n = ws.dim(0);
   Tensor x, image;
@@ -114,12 +129,15 @@ Tensor StyleGanGenerator::synthesize(const Tensor& ws, NoiseMode mode, Rng* rng)
       if (o.activation_type == DType::bf16) x = as_type(x, DType::bf16);
       x = blur(up_conv(x, b.conv1.conv, b.size >= o.fused_from));
     }
-    Tensor noise;  // both layers of a block have the same
-    const Shape map = {n, b.size, b.size, 1};
-    if (mode == NoiseMode::random) noise = as_type(randn(map, *rng, o.type, device_), x.type());
-    if (mode == NoiseMode::constant) noise = expand(reshape(b.noise_const(), {1, b.size, b.size, 1}), map, x.type());
-    x = styled(b.conv1, x, noise, w);
-    x = styled(b.conv2, conv_layer(x, b.conv2.conv, 1), noise, w);
+    Tensor map;  // both layers of a block have the same
+    const Shape each = {n, b.size, b.size, 1};
+    if (noise.mode == NoiseMode::random) map = as_type(randn(each, *noise.rng, o.type, device_), x.type());
+    if (noise.mode == NoiseMode::constant || noise.mode == NoiseMode::given) {
+      const Tensor own = noise.mode == NoiseMode::given ? noise.maps[i] : b.noise_const();
+      map = expand(reshape(own, {-1, b.size, b.size, 1}), each, x.type());
+    }
+    x = styled(b.conv1, x, map, w);
+    x = styled(b.conv2, conv_layer(x, b.conv2.conv, 1), map, w);
     tap(b.name.substr(b.name.find('.') + 1), x);
     if (const size_t first = blocks_.size() - to_rgb_.size(); i >= first) {
       Tensor rgb = to_rgb(x, to_rgb_[i - first]);

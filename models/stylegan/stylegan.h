@@ -62,7 +62,9 @@ class StyleGanGenerator : public StyleGenerator {
   int w_dim() const override { return options_.z_dim; }
 
   Tensor map(const Tensor& z, const Tensor& labels) const override;
-  Tensor synthesize(const Tensor& ws, NoiseMode noise, Rng* rng = nullptr) const override;
+  Tensor synthesize(const Tensor& ws, const Noise& noise) const override;
+  std::vector<Tensor> noise_maps() const override;  // one a block, whose two layers have the same
+  std::vector<Parameters> affines() const override;
   void estimate_statistics() override { estimate_w_avg(); }  // as published
 
   Parts parts() const override;

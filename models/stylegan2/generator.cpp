@@ -33,18 +33,19 @@ StyledConv make_conv(ParameterMaker& make, const std::string& name, int out, int
 // The layers of one call, with what they all need.
 struct Synthesis {
   const StyleGan2Options& options;
-  NoiseMode noise;
-  Rng* rng;
+  const Noise& noise;
+  size_t next_map = 0;
 
-  Tensor conv(const StyledConv& layer, const Tensor& x, const Tensor& s, double gain) const {
+  Tensor conv(const StyledConv& layer, const Tensor& x, const Tensor& s, double gain) {
     const int64_t n = x.dim(0), h = x.dim(1) * (layer.up ? 2 : 1), width = x.dim(2) * (layer.up ? 2 : 1);
     BiasAct p = lrelu(std::numbers::sqrt2 * gain, options.conv_clamp < 0 ? -1 : options.conv_clamp * gain);
     const Tensor w = layer.weight();
     p.d = demodulation(w, s);
     if (layer.scale) p.d = p.d * (*layer.scale)();
-    if (noise != NoiseMode::none) {
-      p.noise = noise == NoiseMode::constant ? layer.noise_const().view({1, h, width})
-                                             : randn({n, h, width}, *rng, s.type(), s.device());
+    if (noise.mode != NoiseMode::none) {
+      p.noise = noise.mode == NoiseMode::given    ? noise.maps[next_map++]
+                : noise.mode == NoiseMode::random ? randn({n, h, width}, *noise.rng, s.type(), s.device())
+                                                  : layer.noise_const().view({1, h, width});
       p.strength = layer.noise_strength();
     }
     if (!layer.up) return styled_conv2d(x, s, w, layer.bias(), {.pad = 1}, p);
@@ -121,10 +122,33 @@ Tensor StyleGan2Generator::map(const Tensor& z, const Tensor& labels) const {
   return firn::map(mapping_, latents(z), labels);
 }
 
-Tensor StyleGan2Generator::synthesize(const Tensor& ws, NoiseMode noise, Rng* rng) const {
+std::vector<Tensor> StyleGan2Generator::noise_maps() const {
+  std::vector<Tensor> maps;
+  const auto add = [&](const StyledConv& layer) {
+    const Tensor& noise = layer.noise_const.value();
+    maps.push_back(noise.view({1, noise.dim(0), noise.dim(1)}));
+  };
+  for (const SynthesisBlock& block : blocks_) {
+    if (block.conv0) add(*block.conv0);
+    add(block.conv1);
+  }
+  return maps;
+}
+
+std::vector<Parameters> StyleGan2Generator::affines() const {
+  std::vector<Parameters> all(size_t(options_.num_ws()));
+  for (size_t next = 0; const SynthesisBlock& block : blocks_) {
+    if (block.conv0) all[next++].add(block.conv0->affine_weight);
+    all[next++].add(block.conv1.affine_weight);
+    if (block.torgb) all[next].add(block.torgb->affine_weight);
+  }
+  return all;
+}
+
+Tensor StyleGan2Generator::synthesize(const Tensor& ws, const Noise& noise) const {
   const int64_t n = ws.dim(0);
-  require_ws(ws, noise, rng);
-  const Synthesis layers{options_, noise, rng};
+  require(ws, noise);
+  Synthesis layers{options_, noise};
   // All styles come first: backward then comes to them last, when the layers that follow have found their gradients.
   const std::vector<Styles> styles = styles_of(blocks_, ws);
   Tensor x, image;

@@ -71,7 +71,9 @@ class StyleGan2Generator : public StyleGenerator {
   int w_dim() const override { return options_.w_dim; }
 
   Tensor map(const Tensor& z, const Tensor& labels) const override;
-  Tensor synthesize(const Tensor& ws, NoiseMode noise, Rng* rng = nullptr) const override;
+  Tensor synthesize(const Tensor& ws, const Noise& noise) const override;
+  std::vector<Tensor> noise_maps() const override;
+  std::vector<Parameters> affines() const override;
 
   Parts parts() const override;
   std::vector<std::string> tap_names() const override;  // "b16": behind the block of that size

@@ -295,6 +295,29 @@ std::vector<OpCase> make_cases() {
        },
        off_zero,
        "awww"},
+      {"bias_act_noise",
+       {{2, 3, 4, 5}, {5}, {2, 5}, {}, {2, 3, 4}},
+       {image, {512}, {8, 512}, {}, {8, 64, 64}},
+       [](const In& in) {
+         BiasAct p = lrelu();
+         p.d = small(in[2]) + 1.0;
+         p.strength = small(in[3]);
+         p.noise = small(in[4]);
+         return bias_act(in[0], small(in[1]), p);
+       },
+       off_zero,
+       "awwww"},
+      {"bias_act_shared_noise",
+       {{2, 3, 4, 5}, {}, {1, 3, 4}},
+       {image, {}, {1, 64, 64}},
+       [](const In& in) {
+         BiasAct p = lrelu();
+         p.strength = small(in[1]);
+         p.noise = small(in[2]);
+         return bias_act(in[0], {}, p);
+       },
+       off_zero,
+       "aww"},
       {"styled_conv2d",
        {{2, 4, 3, 32}, {2, 32}, {8, 3, 3, 32}, {8}, {2, 8}, {}},
        {image, {8, 512}, {512, 3, 3, 512}, {512}, {8, 512}, {}},

@@ -32,10 +32,10 @@ double distance(const Tensor& a, const Tensor& b) {
   return std::sqrt(difference / std::max(scale, 1e-300));
 }
 
-Tensor generate(const StyleGan2Generator& g, const Tensor& z, NoiseMode noise = NoiseMode::none, Rng* rng = nullptr,
+Tensor generate(const StyleGan2Generator& g, const Tensor& z, const Noise& noise = NoiseMode::none,
                 const Tensor& labels = {}) {
   const NoGrad scope;
-  return g.synthesize(g.broadcast(g.map(z, labels)), noise, rng);
+  return g.synthesize(g.broadcast(g.map(z, labels)), noise);
 }
 
 struct Counts {
@@ -153,17 +153,76 @@ TEST(StyleGan2, NoiseIsAddedWithItsStrength) {
   const StyleGan2Generator g(small_stylegan2(2), cpu);
   const Tensor z = expand(normal({1, 16}, 1), {2, 16}, DType::f32);
   Rng rng{.seed = 5};
-  EXPECT_EQ(generate(g, z, NoiseMode::random, &rng).to_floats(), generate(g, z).to_floats());  // strengths start at 0
+  EXPECT_EQ(generate(g, z, &rng).to_floats(), generate(g, z).to_floats());  // strengths start at 0
   for (const Parameter& p : g.parameters()("*.noise_strength")) set(g.parameters(), p.name(), 0.5);
   const auto image = [](const Tensor& images, int64_t i) { return slice(images, 0, i, i + 1).to_floats(); };
-  const Tensor constant = generate(g, z, NoiseMode::constant), random = generate(g, z, NoiseMode::random, &rng);
+  const Tensor constant = generate(g, z, NoiseMode::constant), random = generate(g, z, &rng);
   EXPECT_NE(constant.to_floats(), generate(g, z).to_floats());
   EXPECT_EQ(image(constant, 0), image(constant, 1));
   EXPECT_NE(image(random, 0), image(random, 1));
   Rng first{.seed = 9}, second{.seed = 9};
-  EXPECT_EQ(generate(g, z, NoiseMode::random, &first).to_floats(),
-            generate(g, z, NoiseMode::random, &second).to_floats());
+  EXPECT_EQ(generate(g, z, &first).to_floats(), generate(g, z, &second).to_floats());
   EXPECT_THROW(generate(g, z, NoiseMode::random), ConfigError);
+}
+
+TEST(StyleGan2, GivenNoiseIsConstantNoiseWhenItsMapsAreTheBuffers) {
+  const StyleGan2Generator g(small_stylegan2(2), cpu);
+  for (const Parameter& p : g.parameters()("*.noise_strength")) set(g.parameters(), p.name(), 0.5);
+  const Tensor z = normal({2, 16}, 1);
+  std::vector<Tensor> maps = g.noise_maps();
+  const auto constant = generate(g, z, NoiseMode::constant).to_floats();
+  EXPECT_EQ(generate(g, z, maps).to_floats(), constant);
+  EXPECT_EQ(maps.size(), g.parameters()("*.noise_const").size());
+  for (Tensor& m : maps) m = expand(m, {2, m.dim(1), m.dim(2)}, m.type());  // one for each image
+  EXPECT_EQ(generate(g, z, maps).to_floats(), constant);
+  maps[0] = maps[2];
+  EXPECT_THROW(generate(g, z, maps), ShapeError);
+  maps.pop_back();
+  EXPECT_THROW(generate(g, z, maps), ShapeError);
+}
+
+TEST(StyleGan2, GradientsOfGivenNoiseAreThoseOfFiniteDifferences) {
+  StyleGan2Options o = small_stylegan2(2);
+  o.height = 8;
+  o.type = DType::f64;
+  const StyleGan2Generator g(o, cpu);
+  for (const Parameter& p : g.parameters()("*.noise_strength")) set(g.parameters(), p.name(), 0.5);
+  const Tensor ws = g.broadcast(g.map(normal({1, 16}, 1, DType::f64), {})).detach();
+  const auto loss = [&](const std::vector<Tensor>& maps) { return sum(square(g.synthesize(ws, maps))); };
+  std::vector<Tensor> maps = g.noise_maps();
+  for (Tensor& m : maps) m = m.detach().require_grad();
+  const std::vector<Tensor> gradients = grad(loss(maps), maps);
+  constexpr double step = 1e-5;
+  for (size_t i = 0; i < maps.size(); ++i)
+    for (const size_t at : {size_t{0}, size_t(maps[i].count() - 3)}) {
+      const auto moved = [&](double by) {
+        std::vector<double> values = maps[i].to_doubles();
+        values[at] += by;
+        std::vector<Tensor> other = maps;
+        other[i] = Tensor::from(values, maps[i].shape(), DType::f64, cpu);
+        return loss(other).item();
+      };
+      const double expected = (moved(step) - moved(-step)) / (2 * step);
+      EXPECT_NEAR(gradients[i].to_doubles()[at], expected, 1e-6 * (1 + std::abs(expected))) << i << " " << at;
+    }
+}
+
+TEST(StyleGan2, AffinesAreTheWeightsThatEachStyleReaches) {
+  const StyleGan2Generator g(small_stylegan2(2), cpu);
+  const std::vector<Parameters> affines = g.affines();
+  ASSERT_EQ(int(affines.size()), g.num_ws());
+  const Tensor ones = Tensor::full({1, 1, g.w_dim()}, 1, DType::f32, cpu);
+  for (int i = 0; i < g.num_ws(); ++i) {
+    std::vector<Tensor> parts(size_t(g.num_ws()), ones * 0.0);
+    parts[size_t(i)] = ones;
+    const Parameters all = g.parameters()("*.affine.weight");
+    const std::vector<Tensor> gradients = grad(sum(square(g.synthesize(concat(parts, 1), {}))), all.tensors());
+    for (size_t k = 0; k < all.size(); ++k) {
+      const bool named =
+          std::ranges::any_of(affines[size_t(i)], [&](const auto& p) { return p.name() == all[k].name(); });
+      EXPECT_EQ(sum(square(gradients[k])).item() > 0, named) << i << " " << all[k].name();
+    }
+  }
 }
 
 TEST(StyleGan2, LabelsConditionBothNetworks) {
@@ -173,8 +232,7 @@ TEST(StyleGan2, LabelsConditionBothNetworks) {
   const StyleGan2Generator g(o, cpu);
   const StyleGan2Discriminator d(o, cpu);
   const Tensor z = normal({2, 16}, 1), a = labels({0, 2}), b = labels({1, 2});
-  const Tensor images = generate(g, z, NoiseMode::none, nullptr, a),
-               others = generate(g, z, NoiseMode::none, nullptr, b);
+  const Tensor images = generate(g, z, NoiseMode::none, a), others = generate(g, z, NoiseMode::none, b);
   EXPECT_NE(slice(images, 0, 0, 1).to_floats(), slice(others, 0, 0, 1).to_floats());
   EXPECT_EQ(slice(images, 0, 1, 2).to_floats(), slice(others, 0, 1, 2).to_floats());
   EXPECT_NE(d(images, a).to_floats()[0], d(images, b).to_floats()[0]);

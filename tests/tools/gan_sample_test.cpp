@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "io/npz.h"
 #include "tests/tools/tools_support.h"
 #include "training/run/run_folder.h"
 
@@ -77,7 +78,7 @@ TEST_F(GanSample, LatentsFromAFileGiveTheSameImages) {
   write_safetensors(*scratch / "both.safetensors", file);
   const Ran both = sample(fmt::format("--latents {} --raw {}", at("both.safetensors"), at("d.safetensors")));
   EXPECT_EQ(both.code, 1);
-  EXPECT_MENTIONS(both.output, "either z or ws, there is both");
+  EXPECT_MENTIONS(both.output, "expected one of z, w and ws, there are z and ws");
   const Ran seeds = sample(fmt::format("--latents {} --seeds 3 --raw {}", at("z.safetensors"), at("d.safetensors")));
   EXPECT_EQ(seeds.code, 2);
   EXPECT_MENTIONS(seeds.output, "--seeds says nothing beside --latents");
@@ -101,6 +102,66 @@ TEST_F(GanSample, MixesAndInterpolates) {
   EXPECT_NE(load_image(*scratch / "frames/frame00006.png"), load_image(*scratch / "frames/seed0002.png"));
   EXPECT_TRUE(fs::exists(*scratch / "frames/frame00011.png"));
   EXPECT_FALSE(fs::exists(*scratch / "frames/frame00012.png"));
+}
+
+TEST_F(GanSample, StylesAreSavedAndReadAsNpz) {
+  ASSERT_EQ(sample(fmt::format("--seeds 3,4 --class 0 --save-ws {} --outdir {}", at("w.npz"), at("by-seed"))).code, 0);
+  ASSERT_EQ(sample("--seeds 3,4 --class 0 --save-ws " + at("saved.safetensors")).code, 0);
+  const SafetensorsFile npz = read_npz(at("w.npz"));
+  EXPECT_EQ(npz.at("w").shape, (std::vector<int64_t>{2, 4, 8}));
+  EXPECT_EQ(npz.at("w").bytes, read_safetensors(at("saved.safetensors")).at("ws").bytes);
+  ASSERT_EQ(sample(fmt::format("--latents {} --outdir {}", at("w.npz"), at("by-w"))).code, 0);
+  EXPECT_EQ(load_image(*scratch / "by-w/latent0001.png"), load_image(*scratch / "by-seed/seed0004.png"));
+  put(*scratch / "broken.npz", std::string_view("PK"));
+  const Ran broken = sample(fmt::format("--latents {} --raw {}", at("broken.npz"), at("d.safetensors")));
+  EXPECT_EQ(broken.code, 1);
+  EXPECT_EQ(broken.lines(), 1);
+}
+
+TEST_F(GanSample, DirectionsMoveTheLayersThatAreNamed) {
+  ASSERT_EQ(sample("--seeds 1,2 --class 0 --sefa 2 --sefa-steps 5 --grid " + at("sefa.png")).code, 0);
+  const Image sheet = load_image(at("sefa.png"));
+  EXPECT_EQ(std::pair(sheet.width, sheet.height), std::pair(5 * 8, 4 * 8));
+  ASSERT_EQ(
+      sample(fmt::format("--seeds 1 --class 0 --sefa 2 --sefa-index 1 --sefa-range -4..4 --sefa-steps 3 --layers 1 "
+                         "--outdir {} --save-ws {}",
+                         at("sefa"), at("sefa.npz")))
+          .code,
+      0);
+  ASSERT_EQ(sample(fmt::format("--seeds 1 --class 0 --outdir {} --save-ws {}", at("sefa"), at("plain.npz"))).code, 0);
+  EXPECT_EQ(load_image(*scratch / "sefa/seed0001-direction01-001.png"), load_image(*scratch / "sefa/seed0001.png"));
+  const std::vector<double> moved = read_npz(at("sefa.npz")).at("w").to_doubles(),
+                            plain = read_npz(at("plain.npz")).at("w").to_doubles();
+  ASSERT_EQ(moved.size(), 3 * plain.size());
+  double length = 0;
+  for (size_t i = 0; i < plain.size(); ++i) {
+    const double by = moved[2 * plain.size() + i] - plain[i];
+    if (i / 8 == 1)
+      length += by * by;
+    else
+      EXPECT_EQ(by, 0) << i;
+  }
+  EXPECT_NEAR(length, 16, 1e-4);
+  for (const auto& [arguments, because] : {std::pair{"--sefa 9", "these layers have 8 directions"},
+                                           {"--sefa 2 --sefa-index 2", "directions 0 to 1"},
+                                           {"--sefa 2 --sefa-range 3", "expected FROM..TO"},
+                                           {"--sefa 2 --layers 7", "the network has layers 0 to 3"}}) {
+    const Ran ran = sample(fmt::format("{} --class 0 --grid {}", arguments, at("no.png")));
+    EXPECT_EQ(ran.code, 2);
+    EXPECT_MENTIONS(ran.output, because);
+  }
+}
+
+TEST_F(GanSample, FilmsAreFramesWhereThereIsNoFfmpeg) {
+  const Ran ran =
+      shell(fmt::format("PATH=/nowhere '{}' --snapshot '{}' --seeds 1,2 --interpolate 2 --class 0 --video {}",
+                        tool_path("gan-sample"), snapshot.string(), at("film.mp4")));
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_MENTIONS(ran.output, "film: the frames, as ffmpeg is not installed");
+  EXPECT_TRUE(fs::exists(*scratch / "film/frame00003.png"));
+  const Ran other = sample("--seeds 1,2 --interpolate 2 --class 0 --video " + at("film.avi"));
+  EXPECT_EQ(other.code, 2);
+  EXPECT_MENTIONS(other.output, "ends in .mp4");
 }
 
 TEST_F(GanSample, ASeedHasTheSamePictureInEveryListAndBatch) {

@@ -62,7 +62,7 @@ TEST(Correspondence, FeatureMatchingComparesActivationsOfTheSameLatents) {
 }
 
 TEST(Correspondence, WhatIsTheSourceStillIsAtNoDistanceFromIt) {
-  for (const char* kind : {"stylegan2", "sngan"})
+  for (const char* kind : {"stylegan2", "sngan", "stylegan"})
     for (const std::vector<std::string>& names :
          {std::vector<std::string>{"cdc", "feature-matching"}, {"minegan", "cdc", "feature-matching"}}) {
       TrainOptions o = tiny(kind, names);

@@ -148,7 +148,7 @@ TEST(StyleGanRun, BothLayersOfABlockHaveTheSameNoise) {
   Rng rng{.seed = 1};
   const Tensor w = randn({2, 8}, rng, DType::f32, cpu);
   const LaunchCounter launches;
-  g.synthesize(g.broadcast(w), NoiseMode::random, &rng);
+  g.synthesize(g.broadcast(w), &rng);
   EXPECT_EQ(launches["normal"], 3);  // an image for each of three sizes
 }
 

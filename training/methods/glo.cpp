@@ -155,8 +155,7 @@ Method glo_method() {
                          if (!styled) return g->forward(z, in["labels"], rng);
                          const Tensor w = styled->map(z, in["labels"]);
                          styled->update_w_avg(w);
-                         return styled->synthesize(styled->broadcast(w), rng ? NoiseMode::random : NoiseMode::constant,
-                                                   rng);
+                         return styled->synthesize(styled->broadcast(w), rng);
                        }();
                        const Tensor emd = latent_distance(own, reshape(in["draws"], {-1, g->z_dim()}));
                        return Terms{

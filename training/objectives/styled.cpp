@@ -26,8 +26,6 @@ class MixingFeed : public Feed {
   Tensor share_;  // [num_ws]
 };
 
-static NoiseMode noise_of(const Rng* rng) { return rng ? NoiseMode::random : NoiseMode::constant; }
-
 StyledFakes::StyledFakes(const Training& t, int64_t n, double style_mixing)
     : g_(dynamic_cast<StyleGenerator*>(&t.state.generator())), n_(n), mixes_(style_mixing > 0) {
   if (!g_) throw ConfigError("style mixing needs a style-based generator");
@@ -55,12 +53,12 @@ Tensor StyledFakes::ws(const Inputs& in) const {
   return mixing_->ws(*g_, w, in);
 }
 
-Tensor StyledFakes::images(const Tensor& ws, Rng* rng) const { return g_->synthesize(ws, noise_of(rng), rng); }
+Tensor StyledFakes::images(const Tensor& ws, Rng* rng) const { return g_->synthesize(ws, rng); }
 
 Made StyledFakes::made(const Tensor& images, const Inputs& in, Rng* rng) const {
   return {.images = images, .by = [=, mixing = mixing_](const Generator& other) {
             const auto& g = dynamic_cast<const StyleGenerator&>(other);
-            return g.synthesize(mixing->ws(g, g.map(in["z"], in["gen_labels"]), in), noise_of(rng), rng);
+            return g.synthesize(mixing->ws(g, g.map(in["z"], in["gen_labels"]), in), rng);
           }};
 }
 
