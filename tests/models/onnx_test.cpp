@@ -212,7 +212,7 @@ struct OneLayer : Generator {
   DType type() const override { return DType::f32; }
   Tensor forward(const Tensor& z, const Tensor&, Rng*) const override { return layer(z); }
   Code code(const Tensor& z, const Tensor&, Truncation) const override { return {z, {}}; }
-  Tensor image(const Code& code, NoiseMode, Rng*) const override { return layer(code.values); }
+  Tensor image(const Code& code, const Noise&) const override { return layer(code.values); }
   std::function<Tensor(const Tensor&)> layer;
 };
 
