@@ -58,9 +58,9 @@ Value bias_act(const Call& c) {
   const double gain = p.d.defined() ? p.gain : 1;
   if (p.d.defined()) y = to.pointwise("Mul", {y, by_channel(c, to.times(c.in[1], gain))}, c.shape);
   if (p.noise.defined()) {
-    require(c, p.noise.dim(0) == 1, "noise of its own for each image");
+    const Tensor& map = constant(c, c.in[4], "noise that is not the same for all images");
     const Tensor strength = constant(c, c.in[3], "a strength of noise that depends on its inputs");
-    const Tensor noise = reshape(p.noise, {1, p.noise.dim(1), p.noise.dim(2), 1}) * strength * gain;
+    const Tensor noise = reshape(map, {1, map.dim(1), map.dim(2), 1}) * strength * gain;
     y = add(y, to.value_of(noise));
   }
   if (c.in[2].shape.size()) y = add(y, by_channel(c, to.times(c.in[2], gain)));

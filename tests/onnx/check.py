@@ -24,12 +24,16 @@ TINY = ('--cfg small --cbase 256 --cmax 16 --z-dim 16 --w-dim 16 --map-depth 2 -
         '--grid 2x2 --precision fp32 --metrics none').split()
 SNGAN = ('--model sngan --ch 8 --z-dim 16 --batch 8 --kimg 0.064 --tick 0.064 --grid 2x2 --precision fp32 '
          '--metrics none').split()
+STYLEGAN = ('--model stylegan --cbase 256 --cmax 16 --z-dim 16 --map-depth 2 --batch 8 --kimg 0.064 --tick 0.064 '
+            '--grid 2x2 --precision fp32 --metrics none').split()
 KINDS = {
     'skip': (TINY + ['--g-arch', 'skip'], (32, 32), 0),
     'resnet': (TINY + ['--g-arch', 'resnet'], (32, 32), 0),
     'orig': (TINY + ['--g-arch', 'orig', '--conv-clamp', '1'], (16, 16), 0),
     'conditional': (TINY + ['--cond'], (16, 16), 3),
     'rectangular': (TINY, (32, 16), 0),
+    'stylegan': (STYLEGAN, (32, 32), 0),
+    'stylegan-growing': (STYLEGAN + ['--growth-kimg', '0.024', '--fused-from', '16'], (32, 32), 0),
     'sngan': (SNGAN, (32, 32), 0),
     'sngan-conditional': (SNGAN + ['--cond'], (32, 32), 3),
 }
