@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <bit>
-#include <charconv>
 #include <cstring>
+#include <optional>
 #include <unordered_map>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "io/pickle_text.h"
 
 namespace firn {
 namespace {
@@ -149,83 +150,20 @@ class Machine {
   }
   std::string_view own(std::string text) { return pickle_.owned.emplace_back(std::move(text)); }
 
-  // Numbers as protocol 0 writes them, "12" or "12L", "01" and "00" for truths.
+  // As protocol 0 writes them.
   void push_written(std::string_view text) {
-    if (text == "00" || text == "01") {
-      push(Kind::boolean).integer = text == "01";
-      return;
-    }
-    if (text.ends_with('L')) text.remove_suffix(1);
-    int64_t v = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), v);
-    if (error != std::errc() || end != text.data() + text.size()) fail("writes an integer that is none, or too large");
-    push_integer(v);
+    const std::optional<WrittenInteger> v = written_integer(text);
+    if (!v) fail("writes an integer that is none, or too large");
+    push(v->boolean ? Kind::boolean : Kind::integer).integer = v->value;
   }
   void push_written_real(std::string_view text) {
-    double v = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), v);
-    if (error != std::errc() || end != text.data() + text.size()) fail("writes a real number that is none");
-    push(Kind::real).real = v;
+    const std::optional<double> v = written_real(text);
+    if (!v) fail("writes a real number that is none");
+    push(Kind::real).real = *v;
   }
-  // 'abc' with the escapes of Python's bytes.
-  std::string_view unquoted(std::string_view text) {
-    if (text.size() < 2 || text.front() != text.back() || (text.front() != '\'' && text.front() != '"'))
-      fail("writes a text without quotes");
-    text = text.substr(1, text.size() - 2);
-    if (text.find('\\') == text.npos) return text;
-    std::string plain;
-    for (size_t i = 0; i < text.size(); ++i) {
-      if (text[i] != '\\') {
-        plain += text[i];
-        continue;
-      }
-      constexpr std::string_view names = "abfnrtv\\'\"", values = "\a\b\f\n\r\t\v\\'\"";
-      const char next = ++i < text.size() ? text[i] : '\0';
-      if (next == 'x' && i + 2 < text.size()) {
-        plain += char(hex(text.substr(i + 1, 2)));
-        i += 2;
-      } else if (const size_t known = names.find(next); known != names.npos) {
-        plain += values[known];
-      } else {
-        fail("writes a text with an escape that is none");
-      }
-    }
-    return own(std::move(plain));
-  }
-  // Of text in which only what is not Latin-1 is escaped.
-  std::string_view unescaped(std::string_view text) {
-    if (std::ranges::all_of(text, [](char c) { return c != '\\' && uint8_t(c) < 0x80; })) return text;
-    std::string plain;
-    for (size_t i = 0; i < text.size(); ++i) {
-      const size_t digits = text[i] != '\\' || i + 1 >= text.size() ? 0
-                            : text[i + 1] == 'u'                    ? 4
-                            : text[i + 1] == 'U'                    ? 8
-                                                                    : 0;
-      if (digits == 0) {
-        append_utf8(plain, uint8_t(text[i]));
-        continue;
-      }
-      if (i + 2 + digits > text.size()) fail("writes a text with an escape that is none");
-      append_utf8(plain, hex(text.substr(i + 2, digits)));
-      i += 1 + digits;
-    }
-    return own(std::move(plain));
-  }
-  uint32_t hex(std::string_view digits) const {
-    uint32_t v = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), v, 16);
-    if (error != std::errc() || end != digits.data() + digits.size()) fail("writes a text with an escape that is none");
-    return v;
-  }
-  static void append_utf8(std::string& to, uint32_t code) {
-    if (code < 0x80) {
-      to += char(code);
-    } else if (code < 0x800) {
-      to += char(0xc0 | code >> 6);
-      to += char(0x80 | (code & 0x3f));
-    } else {  // nothing is named with such letters
-      to += '?';
-    }
+  void push_written_text(std::optional<std::string> text) {
+    if (!text) fail("writes a text without quotes, or with an escape that is none");
+    push_text(own(std::move(*text)));
   }
 
   // What lies above the last mark cannot be popped by what does not take the mark away.
@@ -327,25 +265,18 @@ class Machine {
       dict.items.insert(dict.items.end(), pair->items.begin(), pair->items.end());
     }
   }
-  // The bytes that these letters stand for, each below 256.
   std::string_view latin1(std::string_view text) {
-    std::string bytes;
-    while (!text.empty()) {
-      const Utf8Character c = first_character(text);
-      if (c.code < 0 || c.code > 255) fail("writes bytes that are none");
-      bytes += char(c.code);
-      text.remove_prefix(c.size);
-    }
-    if (bytes.size() > bytes_.size() - encoded_) fail("writes its bytes more than once");
-    encoded_ += bytes.size();
-    return own(std::move(bytes));
+    std::optional<std::string> bytes = bytes_of_letters(text);
+    if (!bytes) fail("writes bytes that are none");
+    if (bytes->size() > bytes_.size() - encoded_) fail("writes its bytes more than once");
+    encoded_ += bytes->size();
+    return own(std::move(*bytes));
   }
 
   uint64_t place(std::string_view digits) const {
-    uint64_t v = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), v);
-    if (error != std::errc() || end != digits.data() + digits.size()) fail("remembers at a place that is none");
-    return v;
+    const std::optional<WrittenInteger> v = written_integer(digits);
+    if (!v || v->value < 0) fail("remembers at a place that is none");
+    return uint64_t(v->value);
   }
   void put(uint64_t place) {
     if (memo_.size() >= most_values) fail(fmt::format("remembers more than {} values", most_values));
@@ -423,10 +354,10 @@ bool Machine::step() {
       push_written_real(line());
       break;
     case text_string:
-      push_text(unquoted(line()));
+      push_written_text(unquoted(line()));
       break;
     case text_unicode:
-      push_text(unescaped(line()));
+      push_written_text(unescaped(line()));
       break;
     case binfloat: {
       uint64_t bits = 0;
