@@ -145,7 +145,7 @@ class PerceptualDistance {
       } catch (const SystemError&) {
         throw;
       } catch (const IoError& e) {
-        missing_ += (missing_.empty() ? "" : "; or: ") + std::string(e.what());
+        missing_ = e.what();
       }
     }
     if (!a.features.empty()) throw IoError(missing_);

@@ -100,7 +100,7 @@ TEST(Projection, LpipsLeadsThereToo) {
   const auto network = formula_network("squeezenet/8");
   const Lpips lpips(*network, formula_weights("lpips squeezenet/8"));
   const Tensor targets = images_of(g, 1, 3);
-  Projector p(g, targets, &lpips, {.steps = 60, .samples = 1000});
+  Projector p(g, targets, &lpips, {.steps = 60, .samples = 1000, .candidates = 0});
   p.step();
   const double before = p.distances()[0];
   run(p);

@@ -79,12 +79,28 @@ Projector::Projector(const StyleGenerator& g, const Tensor& targets, const Lpips
   begin();
 }
 
-// w begins as the mean of what normal latents are mapped to.
+// For each target the candidate [K,w_dim] whose image is nearest, or the mean where none is nearer: [N,w_dim].
+Tensor Projector::nearest(const Tensor& candidates, const Tensor& mean) const {
+  const int64_t n = targets_.dim(0);
+  std::vector<double> least;
+  std::vector<Tensor> best(size_t(n), mean);
+  for (int64_t k = -1; k < candidates.dim(0); ++k) {
+    const Tensor w = k < 0 ? mean : slice(candidates, 0, k, k + 1);
+    const Tensor image = g_.synthesize(g_.broadcast(w), {});
+    const std::vector<double> d = distance(within_range(expand(image, targets_.shape(), image.type()))).to_doubles();
+    for (size_t i = 0; i < best.size(); ++i)
+      if (k >= 0 && d[i] < least[i]) best[i] = w, least[i] = d[i];
+    if (k < 0) least = d;
+  }
+  return concat(best, 0);
+}
+
+// w begins near the mean of what normal latents are mapped to.
 void Projector::begin() {
   const NoGrad no_grad;
   const int64_t n = targets_.dim(0);
   constexpr int at_once = 1000;
-  Tensor sum_of_w, squares;
+  Tensor sum_of_w, squares, candidates;
   const int batches = std::max(1, options_.samples / at_once);
   for (int i = 0; i < batches; ++i) {
     std::vector<int32_t> classes(g_.classes() > 0 ? at_once : 0);
@@ -92,6 +108,7 @@ void Projector::begin() {
     const Tensor labels =
         classes.empty() ? Tensor{} : Tensor::from(std::span<const int32_t>(classes), {at_once}, g_.device());
     const Tensor w = g_.map(randn({at_once, g_.z_dim()}, rng_, g_.type(), g_.device()), labels);
+    if (i == 0) candidates = slice(w, 0, 0, std::min(options_.candidates, at_once));
     const Tensor s = sum_to(w, {1, g_.w_dim()}), q = sum(square(w));
     sum_of_w = sum_of_w.defined() ? sum_of_w + s : s;
     squares = squares.defined() ? squares + q : q;
@@ -101,9 +118,10 @@ void Projector::begin() {
   w_deviation_ = std::sqrt(std::max(0.0, squares.item() / count - sum(square(mean)).item()));
   if (!std::isfinite(w_deviation_)) throw Error("projection: this network makes values that are not finite");
 
-  const int64_t styles = options_.plus ? g_.num_ws() : 1;
-  w_ = Tensor::empty({n, styles, g_.w_dim()}, g_.type(), g_.device());
-  w_.copy_from(expand(reshape(mean, {1, 1, g_.w_dim()}), w_.shape(), g_.type()));
+  if (lpips_) target_stages_ = lpips_->stages(comparable(targets_));
+  const Tensor first = options_.candidates > 0 ? nearest(candidates, mean) : expand(mean, {n, g_.w_dim()}, g_.type());
+  w_ = Tensor::empty({n, options_.plus ? g_.num_ws() : 1, g_.w_dim()}, g_.type(), g_.device());
+  w_.copy_from(expand(reshape(first, {n, 1, g_.w_dim()}), w_.shape(), g_.type()));
   if (options_.noise)
     for (const Tensor& map : g_.noise_maps()) {
       maps_.push_back(Tensor::empty({n, map.dim(1), map.dim(2)}, map.type(), g_.device()));
@@ -116,7 +134,6 @@ void Projector::begin() {
   shake_ = Tensor::zeros({}, g_.type(), g_.device());
   seen_ = Tensor::zeros(targets_.shape(), g_.type(), g_.device());
   distances_ = Tensor::zeros({n}, g_.type(), g_.device());
-  if (lpips_) target_stages_ = lpips_->stages(comparable(targets_));
 }
 
 Tensor Projector::styles(const Tensor& w) const {

@@ -18,10 +18,11 @@ struct ProjectionOptions {
   bool plus = false;                                // w+: a style for each layer, instead of one for all
   bool noise = false;                               // whether maps of noise are found, too; else it is constant
   double lr = 0.1, rampup = 0.05, rampdown = 0.25;  // ramps: their parts of all steps
-  double shake = 0.05, shaken = 0.75;               // of what w is moved by at random, until that part of all steps
+  double shake = 0.02, shaken = 0.75;               // of what w is moved by at random, until that part of all steps
   double noise_weight = 1e5;                        // of what keeps the maps free of a picture
   double pixels = 0;                                // weight of the mean square of pixels' differences
-  int samples = 10'000;                             // of w, whose mean is where it begins
+  int samples = 10'000;                             // of w, whose deviation it is
+  int candidates = 200;                             // of these; each image begins at the nearest; 0: at their mean
   int klass = -1;                                   // that w begins in; -1: in all
   uint64_t seed = 0;
 };
@@ -49,6 +50,7 @@ class Projector {
   Tensor distance(const Tensor& images) const;
   Tensor within_range(const Tensor& images) const;
   void begin();
+  Tensor nearest(const Tensor& candidates, const Tensor& mean) const;
 
   const StyleGenerator& g_;
   const Lpips* lpips_;
