@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <optional>
+#include <set>
 #include <unordered_map>
 
 #include "base/error.h"
@@ -137,8 +138,12 @@ class Machine {
     if (pickle_.values.size() >= most_values) fail(fmt::format("makes more than {} values", most_values));
     Pickled& made = pickle_.values.emplace_back();
     made.kind = kind;
-    stack_.push_back(&made);
+    lay(&made);
     return made;
+  }
+  void lay(Pickled* value) {
+    if (stack_.size() >= most_items) fail(fmt::format("lays more than {} values on its stack", most_items));
+    stack_.push_back(value);
   }
   void push_text(std::string_view text, Kind kind = Kind::text) { push(kind).text = text; }
   void push_integer(int64_t v) { push(Kind::integer).integer = v; }
@@ -213,13 +218,16 @@ class Machine {
   }
 
   std::string_view global_name(std::string_view module, std::string_view name) {
+    constexpr size_t longest = 256;
+    if (module.size() + name.size() > longest) fail(fmt::format("wants a name of more than {} bytes", longest));
     const std::string whole = fmt::format("{}.{}", module, name);
+    if (const auto known = wanted_.find(whole); known != wanted_.end()) return *known;
     const auto allows = [&](std::string_view g) {
       return g.ends_with('*') ? std::string_view(whole).starts_with(g.substr(0, g.size() - 1)) : whole == g;
     };
     if (std::ranges::none_of(globals_, allows))
       fail(fmt::format("wants {}, which weights do not need; nothing of it was run", printable(whole, 80)));
-    return own(whole);
+    return *wanted_.insert(own(whole)).first;
   }
   void push_global(std::string_view module, std::string_view name) {
     const std::string_view whole = global_name(module, name);
@@ -285,7 +293,7 @@ class Machine {
   void get(uint64_t place) {
     const auto found = memo_.find(place);
     if (found == memo_.end()) fail("recalls what was never there");
-    stack_.push_back(found->second);
+    lay(found->second);
   }
 
   bool step();
@@ -298,6 +306,7 @@ class Machine {
   std::vector<Pickled*> stack_;
   std::vector<size_t> marks_;
   std::unordered_map<uint64_t, Pickled*> memo_;
+  std::set<std::string_view> wanted_;  // globals
 };
 
 // Returns true at the end.
@@ -311,6 +320,7 @@ bool Machine::step() {
       take(8);
       break;
     case mark:
+      if (marks_.size() >= most_items) fail(fmt::format("sets more than {} marks", most_items));
       marks_.push_back(stack_.size());
       break;
     case stop:
@@ -322,7 +332,7 @@ bool Machine::step() {
       pop_to_mark();
       break;
     case duplicate:
-      stack_.push_back(&top());
+      lay(&top());
       break;
     case none:
       push(Kind::none);

@@ -14,7 +14,8 @@ namespace {
 
 using Kind = Pickled::Kind;
 
-constexpr size_t most_axes = 16, deepest = 48, most_entries = 100'000, longest_value = 1 << 14;
+constexpr size_t most_axes = 16, deepest = 48, most_entries = 100'000;
+constexpr size_t longest_name = 512, longest_value = 1 << 14, most_text = 8 << 20;  // of names and values together
 
 struct Type {
   std::string_view storage, numpy, dtype;
@@ -57,13 +58,19 @@ class Namer {
  private:
   [[noreturn]] void fail(std::string_view what) const { throw IoError(fmt::format("{}: {}", file_, what)); }
 
-  static std::string join(const std::string& prefix, std::string_view name) {
-    return prefix.empty() ? std::string(name) : fmt::format("{}.{}", prefix, name);
+  std::string join(const std::string& prefix, std::string_view name, char between = '.') const {
+    if (prefix.size() + name.size() > longest_name) fail(fmt::format("has a name of more than {} bytes", longest_name));
+    return prefix.empty() ? std::string(name) : fmt::format("{}{}{}", prefix, between, name);
+  }
+  // What was looked at, also where nothing comes of it.
+  void count(size_t entries, size_t depth) {
+    if (depth > deepest) fail("holds values within values without an end");
+    if (entries > most_entries - visited_) fail(fmt::format("holds more than {} names", most_entries));
+    visited_ += entries;
   }
 
   void visit(const Pickled& v, const std::string& name, size_t depth) {
-    if (depth > deepest) fail("holds values within values without an end");
-    if (++visited_ > most_entries) fail(fmt::format("holds more than {} names", most_entries));
+    count(1, depth);
     switch (v.kind) {
       case Kind::boolean:
         return put(name, v.integer ? "true" : "false");
@@ -86,11 +93,15 @@ class Namer {
     }
   }
   void put(const std::string& name, std::string_view value) {
-    if (!name.empty() && value.size() <= longest_value && is_utf8(value)) tree_.values[name] = value;
+    if (name.empty() || value.size() > longest_value || !is_utf8(value)) return;
+    text_ += name.size() + value.size();
+    if (text_ > most_text) fail(fmt::format("holds more than {} bytes of names and texts", most_text));
+    tree_.values[name] = value;
   }
 
   // An optimiser counts its tensors: they are nobody's weights.
   void visit_dict(const Pickled& dict, const std::string& name, size_t depth) {
+    count(dict.items.size() / 2, depth);
     for (size_t i = 0; i + 1 < dict.items.size(); i += 2)
       if (dict.items[i]->is(Kind::text)) visit(*dict.items[i + 1], join(name, dict.items[i]->text), depth + 1);
   }
@@ -117,6 +128,7 @@ class Namer {
 
   // Of a module: its tensors and what is within it have the names of its own.
   void visit_object(const Pickled& state, const std::string& name, size_t depth) {
+    count(state.items.size() / 2, depth);
     for (size_t i = 0; i + 1 < state.items.size(); i += 2) {
       if (!state.items[i]->is(Kind::text)) continue;
       const std::string_view key = state.items[i]->text;
@@ -129,17 +141,17 @@ class Namer {
   }
 
   void visit_tf_network(const Pickled& state, const std::string& name, size_t depth) {
-    if (depth > deepest) fail("holds values within values without an end");
+    count(1, depth);
     if (const Pickled* variables = state.find("variables"); variables && variables->is(Kind::list))
       for (const Pickled* v : variables->items) {
         if (v->items.size() != 2 || !v->items[0]->is(Kind::text)) fail("holds a variable without a name");
-        const std::string own = fmt::format("{}/{}", name, v->items[0]->text);
+        const std::string own = join(name, v->items[0]->text, '/');
         calls_any(*v->items[1], scalar) ? add(scalar_tensor(own, *v->items[1])) : visit(*v->items[1], own, depth + 1);
       }
     if (const Pickled* components = state.find("components"); components && components->is(Kind::dict))
       for (size_t i = 0; i + 1 < components->items.size(); i += 2)
         if (const Pickled& c = *components->items[i + 1]; c.calls(tf_network) && c.state && c.state->is(Kind::dict))
-          visit_tf_network(*c.state, fmt::format("{}/{}", name, components->items[i]->text), depth + 1);
+          visit_tf_network(*c.state, join(name, components->items[i]->text, '/'), depth + 1);
     for (const char* key : {"version", "static_kwargs", "build_func_name"})
       if (const Pickled* value = state.find(key)) visit(*value, join(name, key), depth + 1);
   }
@@ -295,7 +307,7 @@ class Namer {
   std::string_view file_;
   PythonTree tree_;
   std::map<const std::byte*, PythonStorage> inside_;
-  size_t visited_ = 0;
+  size_t visited_ = 0, text_ = 0;
 };
 
 }  // namespace

@@ -23,14 +23,18 @@ void complete(SafetensorsFile& file, const ModelSpec& model, const std::string& 
       if (p.buffer() && !file.contains(prefix + "." + p.name())) found.add(p);
     return found;
   };
-  {
+  {  // before memory is spent on what the file only claims
     const ShapesOnly shapes;
-    if (missing(make_generator(model, Device::cpu())->parameters()).empty()) return;
+    const std::unique_ptr<Generator> g = make_generator(model, Device::cpu());
+    const Parameters absent = missing(g->parameters());
+    if (absent.empty()) return;
+    for (const Parameter& p : absent) file.tensors[prefix + "." + p.name()] = {"F32", file_shape(p), {}};
+    check_network(*g, file, prefix);
+    for (const Parameter& p : absent) file.tensors.erase(prefix + "." + p.name());
   }
   const std::unique_ptr<Generator> g = make_generator(model, Device::cpu());
   const Parameters absent = missing(g->parameters());
   for (const Parameter& p : absent) file.tensors[prefix + "." + p.name()] = stored(p);
-  check_network(*g, file, prefix);
   auto* const styles = dynamic_cast<StyleGenerator*>(g.get());
   for (const Parameter& p : absent)
     if (styles && p.name().ends_with("w_avg")) {

@@ -72,10 +72,14 @@ void print_tensors(const SafetensorsFile& file) {
 }
 
 std::map<std::string, std::string> said_by(const SafetensorsFile& file) {
+  std::map<std::string, std::string> said;
   const auto published = file.metadata.find("published");
-  if (published == file.metadata.end()) return {};
-  return parse_json(published->second, file.name, {.depth = 3, .values = 1 << 10})
-      .value("values", std::map<std::string, std::string>());
+  if (published == file.metadata.end()) return said;
+  const nlohmann::json json = parse_json(published->second, file.name, {.depth = 3, .values = 1 << 10});
+  if (!json.is_object() || !json.contains("values")) return said;
+  for (const auto& [name, value] : json["values"].items())
+    if (value.is_string()) said[name] = value.get<std::string>();
+  return said;
 }
 
 void inspect(const PublishedNetworks& read, const SourceModel& source) {
@@ -112,7 +116,8 @@ int convert(Arguments a) {
   if (a.inspect) return inspect(read, source), 0;
 
   const SafetensorsFile networks = networks_of(read.file, source, a.only);
-  fs::path(out).extension() == ".safetensors" ? write_safetensors(out, networks) : write_pytorch(out, networks);
+  lower_case(fs::path(out).extension().string()) == ".safetensors" ? write_safetensors(out, networks)
+                                                                   : write_pytorch(out, networks);
   for (const std::string& name : read.passed_over) fmt::print("not read: {}\n", name);
   fmt::print("wrote {}: {}, {} tensors\n", out, model(source.model.kind()).title, networks.tensors.size());
   return 0;

@@ -76,7 +76,7 @@ int export_as_asked(const Arguments& a) {
   if (a.threads > 0) set_threads(a.threads);
   const fs::path snapshot = snapshot_file(a.snapshot);
   tools::require_other_file(a.out, snapshot);
-  tools::require_other_file(fs::path(a.card) / "model.safetensors", snapshot);
+  if (!a.card.empty()) tools::require_other_file(fs::path(a.card) / "model.safetensors", snapshot);
   const tools::LoadedGenerator loaded = tools::load_generator(snapshot, a.weights, DType::f32, Device::cpu());
   if (!a.weights.empty() && loaded.weights != a.weights)
     fmt::print("{} has no {}: the images are {}'s\n", a.snapshot, a.weights, loaded.weights);

@@ -110,7 +110,11 @@ void check(const Arguments& a) {
   if (a.mix_rows.empty() != a.mix_cols.empty()) throw ConfigError("style mixing needs --mix-rows and --mix-cols");
   if (int(mixing) + int(a.interpolate > 0) + int(a.sefa > 0) + int(!a.latents.empty()) > 1)
     throw ConfigError("--latents, --mix-rows, --interpolate and --sefa exclude each other");
-  if (!a.layers.empty() && a.sefa == 0) throw ConfigError("--layers says nothing without --sefa");
+  if (a.sefa == 0)
+    for (const auto& [name, given] : {std::pair("--layers", !a.layers.empty()),
+                                      {"--sefa-index", a.sefa_index >= 0},
+                                      {"--sefa-range", a.sefa_range != Arguments{}.sefa_range}})
+      if (given) throw ConfigError(fmt::format("{} says nothing without --sefa", name));
   if (a.sefa_index >= 0 && a.sefa_index >= a.sefa)
     throw ConfigError(
         fmt::format("--sefa-index {}: --sefa {} has directions 0 to {}", a.sefa_index, a.sefa, a.sefa - 1));
@@ -122,6 +126,9 @@ void check(const Arguments& a) {
   if (a.precision != "fp32" && a.precision != "bf16")
     throw ConfigError(fmt::format("--precision {}: there are fp32 and bf16", a.precision));
   if (!a.grid.empty()) tools::require_png_name("--grid", a.grid);
+  if (const std::string end = lower_case(fs::path(a.save_ws).extension().string());
+      !a.save_ws.empty() && end != ".npz" && end != ".safetensors")
+    throw ConfigError(fmt::format("--save-ws {}: a name ends in .npz or .safetensors", printable(a.save_ws)));
   if (!a.grid.empty() && a.grid == a.raw) throw ConfigError("--grid and --raw name the same file");
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "models/files.h"
+#include "models/published.h"
 #include "models/stylegan2/stylegan2.h"
 
 namespace firn {
@@ -105,11 +106,6 @@ void read_d(const Shapes& d, const SafetensorsFile& file, StyleGan2Options& m, b
   std::map<int, int> channels = {{4, top}};
   for (const int size : blocks) channels[size] = d.conv(fmt::format("b{}.conv0.weight", size));
   set_channels(m, channels, file);
-}
-
-bool any_starts(const SafetensorsFile& file, const std::string& prefix) {
-  const auto it = file.tensors.lower_bound(prefix);
-  return it != file.tensors.end() && it->first.starts_with(prefix);
 }
 
 // D.b4.conv, but not D.block1

@@ -33,12 +33,29 @@ std::string argument(const Values& values, const std::string& name, std::initial
   return {};
 }
 
+// What a layer keeps of it, which its code's defaults are in, too.
+std::string attribute(const Values& values, std::initializer_list<const char*> names) {
+  for (const char* name : names)
+    if (const auto it = values.find(name); it != values.end()) return it->second;
+  return {};
+}
+
 void tell(ModelSpec& model, const Values& values) {
   StyleGan2Options& o = model.as<StyleGan2Options>();
-  if (const std::string clamp = argument(values, "conv_clamp", {"synthesis_kwargs.", ""}); !clamp.empty())
-    o.conv_clamp = number("conv_clamp", clamp);
-  if (const std::string group = argument(values, "mbstd_group_size", {"epilogue_kwargs."}); !group.empty())
-    o.mbstd_group = int(number("mbstd_group_size", group));
+  std::string clamp = attribute(
+      values, {"G_ema.synthesis.b4.conv1.conv_clamp", "G.synthesis.b4.conv1.conv_clamp", "D.b8.conv0.conv_clamp"});
+  if (clamp.empty()) clamp = argument(values, "conv_clamp", {"synthesis_kwargs.", ""});
+  if (!clamp.empty()) o.conv_clamp = number("conv_clamp", clamp);
+  std::string group = attribute(values, {"D.b4.mbstd.group_size"});
+  if (group.empty()) group = argument(values, "mbstd_group_size", {"epilogue_kwargs."});
+  constexpr int whole_batch = 65536;
+  if (!group.empty()) {
+    const double v = number("mbstd_group_size", group);
+    if (!(v >= 1 && v <= whole_batch)) throw ConfigError(fmt::format("mbstd_group_size is {}", printable(group)));
+    o.mbstd_group = int(v);
+  } else if (values.contains("D.b4.mbstd.num_channels")) {  // a layer without a group
+    o.mbstd_group = whole_batch;
+  }
   if (const std::string mult = argument(values, "lr_multiplier", {"mapping_kwargs."});
       !mult.empty() && number("lr_multiplier", mult) != 0.01)
     throw ConfigError(fmt::format("the mapping network's lr_multiplier is {}, here always 0.01", mult));

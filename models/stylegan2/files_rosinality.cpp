@@ -17,7 +17,7 @@ constexpr const char* networks[][2] = {{"g_ema.", "G_ema."}, {"g.", "G."}, {"d."
 std::pair<int, std::string> numbered(const std::string& text) {
   int number = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end == text.data() + text.size() || *end != '.' || number < 0 || number > 100)
+  if (error != std::errc() || end == text.data() + text.size() || *end != '.' || number < 0 || number > 18)
     return {-1, text};
   return {number, std::string(end + 1, text.data() + text.size())};
 }

@@ -9,6 +9,7 @@
 #include "io/npz.h"
 #include "io/weights.h"
 #include "models/files.h"
+#include "models/stylegan2/files.h"
 #include "models/stylegan2/stylegan2.h"
 #include "tests/io/io_support.h"
 
@@ -187,6 +188,33 @@ TEST(Published, TensorsAreTurnedAndFlipped) {
   EXPECT_EQ(flipped(t, {2}).to_floats(), (std::vector<float>{2, 1, 0, 5, 4, 3}));
   EXPECT_EQ(flipped(t, {1, 2}).to_floats(), (std::vector<float>{5, 4, 3, 2, 1, 0}));
   EXPECT_THROW(permuted(t, {0, 1}), IoError);
+}
+
+TEST(Published, WhatAFileOnlyClaimsIsHeldAgainstItBeforeMemoryIsSpent) {
+  Scratch scratch;
+  SafetensorsFile file = read_weights(folder / "stylegan.model");
+  for (const std::string network : {"g_running.", "generator."}) {
+    const std::vector<float> row(40'000);
+    file.tensors[network + "style.1.linear.weight_orig"] = StoredTensor::of(std::span<const float>(row), {1, 40'000});
+  }
+  file.metadata.clear();
+  write_safetensors(scratch / "large.safetensors", file);
+  EXPECT_MENTIONS(message_of([&] { read_networks(scratch / "large.safetensors"); }), "expected [40000,40000]");
+}
+
+TEST(Published, DefaultsOfNvidiasLayersAreOptions) {
+  const FileFormat format = nvidia_pickle();
+  const auto told = [&](std::map<std::string, std::string> values) {
+    ModelSpec spec = StyleGan2Options{};
+    format.tell(spec, values);
+    return spec.as<StyleGan2Options>();
+  };
+  EXPECT_EQ(told({}).conv_clamp, -1);
+  EXPECT_EQ(told({{"G_ema.synthesis.b4.conv1.conv_clamp", "256"}}).conv_clamp, 256);  // as stylegan3 has it
+  EXPECT_EQ(told({{"D.b4.mbstd.group_size", "8"}}).mbstd_group, 8);
+  EXPECT_EQ(told({{"D.b4.mbstd.num_channels", "1"}}).mbstd_group, 65536);  // all of the batch
+  EXPECT_THROW(told({{"D.b4.mbstd.group_size", "1e300"}}), ConfigError);
+  EXPECT_THROW(told({{"G._init_kwargs.mapping_kwargs.lr_multiplier", "0.1"}}), ConfigError);
 }
 
 TEST(Published, OtherModelsOfTheSameCodeAreNamed) {

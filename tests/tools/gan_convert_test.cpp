@@ -61,6 +61,11 @@ TEST_F(GanConvert, OnlyWhatIsAskedForIsWritten) {
   EXPECT_MENTIONS(none.output, "there is no D in it");
 }
 
+TEST_F(GanConvert, EndingsAreReadInEitherCase) {
+  ASSERT_EQ(convert(fmt::format("{} {}", of("nvidia.pkl"), at("A.SAFETENSORS"))).code, 0);
+  EXPECT_TRUE(read_safetensors(at("A.SAFETENSORS")).contains("G_ema.mapping.w_avg"));
+}
+
 TEST_F(GanConvert, TrainingStartsFromAPickleAsItIs) {
   write_images(scratch / "data", 8, 8);
   const Ran ran =
