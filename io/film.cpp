@@ -100,7 +100,10 @@ struct Film::Encoder {
   }
 
   void finish() {
-    if (const int status = wait(); !WIFEXITED(status) || WEXITSTATUS(status) != 0) fail();
+    std::error_code none;
+    if (const int status = wait();
+        !WIFEXITED(status) || WEXITSTATUS(status) != 0 || fs::file_size(file.name(), none) == 0)
+      fail();
     file.commit();
   }
 
@@ -139,7 +142,16 @@ void Film::start(const Image& first) {
   if (const std::string program = ffmpeg(); !program.empty())
     encoder_ = std::make_unique<Encoder>(path_, program, width_, height_, rate_);
   else
-    make_directories(folder());
+    make_folder();
+}
+
+// Without the frames of a film that was there before.
+void Film::make_folder() const {
+  make_directories(folder());
+  std::error_code error;
+  for (const fs::path& file : entries_of(folder(), error))
+    if (const std::string name = file.filename(); name.starts_with("frame") && name.ends_with(".png"))
+      fs::remove(file, error);
 }
 
 void Film::add(const Image& frame) {

@@ -22,6 +22,7 @@ class Film {
   struct Encoder;
   void start(const Image& first);
   std::filesystem::path folder() const;  // of frames
+  void make_folder() const;
 
   std::filesystem::path path_;
   int rate_;

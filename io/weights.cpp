@@ -1,8 +1,11 @@
 #include "io/weights.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <string_view>
 
+#include "base/error.h"
 #include "io/file_kind.h"
 #include "io/files.h"
 #include "io/npz.h"
@@ -34,7 +37,9 @@ PythonFile of(SafetensorsFile file) {
 }  // namespace
 
 PythonFile read_weights(const fs::path& path) {
-  const Form form = form_of(read_head(path, 256));
+  const std::vector<std::byte> head = read_head(path, 256);
+  if (head.size() < 9) throw IoError(fmt::format("{}: {} bytes are no file of weights", path.string(), head.size()));
+  const Form form = form_of(head);
   return form == Form::pickles ? read_pytorch(path)
                                : of(form == Form::archive ? read_npz(path) : read_safetensors(path));
 }

@@ -78,7 +78,7 @@ tags:
 
 ![Samples of seeds 0 to 15](samples.png)
 
-A {model} generator of images of {width}x{height} pixels and {channels}{classes}, trained with Firn{data}{seen}.
+A {model} generator of images of {width}x{height} pixels and {channels}{classes}, {made}{data}{seen}.
 
 | file | what |
 |---|---|
@@ -131,6 +131,8 @@ std::string readme(const Export& e, const SafetensorsFile& file) {
                                                  : "four channels"),
       fmt::arg("channels_number", shape.channels),
       fmt::arg("classes", g.classes() ? fmt::format(", of {} classes", g.classes()) : ""), fmt::arg("data", data),
+      fmt::arg("made",
+               file.metadata.contains("published") ? "converted from another program's file" : "trained with Firn"),
       fmt::arg("seen", images ? fmt::format(", {} thousand images long", double(images) / 1000) : ""),
       fmt::arg("inputs", inputs), fmt::arg("weights", e.loaded.weights), fmt::arg("z_dim", g.z_dim()),
       fmt::arg("feeds", "{" + feeds + "}"),

@@ -1,4 +1,5 @@
 // gan-export: a generator as an ONNX file, in a page that runs it, or as a folder for a model hub.
+#include "base/text.h"
 #include "engine/threads.h"
 #include "io/onnx.h"
 #include "tools/common.h"
@@ -21,7 +22,7 @@ constexpr const char* examples = R"(Examples:
 
 struct Arguments {
   std::string snapshot, out, demo, card, weights, title, noise = "const";
-  bool mapping = false, synthesis = false, floats = false;
+  bool mapping = false, synthesis = false, floats = false, force = false;
   double psi = 1;
   int cutoff = -1, threads = 0;
 };
@@ -32,6 +33,7 @@ void add_options(CLI::App& app, Arguments& a) {
   tools::Group what(app, "What to write besides");
   what.add("--demo", a.demo, "a folder: index.html, a page that runs the network in a browser");
   what.add("--card", a.card, "a folder for a model hub: README.md, weights, ONNX file, samples");
+  what.flag("--force", a.force, "replace a card that is there");
   what.add("--title", a.title, "of both [the name of the run folder, or of the file]");
   tools::Group network(app, "Network");
   network.add("--weights", a.weights, "G_ema, the average, or G [G_ema where there is one]");
@@ -51,6 +53,10 @@ void add_options(CLI::App& app, Arguments& a) {
 void check(const Arguments& a) {
   if (a.out.empty() && a.demo.empty() && a.card.empty())
     throw ConfigError("nothing to write: give the name of an ONNX file, --demo or --card");
+  if (!a.out.empty() && lower_case(fs::path(a.out).extension().string()) != ".onnx")
+    throw ConfigError(fmt::format("{}: an ONNX file's name ends in .onnx", printable(a.out)));
+  if (std::error_code none; !a.card.empty() && !a.force && fs::exists(fs::path(a.card) / "README.md", none))
+    throw ConfigError(fmt::format("{}/README.md is there already; --force replaces it", printable(a.card)));
   if (a.noise != "const" && a.noise != "none")
     throw ConfigError(fmt::format("--noise-mode {}: an ONNX file has const or none", a.noise));
   if (!a.weights.empty() && a.weights != "G" && a.weights != "G_ema")

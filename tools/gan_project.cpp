@@ -88,6 +88,8 @@ void check(const Arguments& a) {
   if (!a.weights.empty()) one_of("--weights", a.weights, {"G", "G_ema"});
 }
 
+constexpr const char* kRecord = "projections.json";
+
 struct Target {
   fs::path folder;  // of what is found
   Image image;      // of the network's size and channels
@@ -108,7 +110,10 @@ class Targets {
                                 .resize = true,
                                 .use_labels = false,
                                 .folder = "."});
-    std::set<fs::path> taken;
+    for (const std::string& note : set_->notes()) fmt::print("{}\n", printable(note));
+    for (const auto& [name, reason] : set_->bad_images())
+      fmt::print("skipped: {}: {}\n", printable(name), printable(reason));
+    std::set<fs::path> taken = {kRecord};  // which stands beside them
     for (int64_t i = 0; i < set_->size(); ++i) {
       const fs::path name = set_->name(i), bare = fs::path(name).replace_extension();
       folders_.push_back(taken.insert(bare).second ? bare : name);
@@ -292,9 +297,9 @@ class Session {
     const nlohmann::json all = {{"snapshot", a_.snapshot},   {"space", a_.space},        {"steps", options_.steps},
                                 {"noise", options_.noise},   {"pixel", options_.pixels}, {"seed", options_.seed},
                                 {"network", lpips_->name()}, {"projections", list}};
-    write_text(fs::path(a_.outdir) / "projections.json",
-               all.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-    if (stop_.signal()) line_.say("stopped; what was reached is kept");
+    write_text(fs::path(a_.outdir) / kRecord, all.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    if (stop_.signal())
+      line_.say(results_.empty() ? "stopped; nothing was reached yet" : "stopped; what was reached is kept");
   }
 
   static constexpr int kFrames = 250, kFramesASecond = 25;

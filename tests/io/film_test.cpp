@@ -74,6 +74,26 @@ TEST(Film, WhatFfmpegSaysIsTheError) {
   EXPECT_FALSE(fs::exists(dir / "a.mp4"));
 }
 
+TEST(Film, FramesOfAnotherFilmGo) {
+  const Scratch dir;
+  const Path path(dir, "");
+  for (const int frames : {3, 1}) {
+    Film film(dir / "out.mp4", 24);
+    for (int i = 0; i < frames; ++i) film.add(pattern(4, 4, 3));
+    film.finish();
+    EXPECT_EQ(std::distance(fs::directory_iterator(dir / "out"), {}), frames);
+  }
+}
+
+TEST(Film, AnEmptyFilmIsNone) {
+  const Scratch dir;
+  const Path path(dir, "exec /bin/cat > /dev/null\n");
+  Film film(dir / "out.mp4", 24);
+  film.add(pattern(4, 4, 3));
+  EXPECT_THROW(film.finish(), IoError);
+  EXPECT_FALSE(fs::exists(dir / "out.mp4"));
+}
+
 TEST(Film, WithoutFfmpegThereAreFrames) {
   const Scratch dir;
   const Path path(dir, "");

@@ -1,5 +1,6 @@
 // gan-export from outside.
 #include "io/onnx.pb.h"
+#include "models/files.h"
 #include "tests/tools/tools_support.h"
 #include "training/run/run_folder.h"
 
@@ -71,6 +72,26 @@ TEST_F(GanExport, ACardHoldsWhatAHubShowsAndWhatSamplingNeeds) {
   };
   EXPECT_EQ(images(at("card/model.safetensors")), images(run));
   EXPECT_EQ(tool("gan-export", fmt::format("'{0}' --card '{0}'", at("card/model.safetensors"))).code, 1);
+
+  const std::string again = fmt::format("'{}' --card '{}'", run, at("card"));  // a licence may stand in it by now
+  EXPECT_MENTIONS(tool("gan-export", again).output, "README.md is there already; --force replaces it");
+  EXPECT_EQ(read_text(*scratch / "card/README.md"), text);
+  EXPECT_EQ(tool("gan-export", again + " --force").code, 0);
+  EXPECT_NE(read_text(*scratch / "card/README.md"), text);
+}
+
+TEST_F(GanExport, WhatIsConvertedIsNotSaidToBeTrainedHere) {
+  const std::string theirs = std::string(FIRN_TEST_DATA) + "/golden/published/nvidia.pkl";
+  ASSERT_EQ(tool("gan-export", fmt::format("'{}' --card '{}'", theirs, at("theirs"))).code, 0);
+  EXPECT_MENTIONS(read_text(*scratch / "theirs/README.md"), "converted from another program's file");
+}
+
+TEST_F(GanExport, ASnapshotIsNeverReplacedByAnOnnxFile) {
+  fs::copy_file(snapshot, at("other.safetensors"));
+  const Ran ran = tool("gan-export", fmt::format("'{}' '{}'", snapshot.string(), at("other.safetensors")));
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_MENTIONS(ran.output, "ends in .onnx");
+  EXPECT_TRUE(has_network(read_safetensors(at("other.safetensors")), "G"));
 }
 
 TEST_F(GanExport, BadInputIsOneLine) {
