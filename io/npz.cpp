@@ -146,7 +146,7 @@ class Unpacked {
         packed_ = packed_.subspan(in - stream_->avail_in);
         done += room - stream_->avail_out;
       }
-      out.resize(done);
+      out.erase(out.begin() + ptrdiff_t(done), out.end());  // not resize, in which g++ 14 sees it grow
     }
     if (!out.empty())  // a null pointer would begin anew
       checksum_ = crc32_z(checksum_, reinterpret_cast<const Bytef*>(out.data()), out.size());
