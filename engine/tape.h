@@ -54,7 +54,7 @@ struct Node {
 // What an op is called, and the options that it was called with, for those who watch (engine/observer.h). Only while
 // record() runs.
 struct Op {
-  Op(const char* op) : name(op) {}  // NOLINT: most ops have no options
+  Op(const char* op) : name(op) {}  // implicit: most ops have no options
   template <class P>
   Op(const char* op, const P& p) : name(op), type(&typeid(P)), options(&p) {}
   template <class P>

@@ -9,10 +9,13 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "io/pickle_instructions.h"
 #include "io/pickle_text.h"
 
 namespace firn {
 namespace {
+
+using namespace pickle;
 
 using Kind = Pickled::Kind;
 
@@ -30,71 +33,6 @@ constexpr std::string_view encode = "_codecs.encode";  // how bytes are written 
 bool any_of(std::span<const std::string_view> names, std::string_view name) {
   return std::ranges::find(names, name) != names.end();
 }
-
-enum Instruction : uint8_t {
-  text_float = 'F',
-  text_int = 'I',
-  text_long = 'L',
-  text_string = 'S',
-  text_unicode = 'V',
-  text_get = 'g',
-  text_put = 'p',
-  dict_of_items = 'd',
-  instance = 'i',
-  list_of_items = 'l',
-  object = 'o',
-  binbytes = 'B',
-  short_binbytes = 'C',
-  mark = '(',
-  stop = '.',
-  pop = '0',
-  pop_mark = '1',
-  duplicate = '2',
-  binint = 'J',
-  binint1 = 'K',
-  binint2 = 'M',
-  none = 'N',
-  persistent_id = 'Q',
-  reduce = 'R',
-  binstring = 'T',
-  short_binstring = 'U',
-  binunicode = 'X',
-  append = 'a',
-  build = 'b',
-  global = 'c',
-  append_many = 'e',
-  binfloat = 'G',
-  binget = 'h',
-  long_binget = 'j',
-  binput = 'q',
-  long_binput = 'r',
-  setitem = 's',
-  tuple = 't',
-  setitems = 'u',
-  empty_list = ']',
-  empty_tuple = ')',
-  empty_dict = '}',
-  protocol = 0x80,
-  newobj = 0x81,
-  tuple1 = 0x85,
-  tuple2 = 0x86,
-  tuple3 = 0x87,
-  newtrue = 0x88,
-  newfalse = 0x89,
-  long1 = 0x8a,
-  long4 = 0x8b,
-  short_binunicode = 0x8c,
-  binunicode8 = 0x8d,
-  binbytes8 = 0x8e,
-  empty_set = 0x8f,
-  add_items = 0x90,
-  frozen_set = 0x91,
-  newobj_ex = 0x92,
-  stack_global = 0x93,
-  memoize = 0x94,
-  frame = 0x95,
-  bytearray8 = 0x96,
-};
 
 class Machine {
  public:

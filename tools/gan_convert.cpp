@@ -38,13 +38,12 @@ PublishedNetworks read_all(const std::vector<std::string>& files) {
 }
 
 // Only the networks, under the names that every program knows, and what describes them.
-SafetensorsFile networks_of(const SafetensorsFile& file, const SourceModel& source, const std::string& only) {
+SafetensorsFile networks_of(SafetensorsFile file, const SourceModel& source, const std::string& only) {
   SafetensorsFile out;
   for (const std::string name : {"G", "D", "G_ema"}) {
     if (!has_network(file, name) || (!only.empty() && only != name)) continue;
-    for (auto it = file.tensors.lower_bound(name + "."); it != file.tensors.end() && it->first.starts_with(name + ".");
-         ++it)
-      out.tensors.insert(*it);
+    for (auto it = file.tensors.lower_bound(name + "."); it != file.tensors.end() && it->first.starts_with(name + ".");)
+      out.tensors.insert(file.tensors.extract(it++));
   }
   if (out.tensors.empty()) throw IoError(fmt::format("{}: there is no {} in it", file.name, only));
   if (source.described) {
@@ -111,11 +110,11 @@ int convert(Arguments a) {
     if (std::error_code none; fs::exists(out, none) && !a.force)
       throw ConfigError(fmt::format("{} is there already; --force replaces it", printable(out)));
   }
-  const PublishedNetworks read = read_all(a.files);
+  PublishedNetworks read = read_all(a.files);
   const SourceModel source = source_model(read.file);
   if (a.inspect) return inspect(read, source), 0;
 
-  const SafetensorsFile networks = networks_of(read.file, source, a.only);
+  const SafetensorsFile networks = networks_of(std::move(read.file), source, a.only);
   lower_case(fs::path(out).extension().string()) == ".safetensors" ? write_safetensors(out, networks)
                                                                    : write_pytorch(out, networks);
   for (const std::string& name : read.passed_over) fmt::print("not read: {}\n", name);
