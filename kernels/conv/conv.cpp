@@ -7,6 +7,7 @@
 #include "kernels/conv/conv_stride2.h"
 #include "kernels/conv/conv_wgrad_amx.h"
 #include "kernels/conv/conv_wgrad_gemm.h"
+#include "kernels/conv/winograd.h"
 #include "kernels/ops/bias_act.h"
 #include "kernels/ops/elementwise.h"
 
@@ -26,6 +27,7 @@ void conv_forward(const Stream& stream, const ConvProblem& p, void* small, const
                   WeightCache& cache) {
   note_launch("conv_forward");
   note_flops(flops(p));
+  if (fits_winograd(stream, p)) return winograd_forward(stream, p, {}, small, big, nullptr, w, cache);
   if (use_onednn(stream, p)) return onednn::conv_forward(p, small, big, w, cache);
   if constexpr (kCudaBuild)
     if (use_cudnn(stream, p) && cudnn::conv_forward(stream, p, small, big, w, cache)) return;
@@ -40,6 +42,7 @@ void conv_backward_data(const Stream& stream, const ConvProblem& p, void* big, c
   note_launch("conv_backward_data");
   if (use_onednn(stream, p) && has_phases(p)) return conv_backward_data_by_phases(stream, p, big, small, w, cache);
   note_flops(flops(p));
+  if (fits_winograd(stream, p)) return winograd_backward_data(stream, p, big, small, w, cache);
   if (use_onednn(stream, p)) return onednn::conv_backward_data(p, big, small, w, cache);
   if constexpr (kCudaBuild)
     if (use_cudnn(stream, p) && cudnn::conv_backward_data(stream, p, big, small, w, cache)) return;
@@ -55,6 +58,7 @@ void conv_backward_weights(const Stream& stream, const ConvProblem& p, void* dw,
   if (use_onednn(stream, p) && !fits_amx_wgrad(p) && is_gemm_wgrad(p))
     return conv_backward_weights_1x1(stream, p, dw, big, small);
   note_flops(flops(p));
+  if (fits_winograd(stream, p)) return winograd_backward_weights(stream, p, dw, big, small);
   if (use_onednn(stream, p)) {
     if (fits_amx_wgrad(p))
       return conv_backward_weights_amx(p, static_cast<float*>(dw), static_cast<const bf16*>(big),
@@ -74,7 +78,7 @@ void conv_backward_weights(const Stream& stream, const ConvProblem& p, void* dw,
 }
 
 bool has_conv_bias_act(const Stream& stream, const ConvProblem& p, const Epilogue<>& e) {
-  return use_onednn(stream, p) && onednn::has_conv_relu(p, e);
+  return fits_winograd(stream, p) || (use_onednn(stream, p) && onednn::has_conv_relu(p, e));
 }
 
 void conv_bias_act(const Stream& stream, const ConvProblem& p, const Epilogue<>& e, void* small, const void* big,
@@ -82,6 +86,7 @@ void conv_bias_act(const Stream& stream, const ConvProblem& p, const Epilogue<>&
   note_launch("conv_bias_act");
   if (has_conv_bias_act(stream, p, e)) {
     note_flops(flops(p));
+    if (fits_winograd(stream, p)) return winograd_forward(stream, p, e, small, big, nullptr, w, cache);
     return onednn::conv_relu(p, e, small, big, w, cache);
   }
   const auto in_two_passes = [&] {

@@ -1,0 +1,102 @@
+#include "kernels/conv/winograd.h"
+
+#include <omp.h>
+
+#include "base/error.h"
+#include "kernels/conv/weight_cache.h"
+#include "kernels/core/cpu_target.h"
+#include "kernels/device/memory.h"
+
+namespace firn::kernels {
+
+namespace {
+
+const WinogradKernels& compiled() {
+#ifdef __x86_64__
+  if (cpu_target() == CpuTarget::avx512) return avx512::winograd;
+  if (cpu_target() == CpuTarget::avx2) return avx2::winograd;
+#endif
+  return baseline::winograd;
+}
+
+Winograd forward(const ConvProblem& p) {
+  return {.N = p.N, .H = p.H, .W = p.W, .K = p.I, .OH = p.OH, .OW = p.OW, .C = p.O, .pad_y = p.pad_y, .pad_x = p.pad_x};
+}
+
+// From small to big: each big pixel sees what it went to.
+Winograd backward(const ConvProblem& p) {
+  return {.N = p.N,
+          .H = p.OH,
+          .W = p.OW,
+          .K = p.O,
+          .OH = p.H,
+          .OW = p.W,
+          .C = p.I,
+          .pad_y = 2 - p.pad_y,
+          .pad_x = 2 - p.pad_x};
+}
+
+// Between channels k of what is read and c of what is written; weights are [O,3,3,I], or [I,3,3,O] where swapped.
+WinogradTaps taps(const ConvProblem& p, bool back) {
+  const int64_t inner = p.swapped ? p.O : p.I, outer_stride = 9 * inner;
+  const bool k_is_inner = p.swapped == back;
+  return {.stride_k = k_is_inner ? 1 : outer_stride,
+          .stride_c = k_is_inner ? outer_stride : 1,
+          .stride_tap = inner,
+          .turned = back,
+          .gain = static_cast<float>(p.gain)};
+}
+
+std::shared_ptr<void> transformed(const ConvProblem& p, const Winograd& q, bool back, const void* w,
+                                  WeightCache& cache) {
+  const WinogradTaps t = taps(p, back);
+  const std::string name = fmt::format("winograd {}{}{} {}", name_of(cpu_target()), t.stride_k == 1 ? " rows" : "",
+                                       back ? " turned" : "", p.gain);
+  return cache.entry(name, [&] {
+    const size_t bytes = sizeof(float) * static_cast<size_t>(compiled().transformed_size(q.K, q.C));
+    const std::shared_ptr<void> to(allocate({}, bytes), [=](void* d) { release({}, d, bytes); });
+    compiled().transform_weights(q.K, q.C, t, static_cast<const float*>(w), static_cast<float*>(to.get()));
+    return to;
+  });
+}
+
+void convolve(const Stream& stream, const ConvProblem& p, const Winograd& q, bool back, const Epilogue<>& e, void* y,
+              const void* x, const void* s, const void* w, WeightCache& cache) {
+  const auto weights = transformed(p, q, back, w, cache);
+  const int threads = omp_get_max_threads();
+  const Scratch scratch(stream, sizeof(float) * static_cast<size_t>(compiled().scratch_size(q, threads)));
+  compiled().convolve(p.type, q, e.as<float>(), y, x, static_cast<const float*>(s), static_cast<float*>(weights.get()),
+                      static_cast<float*>(scratch.data()), threads);
+}
+
+}  // namespace
+
+bool fits_winograd(const Stream& stream, const ConvProblem& p) {
+  constexpr int64_t least_channels = 16, most_channels = 8192, least_side = 6, least_tiles = 8;
+  const auto channels = [](int64_t c) { return c >= least_channels && c <= most_channels; };
+  return !stream.is_cuda && p.type != DType::f64 && p.groups == 1 && p.KH == 3 && p.KW == 3 && p.stride == 1 &&
+         p.pad_y <= 2 && p.pad_x <= 2 && channels(p.I) && channels(p.O) && p.OH >= least_side && p.OW >= least_side &&
+         forward(p).tiles() >= least_tiles;
+}
+
+void winograd_forward(const Stream& stream, const ConvProblem& p, const Epilogue<>& e, void* small, const void* big,
+                      const void* s, const void* w, WeightCache& cache) {
+  convolve(stream, p, forward(p), false, e, small, big, s, w, cache);
+}
+
+void winograd_backward_data(const Stream& stream, const ConvProblem& p, void* big, const void* small, const void* w,
+                            WeightCache& cache) {
+  convolve(stream, p, backward(p), true, {}, big, small, nullptr, w, cache);
+}
+
+void winograd_backward_weights(const Stream& stream, const ConvProblem& p, void* dw, const void* big,
+                               const void* small) {
+  const Winograd q = forward(p);
+  const int threads = omp_get_max_threads();
+  const auto floats = static_cast<size_t>(compiled().gradient_scratch_size(q, !p.swapped, threads));
+  const Scratch scratch(stream, sizeof(float) * floats);
+  compiled().weight_gradient(p.type, q, taps(p, false), !p.swapped, static_cast<float*>(dw), big, small,
+                             static_cast<float*>(scratch.data()), threads);
+}
+
+}  // namespace firn::kernels

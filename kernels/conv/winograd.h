@@ -1,0 +1,59 @@
+// 3x3 convolutions of stride 1 on the CPU by Winograd's minimal filtering, with all that comes before and after them in
+// a styled layer in the same pass over memory. kernels/conv/winograd.simd.cpp has the mathematics. The trade-off: a
+// quarter of the multiplications, for sums that round about five times as much as direct ones in f32.
+#pragma once
+#include "kernels/conv/conv.h"
+
+namespace firn::kernels {
+
+// 3x3, stride 1, f32 or bf16 on the CPU, of enough channels and pixels that it is faster than direct: by shape alone,
+// so that results repeat. bf16 is storage: loaded, computed with in f32, rounded once.
+bool fits_winograd(const Stream&, const ConvProblem&);
+
+// small = e(conv(s big, w)) + addend, s [N,I] or null. As kernels/styled/styled_conv.h has it.
+void winograd_forward(const Stream&, const ConvProblem&, const Epilogue<>& e, void* small, const void* big,
+                      const void* s, const void* w, WeightCache&);
+void winograd_backward_data(const Stream&, const ConvProblem&, void* big, const void* small, const void* w,
+                            WeightCache&);
+void winograd_backward_weights(const Stream&, const ConvProblem&, void* dw, const void* big, const void* small);
+
+// ---- What is compiled for each instruction set (kernels/core/simd.h)
+
+// y [N,OH,OW,C] = correlation of x [N,H,W,K] with 3x3 taps, x padded by pad on the left and above.
+struct Winograd {
+  int64_t N, H, W, K, OH, OW, C, pad_y, pad_x;
+  int64_t tiles() const { return N * ((OH + 3) / 4) * ((OW + 3) / 4); }
+};
+
+// The 3x3 taps between channels k and c lie at w + k stride_k + c stride_c + tap stride_tap. `turned` by half a turn,
+// they are those of the input gradient.
+struct WinogradTaps {
+  int64_t stride_k, stride_c, stride_tap;
+  bool turned;
+  float gain;
+};
+
+struct WinogradKernels {
+  int64_t (*transformed_size)(int64_t K, int64_t C);  // floats
+  void (*transform_weights)(int64_t K, int64_t C, const WinogradTaps&, const float* w, float* transformed);
+  int64_t (*scratch_size)(const Winograd&, int threads);  // floats
+  // y = e(sums) + addend; s [N,K] or null.
+  void (*convolve)(DType, const Winograd&, const Epilogue<float>& e, void* y, const void* x, const float* s,
+                   const float* transformed, float* scratch, int threads);
+  int64_t (*gradient_scratch_size)(const Winograd&, bool over_x, int threads);
+  // dw of the problem, its vectors along K (over_x) or C, whichever lies densely in dw.
+  void (*weight_gradient)(DType, const Winograd&, const WinogradTaps&, bool over_x, float* dw, const void* x,
+                          const void* gy, float* scratch, int threads);
+};
+
+namespace baseline {
+extern const WinogradKernels winograd;
+}
+namespace avx2 {
+extern const WinogradKernels winograd;
+}
+namespace avx512 {
+extern const WinogradKernels winograd;
+}
+
+}  // namespace firn::kernels
