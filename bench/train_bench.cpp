@@ -97,7 +97,7 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
     const Phase* phase;
     std::function<void()> run;
     std::vector<double> ms{};
-    double flops = 0;
+    double flops = 0, done = 0;  // by the direct algorithms, and by those taken
   };
   std::vector<Timed> phases;
   int cycle = 1;
@@ -125,6 +125,7 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
     const LaunchCounter counter;
     p.run();
     p.flops = counter.flops();
+    p.done = counter.done();
   }
   for (int i = 0; i < o.repeats && !(i && used(o.cycles ? 0.5 : 1)); ++i)
     for (Timed& p : phases) p.ms.push_back(time_ms(timer, device, p.run));
@@ -148,17 +149,21 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
                                     {"cache_features", o.cache_features}});
   if (!o.method.empty()) row["method"] = o.method;
   if (options.augment.on()) row["aug"] = options.augment.describe();
-  double total = 0, flops = 0;
+  double total = 0, flops = 0, done = 0;
   for (const Timed& p : phases) {
     const double times = p.phase->repeats * p.phase->share();
     row[p.phase->name + "_ms"] = median(p.ms);
     total += median(p.ms) * times;
     flops += p.flops * times;
+    done += p.done * times;
   }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   row["iteration_ms"] = total;
-  if (!device.is_cuda()) row["iteration_gflop"] = flops / 1e9;
+  if (!device.is_cuda()) {
+    row["iteration_gflop"] = flops / 1e9;
+    row["iteration_gflop_done"] = done / 1e9;
+  }
   row["images_per_s"] = double(iteration.images()) / total * 1e3;
   if (!cycles.empty()) {
     row["cycle_ms"] = median(cycles) / cycle;

@@ -20,8 +20,10 @@ void note_launch(const char* name) {
   if (current) ++current->counts_[name];
 }
 
-void note_flops(double flops) {
-  if (current) current->flops_ += flops;
+void note_flops(double direct, double done) {
+  if (!current) return;
+  current->flops_ += direct;
+  current->done_ += done;
 }
 
 void throw_without_cuda(const char* kernel) {

@@ -32,19 +32,21 @@ class LaunchCounter {
   int64_t operator[](const std::string& name) const;
   const std::map<std::string, int64_t>& counts() const { return counts_; }
   // Of convolutions and matrix products that kernels/conv/conv.h and kernels/gemm/gemm.h were asked for, padding
-  // included: on the CPU, of all.
+  // included, by the direct algorithm: on the CPU, of all. `done`: by the algorithm that was taken.
   double flops() const { return flops_; }
+  double done() const { return done_; }
 
  private:
   friend void note_launch(const char*);
-  friend void note_flops(double);
+  friend void note_flops(double, double);
   LaunchCounter* outer_;
-  double flops_ = 0;
+  double flops_ = 0, done_ = 0;
   std::map<std::string, int64_t> counts_;
 };
 
 void note_launch(const char* name);
-void note_flops(double flops);
+void note_flops(double direct, double done);
+inline void note_flops(double direct) { note_flops(direct, direct); }
 [[noreturn]] void throw_without_cuda(const char* kernel);
 [[noreturn]] void throw_on_cpu(const char* kernel);
 [[noreturn]] void throw_on_cuda(const char* kernel);
