@@ -7,7 +7,7 @@
 #include "io/files.h"
 #include "kernels/choice/plan_store.h"
 #include "kernels/choice/provider_numerics.h"
-#include "kernels/conv/conv_wgrad_amx.h"
+#include "kernels/core/cpu_target.h"
 #include "models/files.h"
 #include "models/published.h"
 #include "tools/common.h"
@@ -69,6 +69,13 @@ std::string freezing(const TrainState& s) {
   return text;
 }
 
+// Which type is the fastest on this processor.
+std::string why_of_a_cpu() {
+  return kernels::has_amx()
+             ? " (with AMX, bf16 is fastest)"
+             : fmt::format(" ({}, no AMX: bf16 halves activations and is no faster)", name_of(kernels::cpu_target()));
+}
+
 std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& data, const Device& device) {
   std::string text = fmt::format("data       {}: {} images of {}x{}x{}", o.data.path.string(), data.size(),
                                  data.width(), data.height(), data.channels());
@@ -82,9 +89,9 @@ std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& 
   if (o.augment.on()) text += fmt::format("augment    {}\n", o.augment.describe());
   text += fmt::format("machine    {}, {} threads, {} activations{}\n", device.name(), threads(),
                       name_of(o.model.basics().activation_type),
-                      device.is_cuda()     ? kernels::numerics(s.device().stream()).tf32 ? ", TF32 products" : ""
-                      : kernels::has_amx() ? " (the CPU has AMX)"
-                                           : "");
+                      !device.is_cuda()                             ? why_of_a_cpu()
+                      : kernels::numerics(s.device().stream()).tf32 ? ", TF32 products"
+                                                                    : "");
   return text + freezing(s);
 }
 

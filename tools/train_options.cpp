@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "base/text.h"
-#include "kernels/conv/conv_wgrad_amx.h"
+#include "kernels/core/cpu_target.h"
 #include "tools/common.h"
 #include "tools/numbers.h"
 #include "tools/option_rows.h"

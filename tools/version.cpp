@@ -12,7 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/device.h"
-#include "kernels/conv/conv_wgrad_amx.h"
+#include "kernels/core/cpu_target.h"
 #include "tools/common.h"
 #ifdef FIRN_CUDA
 #include "kernels/choice/provider_cuda.h"

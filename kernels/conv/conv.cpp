@@ -10,6 +10,7 @@
 #include "kernels/conv/winograd.h"
 #include "kernels/ops/bias_act.h"
 #include "kernels/ops/elementwise.h"
+#include "kernels/ops/wide.h"
 
 namespace firn::kernels {
 
@@ -19,15 +20,25 @@ bool use_onednn(const Stream& stream, const ConvProblem& p) { return !stream.is_
 bool use_cudnn(const Stream& stream, const ConvProblem& p) {
   return stream.is_cuda && p.type != DType::f64 && numerics(stream).libraries && p.N > 0;
 }
+// Without AMX, oneDNN's products of bf16 take twice the time of those of f32: there bf16 only stores.
+bool only_stores(const Stream& stream, const ConvProblem& p) {
+  return use_onednn(stream, p) && p.type == DType::bf16 && !has_amx();
+}
 
-double flops(const ConvProblem& p) { return 2.0 * double(p.N * p.OH * p.OW * p.weights()); }
-}  // namespace
+ConvProblem in_f32(ConvProblem p) {
+  p.type = DType::f32;
+  return p;
+}
 
-void conv_forward(const Stream& stream, const ConvProblem& p, void* small, const void* big, const void* w,
-                  WeightCache& cache) {
-  note_launch("conv_forward");
-  note_flops(flops(p));
+void forward(const Stream& stream, const ConvProblem& p, void* small, const void* big, const void* w,
+             WeightCache& cache) {
   if (fits_winograd(stream, p)) return winograd_forward(stream, p, {}, small, big, nullptr, w, cache);
+  if (only_stores(stream, p)) {
+    const Wide x(stream, p.big_count(), big), y(stream, p.small_count());
+    forward(stream, in_f32(p), y.data(), x.data(), w, cache);
+    return y.round_to(small);
+  }
+  note_flops(p.flops());
   if (use_onednn(stream, p)) return onednn::conv_forward(p, small, big, w, cache);
   if constexpr (kCudaBuild)
     if (use_cudnn(stream, p) && cudnn::conv_forward(stream, p, small, big, w, cache)) return;
@@ -37,12 +48,16 @@ void conv_forward(const Stream& stream, const ConvProblem& p, void* small, const
   });
 }
 
-void conv_backward_data(const Stream& stream, const ConvProblem& p, void* big, const void* small, const void* w,
-                        WeightCache& cache) {
-  note_launch("conv_backward_data");
-  if (use_onednn(stream, p) && has_phases(p)) return conv_backward_data_by_phases(stream, p, big, small, w, cache);
-  note_flops(flops(p));
+void backward_data(const Stream& stream, const ConvProblem& p, void* big, const void* small, const void* w,
+                   WeightCache& cache) {
   if (fits_winograd(stream, p)) return winograd_backward_data(stream, p, big, small, w, cache);
+  if (only_stores(stream, p)) {
+    const Wide y(stream, p.small_count(), small), x(stream, p.big_count());
+    backward_data(stream, in_f32(p), x.data(), y.data(), w, cache);
+    return x.round_to(big);
+  }
+  if (use_onednn(stream, p) && has_phases(p)) return conv_backward_data_by_phases(stream, p, big, small, w, cache);
+  note_flops(p.flops());
   if (use_onednn(stream, p)) return onednn::conv_backward_data(p, big, small, w, cache);
   if constexpr (kCudaBuild)
     if (use_cudnn(stream, p) && cudnn::conv_backward_data(stream, p, big, small, w, cache)) return;
@@ -53,12 +68,15 @@ void conv_backward_data(const Stream& stream, const ConvProblem& p, void* big, c
   });
 }
 
-void conv_backward_weights(const Stream& stream, const ConvProblem& p, void* dw, const void* big, const void* small) {
-  note_launch("conv_backward_weights");
+void backward_weights(const Stream& stream, const ConvProblem& p, void* dw, const void* big, const void* small) {
+  if (fits_winograd(stream, p)) return winograd_backward_weights(stream, p, dw, big, small);
+  if (only_stores(stream, p)) {
+    const Wide x(stream, p.big_count(), big), y(stream, p.small_count(), small);
+    return backward_weights(stream, in_f32(p), dw, x.data(), y.data());
+  }
   if (use_onednn(stream, p) && !fits_amx_wgrad(p) && is_gemm_wgrad(p))
     return conv_backward_weights_1x1(stream, p, dw, big, small);
-  note_flops(flops(p));
-  if (fits_winograd(stream, p)) return winograd_backward_weights(stream, p, dw, big, small);
+  note_flops(p.flops());
   if (use_onednn(stream, p)) {
     if (fits_amx_wgrad(p))
       return conv_backward_weights_amx(p, static_cast<float*>(dw), static_cast<const bf16*>(big),
@@ -77,16 +95,35 @@ void conv_backward_weights(const Stream& stream, const ConvProblem& p, void* dw,
   });
 }
 
+}  // namespace
+
+void conv_forward(const Stream& stream, const ConvProblem& p, void* small, const void* big, const void* w,
+                  WeightCache& cache) {
+  note_launch("conv_forward");
+  forward(stream, p, small, big, w, cache);
+}
+
+void conv_backward_data(const Stream& stream, const ConvProblem& p, void* big, const void* small, const void* w,
+                        WeightCache& cache) {
+  note_launch("conv_backward_data");
+  backward_data(stream, p, big, small, w, cache);
+}
+
+void conv_backward_weights(const Stream& stream, const ConvProblem& p, void* dw, const void* big, const void* small) {
+  note_launch("conv_backward_weights");
+  backward_weights(stream, p, dw, big, small);
+}
+
 bool has_conv_bias_act(const Stream& stream, const ConvProblem& p, const Epilogue<>& e) {
-  return fits_winograd(stream, p) || (use_onednn(stream, p) && onednn::has_conv_relu(p, e));
+  return fits_winograd(stream, p) || (use_onednn(stream, p) && !only_stores(stream, p) && onednn::has_conv_relu(p, e));
 }
 
 void conv_bias_act(const Stream& stream, const ConvProblem& p, const Epilogue<>& e, void* small, const void* big,
                    const void* w, WeightCache& cache) {
   note_launch("conv_bias_act");
   if (has_conv_bias_act(stream, p, e)) {
-    note_flops(flops(p));
     if (fits_winograd(stream, p)) return winograd_forward(stream, p, e, small, big, nullptr, w, cache);
+    note_flops(p.flops());
     return onednn::conv_relu(p, e, small, big, w, cache);
   }
   const auto in_two_passes = [&] {

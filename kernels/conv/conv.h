@@ -19,6 +19,9 @@ struct ConvProblem {
   FIRN_DEVICE int64_t group_inputs() const { return I / groups; }
   FIRN_DEVICE int64_t group_outputs() const { return O / groups; }
   int64_t weights() const { return O * KH * KW * group_inputs(); }
+  int64_t big_count() const { return N * H * W * I; }
+  int64_t small_count() const { return N * OH * OW * O; }
+  double flops() const { return 2.0 * double(N * OH * OW * weights()); }  // of the definition
 };
 
 class WeightCache;  // weight_cache.h: of weights w, what was derived from them

@@ -9,11 +9,8 @@
 #include "kernels/device/memory.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#include <cpuid.h>
 #include <immintrin.h>
 #include <omp.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #define FIRN_AMX 1
 #define FIRN_AMX_TARGET __attribute__((target("amx-tile,amx-bf16,avx512f")))
 #endif
@@ -219,21 +216,7 @@ FIRN_AMX_TARGET void all_blocks(const Layout& l, const uint32_t* small, const ui
   release({}, all_sums, bytes * static_cast<size_t>(threads));
 }
 
-bool detect_amx() {
-  unsigned a, b, c, d;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  const unsigned needed = 1u << 22 | 1u << 24;  // AMX-BF16, AMX-TILE
-  if ((d & needed) != needed) return false;
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
-
 }  // namespace
-
-bool has_amx() {
-  static const bool result = detect_amx();
-  return result;
-}
 
 void conv_backward_weights_amx(const ConvProblem& p, float* dw, const bf16* big, const bf16* small) {
   const Layout l{p};
@@ -250,7 +233,6 @@ void conv_backward_weights_amx(const ConvProblem& p, float* dw, const bf16* big,
 
 #else
 
-bool has_amx() { return false; }
 void conv_backward_weights_amx(const ConvProblem&, float*, const bf16*, const bf16*) {}
 
 #endif

@@ -2,10 +2,10 @@
 // all. CPU only: here the tile is the algorithm, and the definition is kernels/conv/conv.cu.
 #pragma once
 #include "kernels/conv/conv.h"
+#include "kernels/core/cpu_target.h"
 
 namespace firn::kernels {
 
-bool has_amx();                           // the processor has bf16 tiles and the system lets us use them
 bool fits_amx_wgrad(const ConvProblem&);  // bf16, channels in blocks of 32, an even batch, rows that fill tiles
 void conv_backward_weights_amx(const ConvProblem&, float* dw, const bf16* big, const bf16* small);
 

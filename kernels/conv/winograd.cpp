@@ -62,6 +62,7 @@ std::shared_ptr<void> transformed(const ConvProblem& p, const Winograd& q, bool 
 
 void convolve(const Stream& stream, const ConvProblem& p, const Winograd& q, bool back, const Epilogue<>& e, void* y,
               const void* x, const void* s, const void* w, WeightCache& cache) {
+  note_flops(p.flops(), q.flops());
   const auto weights = transformed(p, q, back, w, cache);
   const int threads = omp_get_max_threads();
   const Scratch scratch(stream, sizeof(float) * static_cast<size_t>(compiled().scratch_size(q, threads)));
@@ -74,8 +75,9 @@ void convolve(const Stream& stream, const ConvProblem& p, const Winograd& q, boo
 bool fits_winograd(const Stream& stream, const ConvProblem& p) {
   constexpr int64_t least_channels = 16, most_channels = 8192, least_side = 6, least_tiles = 8;
   const auto channels = [](int64_t c) { return c >= least_channels && c <= most_channels; };
-  return !stream.is_cuda && p.type != DType::f64 && p.groups == 1 && p.KH == 3 && p.KW == 3 && p.stride == 1 &&
-         p.pad_y <= 2 && p.pad_x <= 2 && channels(p.I) && channels(p.O) && p.OH >= least_side && p.OW >= least_side &&
+  const bool of_type = p.type == DType::f32 || (p.type == DType::bf16 && !has_amx());
+  return !stream.is_cuda && of_type && p.groups == 1 && p.KH == 3 && p.KW == 3 && p.stride == 1 && p.pad_y <= 2 &&
+         p.pad_x <= 2 && channels(p.I) && channels(p.O) && p.OH >= least_side && p.OW >= least_side &&
          forward(p).tiles() >= least_tiles;
 }
 
@@ -92,6 +94,7 @@ void winograd_backward_data(const Stream& stream, const ConvProblem& p, void* bi
 void winograd_backward_weights(const Stream& stream, const ConvProblem& p, void* dw, const void* big,
                                const void* small) {
   const Winograd q = forward(p);
+  note_flops(p.flops(), q.flops());
   const int threads = omp_get_max_threads();
   const auto floats = static_cast<size_t>(compiled().gradient_scratch_size(q, !p.swapped, threads));
   const Scratch scratch(stream, sizeof(float) * floats);

@@ -7,7 +7,7 @@
 namespace firn::kernels {
 
 // 3x3, stride 1, f32 or bf16 on the CPU, of enough channels and pixels that it is faster than direct: by shape alone,
-// so that results repeat. bf16 is storage: loaded, computed with in f32, rounded once.
+// so that results repeat. bf16 is storage, where there is no AMX: loaded, computed with in f32, rounded once.
 bool fits_winograd(const Stream&, const ConvProblem&);
 
 // small = e(conv(s big, w)) + addend, s [N,I] or null. As kernels/styled/styled_conv.h has it.
@@ -23,6 +23,7 @@ void winograd_backward_weights(const Stream&, const ConvProblem&, void* dw, cons
 struct Winograd {
   int64_t N, H, W, K, OH, OW, C, pad_y, pad_x;
   int64_t tiles() const { return N * ((OH + 3) / 4) * ((OW + 3) / 4); }
+  double flops() const { return 2.0 * 36 * double(tiles() * K * C); }  // of its products
 };
 
 // The 3x3 taps between channels k and c lie at w + k stride_k + c stride_c + tap stride_tap. `turned` by half a turn,

@@ -5,6 +5,12 @@
 
 #include "base/error.h"
 
+#ifdef __x86_64__
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace firn::kernels {
 
 namespace {
@@ -20,6 +26,19 @@ CpuTarget choose() {
   throw ConfigError(fmt::format("FIRN_CPU_TARGET={}: this processor runs no such code; expected {}{}{}", wanted,
                                 kNames[0], has(CpuTarget::avx2) ? ", avx2" : "",
                                 has(CpuTarget::avx512) ? ", avx512" : ""));
+}
+
+bool detect_amx() {
+#ifdef __x86_64__
+  unsigned a, b, c, d;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  const unsigned needed = 1u << 22 | 1u << 24;  // AMX-BF16, AMX-TILE
+  if ((d & needed) != needed) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
 }
 
 CpuTarget& current() {
@@ -40,6 +59,11 @@ bool has([[maybe_unused]] CpuTarget t) {
 }
 
 CpuTarget cpu_target() { return current(); }
+
+bool has_amx() {
+  static const bool result = detect_amx();
+  return result;
+}
 
 CpuTargetScope::CpuTargetScope(CpuTarget t) : before_(current()) { current() = t; }
 CpuTargetScope::~CpuTargetScope() { current() = before_; }

@@ -1,4 +1,5 @@
-// Which of the instruction sets that *.simd.cpp is compiled for (kernels/core/simd.h) runs here.
+// What this processor has: which of the instruction sets that *.simd.cpp is compiled for (kernels/core/simd.h) runs
+// here, and whether products of bf16 are faster than those of f32.
 #pragma once
 #include <string_view>
 
@@ -13,6 +14,8 @@ bool has(CpuTarget);  // it was compiled and this processor has it
 // The most that this processor has. FIRN_CPU_TARGET=baseline|avx2|avx512 asks for less; ConfigError for what is not
 // there.
 CpuTarget cpu_target();
+
+bool has_amx();  // the processor has bf16 tiles and the system lets us use them
 
 // While it lives, that one runs: for tests.
 class CpuTargetScope {

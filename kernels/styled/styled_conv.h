@@ -12,7 +12,7 @@ namespace firn::kernels {
 // Whether styled_conv may take fewer passes than its parts. Where not, it need not be called.
 bool has_styled_conv(const Stream&, const ConvProblem&);
 
-// As conv_bias_act, with s [N,I], or null for none. bf16.
+// As conv_bias_act, with s [N,I], or null for none. bf16; on the CPU f32 as well.
 void styled_conv(const Stream&, const ConvProblem&, const Epilogue<>& e, void* y, const void* x, const void* s,
                  const void* w, WeightCache&);
 
