@@ -18,6 +18,7 @@
 #include "io/files.h"
 #include "kernels/choice/provider_numerics.h"
 #include "kernels/conv/planning.h"
+#include "kernels/device/cpu_limits.h"
 #include "kernels/device/device_info.h"
 #include "kernels/device/memory.h"
 #include "kernels/device/timer.h"
@@ -161,8 +162,14 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
   getrusage(RUSAGE_SELF, &usage);
   row["iteration_ms"] = total;
   if (!device.is_cuda()) {
+    const kernels::CpuLimits& limits = kernels::cpu_limits();
+    const DType type = options.model.basics().activation_type;
     row["iteration_gflop"] = flops / 1e9;
     row["iteration_gflop_done"] = done / 1e9;
+    row["sol"] = done / limits.flops(type) / total * 1e3;
+    row["sol_direct"] = flops / limits.flops(type) / total * 1e3;
+    row["limit_gflops"] = limits.flops(type) / 1e9;
+    row["limit_gbs"] = limits.bytes / 1e9;
   }
   row["images_per_s"] = double(iteration.images()) / total * 1e3;
   if (!cycles.empty()) {
@@ -212,7 +219,7 @@ void print(const nlohmann::ordered_json& row) {
   for (size_t i = 0; i < row.size(); ++i) fmt::print("|---");
   fmt::print("|\n");
   for (const auto& [key, value] : row.items())
-    fmt::print("| {} ", value.is_number_float() ? fmt::format("{:.1f}", value.get<double>())
+    fmt::print("| {} ", value.is_number_float() ? fmt::format("{:.{}f}", value.get<double>(), value < 1 ? 3 : 1)
                         : value.is_string()     ? value.get<std::string>()
                                                 : value.dump());
   fmt::print("|\n");

@@ -8,6 +8,7 @@
 #include "kernels/choice/plan_store.h"
 #include "kernels/choice/provider_numerics.h"
 #include "kernels/core/cpu_target.h"
+#include "kernels/device/cpu_limits.h"
 #include "models/files.h"
 #include "models/published.h"
 #include "tools/common.h"
@@ -92,6 +93,11 @@ std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& 
                       !device.is_cuda()                             ? why_of_a_cpu()
                       : kernels::numerics(s.device().stream()).tf32 ? ", TF32 products"
                                                                     : "");
+  if (!device.is_cuda()) {
+    const kernels::CpuLimits& limits = kernels::cpu_limits();
+    text += fmt::format("limits     {:.0f} GFLOP/s, {:.0f} GB/s\n",
+                        limits.flops(o.model.basics().activation_type) / 1e9, limits.bytes / 1e9);
+  }
   return text + freezing(s);
 }
 

@@ -6,7 +6,8 @@ namespace firn {
 
 namespace {
 LaunchCounter* current = nullptr;  // launches come from the one thread that drives the engine
-}
+Flops noted;
+}  // namespace
 
 LaunchCounter::LaunchCounter() : outer_(current) { current = this; }
 LaunchCounter::~LaunchCounter() { current = outer_; }
@@ -21,10 +22,11 @@ void note_launch(const char* name) {
 }
 
 void note_flops(double direct, double done) {
-  if (!current) return;
-  current->flops_ += direct;
-  current->done_ += done;
+  noted.direct += direct;
+  noted.done += done;
 }
+
+Flops flops_so_far() { return noted; }
 
 void throw_without_cuda(const char* kernel) {
   throw DeviceError(fmt::format("{}: this build has no CUDA; use --device cpu", kernel));

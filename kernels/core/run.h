@@ -22,7 +22,16 @@ struct Stream {
   bool on_gpu() const { return is_cuda && !dry; }
 };
 
-// Counts launches by name, and FLOPs, while it lives (innermost scope wins). Tests assert on it.
+// Of convolutions and matrix products that kernels/conv/conv.h and kernels/gemm/gemm.h were asked for, padding
+// included: on the CPU, of all. `done`: by the algorithm that was taken, where that is not the direct one.
+struct Flops {
+  double direct = 0, done = 0;
+};
+Flops flops_so_far();  // of this process
+void note_flops(double direct, double done);
+inline void note_flops(double direct) { note_flops(direct, direct); }
+
+// Counts launches by name (innermost scope wins), and FLOPs, while it lives. Tests assert on it.
 class LaunchCounter {
  public:
   LaunchCounter();
@@ -31,22 +40,17 @@ class LaunchCounter {
   LaunchCounter& operator=(const LaunchCounter&) = delete;
   int64_t operator[](const std::string& name) const;
   const std::map<std::string, int64_t>& counts() const { return counts_; }
-  // Of convolutions and matrix products that kernels/conv/conv.h and kernels/gemm/gemm.h were asked for, padding
-  // included, by the direct algorithm: on the CPU, of all. `done`: by the algorithm that was taken.
-  double flops() const { return flops_; }
-  double done() const { return done_; }
+  double flops() const { return flops_so_far().direct - begin_.direct; }
+  double done() const { return flops_so_far().done - begin_.done; }
 
  private:
   friend void note_launch(const char*);
-  friend void note_flops(double, double);
   LaunchCounter* outer_;
-  double flops_ = 0, done_ = 0;
+  Flops begin_ = flops_so_far();
   std::map<std::string, int64_t> counts_;
 };
 
 void note_launch(const char* name);
-void note_flops(double direct, double done);
-inline void note_flops(double direct) { note_flops(direct, direct); }
 [[noreturn]] void throw_without_cuda(const char* kernel);
 [[noreturn]] void throw_on_cpu(const char* kernel);
 [[noreturn]] void throw_on_cuda(const char* kernel);

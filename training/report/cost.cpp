@@ -174,7 +174,11 @@ std::string cost_section(const Runs& runs) {
          html::folded("Over time", charts_of(runs, {{"Speed", "images/s", {"Timing/images_per_sec"}},
                                                     {"Memory", "GB", {"Resources/cpu_mem_gb"}},
                                                     {"GPU memory", "GB", {"Resources/peak_gpu_mem_gb"}},
-                                                    {"Memory of tensors", "GB", {"Resources/peak_tensor_gb"}}}));
+                                                    {"Memory of tensors", "GB", {"Resources/peak_tensor_gb"}},
+                                                    {"Of the CPU’s limit",
+                                                     "share",
+                                                     {"Resources/sol", "Resources/sol_direct"},
+                                                     "FLOPs done; dashed, of direct algorithms"}}));
 }
 
 }  // namespace firn

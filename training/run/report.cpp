@@ -41,6 +41,10 @@ Stats tick_stats(const TrainState& state, Iteration& iteration, const TickClock&
   s["Timing/maintenance_sec"].add(clock.maintenance);
   for (const Iteration::Timing& t : iteration.timings())
     if (t.runs > 0 && !t.over) s["Timing/" + t.name].add(t.last);
+  if (clock.limit > 0) {
+    s["Resources/sol"].add(clock.flops.done / clock.tick / clock.limit);
+    s["Resources/sol_direct"].add(clock.flops.direct / clock.tick / clock.limit);
+  }
   const kernels::MemoryUse tensors = kernels::memory_use();
   s["Resources/cpu_mem_gb"].add(process_memory().gb);
   s[state.device().is_cuda() ? "Resources/peak_gpu_mem_gb" : "Resources/peak_tensor_gb"].add(double(tensors.peak) /
@@ -68,6 +72,8 @@ std::string tick_line(const Stats& s, const TrainOptions& o) {
   if (s.contains("Loss/path_length")) line += fmt::format("  path {:.3g}", get("Loss/path_length"));
   if (s.contains("Progress/augment")) line += fmt::format("  p {:.4f}", get("Progress/augment"));
   if (s.contains("Loss/signs/real")) line += fmt::format("  sign {:+.3f}", get("Loss/signs/real"));
+  if (s.contains("Resources/sol"))
+    line += fmt::format("  sol {:.2f} (direct {:.2f})", get("Resources/sol"), get("Resources/sol_direct"));
   line += "  ms";
   for (const auto& [name, stat] : s)
     if (constexpr std::string_view timing = "Timing/"; name.starts_with(timing) && name.find('_') == name.npos)

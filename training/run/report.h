@@ -10,6 +10,8 @@ namespace firn {
 struct TickClock {
   double total = 0, tick = 0, maintenance = 0;  // seconds
   int64_t images = 0;                           // in this tick
+  Flops flops{};                                // in this tick
+  double limit = 0;                             // FLOP/s of this machine at most; 0: nobody knows
 };
 
 // The tick's running means with Progress/*, Timing/* and Resources/* added under stylegan2-ada-pytorch's names.

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "io/files.h"
+#include "kernels/device/cpu_limits.h"
 #include "kernels/device/memory.h"
 #include "training/run/run_folder.h"
 #include "training/state/snapshot.h"
@@ -61,7 +62,10 @@ bool Trainer::prepare() {
   } catch (const LoadingStopped&) {
     return false;
   }
+  if (!state_.device().is_cuda())  // on a GPU not all FLOPs are counted
+    limit_ = kernels::cpu_limits().flops(options_.model.basics().activation_type);
   start_ = tick_began_ = last_saved_ = Clock::now();
+  flops_before_tick_ = flops_so_far();
   return true;
 }
 
@@ -127,12 +131,16 @@ void Trainer::end_tick() {
   Counters& c = state_.counters;
   state_.count_repaired();  // waits for the device: what follows is measured
   const double spent = seconds_since(tick_began_);
+  const Flops flops = flops_so_far();
   trained_seconds_ += spent;
-  const Stats stats = tick_stats(state_, *iteration_,
-                                 {.total = seconds_since(start_),
-                                  .tick = spent,
-                                  .maintenance = maintenance_,
-                                  .images = c.images - first_image_of_tick_});
+  const Stats stats = tick_stats(
+      state_, *iteration_,
+      {.total = seconds_since(start_),
+       .tick = spent,
+       .maintenance = maintenance_,
+       .images = c.images - first_image_of_tick_,
+       .flops = {.direct = flops.direct - flops_before_tick_.direct, .done = flops.done - flops_before_tick_.done},
+       .limit = limit_});
   const Clock::time_point maintenance_began = Clock::now();
   say(tick_line(stats, options_));
   log_.stats(stats_record(stats));
@@ -160,6 +168,7 @@ void Trainer::end_tick() {
   maintenance_ = seconds_since(maintenance_began);
   tick_began_ = Clock::now();
   first_image_of_tick_ = c.images;
+  flops_before_tick_ = flops_so_far();
 }
 
 // A run that ends, or is ended, while its losses make no sense has nothing worth saving.

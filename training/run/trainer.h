@@ -86,7 +86,8 @@ class Trainer {
   Clock::time_point start_ = Clock::now(), tick_began_ = start_, last_shown_{}, last_saved_ = start_, loading_ = start_;
   int64_t first_image_ = 0, first_image_of_tick_ = 0;
   int64_t saved_image_ = -1, best_image_ = -1;  // of the newest snapshot, and of the best one
-  double maintenance_ = 0, trained_seconds_ = 0;
+  double maintenance_ = 0, trained_seconds_ = 0, limit_ = 0;
+  Flops flops_before_tick_;
   int bad_ticks_ = 0;
   size_t bad_images_ = 0;
   bool broken_off_ = false;  // an evaluation, by a stop request

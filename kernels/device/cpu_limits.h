@@ -1,0 +1,19 @@
+// What the CPU can do at most: train_bench and a run's tick lines tell which share of it they reached (`sol`).
+#pragma once
+#include <algorithm>
+
+#include "kernels/core/types.h"
+
+namespace firn::kernels {
+
+// FLOP/s and bytes/s of all threads together.
+struct CpuLimits {
+  double fma = 0;      // of multiply-adds in registers, as wide as this build's vectors
+  double product = 0;  // of oneDNN's product of bf16 matrices (AMX); 0: the processor does not multiply bf16
+  double bytes = 0;    // of a triad of arrays that no core's own cache holds
+  double flops(DType t) const { return t == DType::bf16 ? std::max(fma, product) : fma; }
+};
+
+const CpuLimits& cpu_limits();  // measured in a tenth of a second, once for each number of threads
+
+}  // namespace firn::kernels
