@@ -12,7 +12,7 @@ import pathlib
 import shlex
 import sys
 
-from compare_cpu import HERE, cpu_model, run
+from compare_cpu import HERE, VENV, cpu_model, python_with_torch, run
 
 N_DIS = 5
 
@@ -37,6 +37,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--frozen-blocks", type=int, default=4)
+    parser.add_argument("--python", help="an interpreter that has PyTorch, in place of compare_cpu.py's")
     parser.add_argument("--torch-options", default="", help="more options for pytorch_sngan.py, such as a fixed --spectral and --format")
     parser.add_argument("--out", help="where to write the rows as JSON")
     args = parser.parse_args()
@@ -45,7 +46,7 @@ def main():
         common = ["--resolution", resolution, "--ch", args.ch, "--batch", args.batch, "--classes", args.classes, "--threads", args.threads,
                   "--repeats", args.repeats, "--json"]
         firn = [args.bench, "--model", "sngan", *common]
-        torch = [sys.executable, HERE / "pytorch_sngan.py", "--n-dis", N_DIS, *common, *args.torch_options.split()]
+        torch = [args.python or python_with_torch(VENV), HERE / "pytorch_sngan.py", "--n-dis", N_DIS, *common, *args.torch_options.split()]
         programs = {"firn f32": firn, "firn bf16": [*firn, "--type", "bf16"],
                     "firn f32 frozen": [*firn, "--frozen-blocks", args.frozen_blocks],
                     "torch f32": torch, "torch f32 compiled": [*torch, "--compile"], "torch bf16": [*torch, "--dtype", "bf16"]}

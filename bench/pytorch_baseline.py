@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Speed of StyleGAN2 training iterations in PyTorch, given its best: the peer to measure the engine against.
 
-Settings that only PyTorch cares about (memory format, form of the FIR) are chosen by a trial at the start unless given. On a
-GPU: channels_last, TF32, cuDNN's own search, fused Adam, times from CUDA events. A phase's time includes its optimiser step.
+What only PyTorch cares about (memory format, form of the FIR, and with `auto` that of demodulation and whether to compile) is
+chosen by a trial at the start unless given. Adam is fused. On a GPU: channels_last, TF32, cuDNN's own search, times from CUDA
+events. A phase's time includes its optimiser step.
 """
 import argparse
 import contextlib
 import ctypes
-import inspect
 import itertools
 import json
 import math
@@ -28,20 +28,21 @@ CYCLE = 16                                      # iterations until the lazy phas
 
 
 class Timer:
-    """Milliseconds of what the device does; the clock on the wall on the CPU"""
+    """Milliseconds of what the device does; on the CPU, as train_bench has it, the clock on the wall, or of one thread processor time"""
 
     def __init__(self, cuda):
+        self.seconds = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
         self.events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if cuda else None
 
     def start(self):
         if self.events:
             self.events[0].record()
         else:
-            self.begin = time.perf_counter()
+            self.begin = self.seconds()
 
     def stop(self):
         if not self.events:
-            return (time.perf_counter() - self.begin) * 1e3
+            return (self.seconds() - self.begin) * 1e3
         self.events[1].record()
         self.events[1].synchronize()
         return self.events[0].elapsed_time(self.events[1])
@@ -86,14 +87,10 @@ class Trainer:
         rows = getattr(args, "vision_size", 0)
         self.judge = VisionJudge(rows).to(self.device, memory_format=self.memory_format) if rows else None
         self.opt = {}
-        fused = self.device.type == "cuda" and "fused" in inspect.signature(torch.optim.Adam).parameters
         for net, module, lr, interval in (("G", self.G, 0.0025, 4), ("D", self.D, 0.0025, 16)):
             k = interval / (interval + 1)
-            form = dict(fused=True) if fused else dict(foreach=True)
-            if getattr(args, "graphs", False):
-                form |= dict(capturable=True)
-            self.opt[net] = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=lr * k,
-                                             betas=(0.0, 0.99 ** k), eps=1e-8, **form)
+            self.opt[net] = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=lr * k, betas=(0.0, 0.99 ** k),
+                                             eps=1e-8, fused=True, capturable=getattr(args, "graphs", False))
             if self.judge and net == "D":
                 heads = [p for name, p in self.judge.named_parameters() if not name.startswith("network.")]
                 self.opt[net].add_param_group(dict(params=heads))
@@ -214,33 +211,62 @@ def usable_phases(trainer):
     return errors
 
 
-def trial(args):
-    """One warm-up and one timed run of each phase for every candidate; keeps the fastest iteration.
-    A candidate whose first phases alone take longer than the best is given up."""
-    firs = FIRS if args.fir == "auto" else [args.fir]
-    formats = (args.format,) if args.format != "auto" else ("channels_last",) if args.device == "cuda" else ("contiguous", "channels_last")
-    if len(firs) * len(formats) == 1:
-        return formats[0], args.fir, {}
-    results, best = {}, math.inf
-    for layout, form in itertools.product(formats, firs):
-        if (layout, form) == ("channels_last", "single"):       # would transpose back and forth
-            continue
-        networks.fir = FIRS[form]
-        trainer = Trainer(args, layout == "channels_last")
-        errors = usable_phases(trainer) if args.dtype == "bf16" else {}
-        times = {}
-        for name in PHASES:
-            bf16 = args.dtype == "bf16" and name not in errors
+def attempt(args, best):
+    """Milliseconds of each phase, after a run to warm up (compiled: two); fewer where the first took a fifth longer than in `best`."""
+    networks.fir = FIRS[args.fir]
+    if args.compile:
+        torch._dynamo.reset()                                   # it gives up on code that it has compiled for many sizes
+    trainer = Trainer(args, args.format == "channels_last")
+    errors = usable_phases(trainer) if args.dtype == "bf16" else {}
+    times = {}
+    for name in PHASES:
+        bf16 = args.dtype == "bf16" and name not in errors
+        for _ in range(2 if args.compile else 1):
             trainer.phase(name, bf16)
-            times[name] = trainer.phase(name, bf16)
-            if iteration_ms(times) > best:
-                break
-        results[layout, form] = iteration_ms(times)
-        best = min(best, results[layout, form])
-        print(f"trial {layout:13s} {form:9s} {'over' if len(times) < len(PHASES) else '':4s} {results[layout, form]:8.0f} ms/iteration  "
-              + "  ".join(f"{n} {t:.0f}" for n, t in times.items()), file=sys.stderr)
-    layout, form = min(results, key=results.get)
-    return layout, form, {f"{a} {b}": round(ms, 1) for (a, b), ms in results.items()}
+        times[name] = trainer.phase(name, bf16)
+        if best and iteration_ms(times) > 1.2 * iteration_ms({n: best[n] for n in times}):
+            break
+    return times
+
+
+def trial(args):
+    """Settles in `args` what they leave open, by the fastest iteration -> {setting: milliseconds}.
+    Compiled are what was fastest eagerly, and the FIR of additions, which a compiler can fuse."""
+    auto = lambda value, choices: choices if value == "auto" else (value,)
+    formats = auto(args.format, ("channels_last",) if args.device == "cuda" else ("channels_last", "contiguous"))
+    firs, modulations = auto(args.fir, tuple(FIRS)), auto(args.modulation, ("improved", "default"))
+    begin, results, best = time.perf_counter(), {}, {}
+
+    def consider(layout, form, modulation, compiled):
+        if best and args.trial_seconds and time.perf_counter() - begin > args.trial_seconds:
+            return
+        candidate = argparse.Namespace(**vars(args) | dict(format=layout, fir=form, modulation=modulation, compile=compiled))
+        times = attempt(candidate, best)
+        label, whole = f"{layout} {form} {modulation}{' compiled' if compiled else ''}", len(times) == len(PHASES)
+        print(f"trial {label:42s} " + "  ".join(f"{n} {t:.0f}" for n, t in times.items())
+              + (f"  {iteration_ms(times):.0f} ms/iteration" if whole else "  given up"), file=sys.stderr, flush=True)
+        if whole:
+            results[label] = round(iteration_ms(times), 1)
+        if whole and (not best or iteration_ms(times) < iteration_ms(best)):
+            best.update(times)
+            chosen.update(format=layout, fir=form, modulation=modulation, compile=compiled)
+    chosen = {}
+    for layout, form, modulation in itertools.product(formats, firs, modulations):
+        if (layout, form) != ("channels_last", "single"):       # would transpose back and forth
+            consider(layout, form, modulation, args.compile is True)
+    if args.compile == "auto":
+        for form in {chosen["fir"]: 0, **dict.fromkeys(f for f in firs if f == "taps")}:
+            consider(chosen["format"], form, chosen["modulation"], True)
+    vars(args).update(chosen)
+    return results
+
+
+def settled(args, earlier):
+    """`args` with the choices of an earlier row, or of a trial -> trials"""
+    if earlier:
+        vars(args).update({k: vars(earlier)[k] for k in ("format", "fir", "modulation", "compile")})
+        return {}
+    return trial(args) if "auto" in (args.format, args.fir, args.modulation, args.compile) else {}
 
 
 def keep_freed_memory():
@@ -308,13 +334,13 @@ def ceilings(cuda):
                 copy_gbs=2 * source.numel() * 4 / best(lambda: target.copy_(source)) / 1e6)
 
 
-def measure(args, layout, form, trials):
+def measure(args, trials):
     cuda, started = args.device == "cuda", time.perf_counter()
-    networks.fir = FIRS[form]
+    networks.fir = FIRS[args.fir]
     reset_peak(cuda)
     if args.compile:
-        torch._dynamo.reset()                       # it gives up on code that it has compiled for many sizes
-    trainer = Trainer(args, layout == "channels_last")
+        torch._dynamo.reset()
+    trainer = Trainer(args, args.format == "channels_last")
     errors = usable_phases(trainer) if args.dtype == "bf16" else {}
     bf16 = {name: args.dtype == "bf16" and name not in errors for name in PHASES}
     if args.graphs:
@@ -347,7 +373,7 @@ def measure(args, layout, form, trials):
     if cycles:
         row |= dict(cycle_ms=round(statistics.median(cycles), 2), cycle_images_per_s=round(args.batch / statistics.median(cycles) * 1e3, 2))
     row |= dict(peak_mb=round(peak_mb(cuda)), modulation=args.modulation, compiled=args.compile, graphs=args.graphs, mapping_layers=args.mapping_layers,
-                repeats=len(ema), memory_format=layout, fir=form, trials_ms=trials,
+                repeats=len(ema), memory_format=args.format, fir=args.fir, trials_ms=trials,
                 samples_ms={n: [round(x, 2) for x in t] for n, t in samples.items()}, bf16_failed=errors, torch=torch.__version__,
                 device=device_name(cuda))
     if cuda:
@@ -384,11 +410,9 @@ def rows_of(args):
 
 
 def unsupported(args):
-    """What of the arguments this PyTorch or this device has not; None if all is there"""
+    """What of the arguments this device has not; None if all is there"""
     if args.device == "cpu" and (args.graphs or args.dtype == "fp16"):
         return f"{'--graphs' if args.graphs else '--dtype fp16'} needs --device cuda"
-    if args.compile and not hasattr(torch, "compile"):
-        return f"--compile: PyTorch {torch.__version__} has none"
     return None
 
 
@@ -402,15 +426,18 @@ def main():
     parser.add_argument("--sizes", help="resolution/channel_base/batch,...: a row each, instead of the three options above")
     parser.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), default="fp32",
                         help="bf16: autocast; fp16: the four highest resolutions, as published (CUDA only)")
-    parser.add_argument("--modulation", choices=("default", "improved"), default="default",
+    parser.add_argument("--modulation", choices=("auto", "default", "improved"), default="default",
                         help="default: per-sample weights, as published; improved: rsqrt(s^2 @ sum_k w^2)")
-    parser.add_argument("--compile", action="store_true", help="torch.compile for Gmain and Dmain; needs PyTorch 2")
+    parser.add_argument("--compile", nargs="?", const="yes", choices=("auto", "yes", "no"), default="no", help="torch.compile for Gmain and Dmain; needs PyTorch 2")
+    parser.add_argument("--trial-seconds", type=float, default=0, help="of a trial, after which it begins with no further setting [no limit]")
     parser.add_argument("--graphs", action="store_true", help="each phase as one CUDA graph")
     parser.add_argument("--freeze-d", type=int, default=0, metavar="N", help="freeze D's N highest-resolution blocks and fromRGB")
     parser.add_argument("--freeze-sweep", type=int, metavar="K", help="a row for each of 0 to K frozen blocks")
     parser.add_argument("--vision-size", type=int, default=0, metavar="ROWS",
                         help="EfficientNet-lite1 with a head judges as well, images of so many rows")
     parser.add_argument("--mapping-layers", type=int, default=8)
+    parser.add_argument("--z-dim", type=int, default=512)
+    parser.add_argument("--w-dim", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--warm-up", type=int, default=1, help="rounds before the first that counts")
     parser.add_argument("--repeats", type=int, default=5)
@@ -422,18 +449,20 @@ def main():
     parser.add_argument("--ceilings", action="store_true", help="only the speed of a product and of a copy")
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each row instead of a table")
     args = parser.parse_args()
+    args.compile = {"yes": True, "no": False}.get(args.compile, args.compile)
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("this PyTorch sees no GPU")
     prepare(args)
     if args.ceilings:
         return print(json.dumps(ceilings(args.device == "cuda")))
-    missing, chosen = unsupported(args), None
+    missing, first = unsupported(args), None
     for row in rows_of(args):
         try:
             if missing:
                 raise RuntimeError(f"unsupported: {missing}")
-            chosen = chosen or trial(row)               # the first row's choice serves the others
-            result = measure(row, *chosen)
+            trials = settled(row, first)                # the first row's choice serves the others
+            first = first or row
+            result = measure(row, trials)
         except RuntimeError as error:                   # out of memory, above all: the other rows may fit
             result = dict(resolution=row.resolution, channel_base=row.channel_base, batch=row.batch, type=row.dtype,
                           frozen_blocks=row.freeze_d, compiled=row.compile, graphs=row.graphs, error=str(error).splitlines()[0])

@@ -41,7 +41,7 @@ def reference_names(opt, trainer):
 
 
 def main():
-    args = argparse.Namespace(resolution=16, channel_base=256, batch=4, mapping_layers=2, freeze_d=1, dtype="fp32", width=lambda r: min(256 // r, 16))
+    args = argparse.Namespace(resolution=16, channel_base=256, batch=4, z_dim=512, w_dim=512, mapping_layers=2, freeze_d=1, dtype="fp32", width=lambda r: min(256 // r, 16))
     opt = Options(16, 16, channel_base=256, channel_max=16, mapping_layers=2, batch=4, frozen=["D.b16.*"])
     generate.CASES["check"] = opt
     opt, state, inputs, _ = generate.make_case("check")

@@ -1,7 +1,7 @@
 """StyleGAN2's networks for pytorch_baseline.py, written for speed: gains folded into weights, one convolution a batch.
 
-Style mixing 0.9, random noise, G skip, D resnet. `args`: resolution, width(resolution), mapping_layers, modulation, dtype and
-half_from, the smallest resolution that fp16 is used at.
+Style mixing 0.9, random noise, G skip, D resnet. `args`: resolution, width(resolution), z_dim, w_dim, mapping_layers, modulation, dtype
+and half_from, the smallest resolution that fp16 is used at.
 """
 import functools
 import math
@@ -40,12 +40,9 @@ def fir_taps_of(channels, gain, dtype, device):
     return (torch.outer(taps, taps) * (gain / 64)).to(dtype).expand(channels, 1, 4, 4).contiguous()
 
 
+@torch.compiler.assume_constant_result      # else a compiled network would make it anew each time
 def fir_kernel(channels, gain, dtype, device):
     return fir_taps_of(channels, gain, dtype, device)
-
-
-if hasattr(torch, "compiler"):      # else a compiled network would make it anew each time
-    fir_kernel = torch.compiler.assume_constant_result(fir_kernel)
 
 
 def fir_depthwise(x, pad, gain=1, stride=1):
@@ -99,11 +96,11 @@ class Linear(nn.Module):
 
 
 class Mapping(nn.Module):
-    def __init__(self, layers, num_ws):
+    def __init__(self, args, num_ws):
         super().__init__()
-        self.layers = nn.ModuleList(Linear(512, 512, lr_mult=0.01, gain=SQRT2) for _ in range(layers))
+        self.layers = nn.ModuleList(Linear(args.w_dim if i else args.z_dim, args.w_dim, lr_mult=0.01, gain=SQRT2) for i in range(args.mapping_layers))
         self.num_ws = num_ws
-        self.register_buffer("w_avg", torch.zeros(512))
+        self.register_buffer("w_avg", torch.zeros(args.w_dim))
 
     def forward(self, z, track):
         x = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
@@ -121,13 +118,13 @@ def demodulate(w, s, improved):
 
 
 class ModulatedConv(nn.Module):
-    def __init__(self, i, o, up, improved):
+    def __init__(self, args, i, o, up):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(o, i, 3, 3))
         self.bias = nn.Parameter(torch.zeros(o))
         self.noise_strength = nn.Parameter(torch.zeros(()))
-        self.affine = Linear(512, i, bias=1.0)
-        self.up, self.improved = up, improved
+        self.affine = Linear(args.w_dim, i, bias=1.0)
+        self.up, self.improved = up, args.modulation == "improved"
 
     def forward(self, x, w):
         s = self.affine(w).float()
@@ -148,11 +145,11 @@ class ModulatedConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    def __init__(self, i):
+    def __init__(self, args, i):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(3, i, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
-        self.affine = Linear(512, i, bias=1.0, gain=1 / math.sqrt(i))
+        self.affine = Linear(args.w_dim, i, bias=1.0, gain=1 / math.sqrt(i))
 
     def forward(self, x, w):
         s = self.affine(w)
@@ -165,15 +162,14 @@ class Generator(nn.Module):
         self.args = args
         levels = int(math.log2(args.resolution)) - 1
         channels = [args.width(4 << i) for i in range(levels)]
-        self.mapping = Mapping(args.mapping_layers, 2 * levels)
+        self.mapping = Mapping(args, 2 * levels)
         self.const = nn.Parameter(torch.randn(channels[0], 4, 4))
-        improved = args.modulation == "improved"
-        self.conv0 = nn.ModuleList(ModulatedConv(channels[i - 1], channels[i], True, improved) for i in range(1, levels))
-        self.conv1 = nn.ModuleList(ModulatedConv(c, c, False, improved) for c in channels)
-        self.torgb = nn.ModuleList(ToRGB(c) for c in channels)
+        self.conv0 = nn.ModuleList(ModulatedConv(args, channels[i - 1], channels[i], True) for i in range(1, levels))
+        self.conv1 = nn.ModuleList(ModulatedConv(args, c, c, False) for c in channels)
+        self.torgb = nn.ModuleList(ToRGB(args, c) for c in channels)
 
     def mapped(self, n, mixing=0.9):
-        z = torch.randn(2, n, 512, device=self.const.device)
+        z = torch.randn(2, n, self.args.z_dim, device=self.const.device)
         ws = self.mapping(z[0], track=True)
         if getattr(self, "recorded", False):            # a CUDA graph draws on the GPU, and does all that may be needed
             count = torch.full((), ws.shape[1], device=z.device)

@@ -6,7 +6,6 @@ sizes, which changes nothing but rounding. A step's time includes its optimiser'
 """
 import argparse
 import contextlib
-import inspect
 import itertools
 import json
 import math
@@ -233,9 +232,8 @@ class Trainer:
         self.G = Generator(args).to(self.device, memory_format=self.memory_format)
         self.D = Discriminator(args, form).to(self.device, memory_format=self.memory_format)
         self.D.freeze(args.freeze_d)
-        fused = "fused" in inspect.signature(torch.optim.Adam).parameters
         self.opt = {net: torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=2e-4, betas=(0.0, 0.9), eps=1e-8,
-                                          **dict(fused=True) if fused else dict(foreach=True), **dict(capturable=True) if args.graphs else {})
+                                          fused=True, capturable=args.graphs)
                     for net, module in (("G", self.G), ("D", self.D))}
         self.reals = torch.rand(args.batch, 3, args.resolution, args.resolution, device=self.device).mul_(2).sub_(1).to(
             memory_format=self.memory_format)
@@ -422,8 +420,6 @@ def main():
         parser.error("this PyTorch sees no GPU")
     if args.graphs and args.device == "cpu":
         parser.error("--graphs needs --device cuda")
-    if args.compile and not hasattr(torch, "compile"):
-        parser.error(f"--compile: PyTorch {torch.__version__} has none")
     prepare(args)
     if args.check:
         return check()
