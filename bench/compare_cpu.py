@@ -71,8 +71,8 @@ def python_with_torch(folder):
         return python
     print(f"installing PyTorch from PyPI into {folder}", file=sys.stderr, flush=True)
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    small = [*pip, "--retries", 0, "--timeout", 20, "--index-url", "https://download.pytorch.org/whl/cpu", "torch"]  # without CUDA's libraries
-    steps = [[[sys.executable, "-m", "venv", folder]], [small, [*pip, "torch"]]]
+    small = [*pip, "--retries", 0, "--timeout", 20, "--index-url", "https://download.pytorch.org/whl/cpu", "torch", "numpy"]  # without CUDA's libraries
+    steps = [[[sys.executable, "-m", "venv", folder]], [small, [*pip, "torch", "numpy"]]]
     for ways in steps:
         for command in ways:
             done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
@@ -213,7 +213,10 @@ def main():
     parser.add_argument("--table", metavar="FILE", help="print the table of this result and do nothing else")
     args = parser.parse_args()
     if args.table:
-        return print(table(json.loads(pathlib.Path(args.table).read_text())))
+        try:
+            return print(table(json.loads(pathlib.Path(args.table).read_text())))
+        except (OSError, ValueError, KeyError) as error:
+            raise SystemExit(f"{args.table} holds no comparison with PyTorch by this script: {error!r}") from None
     result = compare(args)
     if not args.frozen_layers:
         print(table(result))

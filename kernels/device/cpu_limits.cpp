@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 
+#include "kernels/core/cpu_target.h"
 #include "kernels/device/device_info.h"
 #include "kernels/device/onednn.h"
 
@@ -13,18 +14,13 @@ namespace firn::kernels {
 
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
-#elif defined(__AVX__)
-constexpr int kVectorBytes = 32;
-#else
-constexpr int kVectorBytes = 16;
+const MultiplyAdds& compiled() {
+#ifdef __x86_64__
+  if (cpu_target() == CpuTarget::avx512) return avx512::multiply_adds;
+  if (cpu_target() == CpuTarget::avx2) return avx2::multiply_adds;
 #endif
-using Vector = float __attribute__((vector_size(kVectorBytes)));
-
-constexpr int kChains = 12;  // more than two units' latency needs, and with two operands no more than AVX2's registers
-constexpr int kSteps = 1 << 14;
-constexpr double kFlops = 2.0 * kSteps * kChains * (kVectorBytes / sizeof(float));
+  return baseline::multiply_adds;
+}
 
 // Of the fastest of many short rounds: programs beside this one cost a thread some of its rounds, and not the limit.
 template <class F>
@@ -42,38 +38,27 @@ double best_rate(double amount, F&& round) {
   return amount / best;
 }
 
-// As if somebody had written these, and will read them.
-void keep(void* values) { asm volatile("" : : "r"(values) : "memory"); }
-
-void multiply_add() {
-  Vector sums[kChains] = {};
-  keep(sums);
-  for (int step = 0; step < kSteps; ++step)
-    for (Vector& s : sums) s = s * 0.5f + 1.0f;
-  keep(sums);
-}
-
 double fma_rate() {
   double sum = 0;
+  const auto round = compiled().round;
 #pragma omp parallel reduction(+ : sum)
-  sum += best_rate(kFlops, multiply_add);
+  sum += best_rate(round(), round);
   return sum;
 }
 
 double triad_rate(int threads) {
-  constexpr size_t least = size_t{48} << 20, round = size_t{1} << 16;
-  const size_t caches = 4 * device_info({}).l2_bytes * static_cast<size_t>(threads);
-  const size_t rounds = std::max(least, caches) / (3 * sizeof(float) * round * static_cast<size_t>(threads));
+  constexpr size_t least = size_t{48} << 20, round = size_t{1} << 16, round_bytes = 3 * sizeof(float) * round;
+  const size_t bytes = std::max({least / static_cast<size_t>(threads), 4 * device_info({}).l2_bytes, round_bytes});
+  const size_t each = bytes / round_bytes * round;
   double sum = 0;
 #pragma omp parallel reduction(+ : sum)
   {
-    const size_t each = rounds * round;
     const auto memory = std::make_unique<float[]>(3 * each);  // near the thread that touches it first
     size_t at = 0;
-    sum += best_rate(3.0 * sizeof(float) * round, [&, a = memory.get()] {
+    sum += best_rate(double(round_bytes), [&, a = memory.get()] {
       for (size_t i = at; i < at + round; ++i) a[i] = a[each + i] + 0.5f * a[2 * each + i];
       at = (at + round) % each;
-      keep(a);
+      asm volatile("" : : "r"(a) : "memory");  // as if somebody read them
     });
   }
   return sum;
