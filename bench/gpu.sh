@@ -134,7 +134,7 @@ part libraries 20 bench/libraries "$BIN"
 tests() { part "tests-$1" "$2" "$BIN/firn_tests" --gtest_filter="$3"; }
 tests updates 60 'Device/*:DeviceWeights.*:DeviceSums.*'
 for t in f32 bf16 f64; do tests "ops-$t" 150 "Ops/DeviceOpTest.*_cuda_$t"; done
-tests filters 30 'Upfirdn2d.*:*Upfirdn2dVectorsTest.*Gpu*'
+tests filters 30 'Upfirdn2d.*:*Upfirdn2dTest.*Gpu*'
 tests layers 90 'DeviceLayers.*:*ConvBiasAct.*'
 tests phases 120 'Step/*'
 tests modulated 40 'ModulatedConv.*:*/ModulatedConvTest.*-*sm90*'

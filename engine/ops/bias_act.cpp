@@ -1,6 +1,5 @@
-// What follows a convolution: y = act(t), t = d x + strength noise + b; t is never stored. On a GPU, backward is one
-// pass over gy and y for every gradient, those of a styled layer that takes y included, or ops where those are to be
-// differentiated.
+// What follows a convolution: y = act(t), t = d x + strength noise + b; t is never stored. Backward is one pass over gy
+// and y for every gradient, those of a styled layer that takes y included, or ops where those are to be differentiated.
 #include "kernels/ops/bias_act.h"
 
 #include "base/error.h"
@@ -77,6 +76,19 @@ std::vector<Tensor> backward(std::vector<Tensor> parts, const Tensor& y, const T
   return {gx, gd, gb, gstrength, {}};
 }
 
+// x, which is `node` to the tape, as y tells it: (t - strength noise - b) / d. It is wrong where y is clamped, or cut
+// off by a slope of 0, but there gt, by which it is multiplied, is 0.
+Tensor recovered(const Tensor& y, const Tensor& b, const BiasAct& p, const std::shared_ptr<Node>& node) {
+  const NoGrad scope;
+  const Tensor t = bias_act(y, {}, {.slope = p.slope == 0 ? 0 : 1 / p.slope, .gain = 1 / p.gain});
+  BiasAct rest{.noise = p.noise};
+  if (p.noise.defined()) rest.strength = -p.strength;
+  Tensor x =
+      scale_channels(bias_act(t, b.defined() ? -b : b, rest), Tensor::full({1, 1}, 1, p.d.type(), p.d.device()) / p.d);
+  x.set_node(node);
+  return x;
+}
+
 }  // namespace
 
 kernels::Epilogue<> ops::epilogue(const Tensor& b, const BiasAct& p) {
@@ -110,24 +122,21 @@ Tensor bias_act(const Tensor& x, const Tensor& b, BiasAct p) {
     using T = decltype(tag);
     run(x.stream(), kernels::BiasAct<T>{y.mutable_as<T>(), x.as<T>(), N, P, C, ops::epilogue(b, p).as<acc_t<T>>()});
   });
-  return ops::record_bias_act(y, x, b, p, {});
+  return ops::record_bias_act(y, x, b, p);
 }
 
-Tensor ops::record_bias_act(const Tensor& y, const Tensor& x, const Tensor& b, const BiasAct& p,
-                            const std::function<Tensor()>& make_x) {
-  // On the CPU the ops are faster: their loops vectorise, that of the one pass does not.
-  const bool in_one_pass = y.stream().is_cuda && !epilogue(b, p).is_linear();
-  const bool needs_x = p.d.wants_grad();
+Tensor ops::record_bias_act(const Tensor& y, const Tensor& x, const Tensor& b, const BiasAct& p) {
+  const bool in_one_pass = !epilogue(b, p).is_linear(), has_values = !x.identity().expired();
   return record(
       {"bias_act", p}, y, {x, p.d, b, p.noise.defined() ? p.strength : Tensor{}, p.noise},
-      [=, kept = needs_x && !make_x ? x : Tensor{}, make_x = needs_x ? make_x : nullptr](
+      [=, kept = p.d.wants_grad() && has_values ? x : Tensor{}, node = x.node()](
           std::vector<Tensor> parts, const Tensor& out, const Wanted& wanted) -> std::vector<Tensor> {
         if (in_one_pass && !wanted[4] && !is_recording()) return backward(std::move(parts), out, kept, b, p, wanted);
         const Tensor gt = bias_act_grad(sum_of_parts(std::move(parts)), out, p.slope, p.gain, p.clamp);
         return {!wanted[0]      ? Tensor{}
                 : p.d.defined() ? scale_channels(gt, p.d)
                                 : gt,
-                wanted[1] ? dot_pixels(gt, make_x ? make_x() : kept) : Tensor{},
+                wanted[1] ? dot_pixels(gt, kept.defined() ? kept : recovered(out, b, p, node)) : Tensor{},
                 wanted[2] ? sum_to(gt, {gt.dim(-1)}) : Tensor{},
                 wanted[3] ? noise_dot(gt, p.noise, p.strength.shape()) : Tensor{},
                 wanted[4] ? noise_gradient(gt, p.strength, p.noise.shape()) : Tensor{}};

@@ -45,12 +45,12 @@ struct ScaledDots : Deferred {
 }  // namespace
 
 Tensor ops::record_scale_channels(const Tensor& y, const Tensor& x, const Tensor& s) {
-  // On a GPU bias_act makes both gradients in the pass that makes its own; elsewhere they are ops.
+  // bias_act makes both gradients in the pass that makes its own.
   return record("scale_channels", y, {x, s},
                 [s, kept = s.wants_grad() ? x : Tensor{}](std::vector<Tensor> parts, const Tensor&,
                                                           const Wanted& wanted) -> std::vector<Tensor> {
                   const Tensor gy = sum_of_parts(std::move(parts));
-                  if (!gy.stream().is_cuda || is_recording())
+                  if (is_recording())
                     return {wanted[0] ? scale_channels(gy, s) : Tensor{}, wanted[1] ? dot_pixels(gy, kept) : Tensor{}};
                   const auto g = std::make_shared<ScaledGradient>();
                   g->gy = gy, g->x = kept, g->s = s, g->wants_dots = wanted[1];

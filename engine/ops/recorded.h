@@ -29,9 +29,8 @@ kernels::Epilogue<> epilogue(const Tensor& b, const BiasAct& p);
 // ShapeError unless bias_act(x, b, p) makes sense.
 void check_bias_act(const Shape& x, DType type, const Tensor& b, const BiasAct& p);
 
-// y = bias_act(x, b, p). x may have no values where make_x gives them.
-Tensor record_bias_act(const Tensor& y, const Tensor& x, const Tensor& b, const BiasAct& p,
-                       const std::function<Tensor()>& make_x);
+// y = bias_act(x, b, p). x may have no values: those that a gradient needs are recovered from y.
+Tensor record_bias_act(const Tensor& y, const Tensor& x, const Tensor& b, const BiasAct& p);
 
 Tensor record_matmul(const Tensor& y, const Tensor& a, const Tensor& b, const Matmul& p);  // y = matmul(a, b, p)
 

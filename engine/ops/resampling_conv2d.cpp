@@ -38,7 +38,6 @@ kernels::InSteps in_rehearsal(const std::function<Tensor()>& f) {
 Tensor styled_conv2d_up(const Tensor& x, const Tensor& s, const Tensor& w, const Tensor& b, Conv2d conv, Fir fir,
                         BiasAct act) {
   const auto scaled = [x, s] { return s.defined() ? scale_channels(x, s) : x; };
-  const auto filtered = [=] { return upfirdn2d(conv2d(scaled(), w, conv), fir); };
   const auto in_steps = [=] {
     const Tensor z = conv2d(scaled(), w, conv);
     return upfirdn2d_bias_act(z, fir, b, act);
@@ -62,7 +61,7 @@ Tensor styled_conv2d_up(const Tensor& x, const Tensor& s, const Tensor& w, const
   const Tensor z =
       ops::record_conv2d(nowhere(big), u, w, conv, s.defined() ? ops::values_of(u, scaled) : std::function<Tensor()>{});
   const Tensor t = ops::record_upfirdn2d(nowhere(shape), z, fir);
-  return ops::record_bias_act(y, t, b, act, ops::values_of(t, filtered));
+  return ops::record_bias_act(y, t, b, act);
 }
 
 Tensor conv2d_down(Tensor x, const Tensor& w, const Tensor& b, Fir fir, Conv2d conv, BiasAct act) {
@@ -90,8 +89,7 @@ Tensor conv2d_down(Tensor x, const Tensor& w, const Tensor& b, Fir fir, Conv2d c
   const auto filtered = [x, fir] { return upfirdn2d(x, fir); };
   const Tensor v = ops::record_upfirdn2d(u, x, fir),
                z = ops::record_conv2d(nowhere(shape), v, w, conv, ops::values_of(v, filtered));
-  return ops::record_bias_act(y, z, b, act,
-                              ops::values_of(z, [filtered, w, conv] { return conv2d(filtered(), w, conv); }));
+  return ops::record_bias_act(y, z, b, act);
 }
 
 Tensor ops::filter(ConvInputGradient& g, const Fir& p) {

@@ -37,7 +37,7 @@ Tensor thin_layer(const Tensor& x, const Tensor& w, const Tensor& b, double gain
   });
   const Tensor z =
       ops::record_matmul(Tensor::without_storage({pixels, out}, x.type(), x.device()), rows, columns, product);
-  return ops::record_bias_act(y, reshape(z, shape), b, act, {});
+  return ops::record_bias_act(y, reshape(z, shape), b, act);
 }
 
 }  // namespace
@@ -69,7 +69,7 @@ Tensor styled_conv2d(const Tensor& x, const Tensor& s, const Tensor& w, const Te
   const Tensor u = s.defined() ? ops::record_scale_channels(nowhere(x.shape()), x, s) : x;
   const Tensor z = ops::record_conv2d(nowhere(shape), u, w, conv,
                                       s.defined() ? ops::values_of(u, scaled) : std::function<Tensor()>{});
-  return ops::record_bias_act(y, z, b, act, ops::values_of(z, [scaled, w, conv] { return conv2d(scaled(), w, conv); }));
+  return ops::record_bias_act(y, z, b, act);
 }
 
 Tensor conv2d_add(const Tensor& x, const Tensor& w, Conv2d conv, const Tensor& addend) {

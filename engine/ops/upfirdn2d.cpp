@@ -44,8 +44,9 @@ Fir adjoint(const Fir& p, const Shape& x, const Shape& y) {
 
 template <class T>
 void launch(const Stream& stream, const kernels::Upfirdn2d<T>& k) {
+  if (!stream.is_cuda) return run(stream, kernels::Upfirdn2dRows<T>{k});
   if constexpr (!std::is_same_v<T, double>) {
-    if (stream.is_cuda && kernels::has_vectors(k)) {
+    if (kernels::has_vectors(k)) {
       if (k.up == 2) return run(stream, kernels::Upfirdn2dVectors<T, 2, 1>{k});
       if (k.down == 2) return run(stream, kernels::Upfirdn2dVectors<T, 1, 2>{k});
       return run(stream, kernels::Upfirdn2dVectors<T, 1, 1>{k});
@@ -113,20 +114,27 @@ Tensor upfirdn2d_bias_act(const Tensor& x, Fir p, const Tensor& b, BiasAct act) 
   const Shape shape = ops::upfirdn2d_shape(x, p);
   ops::check_bias_act(shape, x.type(), b, act);
   Tensor y = x.like(shape);
-  const bool fused = dispatch(x.type(), [&](auto tag) {
+  const bool fused = !observed() && p.up == 1 && p.down == 1 && dispatch(x.type(), [&](auto tag) {
     using T = decltype(tag);
+    using Then = kernels::Epilogue<acc_t<T>>;
+    const auto k = kernel<T>(y, x, p);
+    const Then then = ops::epilogue(b, act).as<acc_t<T>>();
+    if (!x.stream().is_cuda) {
+      // A rounded y tells less of d's gradient than a rounded x does, which a GPU puts up with for its speed.
+      if (std::is_same_v<T, bf16> && act.d.wants_grad()) return false;
+      run(x.stream(), kernels::Upfirdn2dRows<T, Then>{k, then});
+      return true;
+    }
     if constexpr (!std::is_same_v<T, double>) {
-      using A = acc_t<T>;
-      const auto k = kernel<T>(y, x, p);
-      if (observed() || !x.stream().is_cuda || p.up != 1 || p.down != 1 || !kernels::has_vectors(k)) return false;
-      run(x.stream(), kernels::Upfirdn2dVectors<T, 1, 1, kernels::Epilogue<A>>{k, ops::epilogue(b, act).as<A>()});
+      if (!kernels::has_vectors(k)) return false;
+      run(x.stream(), kernels::Upfirdn2dVectors<T, 1, 1, Then>{k, then});
       return true;
     }
     return false;
   });
   if (!fused) return bias_act(upfirdn2d(x, p), b, act);
   const Tensor z = ops::record_upfirdn2d(Tensor::without_storage(shape, x.type(), x.device()), x, p);
-  return ops::record_bias_act(y, z, b, act, ops::values_of(z, [x, p] { return upfirdn2d(x, p); }));
+  return ops::record_bias_act(y, z, b, act);
 }
 
 Tensor upsample2d(const Tensor& x) {

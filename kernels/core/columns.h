@@ -170,10 +170,10 @@ class Kept {
 template <class Team>
 class Columns {
  public:
-  Columns(Team t, int64_t C, bool) : t_(t), C_(C) {}
+  Columns(Team, int64_t C, bool) : C_(C) {}
   template <class Body>
   void each(Body body) const {
-    for_vectors(t_, C_, body);
+    each_of<128>(0, body);
   }
   template <class Body>
   void rows(int64_t first, int64_t last, Body body) const {
@@ -189,7 +189,19 @@ class Columns {
   void finish_next(int, A*, int = 1) const {}
 
  private:
-  Team t_;
+  // Up to 128 channels at once: long stretches of each row, and sums that stay in the first cache.
+  template <int width, class Body>
+  void each_of(int64_t c, Body& body) const {
+    for (; c + width <= C_; c += width) call<width>(c, body);
+    if constexpr (width > 1) each_of<(width > 16 ? width / 2 : 1)>(c, body);
+  }
+
+  // With all that it calls, so that its arrays are known to be its own: otherwise it does not vectorise.
+  template <int width, class Body>
+  [[gnu::flatten]] static void call(int64_t c, Body& body) {
+    body(c, std::integral_constant<int, width>{});
+  }
+
   int64_t C_;
 };
 

@@ -71,17 +71,18 @@ FIRN_DEVICE void BiasActBackward<T>::operator()(Team t) const {
   const int n = int(t.block()) / parts, first = int(t.block()) % parts * rows;
   const int last = first + rows < pixels ? first + rows : pixels;
   const int64_t image = int64_t(n) * P * C;
-  const Epilogue<A> e = of;
-  const A amplitude = e.noise && !x && dots ? *e.strength : A(0);
-  const A* const nu = e.noise ? e.noise + (e.noise_images > 1 ? int64_t(n) * P : 0) : nullptr;
+  const A amplitude = of.noise && !x && dots ? *of.strength : A(0);
+  const A* const nu = of.noise ? of.noise + (of.noise_images > 1 ? int64_t(n) * P : 0) : nullptr;
   A of_noise = 0;
   const Columns columns(t, C, has_vectors(C, gx, gy, scaled, y, x));
   const auto here = [&](A* all) { return all ? all + t.block() * C : nullptr; };
   columns.each([&](auto c, auto width) {
+    constexpr int lanes = Team::vector > 1 ? width : 1;  // a processor does not add across a vector at each pixel
     A dc[width], bc[width], k[width] = {}, sum[width] = {}, dot[width] = {}, scaled_dot[width] = {};
+    A noise_dot[lanes] = {};
     for (int v = 0; v < width; ++v) {
-      dc[v] = e.d ? e.d[n * C + c + v] : A(1);
-      bc[v] = e.b && !x && dots ? e.b[c + v] : A(0);
+      dc[v] = of.d ? of.d[n * C + c + v] : A(1);
+      bc[v] = of.b && !x && dots ? of.b[c + v] : A(0);
       if (scaled) k[v] = scale[n * C + c + v];
     }
     columns.rows(first, last, [&](int64_t i) {
@@ -90,22 +91,27 @@ FIRN_DEVICE void BiasActBackward<T>::operator()(Team t) const {
       // What is null is read elsewhere and not used.
       const auto stored = read<width>(y + at), from = read<width>((x ? x : y) + at);
       const auto g = read<width>((gy ? gy : y) + at), u = read<width>((scaled ? scaled : y) + at);
-      A gt[width], row = 0;
+      const Epilogue<A> e = of;  // its own: a sum that is stored might lie in that of the kernel
+      A g_here[width], gt[width], row[lanes] = {};
       for (int v = 0; v < width; ++v) {
-        const A value = A(stored[v]);
-        A g_here = (gy ? A(g[v]) : A(0)) + (scaled ? k[v] * A(u[v]) : A(0));
-        if (e.clamps(stored[v])) g_here = 0;
-        gt[v] = g_here * e.slope_at(value);
+        const A value = A(stored[v]), of_gy = A(g[v]), of_scaled = k[v] * A(u[v]);
+        const A g_v = (gy ? of_gy : A(0)) + (scaled ? of_scaled : A(0));
+        g_here[v] = e.clamps(stored[v]) ? A(0) : g_v;
+        gt[v] = g_here[v] * e.slope_at(value);
         sum[v] += gt[v];
-        row += gt[v];
-        if (scaled_dots) scaled_dot[v] += A(u[v]) * value;
-        if (!dots) continue;
-        // gt t = g y, as y = t act'(t): no division, which is a subroutine on a GPU.
-        dot[v] += x ? gt[v] * A(from[v]) : g_here * value - gt[v] * (amplitude * noise_here + bc[v]);
+        row[v % lanes] += gt[v];
       }
-      of_noise += row * noise_here;
+      if (scaled_dots)
+        for (int v = 0; v < width; ++v) scaled_dot[v] += A(u[v]) * A(stored[v]);
+      // gt t = g y, as y = t act'(t): no division, which is a subroutine on a GPU.
+      if (dots && x)
+        for (int v = 0; v < width; ++v) dot[v] += gt[v] * A(from[v]);
+      if (dots && !x)
+        for (int v = 0; v < width; ++v) dot[v] += g_here[v] * A(stored[v]) - gt[v] * (amplitude * noise_here + bc[v]);
+      for (int v = 0; v < lanes; ++v) noise_dot[v] += row[v] * noise_here;
       write<width>(gx + at, [&](int v) { return T(gt[v] * dc[v]); });
     });
+    for (int v = 0; v < lanes; ++v) of_noise += noise_dot[v];
     if (sums) columns.template put<3>(0, c, sum, here(sums));
     for (int v = 0; v < width; ++v)
       if (dots && !x) dot[v] /= dc[v];

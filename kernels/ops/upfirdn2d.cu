@@ -1,17 +1,21 @@
-#include "kernels/core/team.h"
 #include "kernels/ops/upfirdn2d.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels/core/team.h"
 
 namespace firn::kernels {
 
 namespace {
 
-// One output pixel, `width` channels from c on. U is `up` where it is 1 or 2, which turns the divisions by it into
-// shifts; 0 for any other. Places within an image are 32 bits wide: a GPU divides 64 by calling a subroutine.
-template <int U, class T, int width>
+// Channel c of one output pixel. U is `up` where it is 1 or 2, which turns the divisions by it into shifts; 0 for any
+// other. Places within an image are 32 bits wide: a GPU divides 64 by calling a subroutine.
+template <int U, class T>
 FIRN_DEVICE void filter_pixel(const Upfirdn2d<T>& k, const T* image, int base_y, int base_x, int64_t c, T* out) {
   using A = acc_t<T>;
   const int up = U ? U : k.up, H = int(k.H), W = int(k.W);
-  A s[width] = {};
+  A s = 0;
   for (int i = 0; i < k.taps; ++i) {
     const int uy = base_y + i;
     if (uy < 0 || (up > 1 && uy % up) || uy / up >= H) continue;
@@ -20,75 +24,10 @@ FIRN_DEVICE void filter_pixel(const Upfirdn2d<T>& k, const T* image, int base_y,
       const int ux = base_x + j;
       if (ux < 0 || (up > 1 && ux % up) || ux / up >= W) continue;
       const A f = k.gain * k.f[i] * k.f[j];
-      const T* p = row + int64_t{ux / up} * k.C;
-      for (int v = 0; v < width; ++v) s[v] += f * A(p[v]);
+      s += f * A(row[int64_t{ux / up} * k.C]);
     }
   }
-  for (int v = 0; v < width; ++v) out[v] = T(s[v]);
-}
-
-// Four taps, no zeros inserted: the sums over a column are shared by the four outputs that it belongs to.
-template <class T, int width>
-FIRN_DEVICE void filter_row(const Upfirdn2d<T>& k, const T* image, int64_t base_y, int64_t c, T* row) {
-  using A = acc_t<T>;
-  A column[4][width] = {};
-  const auto next = [&](int64_t x) {
-    for (int j = 0; j < 3; ++j)
-      for (int v = 0; v < width; ++v) column[j][v] = column[j + 1][v];
-    A s[width] = {};
-    if (x >= 0 && x < k.W) {
-      for (int i = 0; i < 4; ++i) {
-        const int64_t y = base_y + i;
-        if (y < 0 || y >= k.H) continue;
-        const T* p = image + (y * k.W + x) * k.C + c;
-        const A f = k.gain * k.f[i];
-        for (int v = 0; v < width; ++v) s[v] += f * A(p[v]);
-      }
-    }
-    for (int v = 0; v < width; ++v) column[3][v] = s[v];
-  };
-  int64_t x = -k.pad_x;
-  for (int j = 0; j < 4 - k.down; ++j) next(x++);
-  for (int64_t ox = 0; ox < k.OW; ++ox) {
-    for (int j = 0; j < k.down; ++j) next(x++);
-    T* out = row + ox * k.C + c;
-    for (int v = 0; v < width; ++v)
-      out[v] = T(k.f[0] * column[0][v] + k.f[1] * column[1][v] + k.f[2] * column[2][v] + k.f[3] * column[3][v]);
-  }
-}
-
-// Many taps, few channels: a row of x is summed along y once for all pixels of the row of y.
-template <class T>
-void filter_long(const Upfirdn2d<T>& k, const T* image, int base_y, T* row) {
-  using A = acc_t<T>;
-  constexpr int room = 1024;
-  A sums[room];
-  const int C = int(k.C), W = int(k.W), OW = int(k.OW);
-  const auto first_from = [&](int place) { return place <= 0 ? 0 : (place + k.up - 1) / k.up; };
-  const int at_once = ((room / C - 2) * k.up - k.taps) / k.down;
-  for (int begin = 0; begin < OW; begin += at_once) {
-    const int end = begin + at_once < OW ? begin + at_once : OW, last_place = (end - 1) * k.down - k.pad_x + k.taps - 1;
-    const int first = first_from(begin * k.down - k.pad_x);
-    const int behind = last_place < 0 ? 0 : last_place / k.up + 1 < W ? last_place / k.up + 1 : W;
-    const int count = behind > first ? (behind - first) * C : 0;
-    for (int e = 0; e < count; ++e) sums[e] = 0;
-    for (int i = 0; i < k.taps; ++i) {
-      const int uy = base_y + i;
-      if (uy < 0 || uy % k.up || uy / k.up >= int(k.H)) continue;
-      const A f = k.gain * k.f[i];
-      const T* p = image + (int64_t{uy / k.up} * W + first) * C;
-      for (int e = 0; e < count; ++e) sums[e] += f * A(p[e]);
-    }
-    for (int ox = begin; ox < end; ++ox) {
-      const int base_x = ox * k.down - k.pad_x;
-      for (int c = 0; c < C; ++c) {
-        A s = 0;
-        for (int x = first_from(base_x); x < behind && x * k.up - base_x < k.taps; ++x)
-          s += k.f[x * k.up - base_x] * sums[(x - first) * C + c];
-        row[ox * C + c] = T(s);
-      }
-    }
-  }
+  *out = T(s);
 }
 
 }  // namespace
@@ -100,25 +39,11 @@ FIRN_DEVICE void Upfirdn2d<T>::operator()(Team t) const {
   const int base_y = oy * down - pad_y;
   const T* image = x + int64_t{n} * H * W * C;
   T* row = y + t.block() * OW * C;
-  constexpr bool wide = Team::vector > 1;  // one thread walks a whole row; on CUDA threads share out its pixels
-  if (wide && C >= 16 && up == 1 && taps == 4 && down <= 4) {
-    for_vectors(t, C, [&](int64_t c, auto width) { filter_row<T, width>(*this, image, base_y, c, row); });
-    return;
-  }
-  if constexpr (wide)
-    if (C < 16 && taps > 4 && down <= 4) return filter_long(*this, image, base_y, row);
   const auto pixels = [&](auto known_up) {
     constexpr int U = known_up;
-    if (!wide || C < 16) {
-      const int channels = int(C);
-      for (int q = t.rank(); q < int(OW) * channels; q += t.size())
-        filter_pixel<U, T, 1>(*this, image, base_y, q / channels * down - pad_x, q % channels, row + q);
-    } else {
-      for (int ox = 0; ox < int(OW); ++ox)
-        for_vectors(t, C, [&](int64_t c, auto width) {
-          filter_pixel<U, T, width>(*this, image, base_y, ox * down - pad_x, c, row + ox * C + c);
-        });
-    }
+    const int channels = int(C);
+    for (int q = t.rank(); q < int(OW) * channels; q += t.size())
+      filter_pixel<U>(*this, image, base_y, q / channels * down - pad_x, q % channels, row + q);
   };
   if (up == 1) {
     pixels(std::integral_constant<int, 1>{});
@@ -203,6 +128,101 @@ FIRN_DEVICE void Upfirdn2dVectors<T, up, down, Then>::operator()(Team t) const {
   }
 }
 
+#ifndef __CUDACC__
+
+// What an output's place along an axis sums: the samples that its taps meet, those on inserted zeros left out.
+struct Meeting {
+  int first_tap, first, count;
+  Meeting(int base, int taps, int up)
+      : first_tap((up - base % up) % up), first((base + first_tap) / up), count((taps - first_tap + up - 1) / up) {}
+};
+
+// Calls to(e, s) for all e < size: s = sum over i < count of f[i] p[i][e]. What to() stores lies elsewhere. A count
+// that is known vectorises: to come to one, p[0] is added again, times 0.
+template <class A, class T, class To>
+void weigh(int64_t size, int count, const A* f, const T* const* p, To to) {
+  const auto of = [&](auto known) {
+    A k[known];
+    const T* x[known];
+    for (int i = 0; i < known; ++i) k[i] = i < count ? f[i] : A(0), x[i] = p[i < count ? i : 0];
+#pragma GCC ivdep
+    for (int64_t e = 0; e < size; ++e) {
+      A s = 0;
+      for (int i = 0; i < known; ++i) s += k[i] * A(x[i][e]);
+      to(e, s);
+    }
+  };
+  if (count <= 2) return of(std::integral_constant<int, 2>{});
+  if (count <= 4) return of(std::integral_constant<int, 4>{});
+  if (count <= 6) return of(std::integral_constant<int, 6>{});
+  of(std::integral_constant<int, kMaxTaps>{});
+}
+
+template <class T, class Then>
+template <class Team>
+void Upfirdn2dRows<T, Then>::operator()(Team t) const {
+  using A = acc_t<T>;
+  const int n = int(t.block() / k.OH), oy = int(t.block() % k.OH), W = int(k.W);
+  const int64_t C = k.C;
+  const auto along_x = [&](int ox) { return Meeting(ox * k.down - k.pad_x, k.taps, k.up); };
+  // The sums along y of the pixels that the row of y needs, with zeros for those outside of x.
+  const int begin = along_x(0).first, end = along_x(int(k.OW) - 1).first + (k.taps + k.up - 1) / k.up;
+  const int from = std::clamp(0, begin, end), to = std::clamp(W, from, end);
+  struct alignas(64) Line {
+    A v[64 / sizeof(A)];
+  };
+  static thread_local std::vector<Line> room;
+  room.resize(std::max(room.size(), size_t((end - begin) * C) * sizeof(A) / sizeof(Line) + 1));
+  A* const sums = room.data()->v - begin * C;
+  std::fill(sums + begin * C, sums + from * C, A(0));
+  std::fill(sums + to * C, sums + end * C, A(0));
+
+  A f[kMaxTaps];
+  const T* rows[kMaxTaps] = {k.x + (n * k.H * W + from) * C};
+  int count = 0;
+  const Meeting along_y(oy * k.down - k.pad_y, k.taps, k.up);
+  for (int i = 0; i < along_y.count; ++i) {
+    const int y = along_y.first + i;
+    if (y < 0 || y >= k.H) continue;
+    f[count] = k.gain * k.f[along_y.first_tap + k.up * i];
+    rows[count++] = k.x + ((n * k.H + y) * W + from) * C;
+  }
+  weigh((to - from) * C, count, f, rows, [to_x = sums + from * C](int64_t e, A s) { to_x[e] = s; });
+
+  constexpr bool plain = std::is_same_v<Then, NoEpilogue>;
+  const int at_once = plain && k.up == 1 && k.down == 1 ? int(k.OW) : 1;  // neighbours differ in nothing
+  const A* columns[kMaxTaps] = {sums + begin * C};
+  for (int ox = 0; ox < k.OW; ox += at_once) {
+    const Meeting window = along_x(ox);
+    for (int j = 0; j < window.count; ++j) {
+      f[j] = k.f[window.first_tap + k.up * j];
+      columns[j] = sums + (window.first + j) * C;
+    }
+    T* const y = k.y + (t.block() * k.OW + ox) * C;
+    const auto weigh_all = [&](auto then) {
+      weigh(at_once * C, window.count, f, columns, [=](int64_t c, A s) { y[c] = T(then(c, s)); });
+    };
+    if constexpr (plain) {
+      weigh_all([](int64_t, A s) { return s; });
+    } else {
+      const A nu = then.noise_at(n, k.OH * k.OW, oy * k.OW + ox);
+      const A *const d = then.d ? then.d + n * C : nullptr, *const b = then.b;
+      const Then e = then;
+      if (d && b) {
+        weigh_all([=](int64_t c, A s) { return e(s, d[c], b[c], nu); });
+      } else if (d) {
+        weigh_all([=](int64_t c, A s) { return e(s, d[c], A(0), nu); });
+      } else if (b) {
+        weigh_all([=](int64_t c, A s) { return e(s, A(1), b[c], nu); });
+      } else {
+        weigh_all([=](int64_t, A s) { return e(s, A(1), A(0), nu); });
+      }
+    }
+  }
+}
+
+#endif
+
 }  // namespace firn::kernels
 
 using firn::bf16;
@@ -218,3 +238,9 @@ FIRN_KERNEL(Upfirdn2dVectors<bf16, 2, 1>);
 FIRN_KERNEL(Upfirdn2dVectors<bf16, 1, 2>);
 FIRN_KERNEL(Upfirdn2dVectors<float, 1, 1, Epilogue<float>>);
 FIRN_KERNEL(Upfirdn2dVectors<bf16, 1, 1, Epilogue<float>>);
+FIRN_CPU_KERNEL(Upfirdn2dRows<float>);
+FIRN_CPU_KERNEL(Upfirdn2dRows<bf16>);
+FIRN_CPU_KERNEL(Upfirdn2dRows<double>);
+FIRN_CPU_KERNEL(Upfirdn2dRows<float, Epilogue<float>>);
+FIRN_CPU_KERNEL(Upfirdn2dRows<bf16, Epilogue<float>>);
+FIRN_CPU_KERNEL(Upfirdn2dRows<double, Epilogue<double>>);

@@ -38,6 +38,18 @@ struct Upfirdn2dVectors {
   FIRN_DEVICE void operator()(Team t) const;
 };
 
+// The same on the CPU, for any taps: a row of y sums rows of x along y once for all of its pixels, then along x.
+template <class T, class Then = NoEpilogue>
+struct Upfirdn2dRows {
+  static constexpr const char* name = std::is_same_v<Then, NoEpilogue> ? "upfirdn2d" : "upfirdn2d_bias_act";
+  static constexpr bool cpu_only = true;
+  Upfirdn2d<T> k;
+  Then then = {};
+  int64_t blocks() const { return k.blocks(); }
+  template <class Team>
+  void operator()(Team t) const;
+};
+
 // Whether Upfirdn2dVectors computes it: a kind that it knows, and all accesses of 16 bytes aligned.
 template <class T>
 bool has_vectors(const Upfirdn2d<T>& k) {
