@@ -40,9 +40,11 @@ void conv_forward(const Stream& stream, const ConvProblem& p, void* small, const
 void conv_backward_data(const Stream& stream, const ConvProblem& p, void* big, const void* small, const void* w,
                         WeightCache& cache) {
   note_launch("conv_backward_data");
-  if (use_onednn(stream, p) && has_phases(p)) return conv_backward_data_by_phases(stream, p, big, small, w, cache);
+  const bool winograd = fits_winograd(stream, p);
+  if (!winograd && use_onednn(stream, p) && has_phases(p))
+    return conv_backward_data_by_phases(stream, p, big, small, w, cache);
   note_flops(flops(p));
-  if (fits_winograd(stream, p)) return winograd_backward_data(stream, p, big, small, w, cache);
+  if (winograd) return winograd_backward_data(stream, p, big, small, w, cache);
   if (use_onednn(stream, p)) return onednn::conv_backward_data(p, big, small, w, cache);
   if constexpr (kCudaBuild)
     if (use_cudnn(stream, p) && cudnn::conv_backward_data(stream, p, big, small, w, cache)) return;
@@ -58,7 +60,7 @@ void conv_backward_weights(const Stream& stream, const ConvProblem& p, void* dw,
   if (use_onednn(stream, p) && !fits_amx_wgrad(p) && is_gemm_wgrad(p))
     return conv_backward_weights_1x1(stream, p, dw, big, small);
   note_flops(flops(p));
-  if (fits_winograd(stream, p)) return winograd_backward_weights(stream, p, dw, big, small);
+  if (fits_winograd_weights(stream, p)) return winograd_backward_weights(stream, p, dw, big, small);
   if (use_onednn(stream, p)) {
     if (fits_amx_wgrad(p))
       return conv_backward_weights_amx(p, static_cast<float*>(dw), static_cast<const bf16*>(big),
