@@ -69,7 +69,7 @@ void backward_data(const Stream& stream, const ConvProblem& p, void* big, const 
 }
 
 void backward_weights(const Stream& stream, const ConvProblem& p, void* dw, const void* big, const void* small) {
-  if (fits_winograd(stream, p)) return winograd_backward_weights(stream, p, dw, big, small);
+  if (fits_winograd_weights(stream, p)) return winograd_backward_weights(stream, p, dw, big, small);
   if (only_stores(stream, p)) {
     const Wide x(stream, p.big_count(), big), y(stream, p.small_count(), small);
     return backward_weights(stream, in_f32(p), dw, x.data(), y.data());

@@ -55,9 +55,12 @@ void interleave(const Stream& stream, const ConvProblem& p, int a, int b, T* big
 
 }  // namespace
 
+bool halves(const ConvProblem& p) {
+  return p.stride == 2 && p.pad_y == 0 && p.pad_x == 0 && p.H == 2 * p.OH + 1 && p.W == 2 * p.OW + 1;
+}
+
 bool has_phases(const ConvProblem& p) {
-  return p.groups == 1 && p.stride == 2 && p.KH == 3 && p.KW == 3 && p.pad_y == 0 && p.pad_x == 0 &&
-         p.H == 2 * p.OH + 1 && p.W == 2 * p.OW + 1 && p.I % 16 == 0 && p.O % 16 == 0;
+  return p.groups == 1 && p.KH == 3 && p.KW == 3 && halves(p) && p.I % 16 == 0 && p.O % 16 == 0;
 }
 
 void conv_backward_data_by_phases(const Stream& stream, const ConvProblem& p, void* big, const void* small,

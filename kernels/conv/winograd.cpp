@@ -3,6 +3,8 @@
 #include <omp.h>
 
 #include "base/error.h"
+#include "kernels/conv/conv_stride2.h"
+#include "kernels/conv/conv_wgrad_amx.h"
 #include "kernels/conv/weight_cache.h"
 #include "kernels/core/cpu_target.h"
 #include "kernels/device/memory.h"
@@ -11,20 +13,22 @@ namespace firn::kernels {
 
 namespace {
 
-const WinogradKernels& compiled() {
+const WinogradKernels& compiled(const ConvProblem& p) {
+  const bool one = p.stride == 1;
 #ifdef __x86_64__
-  if (cpu_target() == CpuTarget::avx512) return avx512::winograd;
-  if (cpu_target() == CpuTarget::avx2) return avx2::winograd;
+  if (cpu_target() == CpuTarget::avx512) return one ? avx512::winograd : avx512::winograd_stride2;
+  if (cpu_target() == CpuTarget::avx2) return one ? avx2::winograd : avx2::winograd_stride2;
 #endif
-  return baseline::winograd;
+  return one ? baseline::winograd : baseline::winograd_stride2;
 }
 
 Winograd forward(const ConvProblem& p) {
   return {.N = p.N, .H = p.H, .W = p.W, .K = p.I, .OH = p.OH, .OW = p.OW, .C = p.O, .pad_y = p.pad_y, .pad_x = p.pad_x};
 }
 
-// From small to big: each big pixel sees what it went to.
+// From small to big. With stride 1 a correlation as well: each big pixel sees what it went to.
 Winograd backward(const ConvProblem& p) {
+  const int turned = p.stride == 1 ? 2 : 0;
   return {.N = p.N,
           .H = p.OH,
           .W = p.OW,
@@ -32,8 +36,9 @@ Winograd backward(const ConvProblem& p) {
           .OH = p.H,
           .OW = p.W,
           .C = p.I,
-          .pad_y = 2 - p.pad_y,
-          .pad_x = 2 - p.pad_x};
+          .pad_y = turned - p.pad_y,
+          .pad_x = turned - p.pad_x,
+          .transposed = p.stride == 2};
 }
 
 // Between channels k of what is read and c of what is written; weights are [O,3,3,I], or [I,3,3,O] where swapped.
@@ -43,42 +48,53 @@ WinogradTaps taps(const ConvProblem& p, bool back) {
   return {.stride_k = k_is_inner ? 1 : outer_stride,
           .stride_c = k_is_inner ? outer_stride : 1,
           .stride_tap = inner,
-          .turned = back,
+          .turned = back && p.stride == 1,
           .gain = static_cast<float>(p.gain)};
 }
 
 std::shared_ptr<void> transformed(const ConvProblem& p, const Winograd& q, bool back, const void* w,
                                   WeightCache& cache) {
   const WinogradTaps t = taps(p, back);
-  const std::string name = fmt::format("winograd {}{}{} {}", name_of(cpu_target()), t.stride_k == 1 ? " rows" : "",
-                                       back ? " turned" : "", p.gain);
+  const std::string name = fmt::format("winograd {} {}{}{} {}", p.stride, name_of(cpu_target()),
+                                       t.stride_k == 1 ? " rows" : "", t.turned ? " turned" : "", p.gain);
   return cache.entry(name, [&] {
-    const size_t bytes = sizeof(float) * static_cast<size_t>(compiled().transformed_size(q.K, q.C));
+    const size_t bytes = sizeof(float) * static_cast<size_t>(compiled(p).transformed_size(q.K, q.C));
     const std::shared_ptr<void> to(allocate({}, bytes), [=](void* d) { release({}, d, bytes); });
-    compiled().transform_weights(q.K, q.C, t, static_cast<const float*>(w), static_cast<float*>(to.get()));
+    compiled(p).transform_weights(q.K, q.C, t, static_cast<const float*>(w), static_cast<float*>(to.get()));
     return to;
   });
 }
 
+void note_products(const ConvProblem& p, const Winograd& q) {
+  const double points = p.stride == 2 ? 81 : 36;
+  note_flops(p.flops(), 2 * points * double(q.tiles() * q.K * q.C));
+}
+
 void convolve(const Stream& stream, const ConvProblem& p, const Winograd& q, bool back, const Epilogue<>& e, void* y,
               const void* x, const void* s, const void* w, WeightCache& cache) {
-  note_flops(p.flops(), q.flops());
+  note_products(p, q);
   const auto weights = transformed(p, q, back, w, cache);
   const int threads = omp_get_max_threads();
-  const Scratch scratch(stream, sizeof(float) * static_cast<size_t>(compiled().scratch_size(q, threads)));
-  compiled().convolve(p.type, q, e.as<float>(), y, x, static_cast<const float*>(s), static_cast<float*>(weights.get()),
-                      static_cast<float*>(scratch.data()), threads);
+  const Scratch scratch(stream, sizeof(float) * static_cast<size_t>(compiled(p).scratch_size(q, threads)));
+  compiled(p).convolve(p.type, q, e.as<float>(), y, x, static_cast<const float*>(s), static_cast<float*>(weights.get()),
+                       static_cast<float*>(scratch.data()), threads);
 }
 
 }  // namespace
 
 bool fits_winograd(const Stream& stream, const ConvProblem& p) {
-  constexpr int64_t least_channels = 16, most_channels = 8192, least_side = 6, least_tiles = 8;
+  constexpr int64_t least_channels = 16, most_channels = 8192, least_tiles = 8;
   const auto channels = [](int64_t c) { return c >= least_channels && c <= most_channels; };
   const bool of_type = p.type == DType::f32 || (p.type == DType::bf16 && !has_amx());
-  return !stream.is_cuda && of_type && p.groups == 1 && p.KH == 3 && p.KW == 3 && p.stride == 1 && p.pad_y <= 2 &&
-         p.pad_x <= 2 && channels(p.I) && channels(p.O) && p.OH >= least_side && p.OW >= least_side &&
-         forward(p).tiles() >= least_tiles;
+  const bool stride_1 = p.stride == 1 && p.pad_y <= 2 && p.pad_x <= 2 && p.OH >= 6 && p.OW >= 6;
+  const bool stride_2 = halves(p) && p.OH >= 4 && p.OW >= 4;
+  return !stream.is_cuda && of_type && p.groups == 1 && p.KH == 3 && p.KW == 3 && (stride_1 || stride_2) &&
+         channels(p.I) && channels(p.O) && forward(p).tiles() >= least_tiles;
+}
+
+bool fits_winograd_weights(const Stream& stream, const ConvProblem& p) {
+  constexpr int64_t least_tiles = 32;
+  return fits_winograd(stream, p) && (p.stride == 1 || forward(p).tiles() >= least_tiles);
 }
 
 void winograd_forward(const Stream& stream, const ConvProblem& p, const Epilogue<>& e, void* small, const void* big,
@@ -94,12 +110,12 @@ void winograd_backward_data(const Stream& stream, const ConvProblem& p, void* bi
 void winograd_backward_weights(const Stream& stream, const ConvProblem& p, void* dw, const void* big,
                                const void* small) {
   const Winograd q = forward(p);
-  note_flops(p.flops(), q.flops());
+  note_products(p, q);
   const int threads = omp_get_max_threads();
-  const auto floats = static_cast<size_t>(compiled().gradient_scratch_size(q, !p.swapped, threads));
+  const auto floats = static_cast<size_t>(compiled(p).gradient_scratch_size(q, !p.swapped, threads));
   const Scratch scratch(stream, sizeof(float) * floats);
-  compiled().weight_gradient(p.type, q, taps(p, false), !p.swapped, static_cast<float*>(dw), big, small,
-                             static_cast<float*>(scratch.data()), threads);
+  compiled(p).weight_gradient(p.type, q, taps(p, false), !p.swapped, static_cast<float*>(dw), big, small,
+                              static_cast<float*>(scratch.data()), threads);
 }
 
 }  // namespace firn::kernels

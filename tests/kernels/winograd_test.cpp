@@ -36,53 +36,69 @@ ConvProblem problem(int64_t N, int64_t H, int64_t W, int64_t I, int64_t O, DType
           .type = type};
 }
 
+// Of stride 2, from a small image of H x W.
+ConvProblem halving(int64_t N, int64_t H, int64_t W, int64_t I, int64_t O, DType type = DType::f32,
+                    bool swapped = false) {
+  ConvProblem p = problem(N, 2 * H + 1, 2 * W + 1, I, O, type, swapped, 0, 0);
+  p.OH = H, p.OW = W, p.stride = 2;
+  return p;
+}
+
+// Compiled for each instruction set that this processor has.
 void expect_all_passes(const Case& c) {
-  WeightCache cache;
-  Tensor y = c.small.like(), gx = c.big.like(), gw = c.w.like();
-  kernels::winograd_forward(kCpu, c.p, {}, y.mutable_data(), c.big.data(), nullptr, c.w.data(), cache);
-  kernels::winograd_backward_data(kCpu, c.p, gx.mutable_data(), c.small.data(), c.w.data(), cache);
-  kernels::winograd_backward_weights(kCpu, c.p, gw.mutable_data(), c.big.data(), c.small.data());
-  EXPECT_LT(relative_error(y, c.expected_forward(wide(c.big))), c.tolerance()) << "output " << c.describe();
-  EXPECT_LT(relative_error(gx, c.expected_backward_data()), c.tolerance()) << "input gradient " << c.describe();
-  EXPECT_LT(relative_error(gw, c.expected_backward_weights()), kMostError) << "weight gradient " << c.describe();
+  const Tensor expected_y = c.expected_forward(wide(c.big)), expected_gx = c.expected_backward_data(),
+               expected_gw = c.expected_backward_weights();
+  for (const CpuTarget target : targets()) {
+    const CpuTargetScope scope(target);
+    SCOPED_TRACE(fmt::format("{} {}", name_of(target), c.describe()));
+    WeightCache cache;
+    Tensor y = c.small.like(), gx = c.big.like(), gw = c.w.like();
+    kernels::winograd_forward(kCpu, c.p, {}, y.mutable_data(), c.big.data(), nullptr, c.w.data(), cache);
+    kernels::winograd_backward_data(kCpu, c.p, gx.mutable_data(), c.small.data(), c.w.data(), cache);
+    kernels::winograd_backward_weights(kCpu, c.p, gw.mutable_data(), c.big.data(), c.small.data());
+    EXPECT_LT(relative_error(y, expected_y), c.tolerance()) << "output";
+    EXPECT_LT(relative_error(gx, expected_gx), c.tolerance()) << "input gradient";
+    EXPECT_LT(relative_error(gw, expected_gw), kMostError) << "weight gradient";
+  }
 }
 
 TEST(Winograd, AgreesWithTheDefinitionOnFuzzedShapes) {
   std::mt19937_64 random(7);
   const auto between = [&](int64_t a, int64_t b) { return a + int64_t(random() % uint64_t(b - a + 1)); };
-  for (const CpuTarget target : targets()) {
-    const CpuTargetScope scope(target);
-    for (int i = 0; i < 24; ++i) {
-      const int64_t H = between(1, 13), W = between(1, 13);
-      const auto pad = [&](int64_t side) { return int(between(side == 1 ? 1 : 0, 2)); };
-      const ConvProblem p = problem(between(1, 3), H + 1, W + 1, between(1, 70), between(1, 70),
-                                    i % 3 == 2 ? DType::bf16 : DType::f32, random() % 2 == 0, pad(H), pad(W));
-      SCOPED_TRACE(name_of(target));
-      expect_all_passes(Case(p, uint64_t(i)));
-    }
+  for (int i = 0; i < 24; ++i) {
+    const int64_t N = between(1, 3), H = between(1, 11), W = between(1, 11), I = between(1, 50), O = between(1, 50);
+    const auto pad = [&](int64_t side) { return int(between(side == 1 ? 1 : 0, 2)); };
+    const DType type = i % 3 == 2 ? DType::bf16 : DType::f32;
+    const bool swapped = random() % 2 == 0;
+    expect_all_passes(Case(
+        i % 2 ? halving(N, H, W, I, O, type, swapped) : problem(N, H + 1, W + 1, I, O, type, swapped, pad(H), pad(W)),
+        uint64_t(i)));
   }
 }
 
 // Blocks of several groups, sums of several blocks of tiles, parts of few channels and shared sums of many.
 TEST(Winograd, AgreesWithTheDefinitionWhereWorkIsCut) {
-  for (const CpuTarget target : targets()) {
-    const CpuTargetScope scope(target);
-    SCOPED_TRACE(name_of(target));
-    expect_all_passes(Case(problem(4, 22, 30, 33, 48), 1));
-    expect_all_passes(Case(problem(2, 20, 36, 100, 140), 2));
-  }
+  expect_all_passes(Case(problem(4, 22, 30, 33, 48), 1));
+  expect_all_passes(Case(problem(2, 20, 36, 68, 260), 2));
+  expect_all_passes(Case(halving(3, 16, 29, 33, 48), 3));
+  expect_all_passes(Case(halving(2, 13, 20, 68, 260), 4));
 }
 
 TEST(Winograd, ScalesAndFinishesAStyledLayer) {
+  std::vector<ConvProblem> problems;
+  for (const DType type : {DType::f32, DType::bf16}) {
+    problems.push_back(problem(2, 9, 14, 24, 37, type));
+    problems.push_back(halving(2, 9, 6, 24, 37, type));
+  }
   for (const CpuTarget target : targets())
-    for (const DType type : {DType::f32, DType::bf16}) {
+    for (const ConvProblem& p : problems) {
       const CpuTargetScope scope(target);
-      const Case c(problem(2, 9, 14, 24, 37, type), 3);
+      const Case c(p, 3);
       const int64_t P = c.p.OH * c.p.OW;
       Rng rng{.seed = 4};
       const auto draw = [&](Shape shape) { return randn(shape, rng, DType::f32, Device::cpu()); };
       const Tensor s = draw({2, 24}), d = draw({2, 37}), b = draw({37}), noise = draw({2, P}), strength = draw({1}),
-                   addend = cast(draw(c.small.shape()), type);
+                   addend = cast(draw(c.small.shape()), p.type);
       const Epilogue<> e{.d = d.data(),
                          .noise = noise.data(),
                          .strength = strength.data(),
@@ -103,13 +119,14 @@ TEST(Winograd, ScalesAndFinishesAStyledLayer) {
                         .noise = reshape(wide(noise), {2, c.p.OH, c.p.OW}),
                         .strength = wide(strength)};
       EXPECT_LT(relative_error(y, bias_act(z, wide(b), act) + wide(addend)), c.tolerance())
-          << name_of(target) << ' ' << name_of(type);
+          << name_of(target) << ' ' << c.describe();
     }
 }
 
 TEST(Winograd, BitsDoNotDependOnTheNumberOfThreads) {
   const int before = omp_get_max_threads();
-  for (const auto& p : {problem(3, 22, 30, 33, 48), problem(2, 16, 16, 130, 257)}) {
+  for (const auto& p : {problem(3, 22, 30, 33, 48), problem(2, 16, 16, 130, 257), halving(3, 15, 24, 33, 48),
+                        halving(2, 8, 16, 130, 257)}) {
     const Case c(p, 5);
     std::vector<std::vector<float>> results;
     for (const int threads : {1, 2, 3, 7}) {

@@ -1,0 +1,556 @@
+// What the Winograd convolutions of either stride (winograd.simd.cpp, winograd_stride2.simd.cpp) have in common: the
+// walk over tiles, and the products. An algorithm brings its transforms of one dimension, each a struct with `from`,
+// `to` and apply(), and a list of products: which value of the big image, of the taps, and of the small image make one.
+// In two dimensions both act on columns, then on rows.
+//
+// Summed over channels, a product in the list is one of matrices, M[m] += V[v] U[u]: tiles x channels times channels x
+// outputs. All time should go there, so the transforms write what products read, in their order:
+//     V[v][group][k / lanes][R][lanes]   R tiles are a group, the rows of one call of the microkernel
+//     U[u][panel][k][2 lanes]            two vectors of outputs are a panel, its columns
+//     M[m][tile][output]                 what the last transform reads
+// and R x 2 vectors of sums stay in registers while k runs.
+#pragma once
+#include <omp.h>
+
+#include "kernels/conv/winograd.h"
+#include "kernels/core/simd.h"
+
+namespace firn::kernels::FIRN_TARGET {
+
+namespace {
+
+constexpr int kPanel = 2 * kLanes;
+constexpr int kMostRows = kRegisters == 32 ? (kLanes == 16 ? 14 : 12) : 6;  // with two vectors each, and what they take
+constexpr int64_t kSkew = 80;  // floats between planes: points of a tile must not share a set of the cache
+constexpr int64_t kMostChannels = 8192;
+
+int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+int64_t parts_of(int64_t total, int64_t part) { return (total + part - 1) / part; }
+
+// ---- Lists of products
+
+struct Product {
+  int big, taps, small;        // which values
+  bool same_taps, same_small;  // whether one before it in the list has them
+  bool below = false;          // whether the next tile down takes this value of the big image, too
+};
+
+template <int n>
+struct Products {
+  Product of[n];
+  constexpr const Product* begin() const { return of; }
+  constexpr const Product* end() const { return of + n; }
+};
+
+// Of two dimensions, ordered by taps.
+template <int n>
+constexpr Products<n * n> squared(const Products<n>& line, int big, int taps, int small) {
+  Products<n* n> all = {};
+  int count = 0;
+  for (int u = 0; u < taps * taps; ++u)
+    for (const Product& i : line)
+      for (const Product& j : line)
+        if (i.taps * taps + j.taps == u)
+          all.of[count++] = {.big = i.big * big + j.big,
+                             .taps = u,
+                             .small = i.small * small + j.small,
+                             .same_taps = i.same_taps || j.same_taps,
+                             .same_small = i.same_small || j.same_small,
+                             .below = i.below};
+  return all;
+}
+
+// ---- Transforms of two dimensions, of a vector of channels
+
+template <class Columns, class Rows, class Read, class Write>
+[[gnu::always_inline]] inline void transform_square(const Read& read, const Write& write) {
+  Vector half[Columns::to][Rows::from];
+#pragma GCC unroll 10
+  for (int j = 0; j < Rows::from; ++j) {
+    Vector from[Columns::from], to[Columns::to];
+#pragma GCC unroll 10
+    for (int i = 0; i < Columns::from; ++i) from[i] = read(i, j);
+    Columns::apply(from, to);
+#pragma GCC unroll 10
+    for (int i = 0; i < Columns::to; ++i) half[i][j] = to[i];
+  }
+#pragma GCC unroll 10
+  for (int i = 0; i < Columns::to; ++i) {
+    Vector to[Rows::to];
+    Rows::apply(half[i], to);
+#pragma GCC unroll 10
+    for (int j = 0; j < Rows::to; ++j) write(i, j, to[j]);
+  }
+}
+template <class F, class Read, class Write>
+[[gnu::always_inline]] inline void transform_square(const Read& read, const Write& write) {
+  transform_square<F, F>(read, write);
+}
+
+// ---- Of tiles
+
+// Sample, row and column; a tile is 4x4 pixels of the small image.
+struct Tile {
+  int64_t n, y, x;
+  Tile(const Winograd& p, int64_t tile) {
+    const int64_t across = p.tiles_across(), down = p.tiles_down();
+    n = tile / (across * down), y = tile / across % down, x = tile % across;
+  }
+};
+
+alignas(64) const float kZeros[kMostChannels] = {};
+
+// What F takes of an image [N,H,W,C] for a tile: from pixel F::step times the tile's row and column on, less padding.
+template <class F, class T>
+struct Image {
+  static constexpr int planes = F::to * F::to;
+  const T* data;
+  int64_t H, W, C, pad_y, pad_x;
+  const float* scale;  // [N,C] or null
+
+  // Channels from c on go to out + at(c), and to the next value `plane` floats behind.
+  template <class At>
+  void transform(const Tile& tile, float* out, int64_t plane, const At& at) const {
+    constexpr int side = F::from, step = F::step;
+    const T* pixel[side][side];
+    for (int i = 0; i < side; ++i)
+      for (int j = 0; j < side; ++j) {
+        const int64_t y = tile.y * step + i - pad_y, x = tile.x * step + j - pad_x;
+        const bool inside = y >= 0 && y < H && x >= 0 && x < W;
+        pixel[i][j] = inside ? data + ((tile.n * H + y) * W + x) * C : reinterpret_cast<const T*>(kZeros);
+      }
+    const float* const factors = scale ? scale + tile.n * C : nullptr;
+    int64_t c = 0;
+    for (; c + kLanes <= C; c += kLanes) {
+      const Vector factor = factors ? load(factors + c) : Vector{} + 1;
+      const auto read = [&](int i, int j) {
+        if (j >= side - step) __builtin_prefetch(pixel[i][j] + c + step * C, 0, 2);  // for the tile to the right
+        return load(pixel[i][j] + c) * factor;
+      };
+      float* const to = out + at(c);
+      transform_square<F>(read, [&](int i, int j, Vector v) { store(to + (i * F::to + j) * plane, v); });
+    }
+    if (c == C) return;
+    const Vector factor = factors ? load_first(factors + c, C - c) : Vector{} + 1;
+    float* const to = out + at(c);
+    transform_square<F>([&](int i, int j) { return load_first(pixel[i][j] + c, C - c) * factor; },
+                        [&](int i, int j, Vector v) { store(to + (i * F::to + j) * plane, v); });
+  }
+};
+
+// The image that is read, and for weight gradients the one that was written.
+template <class F, class T>
+Image<F, T> inputs(const Winograd& p, const void* x, const float* scale) {
+  return {static_cast<const T*>(x), p.H, p.W, p.K, p.pad_y, p.pad_x, scale};
+}
+template <class F, class T>
+Image<F, T> outputs(const Winograd& p, const void* y) {
+  return {static_cast<const T*>(y), p.OH, p.OW, p.C, 0, 0, nullptr};
+}
+
+// act(t) of kernels/ops/epilogue.h: NaN stays, since a comparison with it is false.
+inline Vector activate(const Epilogue<float>& e, Vector t) {
+  const Vector less = e.slope * t, u = e.gain * (t > 0 ? t : less);
+  if (e.clamp < 0) return u;
+  const Vector limit = Vector{} + e.clamp;
+  return u > limit ? limit : u < -limit ? -limit : u;
+}
+
+// The sums of a tile's channels from c on to y, through the epilogue; m of the next value lies `plane` floats behind.
+template <class F, class T>
+inline void finish_tile(const Winograd& p, const Epilogue<float>& e, T* y, const Tile& tile, int64_t c, const float* m,
+                        int64_t plane) {
+  static_assert(F::to == 4);
+  const int64_t count = p.C - c, P = p.OH * p.OW, first_y = tile.y * 4, first_x = tile.x * 4;
+  const Vector scale = e.d ? load_up_to(e.d + tile.n * p.C + c, count) : Vector{} + 1;
+  const Vector bias = e.b ? load_up_to(e.b + c, count) : Vector{};
+  const float* const noise = e.noise ? e.noise + (e.noise_images > 1 ? tile.n * P : 0) : nullptr;
+  const float strength = noise ? *e.strength : 0;
+  Vector sum[4][4];
+  const auto read = [&](int i, int j) {
+    const float* const from = m + (i * F::from + j) * plane;
+    __builtin_prefetch(from + 3 * kLanes);
+    return load(from);
+  };
+  transform_square<F>(read, [&](int i, int j, Vector v) { sum[i][j] = v; });
+  const auto rows = static_cast<int>(least(4, p.OH - first_y)), columns = static_cast<int>(least(4, p.OW - first_x));
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    if (i >= rows) break;
+    const int64_t first = (first_y + i) * p.OW + first_x;
+    const int64_t at = (tile.n * P + first) * p.C + c;
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      if (j >= columns) break;
+      Vector t = sum[i][j] * scale + bias;
+      if (noise) t += strength * noise[first + j];
+      t = activate(e, t);
+      T* const to = y + at + j * p.C;
+      if (e.addend) {
+        T rounded[kLanes];
+        store(rounded, t);
+        t = load(rounded) + load_up_to(static_cast<const T*>(e.addend) + at + j * p.C, count);
+      }
+      store_up_to(to, t, count);
+    }
+  }
+}
+
+// ---- Products
+
+// m [R][2 vectors], rows `row` floats apart, (+)= v [k / lanes][R][lanes] u [k][2 vectors]. Meanwhile `next`, which a
+// later call reads of U, comes to the second cache, `step` bytes for each k.
+template <int R, int vectors>
+void multiply(int64_t K, const float* v, const float* u, float* m, int64_t row, bool add, const char* next,
+              int64_t step) {
+  Vector sum[R][vectors] = {};
+  for (int64_t first = 0; first < K; first += kLanes, v += R * kLanes)
+    for (int k = 0; k < kLanes; ++k, u += vectors * kLanes, next += step) {
+      Vector b[vectors];
+      __builtin_prefetch(next, 0, 2);
+#pragma GCC unroll 2
+      for (int j = 0; j < vectors; ++j) b[j] = load(u + j * kLanes);
+#pragma GCC unroll 14
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+        for (int j = 0; j < vectors; ++j) sum[r][j] += v[r * kLanes + k] * b[j];
+    }
+#pragma GCC unroll 14
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int j = 0; j < vectors; ++j) {
+      float* const to = m + r * row + j * kLanes;
+      store(to, add ? load(to) + sum[r][j] : sum[r][j]);
+    }
+}
+
+using Multiply = void (*)(int64_t, const float*, const float*, float*, int64_t, bool, const char*, int64_t);
+template <int vectors, int... rows>
+struct Multiplications {
+  static constexpr Multiply of[] = {multiply<rows, vectors>...};
+};
+template <int vectors>
+Multiply multiplication_of(int64_t rows) {
+  if constexpr (kMostRows == 14)
+    return Multiplications<vectors, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14>::of[rows - 1];
+  else if constexpr (kMostRows == 12)
+    return Multiplications<vectors, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>::of[rows - 1];
+  else
+    return Multiplications<vectors, 1, 2, 3, 4, 5, 6>::of[rows - 1];
+}
+
+// How tiles are cut into blocks. A block should be small, since its V and M are written and read through L2 or, with
+// many channels, L3; and large, since it reads all of U. What comes out does not depend on it.
+struct Blocks {
+  int64_t tiles, count, rows, groups;  // tiles = rows * groups; in the last block some are missing
+  Blocks(int64_t total, int64_t limit, int threads) {
+    count = parts_of(parts_of(total, limit), threads) * threads;
+    tiles = parts_of(total, count);
+    groups = parts_of(tiles, kMostRows);
+    rows = parts_of(tiles, groups);
+    tiles = rows * groups;
+    count = parts_of(total, tiles);
+  }
+};
+
+// Floats of V and M for so many tiles, with what lies between planes.
+struct Planes {
+  int64_t K, C, v, m, v_floats, floats;
+  Planes(const Winograd& p, int64_t tiles, int64_t v_planes, int64_t m_planes)
+      : K(whole_vectors(p.K)),
+        C(whole_vectors(p.C)),
+        v(tiles * K + kSkew),
+        m(tiles * C + kSkew),
+        v_floats(v_planes * v),
+        floats(v_floats + m_planes * m) {}
+};
+
+// Where channel k of a block's tile lies in a plane of V.
+inline int64_t place_in_groups(int64_t tile, int64_t R, int64_t k, int64_t K) {
+  return (tile / R * K + k) * R + tile % R * kLanes;
+}
+
+// All products of a block, of `groups` groups of R tiles. The first `above` tiles belong to another block: of them this
+// one needs only what its own take as tiles below.
+template <bool to_big, int n>
+void multiply_planes(const Products<n>& products, const Planes& planes, int64_t R, int64_t groups, int64_t above,
+                     const float* V, const float* U, float* M) {
+  const int64_t K = planes.K, C = planes.C;
+  for (const Product* first = products.begin(); first != products.end();) {
+    const Product* end = first + 1;
+    while (end != products.end() && end->taps == first->taps) ++end;
+    for (int64_t c = 0; c < C; c += kPanel) {
+      const int64_t width = least(kPanel, C - c), calls = groups * (end - first), step = parts_of(width * 4, calls);
+      const Multiply product = width == kPanel ? multiplication_of<2>(R) : multiplication_of<1>(R);
+      const float* const panel = U + first->taps * K * C + c * K;
+      const bool last = c + kPanel >= C && end == products.end();
+      const char* next = reinterpret_cast<const char*>(last ? U : panel + width * K);
+      for (const Product* q = first; q != end; ++q) {
+        const float* const v = V + (to_big ? q->small : q->big) * planes.v;
+        float* const m = M + (to_big ? q->big : q->small) * planes.m + c;
+        for (int64_t g = q->below ? 0 : above / R; g < groups; ++g, next += step * K)
+          product(K, v + g * R * K, panel, m + g * R * C, C, !to_big && q->same_small, next, step);
+      }
+    }
+    first = end;
+  }
+}
+
+// From the big image to the small one, of which all tiles are independent.
+template <class Big, class ToSmall, class T, int n>
+void convolve_tiles(const Winograd& p, const Products<n>& products, int64_t limit, const Epilogue<float>& e, T* y,
+                    const void* x, const float* s, const float* U, float* scratch, int threads) {
+  const Blocks blocks(p.tiles(), limit, threads);
+  const Planes planes(p, blocks.tiles, Big::to * Big::to, ToSmall::from * ToSmall::from);
+  const auto image = inputs<Big, T>(p, x, s);
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+  for (int64_t block = 0; block < blocks.count; ++block) {
+    float* const V = scratch + omp_get_thread_num() * planes.floats;
+    float* const M = V + planes.v_floats;
+    const int64_t first = block * blocks.tiles, tiles = least(p.tiles() - first, blocks.tiles);
+    for (int64_t t = 0; t < tiles; ++t)
+      image.transform(Tile(p, first + t), V, planes.v,
+                      [&](int64_t k) { return place_in_groups(t, blocks.rows, k, planes.K); });
+    multiply_planes<false>(products, planes, blocks.rows, blocks.groups, 0, V, U, M);
+    for (int64_t t = 0; t < tiles; ++t)
+      for (int64_t c = 0; c < planes.C; c += kLanes)
+        finish_tile<ToSmall>(p, e, y, Tile(p, first + t), c, M + t * planes.C + c, planes.m);
+  }
+}
+
+// ---- Weights
+
+int64_t transformed_size(int64_t K, int64_t C) { return 36 * whole_vectors(K) * whole_vectors(C); }
+
+// U of channels k that are no whole vector ends in zeros.
+template <class Taps>
+void transform_weights(int64_t K, int64_t C, const WinogradTaps& taps, const float* w, float* U) {
+  const int64_t rows = whole_vectors(K), columns = whole_vectors(C), plane = rows * columns;
+#pragma omp parallel for schedule(static)
+  for (int64_t c = 0; c < columns; c += kLanes) {
+    const int64_t panel = c / kPanel * kPanel, width = least(kPanel, columns - panel), count = C - c;
+    for (int64_t k = 0; k < rows; ++k) {
+      const float* const first = w + k * taps.stride_k + c * taps.stride_c;
+      const auto read = [&](int i, int j) {
+        const float* const tap = first + (taps.turned ? 8 - i * 3 - j : i * 3 + j) * taps.stride_tap;
+        Vector g = {};
+        if (k >= K) return g;
+        if (taps.stride_c == 1 && count >= kLanes) {
+          g = load(tap);
+        } else if (count >= kLanes) {
+#pragma GCC unroll 16
+          for (int l = 0; l < kLanes; ++l) g[l] = tap[l * taps.stride_c];
+        } else {
+          for (int64_t l = 0; l < count; ++l) g[l] = tap[l * taps.stride_c];
+        }
+        return g * taps.gain;
+      };
+      float* const to = U + panel * rows + k * width + (c - panel);
+      transform_square<Taps>(read, [&](int i, int j, Vector v) { store(to + (i * 6 + j) * plane, v); });
+    }
+  }
+}
+
+// ---- Weight gradient
+
+// dw[row,tap,column] = the sum over tiles of z x v: rows are the channels of one image and columns, which lie densely
+// in dw, those of the other. Z[][row / lanes][tile][lanes] and V[][column / width][tile][width] are the transforms of
+// a block of tiles; units of kUnitRows x width take their products with them and keep the sums of all taps in
+// G[unit][u][row][width]: small enough for the second cache, and after the last block they are interpolated from there.
+constexpr int kColumnVectors = kRegisters == 32 ? 4 : 2, kRowsAtOnce = 4;
+constexpr int64_t kWidth = kColumnVectors * kLanes, kUnitRows = 64;
+constexpr int64_t kUnitFloats = 36 * kUnitRows * kWidth;
+
+// What later calls read, kZStep and kVStep bytes for each tile.
+struct Ahead {
+  const char *z, *v;
+};
+constexpr int64_t kZStep = 4 * kRowsAtOnce, kVStep = 4 * kWidth * kRowsAtOnce / kUnitRows;
+
+// g [kRowsAtOnce][width] (+)= z^T v, z [tiles][lanes] of which so many columns are used, v [tiles][width]. Meanwhile
+// `next` comes to the second cache.
+template <bool add>
+void multiply_over_tiles(int64_t tiles, const float* z, const float* v, float* g, Ahead next) {
+  Vector sum[kRowsAtOnce][kColumnVectors];
+#pragma GCC unroll 4
+  for (int r = 0; r < kRowsAtOnce; ++r)
+#pragma GCC unroll 4
+    for (int j = 0; j < kColumnVectors; ++j) sum[r][j] = add ? load(g + r * kWidth + j * kLanes) : Vector{};
+  for (int64_t t = 0; t < tiles; ++t, z += kLanes, v += kWidth, next.z += kZStep, next.v += kVStep) {
+    Vector b[kColumnVectors];
+    __builtin_prefetch(next.z, 0, 2);
+    __builtin_prefetch(next.v, 0, 2);
+#pragma GCC unroll 4
+    for (int j = 0; j < kColumnVectors; ++j) b[j] = load(v + j * kLanes);
+#pragma GCC unroll 4
+    for (int r = 0; r < kRowsAtOnce; ++r)
+#pragma GCC unroll 4
+      for (int j = 0; j < kColumnVectors; ++j) sum[r][j] += z[r] * b[j];
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < kRowsAtOnce; ++r)
+#pragma GCC unroll 4
+    for (int j = 0; j < kColumnVectors; ++j) store(g + r * kWidth + j * kLanes, sum[r][j]);
+}
+
+// Either all threads share the blocks and one G, each with units of its own; or, of few channels, tiles are cut into
+// parts by their number alone, and a part has a G of its own. So sums do not depend on the number of threads.
+struct GradientPlan {
+  int64_t rows, columns, units_down, units, tiles, blocks, parts, z_plane, v_plane, z_floats, block_floats, g_floats;
+  GradientPlan(int64_t row_channels, int row_planes, int64_t column_channels, int column_planes, int64_t total) {
+    constexpr int64_t few_units = 16, most_parts = 8, most_sums = int64_t{3} << 20;  // floats
+    rows = parts_of(row_channels, kUnitRows) * kUnitRows;
+    columns = parts_of(column_channels, kWidth) * kWidth;
+    units_down = rows / kUnitRows;
+    units = units_down * (columns / kWidth);
+    blocks = parts_of(total, units < few_units ? 64 : 128);
+    tiles = parts_of(total, blocks);
+    g_floats = units * kUnitFloats;
+    parts = units < few_units ? most(1, least(least(most_parts, blocks), most_sums / g_floats)) : 1;
+    z_plane = tiles * rows + kSkew;
+    v_plane = tiles * columns + kSkew;
+    z_floats = row_planes * z_plane;
+    block_floats = z_floats + column_planes * v_plane;
+  }
+  bool shared() const { return parts == 1; }
+  int64_t all_blocks(int threads) const { return (shared() ? 1 : least(parts, threads)) * block_floats; }
+  // Where there is one block, a thread keeps the sums of one unit at a time.
+  int64_t floats(int threads) const {
+    return all_blocks(threads) + (blocks == 1 ? threads * kUnitFloats : parts * g_floats);
+  }
+};
+
+// Rows are channels of the small image (over_x) or of the big one.
+template <bool over_x, class ToTaps, class Rows, class Columns, int n>
+class WeightGradient {
+ public:
+  WeightGradient(const Winograd& p, const Products<n>& products, const WinogradTaps& taps, float* dw,
+                 const Rows& row_image, const Columns& column_image, float* scratch, int threads)
+      : p_(p),
+        products_(products),
+        taps_(taps),
+        dw_(dw),
+        row_image_(row_image),
+        column_image_(column_image),
+        plan_(row_image.C, Rows::planes, column_image.C, Columns::planes, p.tiles()),
+        blocks_(scratch),
+        sums_(scratch + plan_.all_blocks(threads)) {
+    plan_.shared() ? share(threads) : apart(threads);
+  }
+
+ private:
+  void share(int threads) {
+#pragma omp parallel num_threads(threads)
+    for (int64_t b = 0; b < plan_.blocks; ++b) {
+      const int64_t first = b * plan_.tiles, tiles = least(p_.tiles() - first, plan_.tiles);
+#pragma omp for schedule(static)
+      for (int64_t t = 0; t < tiles; ++t) transform(first + t, t, blocks_);
+#pragma omp for schedule(static)
+      for (int64_t u = 0; u < plan_.units; ++u) {
+        float* const g = sums_ + (plan_.blocks == 1 ? omp_get_thread_num() : u) * kUnitFloats;
+        add(u, tiles, blocks_, g, b > 0);
+        if (b + 1 == plan_.blocks) finish(u, g);
+      }
+    }
+  }
+
+  void apart(int threads) {
+#pragma omp parallel num_threads(static_cast <int>(least(threads, plan_.parts)))
+    {
+      float* const block = blocks_ + omp_get_thread_num() * plan_.block_floats;
+#pragma omp for schedule(static)
+      for (int64_t part = 0; part < plan_.parts; ++part) {
+        float* const sums = sums_ + part * plan_.g_floats;
+        for (int64_t b = part; b < plan_.blocks; b += plan_.parts) {
+          const int64_t first = b * plan_.tiles, tiles = least(p_.tiles() - first, plan_.tiles);
+          for (int64_t t = 0; t < tiles; ++t) transform(first + t, t, block);
+          for (int64_t u = 0; u < plan_.units; ++u) add(u, tiles, block, sums + u * kUnitFloats, b != part);
+        }
+      }
+#pragma omp for schedule(static)
+      for (int64_t u = 0; u < plan_.units; ++u) finish(u, sums_ + u * kUnitFloats);
+    }
+  }
+
+  // Of tile t in a block. Channels beyond the last are whatever was there: their sums are never read.
+  void transform(int64_t tile, int64_t t, float* block) const {
+    row_image_.transform(Tile(p_, tile), block, plan_.z_plane, [&](int64_t c) { return c * plan_.tiles + t * kLanes; });
+    column_image_.transform(Tile(p_, tile), block + plan_.z_floats, plan_.v_plane,
+                            [&](int64_t c) { return (c / kWidth * plan_.tiles + t) * kWidth + c % kWidth; });
+  }
+
+  void add(int64_t unit, int64_t tiles, const float* block, float* g, bool again) const {
+    const int64_t first_row = unit % plan_.units_down * kUnitRows, first_column = unit / plan_.units_down * kWidth;
+    const int64_t rows = least(kUnitRows, row_image_.C - first_row);
+    const auto z_of = [&](const Product& q) {
+      return block + (over_x ? q.small : q.big) * plan_.z_plane + first_row * plan_.tiles;
+    };
+    const auto v_of = [&](const Product& q) {
+      return block + plan_.z_floats + (over_x ? q.big : q.small) * plan_.v_plane + first_column * plan_.tiles;
+    };
+    for (const Product& q : products_) {
+      const auto product = again || q.same_taps ? multiply_over_tiles<true> : multiply_over_tiles<false>;
+      const Product& after = &q + 1 == products_.end() ? q : *(&q + 1);
+      const Ahead next = {reinterpret_cast<const char*>(z_of(after)), reinterpret_cast<const char*>(v_of(after))};
+      for (int64_t r = 0; r < rows; r += kRowsAtOnce) {
+        const int64_t done = r / kRowsAtOnce * tiles;
+        product(tiles, z_of(q) + r / kLanes * kLanes * plan_.tiles + r % kLanes, v_of(q),
+                g + (q.taps * kUnitRows + r) * kWidth, {next.z + done * kZStep, next.v + done * kVStep});
+      }
+    }
+  }
+
+  void finish(int64_t unit, const float* g) const {
+    const int64_t first_row = unit % plan_.units_down * kUnitRows, first_column = unit / plan_.units_down * kWidth;
+    const int64_t end = least(kUnitRows, row_image_.C - first_row);
+    for (int64_t r = 0; r < end; ++r)
+      for (int64_t c = 0; c < least(kWidth, column_image_.C - first_column); c += kLanes) {
+        const auto read = [&](int i, int j) {
+          const float* const from = g + ((i * 6 + j) * kUnitRows + r) * kWidth + c;
+          Vector sum = load(from);
+          for (int64_t part = 1; part < plan_.parts; ++part) sum += load(from + part * plan_.g_floats);
+          return sum;
+        };
+        const int64_t column = first_column + c, count = column_image_.C - column;
+        float* const to = dw_ + (first_row + r) * (over_x ? taps_.stride_c : taps_.stride_k) + column;
+        transform_square<ToTaps>(read, [&](int i, int j, Vector tap) {
+          store_up_to(to + (i * 3 + j) * taps_.stride_tap, tap * taps_.gain, count);
+        });
+      }
+  }
+
+  const Winograd& p_;
+  const Products<n>& products_;
+  const WinogradTaps& taps_;
+  float* dw_;
+  const Rows row_image_;
+  const Columns column_image_;
+  const GradientPlan plan_;
+  float *blocks_, *sums_;
+};
+
+template <class Big, class Small>
+int64_t gradient_scratch(const Winograd& p, bool over_x, int threads) {
+  constexpr int big = Big::to * Big::to, small = Small::to * Small::to;
+  const GradientPlan plan =
+      over_x ? GradientPlan(p.C, small, p.K, big, p.tiles()) : GradientPlan(p.K, big, p.C, small, p.tiles());
+  return plan.floats(threads);
+}
+
+template <class Big, class Small, class ToTaps, class T, int n>
+void gradient_of_tiles(const Winograd& p, const Products<n>& products, const WinogradTaps& taps, bool over_x, float* dw,
+                       const void* x, const void* gy, float* scratch, int threads) {
+  using X = Image<Big, T>;
+  using Gy = Image<Small, T>;
+  const X big = inputs<Big, T>(p, x, nullptr);
+  const Gy small = outputs<Small, T>(p, gy);
+  if (over_x)
+    WeightGradient<true, ToTaps, Gy, X, n>(p, products, taps, dw, small, big, scratch, threads);
+  else
+    WeightGradient<false, ToTaps, X, Gy, n>(p, products, taps, dw, big, small, scratch, threads);
+}
+
+}  // namespace
+
+}  // namespace firn::kernels::FIRN_TARGET
