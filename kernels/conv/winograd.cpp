@@ -82,19 +82,24 @@ void convolve(const Stream& stream, const ConvProblem& p, const Winograd& q, boo
 
 }  // namespace
 
-bool fits_winograd(const Stream& stream, const ConvProblem& p) {
-  constexpr int64_t least_channels = 16, most_channels = 8192, least_tiles = 8;
+namespace {
+
+bool fits(const Stream& stream, const ConvProblem& p, int64_t least_side, int64_t least_tiles) {
+  constexpr int64_t least_channels = 16, most_channels = 8192;
   const auto channels = [](int64_t c) { return c >= least_channels && c <= most_channels; };
   const bool of_type = p.type == DType::f32 || (p.type == DType::bf16 && !has_amx());
-  const bool stride_1 = p.stride == 1 && p.pad_y <= 2 && p.pad_x <= 2 && p.OH >= 6 && p.OW >= 6;
-  const bool stride_2 = halves(p) && p.OH >= 4 && p.OW >= 4;
-  return !stream.is_cuda && of_type && p.groups == 1 && p.KH == 3 && p.KW == 3 && (stride_1 || stride_2) &&
-         channels(p.I) && channels(p.O) && forward(p).tiles() >= least_tiles;
+  const bool of_stride = p.stride == 1 ? p.pad_y <= 2 && p.pad_x <= 2 : halves(p);
+  return !stream.is_cuda && of_type && p.groups == 1 && p.KH == 3 && p.KW == 3 && of_stride && channels(p.I) &&
+         channels(p.O) && p.OH >= least_side && p.OW >= least_side && forward(p).tiles() >= least_tiles;
 }
 
+}  // namespace
+
+// Below, transformed weights cost more than their products save: an iteration uses them two or three times.
+bool fits_winograd(const Stream& stream, const ConvProblem& p) { return fits(stream, p, p.stride == 1 ? 6 : 12, 8); }
+
 bool fits_winograd_weights(const Stream& stream, const ConvProblem& p) {
-  constexpr int64_t least_tiles = 32;
-  return fits_winograd(stream, p) && (p.stride == 1 || forward(p).tiles() >= least_tiles);
+  return p.stride == 1 ? fits_winograd(stream, p) : fits(stream, p, 4, 32);
 }
 
 void winograd_forward(const Stream& stream, const ConvProblem& p, const Epilogue<>& e, void* small, const void* big,
