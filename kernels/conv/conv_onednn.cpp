@@ -1,10 +1,7 @@
-// bf16 runs on NHWC, the layout that reaches AMX. f32 3x3 convolutions of 16x16 and more run as Winograd on oneDNN's
-// blocked layout: two reorders cost a few percent of what Winograd saves. The choice depends on the shape alone, so
-// results repeat.
+// Direct convolutions on NHWC, the layout that reaches AMX: no image is reordered, weights are packed once.
 #include "kernels/conv/conv_onednn.h"
 
 #include <mutex>
-#include <optional>
 #include <tuple>
 
 #include "base/error.h"
@@ -17,7 +14,6 @@ namespace {
 
 using dnnl::memory;
 using Tag = memory::format_tag;
-using Kind = dnnl::algorithm;
 
 enum class Pass { forward, data, weights };
 
@@ -30,16 +26,12 @@ struct Relu {
 
 struct Plan {
   dnnl::primitive primitive;
-  memory::desc big, small, weights, scratch;  // as the primitive wants them
-  memory::desc user_big, user_small, user_weights;
-  bool opaque = false;  // weights are transformed for Winograd, which is done from OIHW alone
+  memory::desc big, small, weights, scratch;  // weights as the primitive wants them
+  memory::desc user_weights;
   std::string cache_key;
+  memory big_at(const void* data) const { return memory(big, engine(), const_cast<void*>(data)); }
+  memory small_at(const void* data) const { return memory(small, engine(), const_cast<void*>(data)); }
 };
-
-bool wants_winograd(const ConvProblem& p) {
-  return p.type == DType::f32 && p.groups == 1 && p.KH == 3 && p.KW == 3 && p.stride == 1 && p.OH >= 16 && p.OW >= 16 &&
-         p.I % 16 == 0 && p.O % 16 == 0;
-}
 
 // [O,I,KH,KW], behind the groups where there are several.
 memory::dims weight_dims(const ConvProblem& p) {
@@ -54,16 +46,11 @@ memory::desc stored_weights(const ConvProblem& p) {
   return memory::desc(weight_dims(p), memory::data_type::f32, strides);
 }
 
-Plan make_plan(const ConvProblem& p, Pass pass, const Relu& relu, Kind algorithm) {
-  Plan plan;
+Plan make_plan(const ConvProblem& p, Pass pass, const Relu& relu) {
+  constexpr auto algorithm = dnnl::algorithm::convolution_direct;
   const auto type = data_type(p.type);
-  const bool winograd = algorithm == Kind::convolution_winograd;
-  plan.opaque = winograd && relu.on;
-  plan.user_big = memory::desc({p.N, p.I, p.H, p.W}, type, Tag::nhwc);
-  plan.user_small = memory::desc({p.N, p.O, p.OH, p.OW}, type, Tag::nhwc);
-  plan.user_weights = stored_weights(p);
-  const Tag layout = winograd ? Tag::any : Tag::nhwc;
-  const memory::desc big({p.N, p.I, p.H, p.W}, type, layout), small({p.N, p.O, p.OH, p.OW}, type, layout);
+  const memory::desc big({p.N, p.I, p.H, p.W}, type, Tag::nhwc), small({p.N, p.O, p.OH, p.OW}, type, Tag::nhwc);
+  Plan plan{.big = big, .small = small, .user_weights = stored_weights(p)};
   const memory::dims kernel = weight_dims(p), strides{p.stride, p.stride}, before{p.pad_y, p.pad_x};
   const memory::dims behind{(p.OH - 1) * p.stride + p.KH - p.pad_y - p.H, (p.OW - 1) * p.stride + p.KW - p.pad_x - p.W};
   auto attr = user_scratchpad();
@@ -76,16 +63,12 @@ Plan make_plan(const ConvProblem& p, Pass pass, const Relu& relu, Kind algorithm
       describe<dnnl::convolution_forward>(attr, use, algorithm, big, weights, bias, small, strides, before, behind);
   if (pass == Pass::forward) {
     plan.primitive = dnnl::convolution_forward(forward);
-    plan.big = forward.src_desc();
-    plan.small = forward.dst_desc();
     plan.weights = forward.weights_desc();
     plan.scratch = forward.scratchpad_desc();
   } else if (pass == Pass::data) {
     const auto d = describe_backward<dnnl::convolution_backward_data>(attr, forward, algorithm, big, weights, small,
                                                                       strides, before, behind);
     plan.primitive = dnnl::convolution_backward_data(d);
-    plan.big = d.diff_src_desc();
-    plan.small = d.diff_dst_desc();
     plan.weights = d.weights_desc();
     plan.scratch = d.scratchpad_desc();
   } else {
@@ -93,8 +76,6 @@ Plan make_plan(const ConvProblem& p, Pass pass, const Relu& relu, Kind algorithm
     const auto w = describe_backward<dnnl::convolution_backward_weights>(attr, forward, algorithm, big, wide, small,
                                                                          strides, before, behind);
     plan.primitive = dnnl::convolution_backward_weights(w);
-    plan.big = w.src_desc();
-    plan.small = w.diff_dst_desc();
     plan.weights = w.diff_weights_desc();
     plan.scratch = w.scratchpad_desc();
   }
@@ -112,16 +93,7 @@ const Plan& plan_for(const ConvProblem& p, Pass pass, Relu relu = {}) {
   const Key key{p.N,      p.H,     p.W,     p.I,       p.OH,   p.OW,   p.O,  p.KH,     p.KW,
                 p.stride, p.pad_y, p.pad_x, p.swapped, p.gain, p.type, pass, p.groups, relu};
   if (auto it = plans.find(key); it != plans.end()) return it->second;
-  std::optional<Plan> plan;
-  if (wants_winograd(p)) {
-    try {
-      plan = make_plan(p, pass, relu, Kind::convolution_winograd);
-    } catch (const dnnl::error&) {
-      // This machine has no such implementation; direct always exists.
-    }
-  }
-  if (!plan) plan = make_plan(p, pass, relu, Kind::convolution_direct);
-  return plans.emplace(key, std::move(*plan)).first->second;
+  return plans.emplace(key, make_plan(p, pass, relu)).first->second;
 }
 
 void reorder(const memory::desc& from_md, const void* from, const memory::desc& to_md, void* to, double gain = 1) {
@@ -135,40 +107,10 @@ void reorder(const memory::desc& from_md, const void* from, const memory::desc& 
   dnnl::reorder(dnnl::reorder::primitive_desc(source, target, attr)).execute(stream(), arguments);
 }
 
-// The caller's array in the layout that the primitive wants: itself, or a reordered copy that lives as long as this.
-enum class Use { input, output };
-class Operand {
- public:
-  Operand(const memory::desc& user, const memory::desc& wanted, const void* data, Use use)
-      : user_(user), wanted_(wanted) {
-    user_data_ = const_cast<void*>(data);
-    if (user != wanted) {
-      copy_.emplace(wanted);
-      if (use == Use::input) reorder(user, data, wanted, copy_->data());
-    }
-  }
-  void write_back() const {
-    if (copy_) reorder(wanted_, copy_->data(), user_, user_data_);
-  }
-  memory get() const { return memory(wanted_, engine(), copy_ ? copy_->data() : user_data_); }
-
- private:
-  memory::desc user_, wanted_;
-  void* user_data_;
-  std::optional<Buffer> copy_;
-};
-
 std::shared_ptr<void> packed_weights(const Plan& plan, const ConvProblem& p, const void* w, WeightCache& cache) {
   return cache.entry(plan.cache_key, [&] {
     const auto packed = std::make_shared<Buffer>(plan.weights);
-    if (plan.opaque) {
-      const memory::desc plain(weight_dims(p), memory::data_type::f32, Tag::oihw);
-      const Buffer between(plain);
-      reorder(plan.user_weights, w, plain, between.data(), p.gain);
-      reorder(plain, between.data(), plan.weights, packed->data());
-    } else {
-      reorder(plan.user_weights, w, plan.weights, packed->data(), p.gain);
-    }
+    reorder(plan.user_weights, w, plan.weights, packed->data(), p.gain);
     return std::shared_ptr<void>(packed, packed->data());
   });
 }
@@ -191,16 +133,14 @@ namespace {
 void forward(const ConvProblem& p, const Relu& relu, void* small, const void* big, const void* w, const void* b,
              WeightCache& cache) {
   const Plan& plan = plan_for(p, Pass::forward, relu);
-  const Operand x(plan.user_big, plan.big, big, Use::input), y(plan.user_small, plan.small, small, Use::output);
   const Buffer scratch(plan.scratch);
-  Arguments arguments{{DNNL_ARG_SRC, x.get()},
+  Arguments arguments{{DNNL_ARG_SRC, plan.big_at(big)},
                       {DNNL_ARG_WEIGHTS, memory(plan.weights, engine(), packed_weights(plan, p, w, cache).get())},
-                      {DNNL_ARG_DST, y.get()},
+                      {DNNL_ARG_DST, plan.small_at(small)},
                       {DNNL_ARG_SCRATCHPAD, memory(plan.scratch, engine(), scratch.data())}};
   if (b)
     arguments.emplace(DNNL_ARG_BIAS, memory({{p.O}, memory::data_type::f32, Tag::x}, engine(), const_cast<void*>(b)));
   plan.primitive.execute(stream(), arguments);
-  y.write_back();
 }
 
 }  // namespace
@@ -222,49 +162,21 @@ void conv_relu(const ConvProblem& p, const Epilogue<>& e, void* small, const voi
 void conv_backward_data(const ConvProblem& p, void* big, const void* small, const void* w, WeightCache& cache) {
   guarded("conv_backward_data", p, [&] {
     const Plan& plan = plan_for(p, Pass::data);
-    const Operand gy(plan.user_small, plan.small, small, Use::input), gx(plan.user_big, plan.big, big, Use::output);
     const Buffer scratch(plan.scratch);
     plan.primitive.execute(stream(),
-                           {{DNNL_ARG_DIFF_DST, gy.get()},
+                           {{DNNL_ARG_DIFF_DST, plan.small_at(small)},
                             {DNNL_ARG_WEIGHTS, memory(plan.weights, engine(), packed_weights(plan, p, w, cache).get())},
-                            {DNNL_ARG_DIFF_SRC, gx.get()},
+                            {DNNL_ARG_DIFF_SRC, plan.big_at(big)},
                             {DNNL_ARG_SCRATCHPAD, memory(plan.scratch, engine(), scratch.data())}});
-    gx.write_back();
   });
 }
 
-namespace {
-
-// Of few output channels Winograd takes longer to transform the image than to multiply: less so with the sides in each
-// other's place, which turns the window by half a turn.
-bool wants_sides_exchanged(const ConvProblem& p) {
-  return wants_winograd(p) && p.O < p.I && p.H == p.OH && p.W == p.OW && p.pad_y == 1 && p.pad_x == 1;
-}
-
-void turn_window(float* w, int64_t outer, int64_t taps, int64_t inner) {
-#pragma omp parallel for schedule(static)
-  for (int64_t o = 0; o < outer; ++o)
-    for (int64_t t = 0; t < taps / 2; ++t)
-      std::swap_ranges(w + (o * taps + t) * inner, w + (o * taps + t + 1) * inner,
-                       w + (o * taps + taps - 1 - t) * inner);
-}
-
-}  // namespace
-
 void conv_backward_weights(const ConvProblem& p, void* dw, const void* big, const void* small) {
-  if (wants_sides_exchanged(p)) {
-    ConvProblem other = p;
-    std::swap(other.I, other.O);
-    other.swapped = !p.swapped;
-    conv_backward_weights(other, dw, small, big);
-    return turn_window(static_cast<float*>(dw), p.swapped ? p.I : p.O, int64_t{p.KH} * p.KW, p.swapped ? p.O : p.I);
-  }
   guarded("conv_backward_weights", p, [&] {
     const Plan& plan = plan_for(p, Pass::weights);
-    const Operand x(plan.user_big, plan.big, big, Use::input), gy(plan.user_small, plan.small, small, Use::input);
     const Buffer scratch(plan.scratch), packed(plan.weights);
-    plan.primitive.execute(stream(), {{DNNL_ARG_SRC, x.get()},
-                                      {DNNL_ARG_DIFF_DST, gy.get()},
+    plan.primitive.execute(stream(), {{DNNL_ARG_SRC, plan.big_at(big)},
+                                      {DNNL_ARG_DIFF_DST, plan.small_at(small)},
                                       {DNNL_ARG_DIFF_WEIGHTS, memory(plan.weights, engine(), packed.data())},
                                       {DNNL_ARG_SCRATCHPAD, memory(plan.scratch, engine(), scratch.data())}});
     reorder(plan.weights, packed.data(), plan.user_weights, dw, p.gain);
