@@ -57,12 +57,16 @@ std::shared_ptr<void> transformed(const ConvProblem& p, const Winograd& q, bool 
   const WinogradTaps t = taps(p, back);
   const std::string name = fmt::format("winograd {} {}{}{} {}", p.stride, name_of(cpu_target()),
                                        t.stride_k == 1 ? " rows" : "", t.turned ? " turned" : "", p.gain);
-  return cache.entry(name, [&] {
+  const auto make = [&] {
     const size_t bytes = sizeof(float) * static_cast<size_t>(compiled(p).transformed_size(q.K, q.C));
     const std::shared_ptr<void> to(allocate({}, bytes), [=](void* d) { release({}, d, bytes); });
     compiled(p).transform_weights(q.K, q.C, t, static_cast<const float*>(w), static_cast<float*>(to.get()));
     return to;
-  });
+  };
+  // Those of the way back serve once or twice before the next update. Of many tiles they are made each time, for less
+  // than a sixth of what the products take, and need no memory between.
+  constexpr int64_t many_tiles = 256;
+  return back && q.tiles() >= many_tiles ? make() : cache.entry(name, make);
 }
 
 void note_products(const ConvProblem& p, const Winograd& q) {
@@ -79,10 +83,6 @@ void convolve(const Stream& stream, const ConvProblem& p, const Winograd& q, boo
   compiled(p).convolve(p.type, q, e.as<float>(), y, x, static_cast<const float*>(s), static_cast<float*>(weights.get()),
                        static_cast<float*>(scratch.data()), threads);
 }
-
-}  // namespace
-
-namespace {
 
 bool fits(const Stream& stream, const ConvProblem& p, int64_t least_side, int64_t least_tiles) {
   constexpr int64_t least_channels = 16, most_channels = 8192;
