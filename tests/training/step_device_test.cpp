@@ -111,8 +111,8 @@ TEST_P(DevicePhaseTest, Bf16IsAsNearToF32AsOnCpu) {
   };
   for (size_t t = 0; t < here.size(); ++t) {
     const double size = distance(exact[t], std::vector<double>(exact[t].size()));
-    // There a layer's weights and scaled input are rounded too, which Winograd here leaves as they are, and sums are cut
-    // off. Measured: at most 2.8 times as far.
+    // There a layer's weights and scaled input are rounded too, which Winograd here leaves as they are, and sums are
+    // cut off. Measured: at most 2.8 times as far.
     EXPECT_LE(distance(there[t], exact[t]), 4 * distance(here[t], exact[t]) + 0.01 * size) << "tensor " << t;
   }
 }
