@@ -20,6 +20,7 @@ bool use_onednn(const Stream& stream, const ConvProblem& p) { return !stream.is_
 bool use_cudnn(const Stream& stream, const ConvProblem& p) {
   return stream.is_cuda && p.type != DType::f64 && numerics(stream).libraries && p.N > 0;
 }
+
 // Without AMX, oneDNN's products of bf16 take twice the time of those of f32: there bf16 only stores.
 bool only_stores(const Stream& stream, const ConvProblem& p) {
   return use_onednn(stream, p) && p.type == DType::bf16 && !has_amx();

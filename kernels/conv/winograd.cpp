@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "kernels/conv/conv_stride2.h"
-#include "kernels/conv/conv_wgrad_amx.h"
 #include "kernels/conv/weight_cache.h"
 #include "kernels/core/cpu_target.h"
 #include "kernels/device/memory.h"

@@ -13,7 +13,7 @@
 //
 // Accuracy. a = 5/8 and b = 3/2 keep what is added near one in size: against double precision a relative RMS error of
 // 1.9e-6, where direct sums in f32 have 4e-7; the points 1 and 2 of the literature lose 2.2 times as much.
-#include "kernels/conv/winograd_tiles.h"
+#include "kernels/conv/winograd_gradient.h"
 
 namespace firn::kernels::FIRN_TARGET {
 

@@ -14,7 +14,7 @@
 //
 // Accuracy. a = 3/4 and b = 2 are near the best of such points: against double precision relative RMS errors of 1.0e-6
 // (output), 0.7e-6 (input gradient) and 0.5e-6 (weights), where direct sums in f32 have 0.9e-6, 0.3e-6 and 0.3e-6.
-#include "kernels/conv/winograd_tiles.h"
+#include "kernels/conv/winograd_gradient.h"
 
 namespace firn::kernels::FIRN_TARGET {
 
