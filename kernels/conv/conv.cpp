@@ -33,7 +33,7 @@ ConvProblem in_f32(ConvProblem p) {
 
 void forward(const Stream& stream, const ConvProblem& p, void* small, const void* big, const void* w,
              WeightCache& cache) {
-  if (fits_winograd(stream, p)) return winograd_forward(stream, p, {}, small, big, nullptr, w, cache);
+  if (fits_winograd(stream, p)) return winograd_forward(stream, p, {}, small, big, nullptr, w);
   if (only_stores(stream, p)) {
     const Wide x(stream, p.big_count(), big), y(stream, p.small_count());
     forward(stream, in_f32(p), y.data(), x.data(), w, cache);
@@ -51,7 +51,7 @@ void forward(const Stream& stream, const ConvProblem& p, void* small, const void
 
 void backward_data(const Stream& stream, const ConvProblem& p, void* big, const void* small, const void* w,
                    WeightCache& cache) {
-  if (fits_winograd(stream, p)) return winograd_backward_data(stream, p, big, small, w, cache);
+  if (fits_winograd(stream, p)) return winograd_backward_data(stream, p, big, small, w);
   if (only_stores(stream, p)) {
     const Wide y(stream, p.small_count(), small), x(stream, p.big_count());
     backward_data(stream, in_f32(p), x.data(), y.data(), w, cache);
@@ -70,7 +70,7 @@ void backward_data(const Stream& stream, const ConvProblem& p, void* big, const 
 }
 
 void backward_weights(const Stream& stream, const ConvProblem& p, void* dw, const void* big, const void* small) {
-  if (fits_winograd_weights(stream, p)) return winograd_backward_weights(stream, p, dw, big, small);
+  if (fits_winograd(stream, p)) return winograd_backward_weights(stream, p, dw, big, small);
   if (only_stores(stream, p)) {
     const Wide x(stream, p.big_count(), big), y(stream, p.small_count(), small);
     return backward_weights(stream, in_f32(p), dw, x.data(), y.data());
@@ -123,7 +123,7 @@ void conv_bias_act(const Stream& stream, const ConvProblem& p, const Epilogue<>&
                    const void* w, WeightCache& cache) {
   note_launch("conv_bias_act");
   if (has_conv_bias_act(stream, p, e)) {
-    if (fits_winograd(stream, p)) return winograd_forward(stream, p, e, small, big, nullptr, w, cache);
+    if (fits_winograd(stream, p)) return winograd_forward(stream, p, e, small, big, nullptr, w);
     note_flops(p.flops());
     return onednn::conv_relu(p, e, small, big, w, cache);
   }

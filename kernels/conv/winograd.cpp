@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "kernels/conv/conv_stride2.h"
-#include "kernels/conv/weight_cache.h"
 #include "kernels/core/cpu_target.h"
 #include "kernels/device/memory.h"
 
@@ -51,70 +50,44 @@ WinogradTaps taps(const ConvProblem& p, bool back) {
           .gain = static_cast<float>(p.gain)};
 }
 
-std::shared_ptr<void> transformed(const ConvProblem& p, const Winograd& q, bool back, const void* w,
-                                  WeightCache& cache) {
-  const WinogradTaps t = taps(p, back);
-  const std::string name = fmt::format("winograd {} {}{}{} {}", p.stride, name_of(cpu_target()),
-                                       t.stride_k == 1 ? " rows" : "", t.turned ? " turned" : "", p.gain);
-  const auto make = [&] {
-    const size_t bytes = sizeof(float) * static_cast<size_t>(compiled(p).transformed_size(q.K, q.C));
-    const std::shared_ptr<void> to(allocate({}, bytes), [=](void* d) { release({}, d, bytes); });
-    compiled(p).transform_weights(q.K, q.C, t, static_cast<const float*>(w), static_cast<float*>(to.get()));
-    return to;
-  };
-  // Those of the way back serve once or twice before the next update. Of many tiles they are made each time, for less
-  // than a sixth of what the products take, and need no memory between.
-  constexpr int64_t many_tiles = 256;
-  return back && q.tiles() >= many_tiles ? make() : cache.entry(name, make);
-}
-
-void note_products(const ConvProblem& p, const Winograd& q) {
-  const double points = p.stride == 2 ? 81 : 36;
-  note_flops(p.flops(), 2 * points * double(q.tiles() * q.K * q.C));
+double products(const ConvProblem& p) {
+  const Winograd q = forward(p);
+  return (p.stride == 2 ? 81 : 36) * double(q.tiles()) * double(q.K * q.C);
 }
 
 void convolve(const Stream& stream, const ConvProblem& p, const Winograd& q, bool back, const Epilogue<>& e, void* y,
-              const void* x, const void* s, const void* w, WeightCache& cache) {
-  note_products(p, q);
-  const auto weights = transformed(p, q, back, w, cache);
+              const void* x, const void* s, const void* w) {
+  note_flops(p.flops(), 2 * products(p));
   const int threads = omp_get_max_threads();
   const Scratch scratch(stream, sizeof(float) * static_cast<size_t>(compiled(p).scratch_size(q, threads)));
-  compiled(p).convolve(p.type, q, e.as<float>(), y, x, static_cast<const float*>(s), static_cast<float*>(weights.get()),
-                       static_cast<float*>(scratch.data()), threads);
-}
-
-bool fits(const Stream& stream, const ConvProblem& p, int64_t least_side, int64_t least_tiles) {
-  constexpr int64_t least_channels = 16, most_channels = 8192;
-  const auto channels = [](int64_t c) { return c >= least_channels && c <= most_channels; };
-  const bool of_type = p.type == DType::f32 || (p.type == DType::bf16 && !has_amx());
-  const bool of_stride = p.stride == 1 ? p.pad_y <= 2 && p.pad_x <= 2 : halves(p);
-  return !stream.is_cuda && of_type && p.groups == 1 && p.KH == 3 && p.KW == 3 && of_stride && channels(p.I) &&
-         channels(p.O) && p.OH >= least_side && p.OW >= least_side && forward(p).tiles() >= least_tiles;
+  compiled(p).convolve(p.type, q, taps(p, back), e.as<float>(), y, x, static_cast<const float*>(s),
+                       static_cast<const float*>(w), static_cast<float*>(scratch.data()), threads);
 }
 
 }  // namespace
 
-// Below, transformed weights cost more than their products save: an iteration uses them two or three times.
-bool fits_winograd(const Stream& stream, const ConvProblem& p) { return fits(stream, p, p.stride == 1 ? 6 : 12, 8); }
-
-bool fits_winograd_weights(const Stream& stream, const ConvProblem& p) {
-  return p.stride == 1 ? fits_winograd(stream, p) : fits(stream, p, 4, 32);
+bool fits_winograd(const Stream& stream, const ConvProblem& p) {
+  constexpr int64_t least_channels = 16, most_channels = 8192, least_tiles = 4;
+  const auto channels = [](int64_t c) { return c >= least_channels && c <= most_channels; };
+  const bool of_type = p.type == DType::f32 || (p.type == DType::bf16 && !has_amx());
+  const bool of_stride = p.stride == 1 ? p.pad_y <= 2 && p.pad_x <= 2 : halves(p);
+  return !stream.is_cuda && of_type && p.groups == 1 && p.KH == 3 && p.KW == 3 && of_stride && channels(p.I) &&
+         channels(p.O) && forward(p).tiles() >= least_tiles && 2 * products(p) < .9 * p.flops();
 }
 
 void winograd_forward(const Stream& stream, const ConvProblem& p, const Epilogue<>& e, void* small, const void* big,
-                      const void* s, const void* w, WeightCache& cache) {
-  convolve(stream, p, forward(p), false, e, small, big, s, w, cache);
+                      const void* s, const void* w) {
+  convolve(stream, p, forward(p), false, e, small, big, s, w);
 }
 
-void winograd_backward_data(const Stream& stream, const ConvProblem& p, void* big, const void* small, const void* w,
-                            WeightCache& cache) {
-  convolve(stream, p, backward(p), true, {}, big, small, nullptr, w, cache);
+void winograd_backward_data(const Stream& stream, const ConvProblem& p, void* big, const void* small, const void* w) {
+  convolve(stream, p, backward(p), true, {}, big, small, nullptr, w);
 }
 
 void winograd_backward_weights(const Stream& stream, const ConvProblem& p, void* dw, const void* big,
                                const void* small) {
   const Winograd q = forward(p);
-  note_products(p, q);
+  note_flops(p.flops(), 2 * products(p));
   const int threads = omp_get_max_threads();
   const auto floats = static_cast<size_t>(compiled(p).gradient_scratch_size(q, !p.swapped, threads));
   const Scratch scratch(stream, sizeof(float) * floats);

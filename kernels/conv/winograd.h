@@ -11,13 +11,11 @@ namespace firn::kernels {
 // pixels that it is faster than direct: by shape alone, so that results repeat. bf16 is storage, where there is no AMX:
 // loaded, computed with in f32, rounded once.
 bool fits_winograd(const Stream&, const ConvProblem&);
-bool fits_winograd_weights(const Stream&, const ConvProblem&);  // likewise of their gradient
 
 // small = e(conv(s big, w)) + addend, s [N,I] or null. As kernels/styled/styled_conv.h has it.
 void winograd_forward(const Stream&, const ConvProblem&, const Epilogue<>& e, void* small, const void* big,
-                      const void* s, const void* w, WeightCache&);
-void winograd_backward_data(const Stream&, const ConvProblem&, void* big, const void* small, const void* w,
-                            WeightCache&);
+                      const void* s, const void* w);
+void winograd_backward_data(const Stream&, const ConvProblem&, void* big, const void* small, const void* w);
 void winograd_backward_weights(const Stream&, const ConvProblem&, void* dw, const void* big, const void* small);
 
 // ---- What is compiled for each instruction set (kernels/core/simd.h)
@@ -41,12 +39,10 @@ struct WinogradTaps {
 };
 
 struct WinogradKernels {
-  int64_t (*transformed_size)(int64_t K, int64_t C);  // floats
-  void (*transform_weights)(int64_t K, int64_t C, const WinogradTaps&, const float* w, float* transformed);
   int64_t (*scratch_size)(const Winograd&, int threads);  // floats
   // y = e(sums) + addend, transposed the sums alone; s [N,K] or null.
-  void (*convolve)(DType, const Winograd&, const Epilogue<float>& e, void* y, const void* x, const float* s,
-                   const float* transformed, float* scratch, int threads);
+  void (*convolve)(DType, const Winograd&, const WinogradTaps&, const Epilogue<float>& e, void* y, const void* x,
+                   const float* s, const float* w, float* scratch, int threads);
   int64_t (*gradient_scratch_size)(const Winograd&, bool over_x, int threads);
   // dw of the problem, its vectors along K (over_x) or C, whichever lies densely in dw.
   void (*weight_gradient)(DType, const Winograd&, const WinogradTaps&, bool over_x, float* dw, const void* x,

@@ -14,6 +14,7 @@
 // Accuracy. a = 5/8 and b = 3/2 keep what is added near one in size: against double precision a relative RMS error of
 // 1.9e-6, where direct sums in f32 have 4e-7; the points 1 and 2 of the literature lose 2.2 times as much.
 #include "kernels/conv/winograd_gradient.h"
+#include "kernels/conv/winograd_panels.h"
 
 namespace firn::kernels::FIRN_TARGET {
 
@@ -84,17 +85,24 @@ constexpr Products<6> kLine = {{{.big = 0, .taps = 0, .small = 0},
 constexpr auto kProducts = squared(kLine, 6, 6, 6);
 
 int64_t tile_limit(const Winograd& p) { return most(p.K, p.C) <= 128 ? 42 : 65; }
+constexpr int64_t kPanelTiles = 130;
 
 int64_t scratch_size(const Winograd& p, int threads) {
-  return Planes(p, Blocks(p.tiles(), tile_limit(p), threads).tiles, 36, 36).floats * threads;
+  if (by_panels(p)) return PanelPlanes(p, Blocks(p.tiles(), kPanelTiles, 1).tiles, 36, 36).floats(threads);
+  return transformed_size(p) + Planes(p, Blocks(p.tiles(), tile_limit(p), threads).tiles, 36, 36).floats * threads;
 }
 
 // ---- Of either type
 
-void convolve(DType type, const Winograd& p, const Epilogue<float>& e, void* y, const void* x, const float* s,
-              const float* U, float* scratch, int threads) {
+void convolve(DType type, const Winograd& p, const WinogradTaps& taps, const Epilogue<float>& e, void* y, const void* x,
+              const float* s, const float* w, float* scratch, int threads) {
   const auto of = [&](auto* to) {
-    convolve_tiles<Inputs, Interpolate<4>>(p, kProducts, tile_limit(p), e, to, x, s, U, scratch, threads);
+    if (by_panels(p))
+      convolve_panels<Inputs, Taps<3>, Interpolate<4>>(p, kProducts, kPanelTiles, taps, e, to, x, s, w, scratch,
+                                                       threads);
+    else
+      convolve_tiles<Inputs, Taps<3>, Interpolate<4>>(p, kProducts, tile_limit(p), taps, e, to, x, s, w, scratch,
+                                                      threads);
   };
   type == DType::bf16 ? of(static_cast<bf16*>(y)) : of(static_cast<float*>(y));
 }
@@ -110,7 +118,6 @@ void weight_gradient(DType type, const Winograd& p, const WinogradTaps& taps, bo
 
 }  // namespace
 
-extern const WinogradKernels winograd = {transformed_size, transform_weights<Taps<3>>,        scratch_size,
-                                         convolve,         gradient_scratch<Inputs, Taps<4>>, weight_gradient};
+extern const WinogradKernels winograd = {scratch_size, convolve, gradient_scratch<Inputs, Taps<4>>, weight_gradient};
 
 }  // namespace firn::kernels::FIRN_TARGET

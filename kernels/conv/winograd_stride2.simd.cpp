@@ -15,6 +15,7 @@
 // Accuracy. a = 3/4 and b = 2 are near the best of such points: against double precision relative RMS errors of 1.0e-6
 // (output), 0.7e-6 (input gradient) and 0.5e-6 (weights), where direct sums in f32 have 0.9e-6, 0.3e-6 and 0.3e-6.
 #include "kernels/conv/winograd_gradient.h"
+#include "kernels/conv/winograd_panels.h"
 
 namespace firn::kernels::FIRN_TARGET {
 
@@ -119,12 +120,16 @@ constexpr auto kProducts = squared(kLine, 9, 6, 7);
 
 // ---- From big to small
 
-constexpr int64_t kMostTiles = 28;  // of a block
+constexpr int64_t kBlockTiles = 28;  // of convolve_tiles
+constexpr int64_t kPanelTiles = 65;
 
 template <class T>
-void convolve(const Winograd& p, const Epilogue<float>& e, T* y, const void* x, const float* s, const float* U,
-              float* scratch, int threads) {
-  convolve_tiles<Big, ToSmall>(p, kProducts, kMostTiles, e, y, x, s, U, scratch, threads);
+void convolve(const Winograd& p, const WinogradTaps& taps, const Epilogue<float>& e, T* y, const void* x,
+              const float* s, const float* w, float* scratch, int threads) {
+  if (by_panels(p))
+    convolve_panels<Big, Taps, ToSmall>(p, kProducts, kPanelTiles, taps, e, y, x, s, w, scratch, threads);
+  else
+    convolve_tiles<Big, Taps, ToSmall>(p, kProducts, kBlockTiles, taps, e, y, x, s, w, scratch, threads);
 }
 
 // ---- From small to big
@@ -132,11 +137,10 @@ void convolve(const Winograd& p, const Epilogue<float>& e, T* y, const void* x, 
 // Blocks are bands of whole rows of tiles, through all images. A band that does not begin with an image has the row
 // above in it, too. Behind its tiles M has one of zeros, for those that an image lacks.
 struct Bands {
-  int64_t across, down, rows, count, R, groups;
-  Bands(const Winograd& p, int threads) : across(p.tiles_across()), down(p.tiles_down()) {
-    constexpr int64_t most_tiles = 64;
-    const int64_t total = p.N * down, limit = most(1, most_tiles / across);
-    count = parts_of(parts_of(total, limit), threads) * threads;
+  int64_t across, down, total, rows, count, R, groups;
+  Bands(const Winograd& p, int64_t most_tiles, int threads)
+      : across(p.tiles_across()), down(p.tiles_down()), total(p.N * down) {
+    count = parts_of(parts_of(total, most(1, most_tiles / across)), threads) * threads;
     rows = parts_of(total, count);
     count = parts_of(total, rows);
     const int64_t tiles = (rows + (rows % down ? 1 : 0)) * across;
@@ -144,7 +148,23 @@ struct Bands {
     R = parts_of(tiles, groups);
   }
   int64_t zeros() const { return R * groups; }
-  Planes planes(const Winograd& p) const { return {p, zeros() + 1, Small::to * Small::to, Big::to * Big::to}; }
+};
+
+// Rows from `first` until `end`; `above` and `tiles` count tiles, and `start` is the first of them.
+struct Band {
+  int64_t first, end, above, start, tiles;
+  Band(const Bands& all, int64_t band)
+      : first(band * all.rows),
+        end(least(all.total, first + all.rows)),
+        above(first % all.down ? all.across : 0),
+        start(first * all.across - above),
+        tiles(end * all.across - start) {}
+};
+
+// M of so many channels from c on, the tiles `row` floats apart.
+struct Sums {
+  float* M;
+  int64_t plane, row, c, channels;
 };
 
 // Of a tile behind the last row or column, the pixels that the tile before reaches: the first.
@@ -155,26 +175,25 @@ struct Last {
 
 // The pixels of row i of tiles in image n, of which M has the first at `tile`.
 template <class Down, class T>
-void finish_row(const Winograd& p, const Bands& bands, const Planes& planes, T* y, const float* M, int64_t n, int64_t i,
-                int64_t tile) {
+void finish_row(const Winograd& p, const Bands& bands, const Sums& sums, T* y, int64_t n, int64_t i, int64_t tile) {
   const auto finish_tile = [&]<class Across>(int64_t j, Across) {
     const float* m[2][2];  // this tile, the one to the left, the one above, and both
     for (int up = 0; up < 2; ++up)
       for (int left = 0; left < 2; ++left) {
         const bool inside = i - up >= 0 && i - up < bands.down && j - left >= 0 && j - left < bands.across;
-        m[up][left] = M + (inside ? tile + j - left - up * bands.across : bands.zeros()) * planes.C;
+        m[up][left] = sums.M + (inside ? tile + j - left - up * bands.across : bands.zeros()) * sums.row;
       }
-    T* const to = y + ((n * p.OH + i * 8) * p.OW + j * 8) * p.C;
+    T* const to = y + ((n * p.OH + i * 8) * p.OW + j * 8) * p.C + sums.c;
     const auto rows = static_cast<int>(least(Down::to, p.OH - i * 8)),
                columns = static_cast<int>(least(Across::to, p.OW - j * 8));
-    for (int64_t c = 0; c < p.C; c += kLanes) {
+    for (int64_t c = 0; c < sums.channels; c += kLanes) {
       const auto read = [&](int k, int l) {
-        const float* const from = m[k == 0][l == 0] + c + ((k ? k - 1 : 4) * 9 + (l ? l - 1 : 4)) * planes.m;
+        const float* const from = m[k == 0][l == 0] + c + ((k ? k - 1 : 4) * 9 + (l ? l - 1 : 4)) * sums.plane;
         __builtin_prefetch(from + 3 * kLanes);
         return load(from);
       };
       transform_square<Down, Across>(read, [&](int k, int l, Vector d) {
-        if (k < rows && l < columns) store_up_to(to + (k * p.OW + l) * p.C + c, d, p.C - c);
+        if (k < rows && l < columns) store_up_to(to + (k * p.OW + l) * p.C + c, d, sums.channels - c);
       });
     }
   };
@@ -183,44 +202,91 @@ void finish_row(const Winograd& p, const Bands& bands, const Planes& planes, T* 
 }
 
 template <class T>
-void convolve_back(const Winograd& p, T* y, const void* x, const float* s, const float* U, float* scratch,
-                   int threads) {
-  const Bands bands(p, threads);
-  const Planes planes = bands.planes(p);
+void finish_band(const Winograd& p, const Bands& bands, const Band& band, const Sums& sums, T* y) {
+  for (int64_t plane = 0; plane < Big::to * Big::to; ++plane)
+    for (int64_t c = 0; c < sums.channels; c += kLanes)
+      store(sums.M + plane * sums.plane + bands.zeros() * sums.row + c, Vector{});
+  for (int64_t row = band.first; row < band.end; ++row) {
+    const int64_t n = row / bands.down, i = row % bands.down, tile = row * bands.across - band.start;
+    finish_row<ToBig>(p, bands, sums, y, n, i, tile);
+    if (i + 1 == bands.down && p.OH > bands.down * 8)
+      finish_row<Last>(p, bands, sums, y, n, bands.down, tile + bands.across);
+  }
+}
+
+constexpr int64_t kBandTiles = 64;
+
+Planes back_planes(const Winograd& p, const Bands& bands) {
+  return {p, bands.zeros() + 1, Small::to * Small::to, Big::to * Big::to};
+}
+
+template <class T>
+void convolve_back_tiles(const Winograd& p, const WinogradTaps& taps, T* y, const void* x, const float* s,
+                         const float* w, float* scratch, int threads) {
+  const Bands bands(p, kBandTiles, threads);
+  const Planes planes = back_planes(p, bands);
   const auto image = inputs<Small, T>(p, x, s);
-  const int64_t across = bands.across, down = bands.down, total = p.N * down, R = bands.R;
+  float *const U = scratch, *const of_threads = scratch + transformed_size(p);
+  transform_weights<Taps>(p, taps, w, U);
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
-  for (int64_t band = 0; band < bands.count; ++band) {
-    float* const V = scratch + omp_get_thread_num() * planes.floats;
+  for (int64_t i = 0; i < bands.count; ++i) {
+    float* const V = of_threads + omp_get_thread_num() * planes.floats;
     float* const M = V + planes.v_floats;
-    const int64_t first = band * bands.rows, end = least(total, first + bands.rows);
-    const int64_t above = first % down ? across : 0, start = first * across - above, tiles = end * across - start;
-    for (int64_t t = 0; t < tiles; ++t)
-      image.transform(Tile(p, start + t), V, planes.v, [&](int64_t k) { return place_in_groups(t, R, k, planes.K); });
-    multiply_planes<true>(kProducts, planes, R, parts_of(tiles, R), above, V, U, M);
-    for (int64_t plane = 0; plane < Big::to * Big::to; ++plane)
-      for (int64_t c = 0; c < planes.C; c += kLanes)
-        store(M + plane * planes.m + bands.zeros() * planes.C + c, Vector{});
-    for (int64_t row = first; row < end; ++row) {
-      const int64_t n = row / down, i = row % down, tile = row * across - start;
-      finish_row<ToBig>(p, bands, planes, y, M, n, i, tile);
-      if (i + 1 == down && p.OH > down * 8) finish_row<Last>(p, bands, planes, y, M, n, down, tile + across);
+    const Band band(bands, i);
+    for (int64_t t = 0; t < band.tiles; ++t)
+      image.transform(Tile(p, band.start + t), V, planes.v,
+                      [&](int64_t k) { return place_in_groups(t, bands.R, k, planes.K); });
+    multiply_planes<true>(kProducts, planes, bands.R, parts_of(band.tiles, bands.R), band.above, V, U, M);
+    finish_band(p, bands, band, {M, planes.m, planes.C, 0, p.C}, y);
+  }
+}
+
+PanelPlanes back_panel_planes(const Winograd& p, const Bands& bands) {
+  return {p, bands.zeros() + 1, Small::to * Small::to, Big::to * Big::to};
+}
+
+template <class T>
+void convolve_back_panels(const Winograd& p, const WinogradTaps& taps, T* y, const void* x, const float* s,
+                          const float* w, float* scratch, int threads) {
+  const Bands bands(p, kPanelTiles, 1);
+  const PanelPlanes planes = back_panel_planes(p, bands);
+  const auto image = inputs<Small, T>(p, x, s);
+#pragma omp parallel num_threads(threads)
+  for (int64_t i = 0; i < bands.count; ++i) {
+    float *const V = scratch, *const M = planes.M(scratch);
+    const Band band(bands, i);
+#pragma omp for schedule(static)
+    for (int64_t t = 0; t < band.tiles; ++t)
+      image.transform(Tile(p, band.start + t), V, planes.v,
+                      [&](int64_t k) { return place_in_groups(t, bands.R, k, planes.K); });
+#pragma omp for schedule(static)
+    for (int64_t c = 0; c < p.C; c += kPanel) {
+      const int64_t width = least(kPanel, whole_vectors(p.C - c));
+      multiply_panel<Taps, true>(kProducts, p, taps, w, planes, bands.R, parts_of(band.tiles, bands.R), band.above, c,
+                                 width, V, planes.U(scratch), M);
+      finish_band(p, bands, band, {M, planes.m, width, c, least(width, p.C - c)}, y);
     }
   }
 }
 
 int64_t scratch_size(const Winograd& p, int threads) {
-  const int64_t floats = p.transposed ? Bands(p, threads).planes(p).floats
-                                      : Planes(p, Blocks(p.tiles(), kMostTiles, threads).tiles, 81, 49).floats;
-  return floats * threads;
+  if (p.transposed && by_panels(p)) return back_panel_planes(p, Bands(p, kPanelTiles, 1)).floats(threads);
+  if (p.transposed) return transformed_size(p) + back_planes(p, Bands(p, kBandTiles, threads)).floats * threads;
+  if (by_panels(p)) return PanelPlanes(p, Blocks(p.tiles(), kPanelTiles, 1).tiles, 81, 49).floats(threads);
+  return transformed_size(p) + Planes(p, Blocks(p.tiles(), kBlockTiles, threads).tiles, 81, 49).floats * threads;
 }
 
 // ---- Of either type
 
-void convolve_any(DType type, const Winograd& p, const Epilogue<float>& e, void* y, const void* x, const float* s,
-                  const float* U, float* scratch, int threads) {
+void convolve_any(DType type, const Winograd& p, const WinogradTaps& taps, const Epilogue<float>& e, void* y,
+                  const void* x, const float* s, const float* w, float* scratch, int threads) {
   const auto of = [&](auto* to) {
-    p.transposed ? convolve_back(p, to, x, s, U, scratch, threads) : convolve(p, e, to, x, s, U, scratch, threads);
+    if (!p.transposed)
+      convolve(p, taps, e, to, x, s, w, scratch, threads);
+    else if (by_panels(p))
+      convolve_back_panels(p, taps, to, x, s, w, scratch, threads);
+    else
+      convolve_back_tiles(p, taps, to, x, s, w, scratch, threads);
   };
   type == DType::bf16 ? of(static_cast<bf16*>(y)) : of(static_cast<float*>(y));
 }
@@ -235,7 +301,7 @@ void weight_gradient(DType type, const Winograd& p, const WinogradTaps& taps, bo
 
 }  // namespace
 
-extern const WinogradKernels winograd_stride2 = {transformed_size, transform_weights<Taps>,      scratch_size,
-                                                 convolve_any,     gradient_scratch<Big, Small>, weight_gradient};
+extern const WinogradKernels winograd_stride2 = {scratch_size, convolve_any, gradient_scratch<Big, Small>,
+                                                 weight_gradient};
 
 }  // namespace firn::kernels::FIRN_TARGET

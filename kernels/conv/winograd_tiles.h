@@ -197,6 +197,73 @@ inline void finish_tile(const Winograd& p, const Epilogue<float>& e, T* y, const
   }
 }
 
+// ---- Weights
+
+// Lane j of row i becomes lane i of row j.
+template <int half>
+void exchange(Vector (&rows)[kLanes]) {
+  Words low, high;  // lanes of two rows one behind the other
+#pragma GCC unroll 16
+  for (uint32_t l = 0; l < kLanes; ++l) {
+    low[l] = l & half ? kLanes + l - half : l;
+    high[l] = l & half ? kLanes + l : l + half;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) {
+    if (i & half) continue;
+    const Vector a = rows[i], b = rows[i + half];
+    rows[i] = __builtin_shuffle(a, b, low);
+    rows[i + half] = __builtin_shuffle(a, b, high);
+  }
+  if constexpr (half > 1) exchange<half / 2>(rows);
+}
+
+// g [tap][k][c] of kLanes x kLanes channels from k and c on, zeros for those that are not there.
+inline void read_taps(const Winograd& p, const WinogradTaps& taps, const float* w, int64_t k, int64_t c,
+                      float (&g)[9][kLanes][kLanes]) {
+  const bool along_c = taps.stride_c == 1;
+  const int64_t rows = along_c ? p.K - k : p.C - c, count = along_c ? p.C - c : p.K - k;
+  const int64_t stride = along_c ? taps.stride_k : taps.stride_c;
+  const float* from = w + k * taps.stride_k + c * taps.stride_c;
+  for (int tap = 0; tap < 9; ++tap, from += taps.stride_tap) {
+    Vector v[kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) {
+      __builtin_prefetch(from + i * stride + kLanes * taps.stride_k);  // for the next k
+      v[i] = i < rows ? load_up_to(from + i * stride, count) : Vector{};
+    }
+    if (!along_c) exchange<kLanes / 2>(v);
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) store(g[taps.turned ? 8 - tap : tap][i], v[i]);
+  }
+}
+
+// U of kLanes columns from c on for channels k from `first` until `end`, rows `row` floats apart.
+template <class Taps>
+void transform_taps(const Winograd& p, const WinogradTaps& taps, const float* w, int64_t first, int64_t end, int64_t c,
+                    float* U, int64_t row, int64_t plane) {
+  for (int64_t k = first; k < end; k += kLanes) {
+    alignas(kVectorBytes) float g[9][kLanes][kLanes];
+    read_taps(p, taps, w, k, c, g);
+    for (int i = 0; i < kLanes; ++i, U += row)
+      transform_square<Taps>([&](int y, int x) { return load(g[y * 3 + x][i]) * taps.gain; },
+                             [&](int y, int x, Vector v) { store(U + (y * 6 + x) * plane, v); });
+  }
+}
+
+int64_t transformed_size(const Winograd& p) { return 36 * whole_vectors(p.K) * whole_vectors(p.C); }
+
+// U of channels k that are no whole vector ends in zeros.
+template <class Taps>
+void transform_weights(const Winograd& p, const WinogradTaps& taps, const float* w, float* U) {
+  const int64_t rows = whole_vectors(p.K), columns = whole_vectors(p.C);
+#pragma omp parallel for schedule(static)
+  for (int64_t c = 0; c < columns; c += kLanes) {
+    const int64_t panel = c / kPanel * kPanel, width = least(kPanel, columns - panel);
+    transform_taps<Taps>(p, taps, w, 0, rows, c, U + panel * rows + (c - panel), width, rows * columns);
+  }
+}
+
 // ---- Products
 
 // m [R][2 vectors], rows `row` floats apart, (+)= v [k / lanes][R][lanes] u [k][2 vectors]. Meanwhile `next`, which a
@@ -298,15 +365,18 @@ void multiply_planes(const Products<n>& products, const Planes& planes, int64_t 
 }
 
 // From the big image to the small one, of which all tiles are independent.
-template <class Big, class ToSmall, class T, int n>
-void convolve_tiles(const Winograd& p, const Products<n>& products, int64_t limit, const Epilogue<float>& e, T* y,
-                    const void* x, const float* s, const float* U, float* scratch, int threads) {
+template <class Big, class Taps, class ToSmall, class T, int n>
+void convolve_tiles(const Winograd& p, const Products<n>& products, int64_t limit, const WinogradTaps& taps,
+                    const Epilogue<float>& e, T* y, const void* x, const float* s, const float* w, float* scratch,
+                    int threads) {
   const Blocks blocks(p.tiles(), limit, threads);
   const Planes planes(p, blocks.tiles, Big::to * Big::to, ToSmall::from * ToSmall::from);
   const auto image = inputs<Big, T>(p, x, s);
+  float *const U = scratch, *const of_threads = scratch + transformed_size(p);
+  transform_weights<Taps>(p, taps, w, U);
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
   for (int64_t block = 0; block < blocks.count; ++block) {
-    float* const V = scratch + omp_get_thread_num() * planes.floats;
+    float* const V = of_threads + omp_get_thread_num() * planes.floats;
     float* const M = V + planes.v_floats;
     const int64_t first = block * blocks.tiles, tiles = least(p.tiles() - first, blocks.tiles);
     for (int64_t t = 0; t < tiles; ++t)
@@ -316,39 +386,6 @@ void convolve_tiles(const Winograd& p, const Products<n>& products, int64_t limi
     for (int64_t t = 0; t < tiles; ++t)
       for (int64_t c = 0; c < planes.C; c += kLanes)
         finish_tile<ToSmall>(p, e, y, Tile(p, first + t), c, M + t * planes.C + c, planes.m);
-  }
-}
-
-// ---- Weights
-
-int64_t transformed_size(int64_t K, int64_t C) { return 36 * whole_vectors(K) * whole_vectors(C); }
-
-// U of channels k that are no whole vector ends in zeros.
-template <class Taps>
-void transform_weights(int64_t K, int64_t C, const WinogradTaps& taps, const float* w, float* U) {
-  const int64_t rows = whole_vectors(K), columns = whole_vectors(C), plane = rows * columns;
-#pragma omp parallel for schedule(static)
-  for (int64_t c = 0; c < columns; c += kLanes) {
-    const int64_t panel = c / kPanel * kPanel, width = least(kPanel, columns - panel), count = C - c;
-    for (int64_t k = 0; k < rows; ++k) {
-      const float* const first = w + k * taps.stride_k + c * taps.stride_c;
-      const auto read = [&](int i, int j) {
-        const float* const tap = first + (taps.turned ? 8 - i * 3 - j : i * 3 + j) * taps.stride_tap;
-        Vector g = {};
-        if (k >= K) return g;
-        if (taps.stride_c == 1 && count >= kLanes) {
-          g = load(tap);
-        } else if (count >= kLanes) {
-#pragma GCC unroll 16
-          for (int l = 0; l < kLanes; ++l) g[l] = tap[l * taps.stride_c];
-        } else {
-          for (int64_t l = 0; l < count; ++l) g[l] = tap[l * taps.stride_c];
-        }
-        return g * taps.gain;
-      };
-      float* const to = U + panel * rows + k * width + (c - panel);
-      transform_square<Taps>(read, [&](int i, int j, Vector v) { store(to + (i * 6 + j) * plane, v); });
-    }
   }
 }
 

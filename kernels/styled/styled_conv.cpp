@@ -18,7 +18,7 @@ void styled_conv(const Stream& stream, const ConvProblem& p, const Epilogue<>& e
   if constexpr (kCudaBuild)
     if (stream.is_cuda) return cuda::styled_conv(stream, p, e, y, x, s, w, cache);
   note_launch("styled_conv");
-  winograd_forward(stream, p, e, y, x, s, w, cache);
+  winograd_forward(stream, p, e, y, x, s, w);
 }
 
 bool has_styled_conv_up(const Stream& stream, const ConvProblem& p) {

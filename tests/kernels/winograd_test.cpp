@@ -7,14 +7,12 @@
 #include <cmath>
 #include <random>
 
-#include "kernels/conv/weight_cache.h"
 #include "tests/kernels/conv_case.h"
 
 namespace firn {
 namespace {
 
 using kernels::Epilogue;
-using kernels::WeightCache;
 using namespace tests;
 
 ConvProblem problem(int64_t N, int64_t H, int64_t W, int64_t I, int64_t O, DType type = DType::f32,
@@ -51,10 +49,9 @@ void expect_all_passes(const Case& c) {
   for (const CpuTarget target : targets()) {
     const CpuTargetScope scope(target);
     SCOPED_TRACE(fmt::format("{} {}", name_of(target), c.describe()));
-    WeightCache cache;
     Tensor y = c.small.like(), gx = c.big.like(), gw = c.w.like();
-    kernels::winograd_forward(kCpu, c.p, {}, y.mutable_data(), c.big.data(), nullptr, c.w.data(), cache);
-    kernels::winograd_backward_data(kCpu, c.p, gx.mutable_data(), c.small.data(), c.w.data(), cache);
+    kernels::winograd_forward(kCpu, c.p, {}, y.mutable_data(), c.big.data(), nullptr, c.w.data());
+    kernels::winograd_backward_data(kCpu, c.p, gx.mutable_data(), c.small.data(), c.w.data());
     kernels::winograd_backward_weights(kCpu, c.p, gw.mutable_data(), c.big.data(), c.small.data());
     EXPECT_LT(relative_error(y, expected_y), c.tolerance()) << "output";
     EXPECT_LT(relative_error(gx, expected_gx), c.tolerance()) << "input gradient";
@@ -76,8 +73,14 @@ TEST(Winograd, AgreesWithTheDefinitionOnFuzzedShapes) {
   }
 }
 
-// Blocks of several groups, sums of several blocks of tiles, parts of few channels and shared sums of many.
+// Blocks of several groups, several blocks of tiles, several chunks of channels, tiles beyond those whose weights are
+// transformed by panels, parts of few channels and shared sums of many.
 TEST(Winograd, AgreesWithTheDefinitionWhereWorkIsCut) {
+  expect_all_passes(Case(problem(2, 17, 12, 150, 40), 5));
+  expect_all_passes(Case(halving(5, 12, 20, 150, 40), 6));
+  expect_all_passes(Case(halving(5, 12, 20, 40, 150, DType::f32, true), 7));
+  expect_all_passes(Case(problem(3, 60, 54, 18, 37), 8));
+  expect_all_passes(Case(halving(3, 60, 54, 37, 18), 9));
   expect_all_passes(Case(problem(4, 22, 30, 33, 48), 1));
   expect_all_passes(Case(problem(2, 20, 36, 68, 260), 2));
   expect_all_passes(Case(halving(3, 16, 29, 33, 48), 3));
@@ -108,9 +111,8 @@ TEST(Winograd, ScalesAndFinishesAStyledLayer) {
                          .gain = 1.4,
                          .clamp = 8,
                          .addend = addend.data()};
-      WeightCache cache;
       Tensor y = c.small.like();
-      kernels::winograd_forward(kCpu, c.p, e, y.mutable_data(), c.big.data(), s.data(), c.w.data(), cache);
+      kernels::winograd_forward(kCpu, c.p, e, y.mutable_data(), c.big.data(), s.data(), c.w.data());
       const Tensor z = c.expected_forward(scale_channels(wide(c.big), wide(s)));
       const BiasAct act{.slope = 0.2,
                         .gain = 1.4,
@@ -126,15 +128,14 @@ TEST(Winograd, ScalesAndFinishesAStyledLayer) {
 TEST(Winograd, BitsDoNotDependOnTheNumberOfThreads) {
   const int before = omp_get_max_threads();
   for (const auto& p : {problem(3, 22, 30, 33, 48), problem(2, 16, 16, 130, 257), halving(3, 15, 24, 33, 48),
-                        halving(2, 8, 16, 130, 257)}) {
+                        halving(2, 8, 16, 130, 257), problem(3, 60, 54, 18, 37), halving(3, 60, 54, 37, 18)}) {
     const Case c(p, 5);
     std::vector<std::vector<float>> results;
     for (const int threads : {1, 2, 3, 7}) {
       omp_set_num_threads(threads);
-      WeightCache cache;
       Tensor y = c.small.like(), gx = c.big.like(), gw = c.w.like();
-      kernels::winograd_forward(kCpu, c.p, {}, y.mutable_data(), c.big.data(), nullptr, c.w.data(), cache);
-      kernels::winograd_backward_data(kCpu, c.p, gx.mutable_data(), c.small.data(), c.w.data(), cache);
+      kernels::winograd_forward(kCpu, c.p, {}, y.mutable_data(), c.big.data(), nullptr, c.w.data());
+      kernels::winograd_backward_data(kCpu, c.p, gx.mutable_data(), c.small.data(), c.w.data());
       kernels::winograd_backward_weights(kCpu, c.p, gw.mutable_data(), c.big.data(), c.small.data());
       std::vector<float> all = y.to_floats();
       for (const Tensor& t : {gx, gw})
@@ -148,13 +149,11 @@ TEST(Winograd, BitsDoNotDependOnTheNumberOfThreads) {
 
 TEST(Winograd, NotANumberStays) {
   const Case c(problem(1, 8, 8, 16, 16), 6);
-  WeightCache cache;
   Tensor y = c.small.like();
   std::vector<float> x = c.big.to_floats();
   x[(3 * 8 + 3) * 16] = NAN;
   const Tensor big = Tensor::from(std::span<const float>(x), c.big.shape(), DType::f32, Device::cpu());
-  kernels::winograd_forward(kCpu, c.p, {.slope = 0.2, .clamp = 256}, y.mutable_data(), big.data(), nullptr, c.w.data(),
-                            cache);
+  kernels::winograd_forward(kCpu, c.p, {.slope = 0.2, .clamp = 256}, y.mutable_data(), big.data(), nullptr, c.w.data());
   EXPECT_TRUE(std::isnan(y.to_floats()[(3 * 8 + 3) * 16]));
 }
 
