@@ -229,7 +229,7 @@ inline void read_taps(const Winograd& p, const WinogradTaps& taps, const float* 
     Vector v[kLanes];
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; ++i) {
-      __builtin_prefetch(from + i * stride + kLanes * taps.stride_k);  // for the next k
+      __builtin_prefetch(from + i * stride + kLanes * taps.stride_k, 0, 2);  // for the next k
       v[i] = i < rows ? load_up_to(from + i * stride, count) : Vector{};
     }
     if (!along_c) exchange<kLanes / 2>(v);
