@@ -25,11 +25,9 @@ constexpr int64_t kZStep = 4 * kRowsAtOnce, kVStep = 4 * kWidth * kRowsAtOnce / 
 // `next` comes to the second cache.
 template <bool add>
 void multiply_over_tiles(int64_t tiles, const float* z, const float* v, float* g, Ahead next) {
-  Vector sum[kRowsAtOnce][kColumnVectors];
-#pragma GCC unroll 4
-  for (int r = 0; r < kRowsAtOnce; ++r)
-#pragma GCC unroll 4
-    for (int j = 0; j < kColumnVectors; ++j) sum[r][j] = add ? load(g + r * kWidth + j * kLanes) : Vector{};
+  Vector sum[kRowsAtOnce][kColumnVectors] = {};
+  if constexpr (add)
+    for (int i = 0; i < kRowsAtOnce * kColumnVectors; ++i) __builtin_prefetch(g + i * kLanes, 1);
   for (int64_t t = 0; t < tiles; ++t, z += kLanes, v += kWidth, next.z += kZStep, next.v += kVStep) {
     Vector b[kColumnVectors];
     __builtin_prefetch(next.z, 0, 2);
@@ -44,7 +42,10 @@ void multiply_over_tiles(int64_t tiles, const float* z, const float* v, float* g
 #pragma GCC unroll 4
   for (int r = 0; r < kRowsAtOnce; ++r)
 #pragma GCC unroll 4
-    for (int j = 0; j < kColumnVectors; ++j) store(g + r * kWidth + j * kLanes, sum[r][j]);
+    for (int j = 0; j < kColumnVectors; ++j) {
+      float* const to = g + r * kWidth + j * kLanes;
+      store(to, add ? load(to) + sum[r][j] : sum[r][j]);
+    }
 }
 
 // Either all threads share the blocks and one G, each with units of its own; or, of few channels, tiles are cut into
