@@ -234,7 +234,7 @@ inline void read_taps(const Winograd& p, const WinogradTaps& taps, const float* 
     }
     if (!along_c) exchange<kLanes / 2>(v);
 #pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) store(g[taps.turned ? 8 - tap : tap][i], v[i]);
+    for (int i = 0; i < kLanes; ++i) store(g[tap][i], v[i]);
   }
 }
 
@@ -242,12 +242,26 @@ inline void read_taps(const Winograd& p, const WinogradTaps& taps, const float* 
 template <class Taps>
 void transform_taps(const Winograd& p, const WinogradTaps& taps, const float* w, int64_t first, int64_t end, int64_t c,
                     float* U, int64_t row, int64_t plane) {
+  // So many k, whose taps lie at `from`.
+  const auto transform = [&](const float* from, int64_t stride_k, int64_t stride_tap) {
+    if (taps.turned) from += 8 * stride_tap, stride_tap = -stride_tap;
+    for (int i = 0; i < kLanes; ++i, from += stride_k, U += row)
+      transform_square<Taps>(
+          [&](int y, int x) {
+            const float* const tap = from + (y * 3 + x) * stride_tap;
+            __builtin_prefetch(tap + 8 * stride_k, 0, 2);
+            return load(tap) * taps.gain;
+          },
+          [&](int y, int x, Vector v) { store(U + (y * 6 + x) * plane, v); });
+  };
   for (int64_t k = first; k < end; k += kLanes) {
-    alignas(kVectorBytes) float g[9][kLanes][kLanes];
-    read_taps(p, taps, w, k, c, g);
-    for (int i = 0; i < kLanes; ++i, U += row)
-      transform_square<Taps>([&](int y, int x) { return load(g[y * 3 + x][i]) * taps.gain; },
-                             [&](int y, int x, Vector v) { store(U + (y * 6 + x) * plane, v); });
+    if (taps.stride_c == 1 && c + kLanes <= p.C && k + kLanes <= p.K) {
+      transform(w + k * taps.stride_k + c, taps.stride_k, taps.stride_tap);
+    } else {
+      alignas(kVectorBytes) float g[9][kLanes][kLanes];
+      read_taps(p, taps, w, k, c, g);
+      transform(g[0][0], kLanes, kLanes * kLanes);
+    }
   }
 }
 
