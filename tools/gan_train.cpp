@@ -74,7 +74,7 @@ std::string freezing(const TrainState& s) {
 std::string why_of_a_cpu() {
   return kernels::has_amx()
              ? " (with AMX, bf16 is fastest)"
-             : fmt::format(" ({}, no AMX: bf16 halves activations and is no faster)", name_of(kernels::cpu_target()));
+             : fmt::format(" ({}, no AMX: bf16 halves activations at about the same speed)", name_of(kernels::cpu_target()));
 }
 
 std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& data, const Device& device) {

@@ -21,7 +21,8 @@ bool use_cudnn(const Stream& stream, const ConvProblem& p) {
   return stream.is_cuda && p.type != DType::f64 && numerics(stream).libraries && p.N > 0;
 }
 
-// Without AMX, oneDNN's products of bf16 take twice the time of those of f32: there bf16 only stores.
+// Without AMX products of bf16 are not used, there bf16 only stores: of oneDNN they take half the time of those of f32
+// or twice, by processor, and are too few in an iteration to matter beside Winograd's.
 bool only_stores(const Stream& stream, const ConvProblem& p) {
   return use_onednn(stream, p) && p.type == DType::bf16 && !has_amx();
 }

@@ -1,5 +1,5 @@
-// Convolution behind one small interface. Providers: oneDNN (CPU; f32 and bf16), cuDNN (CUDA; f32 and bf16), the
-// reference kernels of conv.cu (f64, and on CUDA what cuDNN has no plan for).
+// Convolution behind one small interface. Providers: Winograd kernels of our own and oneDNN (CPU; f32 and bf16), cuDNN
+// (CUDA; f32 and bf16), the reference kernels of conv.cu (f64, and on CUDA what cuDNN has no plan for).
 #pragma once
 #include "kernels/core/run.h"
 #include "kernels/ops/epilogue.h"

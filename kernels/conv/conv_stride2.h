@@ -1,6 +1,6 @@
 // The input gradient of a 3x3 stride-2 convolution (equally: the x2 transposed convolution) as four stride-1
-// convolutions, one for each parity of the output's row and column, where winograd_stride2.simd.cpp is no faster: in
-// bf16 with AMX, and of small images. oneDNN 2.6 runs the strided one far slower, in bf16 above all.
+// convolutions, one for each parity of the output's row and column, where winograd_stride2.simd.cpp does not serve: in
+// bf16 with AMX, and of few channels or pixels. oneDNN 2.6 runs the strided one far slower, in bf16 above all.
 #pragma once
 #include "kernels/conv/conv.h"
 

@@ -2,7 +2,6 @@
 
 #include <omp.h>
 
-#include "base/error.h"
 #include "kernels/conv/conv_stride2.h"
 #include "kernels/core/cpu_target.h"
 #include "kernels/device/memory.h"
@@ -67,8 +66,8 @@ void convolve(const Stream& stream, const ConvProblem& p, const Winograd& q, boo
 }  // namespace
 
 bool fits_winograd(const Stream& stream, const ConvProblem& p) {
-  constexpr int64_t least_channels = 16, most_channels = 8192, least_tiles = 4;
-  const auto channels = [](int64_t c) { return c >= least_channels && c <= most_channels; };
+  constexpr int64_t least_channels = 16, least_tiles = 4;
+  const auto channels = [](int64_t c) { return c >= least_channels && c <= kMostWinogradChannels; };
   const bool of_type = p.type == DType::f32 || (p.type == DType::bf16 && !has_amx());
   const bool of_stride = p.stride == 1 ? p.pad_y <= 2 && p.pad_x <= 2 : halves(p);
   return !stream.is_cuda && of_type && p.groups == 1 && p.KH == 3 && p.KW == 3 && of_stride && channels(p.I) &&

@@ -20,6 +20,8 @@ void winograd_backward_weights(const Stream&, const ConvProblem&, void* dw, cons
 
 // ---- What is compiled for each instruction set (kernels/core/simd.h)
 
+constexpr int64_t kMostWinogradChannels = 8192;
+
 // y [N,OH,OW,C] = correlation of x [N,H,W,K] with 3x3 taps, x padded by pad on the left and above; or, with stride 2,
 // what `transposed` makes of the small image x the big one y.
 struct Winograd {
@@ -40,7 +42,7 @@ struct WinogradTaps {
 
 struct WinogradKernels {
   int64_t (*scratch_size)(const Winograd&, int threads);  // floats
-  // y = e(sums) + addend, transposed the sums alone; s [N,K] or null.
+  // y = e(sums) + addend, s [N,K] or null; transposed the sums alone, without s.
   void (*convolve)(DType, const Winograd&, const WinogradTaps&, const Epilogue<float>& e, void* y, const void* x,
                    const float* s, const float* w, float* scratch, int threads);
   int64_t (*gradient_scratch_size)(const Winograd&, bool over_x, int threads);

@@ -14,7 +14,7 @@
 // Accuracy. a = 5/8 and b = 3/2 keep what is added near one in size: against double precision a relative RMS error of
 // 1.9e-6, where direct sums in f32 have 4e-7; the points 1 and 2 of the literature lose 2.2 times as much.
 #include "kernels/conv/winograd_gradient.h"
-#include "kernels/conv/winograd_panels.h"
+#include "kernels/conv/winograd_walk.h"
 
 namespace firn::kernels::FIRN_TARGET {
 
@@ -84,25 +84,22 @@ constexpr Products<6> kLine = {{{.big = 0, .taps = 0, .small = 0},
                                 {.big = 5, .taps = 5, .small = 5}}};
 constexpr auto kProducts = squared(kLine, 6, 6, 6);
 
-int64_t tile_limit(const Winograd& p) { return most(p.K, p.C) <= 128 ? 42 : 65; }
-constexpr int64_t kPanelTiles = 130;
-
-int64_t scratch_size(const Winograd& p, int threads) {
-  if (by_panels(p)) return PanelPlanes(p, Blocks(p.tiles(), kPanelTiles, 1).tiles, 36, 36).floats(threads);
-  return transformed_size(p) + Planes(p, Blocks(p.tiles(), tile_limit(p), threads).tiles, 36, 36).floats * threads;
+// Tiles of a block: groups of 14 or 13 whose V and M of few channels stay in the second cache, or that read U seldom.
+auto walk(const Winograd& p, int threads) {
+  const int64_t block_tiles = most(p.K, p.C) <= 128 ? 42 : 65, panel_tiles = 130;
+  return Walk<Inputs, Taps<3>, 36, false, Blocks>(p, block_tiles, panel_tiles, threads);
 }
+
+int64_t scratch_size(const Winograd& p, int threads) { return walk(p, threads).floats(); }
 
 // ---- Of either type
 
 void convolve(DType type, const Winograd& p, const WinogradTaps& taps, const Epilogue<float>& e, void* y, const void* x,
               const float* s, const float* w, float* scratch, int threads) {
-  const auto of = [&](auto* to) {
-    if (by_panels(p))
-      convolve_panels<Inputs, Taps<3>, Interpolate<4>>(p, kProducts, kPanelTiles, taps, e, to, x, s, w, scratch,
-                                                       threads);
-    else
-      convolve_tiles<Inputs, Taps<3>, Interpolate<4>>(p, kProducts, tile_limit(p), taps, e, to, x, s, w, scratch,
-                                                      threads);
+  const auto of = [&]<class T>(T* to) {
+    walk(p, threads)
+        .run(kProducts, taps, inputs<Inputs, T>(p, x, s), w, scratch,
+             [&](const Block& block, const Sums& sums) { finish_block<Interpolate<4>>(p, e, to, block, sums); });
   };
   type == DType::bf16 ? of(static_cast<bf16*>(y)) : of(static_cast<float*>(y));
 }

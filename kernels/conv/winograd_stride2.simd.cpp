@@ -15,7 +15,7 @@
 // Accuracy. a = 3/4 and b = 2 are near the best of such points: against double precision relative RMS errors of 1.0e-6
 // (output), 0.7e-6 (input gradient) and 0.5e-6 (weights), where direct sums in f32 have 0.9e-6, 0.3e-6 and 0.3e-6.
 #include "kernels/conv/winograd_gradient.h"
-#include "kernels/conv/winograd_panels.h"
+#include "kernels/conv/winograd_walk.h"
 
 namespace firn::kernels::FIRN_TARGET {
 
@@ -118,54 +118,34 @@ constexpr Products<9> kLine = {{{.big = 0, .taps = 0, .small = 0},
                                 {.big = 8, .taps = 5, .small = 4, .same_taps = true, .same_small = true}}};
 constexpr auto kProducts = squared(kLine, 9, 6, 7);
 
-// ---- From big to small
+// ---- From big to small: two groups, or five of which the panels' V stays in the third cache.
 
-constexpr int64_t kBlockTiles = 28;  // of convolve_tiles
-constexpr int64_t kPanelTiles = 65;
-
-template <class T>
-void convolve(const Winograd& p, const WinogradTaps& taps, const Epilogue<float>& e, T* y, const void* x,
-              const float* s, const float* w, float* scratch, int threads) {
-  if (by_panels(p))
-    convolve_panels<Big, Taps, ToSmall>(p, kProducts, kPanelTiles, taps, e, y, x, s, w, scratch, threads);
-  else
-    convolve_tiles<Big, Taps, ToSmall>(p, kProducts, kBlockTiles, taps, e, y, x, s, w, scratch, threads);
-}
+auto walk_to_small(const Winograd& p, int threads) { return Walk<Big, Taps, 49, false, Blocks>(p, 28, 65, threads); }
 
 // ---- From small to big
 
 // Blocks are bands of whole rows of tiles, through all images. A band that does not begin with an image has the row
 // above in it, too. Behind its tiles M has one of zeros, for those that an image lacks.
 struct Bands {
-  int64_t across, down, total, rows, count, R, groups;
+  static constexpr bool independent = false;
+  int64_t across, down, total, rows, count;
+  Groups groups;
   Bands(const Winograd& p, int64_t most_tiles, int threads)
-      : across(p.tiles_across()), down(p.tiles_down()), total(p.N * down) {
-    count = parts_of(parts_of(total, most(1, most_tiles / across)), threads) * threads;
-    rows = parts_of(total, count);
-    count = parts_of(total, rows);
-    const int64_t tiles = (rows + (rows % down ? 1 : 0)) * across;
-    groups = parts_of(tiles, kMostRows);
-    R = parts_of(tiles, groups);
+      : across(p.tiles_across()),
+        down(p.tiles_down()),
+        total(p.N * down),
+        rows(parts_of(total, parts_of(parts_of(total, most(1, most_tiles / across)), threads) * threads)),
+        count(parts_of(total, rows)),
+        groups((rows + (rows % down ? 1 : 0)) * across) {}
+  Block block(int64_t i) const {
+    const int64_t first = i * rows, above = first % down ? across : 0, start = first * across - above;
+    return {start, least(total, first + rows) * across - start, above};
   }
-  int64_t zeros() const { return R * groups; }
+  int64_t zeros() const { return groups.tiles(); }
+  int64_t slots() const { return zeros() + 1; }
 };
 
-// Rows from `first` until `end`; `above` and `tiles` count tiles, and `start` is the first of them.
-struct Band {
-  int64_t first, end, above, start, tiles;
-  Band(const Bands& all, int64_t band)
-      : first(band * all.rows),
-        end(least(all.total, first + all.rows)),
-        above(first % all.down ? all.across : 0),
-        start(first * all.across - above),
-        tiles(end * all.across - start) {}
-};
-
-// M of so many channels from c on, the tiles `row` floats apart.
-struct Sums {
-  float* M;
-  int64_t plane, row, c, channels;
-};
+auto walk_to_big(const Winograd& p, int threads) { return Walk<Small, Taps, 81, true, Bands>(p, 64, 65, threads); }
 
 // Of a tile behind the last row or column, the pixels that the tile before reaches: the first.
 struct Last {
@@ -202,91 +182,36 @@ void finish_row(const Winograd& p, const Bands& bands, const Sums& sums, T* y, i
 }
 
 template <class T>
-void finish_band(const Winograd& p, const Bands& bands, const Band& band, const Sums& sums, T* y) {
+void finish_band(const Winograd& p, const Bands& bands, const Block& band, const Sums& sums, T* y) {
   for (int64_t plane = 0; plane < Big::to * Big::to; ++plane)
     for (int64_t c = 0; c < sums.channels; c += kLanes)
       store(sums.M + plane * sums.plane + bands.zeros() * sums.row + c, Vector{});
-  for (int64_t row = band.first; row < band.end; ++row) {
-    const int64_t n = row / bands.down, i = row % bands.down, tile = row * bands.across - band.start;
+  for (int64_t tile = band.above; tile < band.tiles; tile += bands.across) {
+    const int64_t row = (band.start + tile) / bands.across, n = row / bands.down, i = row % bands.down;
     finish_row<ToBig>(p, bands, sums, y, n, i, tile);
     if (i + 1 == bands.down && p.OH > bands.down * 8)
       finish_row<Last>(p, bands, sums, y, n, bands.down, tile + bands.across);
   }
 }
 
-constexpr int64_t kBandTiles = 64;
-
-Planes back_planes(const Winograd& p, const Bands& bands) {
-  return {p, bands.zeros() + 1, Small::to * Small::to, Big::to * Big::to};
-}
-
-template <class T>
-void convolve_back_tiles(const Winograd& p, const WinogradTaps& taps, T* y, const void* x, const float* s,
-                         const float* w, float* scratch, int threads) {
-  const Bands bands(p, kBandTiles, threads);
-  const Planes planes = back_planes(p, bands);
-  const auto image = inputs<Small, T>(p, x, s);
-  float *const U = scratch, *const of_threads = scratch + transformed_size(p);
-  transform_weights<Taps>(p, taps, w, U);
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-  for (int64_t i = 0; i < bands.count; ++i) {
-    float* const V = of_threads + omp_get_thread_num() * planes.floats;
-    float* const M = V + planes.v_floats;
-    const Band band(bands, i);
-    for (int64_t t = 0; t < band.tiles; ++t)
-      image.transform(Tile(p, band.start + t), V, planes.v,
-                      [&](int64_t k) { return place_in_groups(t, bands.R, k, planes.K); });
-    multiply_planes<true>(kProducts, planes, bands.R, parts_of(band.tiles, bands.R), band.above, V, U, M);
-    finish_band(p, bands, band, {M, planes.m, planes.C, 0, p.C}, y);
-  }
-}
-
-PanelPlanes back_panel_planes(const Winograd& p, const Bands& bands) {
-  return {p, bands.zeros() + 1, Small::to * Small::to, Big::to * Big::to};
-}
-
-template <class T>
-void convolve_back_panels(const Winograd& p, const WinogradTaps& taps, T* y, const void* x, const float* s,
-                          const float* w, float* scratch, int threads) {
-  const Bands bands(p, kPanelTiles, 1);
-  const PanelPlanes planes = back_panel_planes(p, bands);
-  const auto image = inputs<Small, T>(p, x, s);
-#pragma omp parallel num_threads(threads)
-  for (int64_t i = 0; i < bands.count; ++i) {
-    float *const V = scratch, *const M = planes.M(scratch);
-    const Band band(bands, i);
-#pragma omp for schedule(static)
-    for (int64_t t = 0; t < band.tiles; ++t)
-      image.transform(Tile(p, band.start + t), V, planes.v,
-                      [&](int64_t k) { return place_in_groups(t, bands.R, k, planes.K); });
-#pragma omp for schedule(static)
-    for (int64_t c = 0; c < p.C; c += kPanel) {
-      const int64_t width = least(kPanel, whole_vectors(p.C - c));
-      multiply_panel<Taps, true>(kProducts, p, taps, w, planes, bands.R, parts_of(band.tiles, bands.R), band.above, c,
-                                 width, V, planes.U(scratch), M);
-      finish_band(p, bands, band, {M, planes.m, width, c, least(width, p.C - c)}, y);
-    }
-  }
-}
-
 int64_t scratch_size(const Winograd& p, int threads) {
-  if (p.transposed && by_panels(p)) return back_panel_planes(p, Bands(p, kPanelTiles, 1)).floats(threads);
-  if (p.transposed) return transformed_size(p) + back_planes(p, Bands(p, kBandTiles, threads)).floats * threads;
-  if (by_panels(p)) return PanelPlanes(p, Blocks(p.tiles(), kPanelTiles, 1).tiles, 81, 49).floats(threads);
-  return transformed_size(p) + Planes(p, Blocks(p.tiles(), kBlockTiles, threads).tiles, 81, 49).floats * threads;
+  return p.transposed ? walk_to_big(p, threads).floats() : walk_to_small(p, threads).floats();
 }
 
 // ---- Of either type
 
-void convolve_any(DType type, const Winograd& p, const WinogradTaps& taps, const Epilogue<float>& e, void* y,
-                  const void* x, const float* s, const float* w, float* scratch, int threads) {
-  const auto of = [&](auto* to) {
-    if (!p.transposed)
-      convolve(p, taps, e, to, x, s, w, scratch, threads);
-    else if (by_panels(p))
-      convolve_back_panels(p, taps, to, x, s, w, scratch, threads);
-    else
-      convolve_back_tiles(p, taps, to, x, s, w, scratch, threads);
+void convolve(DType type, const Winograd& p, const WinogradTaps& taps, const Epilogue<float>& e, void* y, const void* x,
+              const float* s, const float* w, float* scratch, int threads) {
+  const auto of = [&]<class T>(T* to) {
+    if (p.transposed) {
+      const auto walk = walk_to_big(p, threads);
+      walk.run(kProducts, taps, inputs<Small, T>(p, x, nullptr), w, scratch,
+               [&](const Block& band, const Sums& sums) { finish_band(p, walk.cut(), band, sums, to); });
+    } else {
+      walk_to_small(p, threads)
+          .run(kProducts, taps, inputs<Big, T>(p, x, s), w, scratch,
+               [&](const Block& block, const Sums& sums) { finish_block<ToSmall>(p, e, to, block, sums); });
+    }
   };
   type == DType::bf16 ? of(static_cast<bf16*>(y)) : of(static_cast<float*>(y));
 }
@@ -301,7 +226,6 @@ void weight_gradient(DType type, const Winograd& p, const WinogradTaps& taps, bo
 
 }  // namespace
 
-extern const WinogradKernels winograd_stride2 = {scratch_size, convolve_any, gradient_scratch<Big, Small>,
-                                                 weight_gradient};
+extern const WinogradKernels winograd_stride2 = {scratch_size, convolve, gradient_scratch<Big, Small>, weight_gradient};
 
 }  // namespace firn::kernels::FIRN_TARGET

@@ -22,7 +22,6 @@ namespace {
 constexpr int kPanel = 2 * kLanes;
 constexpr int kMostRows = kRegisters == 32 ? (kLanes == 16 ? 14 : 12) : 6;  // with two vectors each, and what they take
 constexpr int64_t kSkew = 80;  // floats between planes: points of a tile must not share a set of the cache
-constexpr int64_t kMostChannels = 8192;
 
 int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -99,7 +98,7 @@ struct Tile {
   }
 };
 
-alignas(64) const float kZeros[kMostChannels] = {};
+alignas(64) const float kZeros[kMostWinogradChannels] = {};
 
 // What F takes of an image [N,H,W,C] for a tile: from pixel F::step times the tile's row and column on, less padding.
 template <class F, class T>
@@ -238,7 +237,8 @@ inline void read_taps(const Winograd& p, const WinogradTaps& taps, const float* 
   }
 }
 
-// U of kLanes columns from c on for channels k from `first` until `end`, rows `row` floats apart.
+// U of kLanes columns from c on for channels k from `first` until `end`, rows `row` floats apart. Of channels k that
+// are no whole vector the rest is zero.
 template <class Taps>
 void transform_taps(const Winograd& p, const WinogradTaps& taps, const float* w, int64_t first, int64_t end, int64_t c,
                     float* U, int64_t row, int64_t plane) {
@@ -262,19 +262,6 @@ void transform_taps(const Winograd& p, const WinogradTaps& taps, const float* w,
       read_taps(p, taps, w, k, c, g);
       transform(g[0][0], kLanes, kLanes * kLanes);
     }
-  }
-}
-
-int64_t transformed_size(const Winograd& p) { return 36 * whole_vectors(p.K) * whole_vectors(p.C); }
-
-// U of channels k that are no whole vector ends in zeros.
-template <class Taps>
-void transform_weights(const Winograd& p, const WinogradTaps& taps, const float* w, float* U) {
-  const int64_t rows = whole_vectors(p.K), columns = whole_vectors(p.C);
-#pragma omp parallel for schedule(static)
-  for (int64_t c = 0; c < columns; c += kLanes) {
-    const int64_t panel = c / kPanel * kPanel, width = least(kPanel, columns - panel);
-    transform_taps<Taps>(p, taps, w, 0, rows, c, U + panel * rows + (c - panel), width, rows * columns);
   }
 }
 
@@ -319,88 +306,6 @@ Multiply multiplication_of(int64_t rows) {
     return Multiplications<vectors, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>::of[rows - 1];
   else
     return Multiplications<vectors, 1, 2, 3, 4, 5, 6>::of[rows - 1];
-}
-
-// How tiles are cut into blocks. A block should be small, since its V and M are written and read through L2 or, with
-// many channels, L3; and large, since it reads all of U. What comes out does not depend on it.
-struct Blocks {
-  int64_t tiles, count, rows, groups;  // tiles = rows * groups; in the last block some are missing
-  Blocks(int64_t total, int64_t limit, int threads) {
-    count = parts_of(parts_of(total, limit), threads) * threads;
-    tiles = parts_of(total, count);
-    groups = parts_of(tiles, kMostRows);
-    rows = parts_of(tiles, groups);
-    tiles = rows * groups;
-    count = parts_of(total, tiles);
-  }
-};
-
-// Floats of V and M for so many tiles, with what lies between planes.
-struct Planes {
-  int64_t K, C, v, m, v_floats, floats;
-  Planes(const Winograd& p, int64_t tiles, int64_t v_planes, int64_t m_planes)
-      : K(whole_vectors(p.K)),
-        C(whole_vectors(p.C)),
-        v(tiles * K + kSkew),
-        m(tiles * C + kSkew),
-        v_floats(v_planes * v),
-        floats(v_floats + m_planes * m) {}
-};
-
-// Where channel k of a block's tile lies in a plane of V.
-inline int64_t place_in_groups(int64_t tile, int64_t R, int64_t k, int64_t K) {
-  return (tile / R * K + k) * R + tile % R * kLanes;
-}
-
-// All products of a block, of `groups` groups of R tiles. The first `above` tiles belong to another block: of them this
-// one needs only what its own take as tiles below.
-template <bool to_big, int n>
-void multiply_planes(const Products<n>& products, const Planes& planes, int64_t R, int64_t groups, int64_t above,
-                     const float* V, const float* U, float* M) {
-  const int64_t K = planes.K, C = planes.C;
-  for (const Product* first = products.begin(); first != products.end();) {
-    const Product* end = first + 1;
-    while (end != products.end() && end->taps == first->taps) ++end;
-    for (int64_t c = 0; c < C; c += kPanel) {
-      const int64_t width = least(kPanel, C - c), calls = groups * (end - first), step = parts_of(width * 4, calls);
-      const Multiply product = width == kPanel ? multiplication_of<2>(R) : multiplication_of<1>(R);
-      const float* const panel = U + first->taps * K * C + c * K;
-      const bool last = c + kPanel >= C && end == products.end();
-      const char* next = reinterpret_cast<const char*>(last ? U : panel + width * K);
-      for (const Product* q = first; q != end; ++q) {
-        const float* const v = V + (to_big ? q->small : q->big) * planes.v;
-        float* const m = M + (to_big ? q->big : q->small) * planes.m + c;
-        for (int64_t g = q->below ? 0 : above / R; g < groups; ++g, next += step * K)
-          product(K, v + g * R * K, panel, m + g * R * C, C, !to_big && q->same_small, next, step);
-      }
-    }
-    first = end;
-  }
-}
-
-// From the big image to the small one, of which all tiles are independent.
-template <class Big, class Taps, class ToSmall, class T, int n>
-void convolve_tiles(const Winograd& p, const Products<n>& products, int64_t limit, const WinogradTaps& taps,
-                    const Epilogue<float>& e, T* y, const void* x, const float* s, const float* w, float* scratch,
-                    int threads) {
-  const Blocks blocks(p.tiles(), limit, threads);
-  const Planes planes(p, blocks.tiles, Big::to * Big::to, ToSmall::from * ToSmall::from);
-  const auto image = inputs<Big, T>(p, x, s);
-  float *const U = scratch, *const of_threads = scratch + transformed_size(p);
-  transform_weights<Taps>(p, taps, w, U);
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-  for (int64_t block = 0; block < blocks.count; ++block) {
-    float* const V = of_threads + omp_get_thread_num() * planes.floats;
-    float* const M = V + planes.v_floats;
-    const int64_t first = block * blocks.tiles, tiles = least(p.tiles() - first, blocks.tiles);
-    for (int64_t t = 0; t < tiles; ++t)
-      image.transform(Tile(p, first + t), V, planes.v,
-                      [&](int64_t k) { return place_in_groups(t, blocks.rows, k, planes.K); });
-    multiply_planes<false>(products, planes, blocks.rows, blocks.groups, 0, V, U, M);
-    for (int64_t t = 0; t < tiles; ++t)
-      for (int64_t c = 0; c < planes.C; c += kLanes)
-        finish_tile<ToSmall>(p, e, y, Tile(p, first + t), c, M + t * planes.C + c, planes.m);
-  }
 }
 
 }  // namespace

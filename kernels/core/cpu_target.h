@@ -1,5 +1,5 @@
 // What this processor has: which of the instruction sets that *.simd.cpp is compiled for (kernels/core/simd.h) runs
-// here, and whether products of bf16 are faster than those of f32.
+// here, and whether it multiplies tiles of bf16.
 #pragma once
 #include <string_view>
 

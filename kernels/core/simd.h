@@ -1,7 +1,7 @@
 // Vectors of floats as the compiler's own vector types: one source for AVX-512, AVX2, SSE2 and NEON, and no library. A
-// file *.simd.cpp, which alone includes this, is compiled once for each instruction set of the processor family
+// file *.simd.cpp, which alone reaches this, is compiled once for each instruction set of the processor family
 // (kernels/CMakeLists.txt) and chosen at run time (cpu_target.h). All that it defines but one table of functions has
-// internal linkage, and it calls nothing inline of others: the linker would keep one copy for all processors.
+// internal linkage, and what it calls of others is inlined: the linker would keep one copy for all processors.
 #pragma once
 #include "kernels/core/types.h"
 

@@ -66,8 +66,7 @@ double triad_rate(int threads) {
 
 double bf16_rate(int threads) {
   using dnnl::memory;
-  constexpr int needed = static_cast<int>(dnnl::cpu_isa::avx512_core_bf16);
-  if ((static_cast<int>(dnnl::get_effective_cpu_isa()) & needed) != needed) return 0;
+  if (!has_amx()) return 0;
   const memory::dim rows = 256 * threads, size = 512;
   const auto bf16 = memory::data_type::bf16;
   const memory::desc a({rows, size}, bf16, memory::format_tag::ab), b({size, size}, bf16, memory::format_tag::any);
@@ -90,11 +89,12 @@ double bf16_rate(int threads) {
 }  // namespace
 
 const CpuLimits& cpu_limits() {
-  static std::map<int, CpuLimits> measured;
+  static std::map<std::pair<int, CpuTarget>, CpuLimits> measured;
   const int threads = omp_get_max_threads();
-  const auto [found, missing] = measured.try_emplace(threads);
-  if (missing) found->second = {.fma = fma_rate(), .product = bf16_rate(threads), .bytes = triad_rate(threads)};
-  return found->second;
+  const std::pair of(threads, cpu_target());
+  if (const auto found = measured.find(of); found != measured.end()) return found->second;
+  const CpuLimits limits{.fma = fma_rate(), .product = bf16_rate(threads), .bytes = triad_rate(threads)};
+  return measured.emplace(of, limits).first->second;
 }
 
 }  // namespace firn::kernels

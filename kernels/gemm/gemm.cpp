@@ -16,7 +16,7 @@ namespace firn::kernels {
 
 namespace {
 
-// Without AMX, oneDNN's products of bf16 take twice the time of those of f32.
+// Without AMX bf16 only stores (kernels/conv/conv.cpp).
 template <class Y>
 void gemm_in_f32(const Stream& stream, GemmProblem p, Y* y, const bf16* a, const bf16* b) {
   const auto matrices = [&](bool shared) { return shared ? 1 : p.batch; };

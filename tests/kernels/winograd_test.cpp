@@ -7,12 +7,14 @@
 #include <cmath>
 #include <random>
 
+#include "kernels/conv/weight_cache.h"
 #include "tests/kernels/conv_case.h"
 
 namespace firn {
 namespace {
 
 using kernels::Epilogue;
+using kernels::has_amx;
 using namespace tests;
 
 ConvProblem problem(int64_t N, int64_t H, int64_t W, int64_t I, int64_t O, DType type = DType::f32,
@@ -79,8 +81,13 @@ TEST(Winograd, AgreesWithTheDefinitionWhereWorkIsCut) {
   expect_all_passes(Case(problem(2, 17, 12, 150, 40), 5));
   expect_all_passes(Case(halving(5, 12, 20, 150, 40), 6));
   expect_all_passes(Case(halving(5, 12, 20, 40, 150, DType::f32, true), 7));
-  expect_all_passes(Case(problem(3, 60, 54, 18, 37), 8));
-  expect_all_passes(Case(halving(3, 60, 54, 37, 18), 9));
+  for (const DType type : {DType::f32, DType::bf16}) {
+    expect_all_passes(Case(problem(3, 60, 54, 18, 37, type), 8));
+    expect_all_passes(Case(halving(3, 60, 54, 37, 18, type), 9));
+  }
+  expect_all_passes(Case(problem(3, 24, 40, 250, 260), 10));
+  expect_all_passes(Case(halving(2, 25, 43, 250, 130), 11));
+  expect_all_passes(Case(halving(1, 8, 270, 20, 17), 12));  // a row is longer than a block
   expect_all_passes(Case(problem(4, 22, 30, 33, 48), 1));
   expect_all_passes(Case(problem(2, 20, 36, 68, 260), 2));
   expect_all_passes(Case(halving(3, 16, 29, 33, 48), 3));
@@ -128,10 +135,11 @@ TEST(Winograd, ScalesAndFinishesAStyledLayer) {
 TEST(Winograd, BitsDoNotDependOnTheNumberOfThreads) {
   const int before = omp_get_max_threads();
   for (const auto& p : {problem(3, 22, 30, 33, 48), problem(2, 16, 16, 130, 257), halving(3, 15, 24, 33, 48),
-                        halving(2, 8, 16, 130, 257), problem(3, 60, 54, 18, 37), halving(3, 60, 54, 37, 18)}) {
+                        halving(2, 8, 16, 130, 257), problem(3, 60, 54, 18, 37), halving(3, 60, 54, 37, 18),
+                        problem(3, 24, 40, 250, 260)}) {
     const Case c(p, 5);
     std::vector<std::vector<float>> results;
-    for (const int threads : {1, 2, 3, 7}) {
+    for (const int threads : {1, 2, 3, 7, 40}) {
       omp_set_num_threads(threads);
       Tensor y = c.small.like(), gx = c.big.like(), gw = c.w.like();
       kernels::winograd_forward(kCpu, c.p, {}, y.mutable_data(), c.big.data(), nullptr, c.w.data());
@@ -144,6 +152,49 @@ TEST(Winograd, BitsDoNotDependOnTheNumberOfThreads) {
     }
     omp_set_num_threads(before);
     for (const auto& r : results) EXPECT_EQ(r, results.front());
+  }
+}
+
+// What is faster by it, and that those who ask for a convolution get it.
+TEST(Winograd, IsChosenByShape) {
+  const auto fits = [](ConvProblem p) { return kernels::fits_winograd(kCpu, p); };
+  const auto changed = [](ConvProblem p, auto change) {
+    change(p);
+    return p;
+  };
+  EXPECT_TRUE(fits(problem(8, 4, 4, 16, 16)));
+  EXPECT_TRUE(fits(problem(1, 32, 32, 8192, 16, DType::bf16)) != has_amx());
+  EXPECT_FALSE(fits(problem(1, 4, 4, 16, 16))) << "one tile";
+  EXPECT_FALSE(fits(problem(8, 2, 2, 16, 16)));
+  for (const int64_t side : {4, 7, 8, 10, 16}) EXPECT_TRUE(fits(halving(8, side, side, 16, 16))) << side;
+  for (const int64_t side : {2, 5, 6, 9}) EXPECT_FALSE(fits(halving(8, side, side, 16, 16))) << side;
+  EXPECT_FALSE(fits(problem(0, 32, 32, 16, 16)));
+  EXPECT_FALSE(fits(problem(8, 32, 32, 15, 16)));
+  EXPECT_FALSE(fits(problem(8, 32, 32, 16, 8193)));
+  EXPECT_FALSE(fits(problem(8, 32, 32, 16, 16, DType::f64)));
+  EXPECT_FALSE(fits(problem(8, 32, 32, 16, 16, DType::f32, false, 3, 3)));
+  EXPECT_FALSE(fits(changed(problem(8, 32, 32, 16, 16), [](ConvProblem& p) { p.groups = 2; })));
+  EXPECT_FALSE(fits(changed(halving(8, 32, 32, 16, 16), [](ConvProblem& p) { p.H += 1; })));
+
+  for (const ConvProblem& p : {problem(2, 8, 8, 16, 16), halving(2, 8, 8, 16, 16)}) {
+    const Case c(p, 7);
+    kernels::WeightCache cache;
+    Tensor y = c.small.like(), gx = c.big.like(), gw = c.w.like();
+    const auto share_done = [&](auto&& run) {
+      const LaunchCounter launches;
+      run();
+      EXPECT_EQ(launches.flops(), p.flops());
+      return launches.done() / launches.flops();
+    };
+    const double share = p.stride == 1 ? .25 : .5625;
+    EXPECT_EQ(share_done([&] { conv_forward(kCpu, p, y.mutable_data(), c.big.data(), c.w.data(), cache); }), share);
+    EXPECT_EQ(share_done([&] { conv_backward_data(kCpu, p, gx.mutable_data(), c.small.data(), c.w.data(), cache); }),
+              share);
+    EXPECT_EQ(share_done([&] { conv_backward_weights(kCpu, p, gw.mutable_data(), c.big.data(), c.small.data()); }),
+              share);
+    EXPECT_EQ(
+        share_done([&] { conv_bias_act(kCpu, p, {.slope = .2}, y.mutable_data(), c.big.data(), c.w.data(), cache); }),
+        share);
   }
 }
 
