@@ -72,9 +72,9 @@ std::string freezing(const TrainState& s) {
 
 // Which type is the fastest on this processor.
 std::string why_of_a_cpu() {
-  return kernels::has_amx()
-             ? " (with AMX, bf16 is fastest)"
-             : fmt::format(" ({}, no AMX: bf16 halves activations at about the same speed)", name_of(kernels::cpu_target()));
+  return kernels::has_amx() ? " (with AMX, bf16 is fastest)"
+                            : fmt::format(" ({}, no AMX: bf16 halves activations at about the same speed)",
+                                          name_of(kernels::cpu_target()));
 }
 
 std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& data, const Device& device) {
