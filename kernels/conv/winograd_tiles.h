@@ -1,5 +1,5 @@
-// What the Winograd convolutions of either stride (winograd.simd.cpp, winograd_stride2.simd.cpp) have in common: the
-// walk over tiles, and the products. An algorithm brings its transforms of one dimension, each a struct with `from`,
+// What the Winograd convolutions of either stride (winograd.simd.cpp, winograd_stride2.simd.cpp) do with a tile:
+// transforms and products. An algorithm brings its transforms of one dimension, each a struct with `from`,
 // `to` and apply(), and a list of products: which value of the big image, of the taps, and of the small image make one.
 // In two dimensions both act on columns, then on rows.
 //
