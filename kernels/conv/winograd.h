@@ -9,7 +9,7 @@ namespace firn::kernels {
 
 // 3x3, stride 1 or, between H x W and 2 H + 1 x 2 W + 1, stride 2, f32 or bf16 on the CPU, of enough channels and
 // pixels that it is faster than direct: by shape alone, so that results repeat. bf16 is storage, where there is no AMX:
-// loaded, computed with in f32, rounded once.
+// loaded, computed with in f32, rounded.
 bool fits_winograd(const Stream&, const ConvProblem&);
 
 // small = e(conv(s big, w)) + addend, s [N,I] or null. As kernels/styled/styled_conv.h has it.

@@ -118,8 +118,10 @@ constexpr Products<9> kLine = {{{.big = 0, .taps = 0, .small = 0},
                                 {.big = 8, .taps = 5, .small = 4, .same_taps = true, .same_small = true}}};
 constexpr auto kProducts = squared(kLine, 9, 6, 7);
 
-// ---- From big to small: two groups, or five of which the panels' V stays in the third cache.
+// ---- From big to small
 
+// Two groups of 14, whose 81 planes of V and 49 of M stay near; or five of 13, whose V all panels read from the third
+// cache.
 auto walk_to_small(const Winograd& p, int threads) { return Walk<Big, Taps, 49, false, Blocks>(p, 28, 65, threads); }
 
 // ---- From small to big
@@ -145,6 +147,7 @@ struct Bands {
   int64_t slots() const { return zeros() + 1; }
 };
 
+// About as many, in whole rows.
 auto walk_to_big(const Winograd& p, int threads) { return Walk<Small, Taps, 81, true, Bands>(p, 64, 65, threads); }
 
 // Of a tile behind the last row or column, the pixels that the tile before reaches: the first.
