@@ -3,6 +3,7 @@
 // --repeats; --cycles times whole runs of iterations as well, until all phases fall together again, within which the
 // host need not wait for the device.
 //   train_bench --resolution 32 --channel-base 16384 --batch 8 --type bf16 --frozen-layers 4
+//   mpirun -n 2 train_bench --resolution 32 --channel-base 16384 --batch 8 --threads 1
 #include <fmt/core.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -14,6 +15,7 @@
 #include <numeric>
 #include <thread>
 
+#include "engine/communicator.h"
 #include "engine/threads.h"
 #include "io/files.h"
 #include "kernels/choice/provider_numerics.h"
@@ -33,7 +35,7 @@ namespace {
 using namespace firn;
 
 struct Options {
-  int resolution = 32, classes = 0, batch = 8, frozen_blocks = 0, frozen_layers = 0;
+  int resolution = 32, classes = 0, batch = 8, batch_gpu = 0, frozen_blocks = 0, frozen_layers = 0;
   std::vector<std::string> freeze;
   std::string method;
   int warm_up = 1, repeats = 5, cycles = 0, threads = 2;
@@ -56,11 +58,11 @@ double processor_ms() {
   return double(t.tv_sec) * 1e3 + double(t.tv_nsec) * 1e-6;
 }
 
-// A GPU: its events. The CPU with one thread: processor time, which neighbours on the machine do not inflate; with
-// more: the clock on the wall.
+// A GPU: its events. The CPU with one thread of one process: processor time, which neighbours on the machine do not
+// inflate; with more: the clock on the wall.
 template <class F>
-double time_ms(kernels::DeviceTimer& timer, const Device& device, F&& work) {
-  const bool alone = !device.is_cuda() && threads() == 1;
+double time_ms(kernels::DeviceTimer& timer, const Device& device, int processes, F&& work) {
+  const bool alone = !device.is_cuda() && threads() == 1 && processes == 1;
   const double begin = processor_ms();
   timer.start();
   work();
@@ -76,7 +78,8 @@ TrainOptions training_options(const Options& o) {
   t.model.set(basics);
   t.model.set_types(DType::f32, o.type == "bf16" ? DType::bf16 : DType::f32);
   o.set.apply(t);
-  t.batch = t.batch_gpu = o.batch;
+  t.batch = o.batch;
+  t.batch_gpu = o.batch_gpu;
   t.freeze = {.blocks = o.frozen_blocks, .layers = o.frozen_layers, .patterns = o.freeze};
   t.cache_features = o.cache_features;
   t.init = "noise";  // in whose place methods have the networks as they are
@@ -87,18 +90,19 @@ TrainOptions training_options(const Options& o) {
 }
 
 // Runs the phases, and tells how long they took; on a dry device, where each is only noted, nothing.
-nlohmann::ordered_json measure(const Options& o, const Device& device) {
+nlohmann::ordered_json measure(const Options& o, const Device& device, Communicator& processes) {
   const TrainOptions options = training_options(o);
   TrainState state(options, device);
   begin_methods(state, options);
   Reals reals(options, state);
-  Iteration iteration(options, state, nullptr, reals);
+  Iteration iteration(options, state, nullptr, reals, processes);
   constexpr double average_decay = 0.999;
   struct Timed {
     const Phase* phase;
     std::function<void()> run;
     std::vector<double> ms{};
     double flops = 0, done = 0;  // by the direct algorithms, and by those taken
+    int64_t sent = 0;            // bytes, of this process
   };
   std::vector<Timed> phases;
   int cycle = 1;
@@ -117,22 +121,24 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
   const auto begin = std::chrono::steady_clock::now();
   const auto used = [&](double share) {  // of the time allowed
     const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
-    return o.seconds > 0 && passed.count() > share * o.seconds;
+    return processes.broadcast(o.seconds > 0 && passed.count() > share * o.seconds ? "over" : "") == "over";
   };
   const int least = device.is_cuda() ? kRecorded : 1;  // the first rounds plan, touch memory and record
   for (int i = 0; i < std::max(least, o.warm_up) && !(i >= least && used(0.25)); ++i)
     for (Timed& p : phases) p.run();
   for (Timed& p : phases) {
     const LaunchCounter counter;
+    const int64_t sent = processes.bytes_sent();
     p.run();
+    p.sent = processes.bytes_sent() - sent;
     p.flops = counter.flops();
     p.done = counter.done();
   }
   for (int i = 0; i < o.repeats && !(i && used(o.cycles ? 0.5 : 1)); ++i)
-    for (Timed& p : phases) p.ms.push_back(time_ms(timer, device, p.run));
+    for (Timed& p : phases) p.ms.push_back(time_ms(timer, device, processes.size(), p.run));
   std::vector<double> cycles;
   for (int i = 0; i < o.cycles && !used(1); ++i)
-    cycles.push_back(time_ms(timer, device, [&] {
+    cycles.push_back(time_ms(timer, device, processes.size(), [&] {
       for (int k = 0; k < cycle; ++k) iteration.run();
     }));
 
@@ -150,13 +156,18 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
                                     {"cache_features", o.cache_features}});
   if (!o.method.empty()) row["method"] = o.method;
   if (options.augment.on()) row["aug"] = options.augment.describe();
-  double total = 0, flops = 0, done = 0;
+  double total = 0, flops = 0, done = 0, sent = 0, gradients = 0;
   for (const Timed& p : phases) {
     const double times = p.phase->repeats * p.phase->share();
     row[p.phase->name + "_ms"] = median(p.ms);
     total += median(p.ms) * times;
     flops += p.flops * times;
     done += p.done * times;
+    sent += double(p.sent) * times;
+    std::vector<std::string> trained = p.phase->beside;
+    trained.push_back(p.phase->trains);
+    for (const std::string& role : trained)
+      gradients += double(state.role(role).network->parameters().trains()) * 4 * times;
   }
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -170,6 +181,12 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
     row["sol_direct"] = flops / limits.flops(type) / total * 1e3;
     row["limit_gflops"] = limits.flops(type) / 1e9;
     row["limit_gbs"] = limits.bytes / 1e9;
+  }
+  if (const int n = processes.size(); n > 1) {
+    row["processes"] = n;
+    row["batch_gpu"] = options.batch_gpu;
+    row["sent_mb"] = sent / 1e6;  // by this process in an iteration; and by 2 (n-1) / n of what it trains
+    row["sent_mb_of_gradients"] = 2.0 * (n - 1) / n * gradients / 1e6;
   }
   row["images_per_s"] = double(iteration.images()) / total * 1e3;
   if (!cycles.empty()) {
@@ -194,7 +211,7 @@ nlohmann::ordered_json measure(const Options& o, const Device& device) {
 template <class Where>
 nlohmann::ordered_json plan(const Options& o, const Where& gpu) {
   const auto begin = std::chrono::steady_clock::now();
-  measure(o, Device::dry());
+  measure(o, Device::dry(), alone());
   const auto count = kernels::plan_noted(gpu, static_cast<int>(std::thread::hardware_concurrency()));
   return {{"operations", count.operations},
           {"planned", count.done},
@@ -203,12 +220,12 @@ nlohmann::ordered_json plan(const Options& o, const Where& gpu) {
           {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()}};
 }
 
-nlohmann::ordered_json planned_and_measured(const Options& o) {
+nlohmann::ordered_json planned_and_measured(const Options& o, Communicator& processes) {
   if (!o.plan_for.empty()) return plan(o, read_text(o.plan_for));
   const Device device = Device::from_name(o.device);
   nlohmann::ordered_json planned;
   if (device.is_cuda()) planned = plan(o, device.stream());
-  nlohmann::ordered_json row = measure(o, device);
+  nlohmann::ordered_json row = measure(o, device, processes);
   if (!planned.empty()) row["planning_s"] = planned["seconds"];
   return row;
 }
@@ -235,6 +252,8 @@ int main(int argc, char** argv) {
   app.add_option("--resolution", o.resolution)->capture_default_str();
   app.add_option("--classes", o.classes, "0: unconditional")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--batch", o.batch)->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--batch-gpu", o.batch_gpu, "at once [the batch, shared by all processes]")
+      ->check(CLI::PositiveNumber);
   app.add_option("--type", o.type, "f32 or bf16")->check(CLI::IsMember({"f32", "bf16"}))->capture_default_str();
   app.add_option("--frozen-blocks", o.frozen_blocks, "D's highest-resolution blocks")->capture_default_str();
   app.add_option("--method", o.method, "of adapting a network, as gan-train has it");
@@ -258,17 +277,23 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) ? 2 : 0;
   }
+  std::unique_ptr<Communicator> launched;
   try {
     set_threads(o.threads);
     o.set = rows.given(app);
     if (!o.method.empty()) o.set.give("--method", {o.method});
-    const auto row = planned_and_measured(o);
+    launched = firn::launched({});
+    Communicator& processes = launched ? *launched : alone();
+    if (o.batch_gpu == 0) o.batch_gpu = std::max(1, o.batch / processes.size());
+    const auto row = planned_and_measured(o, processes);
+    if (processes.rank() > 0) return 0;
     if (o.json)
       fmt::print("{}\n", row.dump());
     else
       print(row);
   } catch (const std::exception& e) {
     fmt::print(stderr, "train_bench: {}\n", e.what());
+    if (launched) launched->abort(1);  // others wait for this process
     return 1;
   }
 }

@@ -1,4 +1,8 @@
 # What bench/bundle packs: the programs, all the libraries they need but glibc and CUDA's own, and what measures them.
+# Not of a build with MPI, which would need the launcher of the machine that it goes to.
+if(FIRN_MPI)
+  install(CODE "message(FATAL_ERROR \"a bundle is made of a build without FIRN_MPI\")" COMPONENT bundle)
+endif()
 set(bundled gan-train gan-sample gan-data gan-check gan-report gan-metrics gan-convert gan-export gan-project train_bench op_bench ceilings firn_tests)
 set(programs "")
 foreach(program ${bundled})

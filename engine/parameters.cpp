@@ -28,6 +28,11 @@ void Parameter::set_frozen(bool frozen) {
   }
 }
 
+Parameter& Parameter::mark_running() {
+  state_->running = true;
+  return *this;
+}
+
 void Parameter::train_rows(std::vector<int32_t> rows) {
   const int64_t all = value().rank() ? value().dim(0) : 0, some = static_cast<int64_t>(rows.size());
   const auto list = std::make_shared<const TrainedRows>(std::move(rows), all, value().device());
@@ -90,6 +95,13 @@ Parameters Parameters::trainable() const {
   Parameters result;
   for (const Parameter& p : list_)
     if (!p.frozen()) result.add(p);
+  return result;
+}
+
+Parameters Parameters::running() const {
+  Parameters result;
+  for (const Parameter& p : list_)
+    if (p.running()) result.add(p);
   return result;
 }
 

@@ -23,6 +23,9 @@ class Parameter {
   bool frozen() const { return state_->frozen || state_->buffer; }
   bool buffer() const { return state_->buffer; }
   bool addition() const { return state_->addition; }
+  // A buffer that forward passes in training move: of a batch in several parts, by the mean of how each part would.
+  Parameter& mark_running();
+  bool running() const { return state_->running; }
   void set_frozen(bool frozen);
   // Unless frozen, only these rows train, ascending; none of them: it is frozen. ShapeError where there is no such row.
   void train_rows(std::vector<int32_t> rows);
@@ -44,7 +47,7 @@ class Parameter {
   struct State {
     std::string name;
     Tensor value;
-    bool buffer = false, addition = false, frozen = false;
+    bool buffer = false, addition = false, frozen = false, running = false;
     TrainedRowsPtr rows{};
     std::vector<Parameter> factors{};  // out and in, or none
   };
@@ -69,6 +72,7 @@ class Parameters {
   }
   Parameters trainable() const;
   Parameters without_buffers() const;
+  Parameters running() const;
   const Parameter* find(const std::string& name) const;
 
   void freeze() const;

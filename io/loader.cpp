@@ -73,6 +73,7 @@ struct Loader::State {
     int64_t number, generation;
     std::vector<int64_t> items;
     DataPosition end;
+    BatchRows rows;
   };
   struct Delivery {
     Batch batch;
@@ -91,6 +92,7 @@ struct Loader::State {
   int64_t ordered = 0, consumed = 0, generation = 0;
   ItemOrder sequence;
   DataPosition position;
+  BatchRows rows;
   std::vector<std::jthread> workers;  // last: stopped and joined before the rest goes
 
   State(std::shared_ptr<const Dataset> d, LoaderOptions o)
@@ -99,9 +101,9 @@ struct Loader::State {
   }
 
   Order next_order() {
-    Order order{ordered++, generation, {}, {}};
-    for (int i = 0; i < options.batch * options.ranks; ++i)
-      if (const int64_t item = sequence.next(); i % options.ranks == options.rank) order.items.push_back(item);
+    Order order{ordered++, generation, {}, {}, {}};
+    order.rows = rows;
+    for (int i = 0; i < options.batch; ++i) order.items.push_back(sequence.next());
     order.end = sequence.position();
     return order;
   }
@@ -111,13 +113,19 @@ struct Loader::State {
     delivery.batch.items = order.items;
     delivery.end = order.end;
     std::vector<uint8_t>& pixels = delivery.batch.pixels;
-    pixels.reserve(order.items.size() * size_t(dataset->width()) * size_t(dataset->height()) *
+    const int first = order.rows.first, last = std::min(order.rows.last, options.batch);
+    pixels.reserve(size_t(last - first) * size_t(dataset->width()) * size_t(dataset->height()) *
                    size_t(dataset->channels()));
-    for (int64_t i : order.items)
-      cache.use(i, [&](const Item& item) {
-        pixels.insert(pixels.end(), item.image.pixels.begin(), item.image.pixels.end());
-        delivery.batch.labels.push_back(item.label);
-      });
+    for (int row = 0; row < options.batch; ++row) {
+      const int64_t i = order.items[size_t(row)];
+      if (row < first || row >= last)
+        delivery.batch.labels.push_back(dataset->label(i));
+      else
+        cache.use(i, [&](const Item& item) {
+          pixels.insert(pixels.end(), item.image.pixels.begin(), item.image.pixels.end());
+          delivery.batch.labels.push_back(item.label);
+        });
+    }
     return delivery;
   } catch (const std::bad_alloc&) {
     return {{}, {}, std::make_exception_ptr(Error("out of memory for batches of images that are decoded ahead"))};
@@ -163,10 +171,9 @@ void ItemOrder::seek(DataPosition position) {
 }
 
 Loader::Loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options) {
-  if (!dataset || options.batch < 1 || options.threads < 1 || options.prefetch < 1 || options.ranks < 1 ||
-      options.rank < 0 || options.rank >= options.ranks)
-    throw ConfigError(fmt::format("Loader: a batch of {}, {} threads, prefetch of {} and rank {} of {} make no sense",
-                                  options.batch, options.threads, options.prefetch, options.rank, options.ranks));
+  if (!dataset || options.batch < 1 || options.threads < 1 || options.prefetch < 1)
+    throw ConfigError(fmt::format("Loader: a batch of {}, {} threads and prefetch of {} make no sense", options.batch,
+                                  options.threads, options.prefetch));
   state_ = std::make_unique<State>(std::move(dataset), options);
 }
 
@@ -192,10 +199,14 @@ DataPosition Loader::position() const {
   return state_->position;
 }
 
-void Loader::seek(DataPosition position) {
+void Loader::seek(DataPosition position, BatchRows rows) {
   State& s = *state_;
+  if (rows.first < 0 || rows.first >= std::min(rows.last, s.options.batch))
+    throw ConfigError(
+        fmt::format("Loader: there are no rows from {} on in a batch of {}", rows.first, s.options.batch));
   const std::lock_guard lock(s.mutex);
   s.sequence.seek(position);
+  s.rows = rows;
   s.ready.clear();
   ++s.generation;
   s.ordered = s.consumed = 0;

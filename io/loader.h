@@ -2,6 +2,7 @@
 // the position, never on the number of threads, so a resumed run sees exactly the batches that it would have seen.
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -9,9 +10,13 @@
 
 namespace firn {
 
+struct BatchRows {
+  int first = 0, last = std::numeric_limits<int>::max();  // those from first on, below last
+};
+
 struct Batch {
   std::vector<int64_t> items;   // [batch], of the data set
-  std::vector<uint8_t> pixels;  // [batch, height, width, channels]
+  std::vector<uint8_t> pixels;  // [rows, height, width, channels]: those that were asked for
   std::vector<int> labels;      // [batch], -1: none
 };
 
@@ -39,12 +44,11 @@ class ItemOrder {
 };
 
 struct LoaderOptions {
-  int batch = 1;  // items a batch, of this rank
+  int batch = 1;  // items a batch
   uint64_t seed = 0;
   bool shuffle = true;
   int threads = 1;
-  int prefetch = 4;         // batches decoded ahead
-  int rank = 0, ranks = 1;  // of every `ranks` items of the sequence, this loader takes number `rank`
+  int prefetch = 4;  // batches decoded ahead
 };
 
 class Loader {
@@ -57,7 +61,8 @@ class Loader {
   Batch next();
 
   DataPosition position() const;  // where the batch that next() will return begins
-  void seek(DataPosition position);
+  // From now on only images of these rows of each batch are decoded: others are another process's.
+  void seek(DataPosition position, BatchRows rows = {});
 
  private:
   struct State;

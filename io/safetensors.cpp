@@ -4,9 +4,11 @@
 #include <bit>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <ostream>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -256,7 +258,11 @@ SafetensorsFile read_safetensors(const fs::path& path) {
   return with_file(path, [&](int64_t size, const auto& read) { return read_tensors(size, path.string(), read); });
 }
 
-void write_safetensors(const fs::path& path, const SafetensorsFile& file) {
+namespace {
+
+// `put` is given what writes; `to` is its name in messages.
+void write_tensors(const SafetensorsFile& file, const std::string& to,
+                   const std::function<void(const std::function<void(std::ostream&)>&)>& put) {
   // Widest elements first, so that every tensor of a memory-mapped file is aligned.
   std::vector<const std::pair<const std::string, StoredTensor>*> order;
   for (const auto& named : file.tensors) order.push_back(&named);
@@ -271,8 +277,8 @@ void write_safetensors(const fs::path& path, const SafetensorsFile& file) {
     const auto& [name, t] = *named;
     const int64_t size = element_size(t.dtype);
     if (size == 0 || name == "__metadata__" || t.count() * size != int64_t(t.bytes.size()))
-      throw IoError(fmt::format("cannot write {}: tensor \"{}\" has a bad name, dtype or byte count", path.string(),
-                                printable(name)));
+      throw IoError(
+          fmt::format("cannot write {}: tensor \"{}\" has a bad name, dtype or byte count", to, printable(name)));
     header[name] = {{"dtype", t.dtype}, {"shape", t.shape}, {"data_offsets", {position, position + t.bytes.size()}}};
     position += t.bytes.size();
   }
@@ -281,16 +287,28 @@ void write_safetensors(const fs::path& path, const SafetensorsFile& file) {
   try {
     text = header.dump();
   } catch (const nlohmann::json::exception&) {
-    throw IoError(fmt::format("cannot write {}: a name or metadata is not UTF-8", path.string()));
+    throw IoError(fmt::format("cannot write {}: a name or metadata is not UTF-8", to));
   }
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const uint64_t length = text.size();
-  atomic_write(path, [&](std::ostream& out) {
+  put([&](std::ostream& out) {
     out.write(reinterpret_cast<const char*>(&length), 8);
     out << text;
     for (const auto* named : order)
       out.write(reinterpret_cast<const char*>(named->second.bytes.data()), std::streamsize(named->second.bytes.size()));
   });
+}
+
+}  // namespace
+
+void write_safetensors(const fs::path& path, const SafetensorsFile& file) {
+  write_tensors(file, path.string(), [&](const auto& writer) { atomic_write(path, writer); });
+}
+
+std::string safetensors_bytes(const SafetensorsFile& file) {
+  std::ostringstream out;
+  write_tensors(file, file.name, [&](const auto& writer) { writer(out); });
+  return std::move(out).str();
 }
 
 }  // namespace firn

@@ -42,5 +42,6 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, std::string_
 
 // Atomic: the file is complete under its name, or the old one is still there.
 void write_safetensors(const std::filesystem::path& path, const SafetensorsFile& file);
+std::string safetensors_bytes(const SafetensorsFile& file);  // what such a file holds
 
 }  // namespace firn

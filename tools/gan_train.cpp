@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "engine/communicator.h"
 #include "engine/threads.h"
 #include "io/files.h"
 #include "kernels/choice/plan_store.h"
@@ -77,7 +78,8 @@ std::string why_of_a_cpu() {
                                           name_of(kernels::cpu_target()));
 }
 
-std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& data, const Device& device) {
+std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& data, const Device& device,
+                     int processes) {
   std::string text = fmt::format("data       {}: {} images of {}x{}x{}", o.data.path.string(), data.size(),
                                  data.width(), data.height(), data.channels());
   if (data.num_classes() > 0)
@@ -88,6 +90,7 @@ std::string overview(const TrainOptions& o, const TrainState& s, const Dataset& 
                       o.batch_gpu, o.lr, objective_of(o.model).describe(o),
                       averages ? fmt::format("ema {:g} kimg, ", o.ema_kimg) : "", o.seed);
   if (o.augment.on()) text += fmt::format("augment    {}\n", o.augment.describe());
+  if (processes > 1) text += fmt::format("processes  {}, each with\n", processes);
   text += fmt::format("machine    {}, {} threads, {} activations{}\n", device.name(), threads(),
                       name_of(o.model.basics().activation_type),
                       !device.is_cuda()                             ? why_of_a_cpu()
@@ -158,11 +161,10 @@ int plan_aloud(const fs::path& gpu, const TrainOptions& o, const Dataset& data) 
   return 0;
 }
 
-int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
+int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop, const std::shared_ptr<Team>& team) {
   a.set = tools::OptionRows::of_runs().given(app);
   tools::check_contradictions(app, a);
   const DataMemory memory = tools::data_memory(a.data_memory);
-  if (a.threads > 0) set_threads(a.threads);
   const Device device = a.plan_for.empty() ? Device::from_name(a.device) : Device::dry();
 
   const bool in_place = a.resume == "latest";
@@ -198,7 +200,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
       throw ConfigError("--freeze-d auto compares depths on the same images; it cannot go on with others");
   } else {
     require_trainable(options, *data);
-    shape = configure(options, *data, a.set, given ? &*given : nullptr);
+    shape = configure(options, *data, a.set, given ? &*given : nullptr, team->processes().size());
   }
   options.check();
   const auto precision = tools::asked_precision(a);
@@ -215,6 +217,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
   if (!a.plan_for.empty()) return plan_aloud(a.plan_for, widest, *data);
   std::optional<TrainState> made(std::in_place, options, device);
   TrainState& state = *made;
+  require_parts(phases_of({.options = options, .state = state}), team->processes().size());
   const RealsPlan reals = plan_reals(widest, state.discriminator(), *data, memory);
   if (resumed.empty() && keeps_sources(state)) {  // which the run that goes on will look for
     options.init = fs::absolute(snapshot_file(options.init)).string();
@@ -250,7 +253,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
     choose_aloud(state, options, data);
     require_frozen_copied(state);
   }
-  preamble = overview(options, state, *data, device) + preamble;
+  preamble = overview(options, state, *data, device, team->processes().size()) + preamble;
   source.reset();
   if (resumed.empty()) begin_methods(state, options);
   for (const std::string& note : data->notes()) preamble += fmt::format("note       {}\n", note);
@@ -279,7 +282,9 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
                        .workers = a.workers,
                        .stop = &stop.signal(),
                        .live = isatty(STDOUT_FILENO) == 1,
-                       .report = [&] { write_report({dir}, dir / "report.html"); }};
+                       .report = [&] { write_report({dir}, dir / "report.html"); },
+                       .team = team,
+                       .verify = a.verify_processes};
   if (options.freeze.open()) {
     Console console(*log, dir);
     console.say(preamble);
@@ -313,16 +318,62 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop) {
   return 128 + stop.signal();
 }
 
+// Threads of this process, unless the user says how many: its share of the machine's.
+void set_threads(const TrainArguments& a, const Communicator& processes) {
+  if (a.threads > 0) return firn::set_threads(a.threads);
+  const auto all = int(sysconf(_SC_NPROCESSORS_ONLN));
+  if (processes.size() > 1) firn::set_threads(std::max(1, std::min(threads(), all / processes.on_this_machine())));
+}
+
+int follow(const TrainArguments& a, tools::StopRequest& stop, Communicator& processes) {
+  stop.note_first();  // process 0 stops
+  return firn::follow(
+      processes,
+      {.device = Device::from_name(a.device), .memory = tools::data_memory(a.data_memory), .workers = a.workers});
+}
+
+// The command line, and what a process is made of.
+std::string origins(int argc, char** argv) {
+  std::string text = tools::version_text("gan-train");
+  for (int i = 1; i < argc; ++i) text += fmt::format("\nargument {}: {}", i, argv[i]);
+  return text;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   firn::wait_politely(argv);
-  return tools::guarded("gan-train", [&](tools::StopRequest& stop) {
+  std::unique_ptr<Communicator> launched;
+  std::shared_ptr<Team> team = std::make_shared<Team>(alone());
+  const bool leads = rank_by_launcher() <= 0;
+  bool in_order = true;  // no other process waits for this one
+  if (!leads) [[maybe_unused]]
+    auto* const nowhere = std::freopen("/dev/null", "w", stdout);
+  const int code = tools::guarded("gan-train", [&](tools::StopRequest& stop) {
     CLI::App app("Trains a GAN, from nothing or from another network's weights.", "gan-train");
     TrainArguments arguments;
     tools::add_options(app, arguments);
-    bool proceed;
-    const int code = tools::parse(app, argc, argv, proceed);
-    return proceed ? train(app, arguments, stop) : code;
+    bool proceed = false;
+    try {
+      if (const int parsed = tools::parse(app, argc, argv, proceed); !proceed) return parsed;
+    } catch (const ConfigError&) {
+      if (leads) throw;
+      return 2;  // as process 0 says
+    }
+    launched = firn::launched({.timeout = arguments.timeout});
+    Communicator& processes = launched ? *launched : alone();
+    if (!agree(processes, origins(argc, argv), "another build or command line")) return 2;
+    set_threads(arguments, processes);
+    if (processes.rank() > 0) {
+      in_order = false;
+      const int left = follow(arguments, stop, processes);
+      in_order = true;
+      return left;
+    }
+    team = std::make_shared<Team>(processes);
+    return train(app, arguments, stop, team);
   });
+  team->leave(code);
+  if (launched && !in_order) launched->abort(code);
+  return code;
 }

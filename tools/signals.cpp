@@ -6,12 +6,13 @@
 #include <cstdio>
 #include <cstring>
 
+#include "engine/communicator.h"
 #include "io/files.h"
 
 namespace firn::tools {
 namespace {
 
-constexpr int stop_signals[] = {SIGINT, SIGTERM, SIGHUP};
+constexpr int stop_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
 
 [[noreturn]] void end_by(int signal) {
   remove_unfinished();
@@ -54,11 +55,13 @@ void StopRequest::take() {
     if (sigwait(&signals_, &signal) != 0) continue;
     if (over_) return;
     // A terminal that closes hangs up twice, by the kernel and by the shell; a session's manager adds SIGTERM.
-    const bool hangs_up = signal == SIGHUP || signal_ == SIGHUP;
-    if (!note_first_ || (signal_ != 0 && !hangs_up)) end_by(signal);
-    if (signal_ != 0 && signal == SIGHUP) continue;
+    // A launcher sends what it got once more, and ends its processes itself where they take too long.
+    const bool hangs_up = signal == SIGHUP || signal_ == SIGHUP, launched = rank_by_launcher() >= 0;
+    if (!note_first_ || (signal_ != 0 && !hangs_up && !launched)) end_by(signal);
+    if (signal_ != 0 && (signal == SIGHUP || launched)) continue;
     signal_ = signal;
-    char line[200];  // nothing is allocated here: it must not fail
+    if (rank_by_launcher() > 0) continue;  // process 0 says it
+    char line[200];                        // nothing is allocated here: it must not fail
     const int size = std::snprintf(line, sizeof line, "%s%s: %s: saving and leaving; once more ends it at once\n",
                                    isatty(STDERR_FILENO) ? "\r\033[K" : "", tool_, strsignal(signal));
     [[maybe_unused]] const ssize_t shown = ::write(STDERR_FILENO, line, size_t(size));

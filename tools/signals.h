@@ -1,5 +1,6 @@
-// Ctrl-C, SIGTERM and SIGHUP, taken by a thread of their own: oneDNN's products keep the stack pointer in a malloc'ed
-// workspace, so a handler that ran on a computing thread would write over the heap.
+// Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 (which schedulers can be told to send some time before), taken by a thread of
+// their own: oneDNN's products keep the stack pointer in a malloc'ed workspace, so a handler that ran on a computing
+// thread would write over the heap.
 #pragma once
 #include <signal.h>
 
@@ -19,7 +20,7 @@ class StopRequest {
   StopRequest& operator=(const StopRequest&) = delete;
 
   // From now on the first signal is only noted in signal(), and a line on stderr says so; the second one ends the
-  // process, unless either is SIGHUP: those come in pairs.
+  // process, unless either is SIGHUP: those come in pairs. Where a launcher started the process, more are ignored.
   void note_first() { note_first_ = true; }
   const std::atomic<int>& signal() const { return signal_; }  // 0: none yet
 

@@ -71,6 +71,12 @@ void add_options(CLI::App& app, TrainArguments& a) {
               "fp32, tf32 (products on a GPU's tensor cores) or bf16 activations [bf16 on GPUs and CPUs with AMX]");
   machine.flag("--fp32", a.fp32, "--precision fp32");
   machine.flag("--bf16", a.bf16, "--precision bf16");
+  machine
+      .add("--timeout", a.timeout,
+           "of several processes: end the run when one has given no sign of life for so many seconds")
+      ->capture_default_str()
+      ->check(number(1, 1e6));
+  machine.flag("--verify-processes", a.verify_processes, "compare the states of all processes at the end of each tick");
   OptionRows::of_runs().add_to(app);
   add_no_own_kernels(app)->group("Machine");
   app.add_flag_callback(

@@ -15,6 +15,8 @@ struct TrainArguments {
   std::string outdir, run_name, data, resume, init, source, model, precision, plan_for;
   std::string device = "auto", data_memory = "auto";
   int threads = 0, workers = 2;
+  double timeout = 60;
+  bool verify_processes = false;
   bool dry_run = false, no_cache_features = false, fp32 = false, bf16 = false, init_partial = false,
        data_changed = false;
 };

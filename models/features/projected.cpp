@@ -61,7 +61,7 @@ ProjectedDiscriminator::ProjectedDiscriminator(std::shared_ptr<const FeatureNetw
     const auto conv = [&](const std::string& name, int64_t in, int64_t out, int64_t rows) {
       const double bound = 1 / std::sqrt(double(kWindow * kWindow * in));
       Conv c{.w = make.uniform(name + ".weight", {out, kWindow, kWindow, in}, bound),
-             .u = make.normal_buffer(name + ".u", {out}),
+             .u = make.normal_buffer(name + ".u", {out}).mark_running(),
              .number = count++};
       layers_.push_back({.name = name,
                          .block = fmt::format("judge{}", i),

@@ -35,7 +35,7 @@ VisionHead::VisionHead(const FeatureNetwork::Levels& like, HeadKind kind, int cl
     const double bound = 1 / std::sqrt(double(window_y * window_x * in));  // as PyTorch begins
     l.w = make.uniform(name + ".weight", shape, bound);
     l.b = make.uniform(name + ".bias", {out}, bound);
-    l.u = make.normal_buffer(name + ".u", {out});
+    l.u = make.normal_buffer(name + ".u", {out}).mark_running();
     return l;
   };
   int64_t width = kWidth;

@@ -44,7 +44,7 @@ SnganDiscriminator::SnganDiscriminator(SnganOptions options, const Device& devic
     SpectralWeight l;
     l.weight = glorot(make, name + ".weight", std::move(shape), gain);
     if (bias) l.bias = make.constant(name + ".bias", {out}, 0);
-    l.u = make.normal_buffer(name + ".u", {out});
+    l.u = make.normal_buffer(name + ".u", {out}).mark_running();
     l.number = count++;
     return l;
   };

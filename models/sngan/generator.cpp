@@ -13,8 +13,8 @@ BatchNormLayer make_norm(ParameterMaker& make, const std::string& name, int chan
   const Shape shape = classes ? Shape{classes, channels} : Shape{channels};
   return {.gamma = make.constant(name + ".gamma", shape, 1),
           .beta = make.constant(name + ".beta", shape, 0),
-          .avg_mean = make.buffer(name + ".avg_mean", {channels}, 0),
-          .avg_var = make.buffer(name + ".avg_var", {channels}, 1)};
+          .avg_mean = make.buffer(name + ".avg_mean", {channels}, 0).mark_running(),
+          .avg_var = make.buffer(name + ".avg_var", {channels}, 1).mark_running()};
 }
 
 // ReLU of the normalised x, by the class of each sample where the layer has classes.

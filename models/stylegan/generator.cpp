@@ -87,7 +87,7 @@ StyleGanGenerator::StyleGanGenerator(StyleGanOptions options, const Device& devi
   // Of our own, and so behind all that files of others have.
   for (StyleGanBlock& b : blocks_)
     b.noise_const = make.normal_buffer(b.name + ".noise_const", {b.size, b.size}, ParameterKind::own_buffer);
-  w_avg_ = make.constant("w_avg", {o.z_dim}, 0, ParameterKind::own_buffer);
+  w_avg_ = make.constant("w_avg", {o.z_dim}, 0, ParameterKind::own_buffer).mark_running();
   if (o.growing) growth_ = make.constant("growth", {}, double(blocks_.size() - 1), ParameterKind::own_buffer);
 }
 

@@ -93,7 +93,7 @@ StyleGan2Generator::StyleGan2Generator(StyleGan2Options options, const Device& d
   o.check();
   ParameterMaker make(parameters_, o.seed, o.type, device, o.modulated);
   mapping_ = make_mapping(make, {.z_dim = o.z_dim, .c_dim = o.c_dim, .width = o.w_dim, .layers = o.mapping_layers});
-  w_avg_ = make.buffer("mapping.w_avg", {o.w_dim}, 0);
+  w_avg_ = make.buffer("mapping.w_avg", {o.w_dim}, 0).mark_running();
   const int last = o.blocks().back();
   for (int size : o.blocks()) {
     const std::string name = fmt::format("synthesis.b{}.", size);

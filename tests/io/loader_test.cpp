@@ -126,19 +126,20 @@ TEST(Loader, SeekOutsideOfTheSetIsRefused) {
   EXPECT_THROW(loader.seek({.epoch = -1, .index = 0}), ConfigError);
 }
 
-TEST(Loader, RanksShareOneSequence) {
+TEST(Loader, RowsOfABatchAreThoseOfTheWholeOne) {
   const auto set = memory_set(12);
-  Loader whole(set, {.batch = 12, .seed = 3});
-  Loader even(set, {.batch = 6, .seed = 3, .rank = 0, .ranks = 2}),
-      odd(set, {.batch = 6, .seed = 3, .rank = 1, .ranks = 2});
-  for (int step = 0; step < 3; ++step) {
-    const auto all = values(whole.next()), a = values(even.next()), b = values(odd.next());
-    for (size_t i = 0; i < 6; ++i) {
-      EXPECT_EQ(a[i], all[2 * i]);
-      EXPECT_EQ(b[i], all[2 * i + 1]);
-    }
-    EXPECT_EQ(whole.position(), even.position());
+  Loader whole(set, {.batch = 5, .seed = 3}), some(set, {.batch = 5, .seed = 3});
+  some.seek({}, {.first = 1, .last = 3});
+  for (int step = 0; step < 6; ++step) {
+    const Batch all = whole.next(), part = some.next();
+    EXPECT_EQ(part.items, all.items);
+    EXPECT_EQ(part.labels, all.labels);
+    const auto image = std::ptrdiff_t(all.pixels.size() / 5);
+    EXPECT_EQ(part.pixels, std::vector<uint8_t>(all.pixels.begin() + image, all.pixels.begin() + 3 * image));
+    EXPECT_EQ(whole.position(), some.position());
   }
+  EXPECT_THROW(some.seek({}, {.first = 5}), ConfigError);
+  EXPECT_THROW(some.seek({}, {.first = 3, .last = 3}), ConfigError);
 }
 
 TEST(Loader, BrokenImageIsReplacedByTheNextGoodOneAndReported) {
@@ -167,10 +168,7 @@ TEST(Loader, UnusedLoaderShutsDown) {
   for (int i = 0; i < 20; ++i) Loader(memory_set(5), {.batch = 3, .threads = 3, .prefetch = 2});
 }
 
-TEST(Loader, SenselessOptionsAreRefused) {
-  EXPECT_THROW(Loader(memory_set(2), {.batch = 0}), ConfigError);
-  EXPECT_THROW(Loader(memory_set(2), {.rank = 2, .ranks = 2}), ConfigError);
-}
+TEST(Loader, SenselessOptionsAreRefused) { EXPECT_THROW(Loader(memory_set(2), {.batch = 0}), ConfigError); }
 
 }  // namespace
 }  // namespace firn

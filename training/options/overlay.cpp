@@ -93,7 +93,7 @@ void settle_schedule(TrainOptions& o, const Overlay& given) {
 }  // namespace
 
 std::string configure(TrainOptions& o, const ImageShape& images, int classes, const Overlay& given,
-                      const SourceModel* source) {
+                      const SourceModel* source, int processes) {
   const ModelBasics before = o.model.basics();
   o.model = model(o.model.kind()).defaults();
   o.loss = objective_of(o.model).defaults();
@@ -111,7 +111,11 @@ std::string configure(TrainOptions& o, const ImageShape& images, int classes, co
   given.apply(o);
   o.model = o.model.seeded(o.seed);
   // A batch of another size keeps the configuration's micro-batch where that divides it.
-  if (!given.has("--batch-gpu")) o.batch_gpu = o.batch % batch_gpu == 0 ? std::min(batch_gpu, o.batch) : o.batch;
+  if (!given.has("--batch-gpu")) {
+    o.batch_gpu = o.batch % batch_gpu == 0 ? std::min(batch_gpu, o.batch) : o.batch;
+    while (processes > 1 && o.batch_gpu > 1 && (o.batch_gpu * processes > o.batch || o.batch % o.batch_gpu))
+      --o.batch_gpu;
+  }
   objective_of(o.model).settle(o, given);
   settle_augmentation(o, given);
   settle_methods(o, given);
@@ -119,12 +123,13 @@ std::string configure(TrainOptions& o, const ImageShape& images, int classes, co
   return taken;
 }
 
-std::string configure(TrainOptions& o, const Dataset& data, const Overlay& given, const SourceModel* source) {
+std::string configure(TrainOptions& o, const Dataset& data, const Overlay& given, const SourceModel* source,
+                      int processes) {
   o.dataset_size = data.size();
   o.class_counts = o.cond ? data.class_counts() : std::vector<int64_t>{};
   o.fingerprint = data.fingerprint();
-  std::string taken =
-      configure(o, {data.height(), data.width(), data.channels()}, o.cond ? data.num_classes() : 0, given, source);
+  std::string taken = configure(o, {data.height(), data.width(), data.channels()}, o.cond ? data.num_classes() : 0,
+                                given, source, processes);
   o.data.channels = data.channels();  // what the set decided, it decides once
   if (o.data.resize) std::tie(o.data.width, o.data.height) = std::pair(data.width(), data.height());
   return taken;

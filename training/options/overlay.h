@@ -30,10 +30,11 @@ class Overlay {
 };
 
 // Fills in model, loss and schedule for images of this size: the configuration, then what `source` tells of its model,
-// then what is given. A transfer has no EMA ramp. Says what was taken from the source; empty: nothing.
+// then what is given. A transfer has no EMA ramp. Several processes get a micro-batch each, unless its size is given.
+// Says what was taken from the source; empty: nothing.
 std::string configure(TrainOptions& options, const ImageShape& images, int classes, const Overlay& given,
-                      const SourceModel* source = nullptr);
+                      const SourceModel* source = nullptr, int processes = 1);
 std::string configure(TrainOptions& options, const Dataset& data, const Overlay& given,
-                      const SourceModel* source = nullptr);
+                      const SourceModel* source = nullptr, int processes = 1);
 
 }  // namespace firn

@@ -1,7 +1,10 @@
 #include "training/run/console.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 #include <cerrno>
 #include <cstring>
@@ -9,12 +12,22 @@
 #include <utility>
 
 #include "base/text.h"
+#include "engine/communicator.h"
 
 namespace firn {
 
+// A launcher that is about to end its processes reads no more of what they say, and their terminals fill: what it does
+// not take is left out. In pieces, each of which has room where there is any.
+static bool is_read(int descriptor) {
+  if (rank_by_launcher() < 0) return true;
+  pollfd one{.fd = descriptor, .events = POLLOUT, .revents = 0};
+  return ::poll(&one, 1, 200) != 0;
+}
+
 void Console::write(std::string_view text) {
   while (!text.empty()) {
-    const ssize_t n = ::write(STDOUT_FILENO, text.data(), text.size());
+    if (!is_read(STDOUT_FILENO)) return;
+    const ssize_t n = ::write(STDOUT_FILENO, text.data(), std::min<size_t>(text.size(), 512));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return complain_once();
     text.remove_prefix(size_t(n));

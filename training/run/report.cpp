@@ -45,6 +45,7 @@ Stats tick_stats(const TrainState& state, Iteration& iteration, const TickClock&
     s["Resources/sol"].add(clock.flops.done / clock.tick / clock.limit);
     s["Resources/sol_direct"].add(clock.flops.direct / clock.tick / clock.limit);
   }
+  if (clock.sent > 0) s["Resources/sent_mb"].add(clock.sent / 1e6);
   const kernels::MemoryUse tensors = kernels::memory_use();
   s["Resources/cpu_mem_gb"].add(process_memory().gb);
   s[state.device().is_cuda() ? "Resources/peak_gpu_mem_gb" : "Resources/peak_tensor_gb"].add(double(tensors.peak) /
@@ -81,6 +82,7 @@ std::string tick_line(const Stats& s, const TrainOptions& o) {
   const bool cuda = s.contains("Resources/peak_gpu_mem_gb");
   line += fmt::format("  mem {:.2f} GB, {} {:.2f} GB", get("Resources/cpu_mem_gb"), cuda ? "gpu" : "tensors",
                       get(cuda ? "Resources/peak_gpu_mem_gb" : "Resources/peak_tensor_gb"));
+  if (s.contains("Resources/sent_mb")) line += fmt::format("  sent {:.1f} MB", get("Resources/sent_mb"));
   if (get("Loss/repaired_gradients") > 0) line += fmt::format("  repaired {:.0f}", get("Loss/repaired_gradients"));
   return line;
 }

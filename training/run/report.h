@@ -12,6 +12,7 @@ struct TickClock {
   int64_t images = 0;                           // in this tick
   Flops flops{};                                // in this tick
   double limit = 0;                             // FLOP/s of this machine at most; 0: nobody knows
+  double sent = 0;                              // bytes in an iteration, by each of several processes
 };
 
 // The tick's running means with Progress/*, Timing/* and Resources/* added under stylegan2-ada-pytorch's names.

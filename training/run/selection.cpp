@@ -121,7 +121,9 @@ class Candidates {
                      .stop = run_.stop,
                      .live = run_.live,
                      .report = {},
-                     .until = images});
+                     .until = images,
+                     .team = run_.team,
+                     .verify = run_.verify});
     if (trainer.run() == Outcome::stopped) throw LoadingStopped{};
     const Evaluation found = measures_.comparison(measures_.generated(state, o), &state.sampled());
     if (found.metrics.empty()) throw NotMeasured(found.failures.front());

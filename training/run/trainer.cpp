@@ -53,19 +53,25 @@ void Trainer::begin_folder() {
 
 bool Trainer::prepare() {
   loading_ = last_shown_ = Clock::now();
+  settings_.team->begin(options_, state_);
+  Communicator& processes = settings_.team->processes();
   try {
     reals_.emplace(options_, state_, dataset_,
-                   RealsSettings{.plan = settings_.reals, .workers = settings_.workers, .progress = [this](auto... of) {
-                                   return show_loading(of...);
-                                 }});
-    iteration_.emplace(options_, state_, dataset_.get(), *reals_);
+                   RealsSettings{.plan = settings_.reals,
+                                 .workers = settings_.workers,
+                                 .processes = &processes,
+                                 .progress = [this](auto... of) { return show_loading(of...); }});
+    iteration_.emplace(options_, state_, dataset_.get(), *reals_, processes);
   } catch (const LoadingStopped&) {
     return false;
   }
+  settings_.team->ready();
   if (!state_.device().is_cuda())  // on a GPU not all FLOPs are counted
     limit_ = kernels::cpu_limits().flops(options_.model.basics().activation_type);
   start_ = tick_began_ = last_saved_ = Clock::now();
   flops_before_tick_ = flops_so_far();
+  first_iteration_of_tick_ = state_.counters.iteration;
+  sent_before_tick_ = settings_.team->processes().bytes_sent();
   return true;
 }
 
@@ -103,7 +109,7 @@ Outcome Trainer::train() {
     return Outcome::stopped;
   }
   while (!over()) {
-    iteration_->run();
+    settings_.team->iterate(*iteration_);
     if (tick_is_over())
       end_tick();
     else
@@ -140,7 +146,9 @@ void Trainer::end_tick() {
        .maintenance = maintenance_,
        .images = c.images - first_image_of_tick_,
        .flops = {.direct = flops.direct - flops_before_tick_.direct, .done = flops.done - flops_before_tick_.done},
-       .limit = limit_});
+       .limit = limit_,
+       .sent = double(settings_.team->processes().bytes_sent() - sent_before_tick_) /
+               double(std::max<int64_t>(1, c.iteration - first_iteration_of_tick_))});
   const Clock::time_point maintenance_began = Clock::now();
   say(tick_line(stats, options_));
   log_.stats(stats_record(stats));
@@ -151,6 +159,7 @@ void Trainer::end_tick() {
     bad_images_ = bad.size();
   }
   check_health(stats, done());
+  if (settings_.verify) settings_.team->verify(options_, state_);
 
   const int64_t finished_tick = c.tick++;
   c.tick_start = c.images;
@@ -169,6 +178,8 @@ void Trainer::end_tick() {
   tick_began_ = Clock::now();
   first_image_of_tick_ = c.images;
   flops_before_tick_ = flops_so_far();
+  first_iteration_of_tick_ = c.iteration;
+  sent_before_tick_ = settings_.team->processes().bytes_sent();
 }
 
 // A run that ends, or is ended, while its losses make no sense has nothing worth saving.

@@ -11,6 +11,7 @@
 #include "training/run/evaluations.h"
 #include "training/run/report.h"
 #include "training/run/sheets.h"
+#include "training/run/team.h"
 
 namespace firn {
 
@@ -24,6 +25,8 @@ struct RunSettings {
   std::function<void()> report;            // writes the page that TrainOptions::report asks for
   int64_t until = INT64_MAX;               // images: save there and return, to go on another time
   Stage stage = {};                        // of a run that has several
+  std::shared_ptr<Team> team = std::make_shared<Team>(alone());
+  bool verify = false;  // at the end of each tick, that all processes have the same state
 };
 
 // Shows how far an evaluation is; throws LoadingStopped at a stop request. Both must outlive it.
@@ -85,6 +88,7 @@ class Trainer {
   std::optional<Evaluations> evaluations_;
   Clock::time_point start_ = Clock::now(), tick_began_ = start_, last_shown_{}, last_saved_ = start_, loading_ = start_;
   int64_t first_image_ = 0, first_image_of_tick_ = 0;
+  int64_t first_iteration_of_tick_ = 0, sent_before_tick_ = 0;
   int64_t saved_image_ = -1, best_image_ = -1;  // of the newest snapshot, and of the best one
   double maintenance_ = 0, trained_seconds_ = 0, limit_ = 0;
   Flops flops_before_tick_;

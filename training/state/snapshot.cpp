@@ -86,7 +86,7 @@ TrainOptions published(TrainOptions options) {
   return options;
 }
 
-void save_snapshot(const std::filesystem::path& path, const TrainOptions& options, const TrainState& state) {
+SafetensorsFile snapshot_of(const TrainOptions& options, const TrainState& state) {
   SafetensorsFile file;
   for (const Role& role : state.roles) {
     if (!role.source_of.empty() && !options.embed_source) continue;
@@ -97,7 +97,11 @@ void save_snapshot(const std::filesystem::path& path, const TrainOptions& option
   file.metadata = {{"format", snapshot_format},
                    {"options", to_json(published(options)).dump()},
                    {"model", to_json(options.model).dump()}};
-  write_safetensors(path, file);
+  return file;
+}
+
+void save_snapshot(const std::filesystem::path& path, const TrainOptions& options, const TrainState& state) {
+  write_safetensors(path, snapshot_of(options, state));
 }
 
 TrainOptions snapshot_options(const std::map<std::string, std::string>& metadata, std::string_view name) {

@@ -15,6 +15,8 @@ namespace firn {
 TrainOptions published(TrainOptions options);
 
 void save_snapshot(const std::filesystem::path& path, const TrainOptions& options, const TrainState& state);
+// What it saves, sources included where options.embed_source says so.
+SafetensorsFile snapshot_of(const TrainOptions& options, const TrainState& state);
 
 // IoError when the file is not a snapshot.
 TrainOptions snapshot_options(const std::map<std::string, std::string>& metadata, std::string_view name);

@@ -1,5 +1,7 @@
 #include "training/step/feed.h"
 
+#include <limits>
+
 #include "base/error.h"
 #include "kernels/device/memory.h"
 #include "kernels/ops/control.h"
@@ -7,21 +9,22 @@
 namespace firn {
 namespace {
 
-// y [N,H,W,C] <- images of `stored` that `items` lists, or the first N.
-void decode(Tensor& y, const void* pixels, const int32_t* items, int64_t stored) {
+// y [N,H,W,C], n of them from `first` on <- images of `stored` that `items` lists, or the first n.
+void decode(Tensor& y, int64_t first, int64_t n, const void* pixels, const int32_t* items, int64_t stored) {
   const Shape& s = y.shape();
   dispatch_acc(y.type(), [&](auto tag) {
     using T = decltype(tag);
-    run(y.stream(), kernels::DecodePixels<T>{y.mutable_as<T>(), static_cast<const uint8_t*>(pixels), items, s[0],
-                                             static_cast<int>(stored), static_cast<int>(s[1] * s[2]),
-                                             static_cast<int>(s[2]), static_cast<int>(s[3])});
+    T* const to = y.mutable_as<T>() + first * (y.count() / s[0]);
+    run(y.stream(),
+        kernels::DecodePixels<T>{to, static_cast<const uint8_t*>(pixels), items, n, static_cast<int>(stored),
+                                 static_cast<int>(s[1] * s[2]), static_cast<int>(s[2]), static_cast<int>(s[3])});
   });
 }
 
 Tensor batch_of(const Shape& shape, DType type, const Device& device) {
   dispatch_acc(type, [](auto) {});  // ShapeError for what cannot be decoded to
   if (shape.size() != 4) throw ShapeError(fmt::format("images are [N,H,W,C], not {}", to_string(shape)));
-  return Tensor::empty(shape, type, device);
+  return Tensor::full(shape, std::numeric_limits<double>::quiet_NaN(), type, device);
 }
 
 }  // namespace
@@ -29,10 +32,12 @@ Tensor batch_of(const Shape& shape, DType type, const Device& device) {
 ImageFeed::ImageFeed(const Shape& shape, DType type, const Device& device)
     : images_(batch_of(shape, type, device)), staging_(device.stream(), static_cast<size_t>(images_.count())) {}
 
-const Tensor& ImageFeed::put(std::span<const uint8_t> pixels) {
-  if (static_cast<int64_t>(pixels.size()) != images_.count())
-    throw ShapeError(fmt::format("{} bytes do not fill images {}", pixels.size(), to_string(images_.shape())));
-  decode(images_, staging_.put(std::as_bytes(pixels)), nullptr, images_.dim(0));
+const Tensor& ImageFeed::put(std::span<const uint8_t> pixels, int64_t first) {
+  const int64_t image = images_.count() / images_.dim(0), n = std::ssize(pixels) / image;
+  if (n < 1 || n * image != std::ssize(pixels) || first < 0 || first + n > images_.dim(0))
+    throw ShapeError(fmt::format("{} bytes do not fill images {} from number {} on", pixels.size(),
+                                 to_string(images_.shape()), first));
+  decode(images_, first, n, staging_.put(std::as_bytes(pixels)), nullptr, n);
   return images_;
 }
 
@@ -59,7 +64,7 @@ void ResidentImages::store(int64_t first, std::span<const uint8_t> pixels) {
 const Tensor& ResidentImages::put(const Tensor& items) {
   if (items.count() != images_.dim(0))
     throw ShapeError(fmt::format("{} items do not fill images {}", items.count(), to_string(images_.shape())));
-  decode(images_, pixels_.data, items.as<int32_t>(), count_);
+  decode(images_, 0, images_.dim(0), pixels_.data, items.as<int32_t>(), count_);
   return images_;
 }
 

@@ -18,8 +18,9 @@ class ImageFeed {
  public:
   ImageFeed(const Shape& shape, DType type, const Device& device);  // [N,H,W,C], f32 or f64
   const Tensor& images() const { return images_; }
-  // Fills images() with v / 127.5 - 1. ShapeError unless pixels.size() fits the shape.
-  const Tensor& put(std::span<const uint8_t> pixels);
+  // Fills images() from that one on with v / 127.5 - 1; the rest stays as it is, which at first is NaN. ShapeError for
+  // other than whole images that fit.
+  const Tensor& put(std::span<const uint8_t> pixels, int64_t first = 0);
 
  private:
   Tensor images_;

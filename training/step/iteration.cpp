@@ -4,8 +4,9 @@
 
 namespace firn {
 
-Iteration::Iteration(const TrainOptions& options, TrainState& state, const Dataset* dataset, Reals& reals)
-    : options_(options), state_(state), reals_(reals), augment_(options, state) {
+Iteration::Iteration(const TrainOptions& options, TrainState& state, const Dataset* dataset, Reals& reals,
+                     Communicator& processes)
+    : options_(options), state_(state), reals_(reals), processes_(processes), augment_(options, state) {
   Training training{.options = options, .state = state, .reals = &reals, .draw_label = {}};
   if (dataset) training.draw_label = [dataset](Rng& rng) { return dataset->label(rng.integer(0, dataset->size())); };
   phases_ = phases_of(training);
@@ -51,7 +52,7 @@ void Iteration::run_phase(size_t i, double average_decay) {
     r->adam->advance(average_decay);
   }
   runs.replay.run(state_.rng, [&](Rng& rng) {
-    PhaseResult result = ::firn::run_phase(phase, state_, phase.draw(rng), &rng);
+    PhaseResult result = ::firn::run_phase(phase, state_, phase.draw(rng), &rng, processes_);
     for (const Term& term : result.report)
       if (!term.stat.empty()) state_.stats.add(term.stat, term.value);
     auto next = result.gradients.begin();

@@ -15,8 +15,10 @@ namespace firn {
 class Iteration {
  public:
   // The phases of options.model's objective. `dataset` gives the label distribution that generated labels are drawn
-  // from; null: all classes are equally likely.
-  Iteration(const TrainOptions& options, TrainState& state, const Dataset* dataset, Reals& reals);
+  // from; null: all classes are equally likely. Several processes run it alike: each has the whole state, which stays
+  // the same in all, and works on its own part of each batch.
+  Iteration(const TrainOptions& options, TrainState& state, const Dataset* dataset, Reals& reals,
+            Communicator& processes = alone());
 
   void run();  // every phase that is due, the averages, the counters
   const std::vector<Phase>& phases() const { return phases_; }
@@ -45,6 +47,7 @@ class Iteration {
   const TrainOptions& options_;
   TrainState& state_;
   Reals& reals_;
+  Communicator& processes_;
   Augment augment_;
   std::vector<Phase> phases_;
   std::deque<Runs> runs_;

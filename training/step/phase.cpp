@@ -1,7 +1,9 @@
 #include "training/step/phase.h"
 
 #include <algorithm>
+#include <functional>
 #include <list>
+#include <optional>
 
 #include "base/error.h"
 
@@ -17,25 +19,63 @@ std::vector<Tensor> gradients_of(const Tensor& loss, double weight, const Parame
   return zeros;
 }
 
-void add_to(std::vector<Tensor>& sums, std::vector<Tensor> terms) {
-  if (sums.empty())
-    sums = std::move(terms);
-  else
-    for (size_t i = 0; i < sums.size(); ++i) sums[i] = sums[i] + terms[i];
+// What lasts beyond a run of a phase and that its forward passes move.
+class Running {
+ public:
+  explicit Running(const TrainState& state) {
+    for (const Role& role : state.roles)
+      for (const Parameter& p : role.network->parameters().running()) values_.push_back(p.value());
+    for (const auto& [name, t] : state.scalars) values_.push_back(t);
+    for (const Tensor& t : values_) {
+      before_.push_back(t.like());
+      before_.back().copy_from(t);
+    }
+  }
+  void restore() {
+    for (size_t i = 0; i < values_.size(); ++i) values_[i].copy_from(before_[i]);
+  }
+  std::vector<Tensor> moves(double share) const {
+    std::vector<Tensor> all;
+    for (size_t i = 0; i < values_.size(); ++i) all.push_back((values_[i] - before_[i]) * share);
+    return all;
+  }
+  void move(std::span<const Tensor> by) {
+    for (size_t i = 0; i < values_.size(); ++i) values_[i].copy_from(before_[i] + by[i]);
+  }
+
+ private:
+  std::vector<Tensor> values_, before_;
+};
+
+// The noise of a micro-batch: the same numbers of another stream, but for the first one.
+Rng noise_of(const Rng& rng, int64_t micro_batch) {
+  Rng own = rng;
+  if (micro_batch > 0) own.seed = seed_for(rng.seed + uint64_t(micro_batch), SeedUse::training);
+  return own;
 }
 
-void add_to(std::vector<Term>& sums, const std::vector<Term>& terms, double share) {
-  const bool first = sums.empty();
-  for (size_t i = 0; i < terms.size(); ++i) {
-    const Tensor value = terms[i].value.detach(), term = share == 1 ? value : value * share;
-    if (first)
-      sums.push_back({terms[i].name, terms[i].stat, term});
-    else
-      sums[i].value = sums[i].value + term;
-  }
+int64_t parts(int64_t n, int64_t at_once) { return (n + at_once - 1) / at_once; }
+
+void require_parts(const std::string& phase, int64_t parts, int processes) {
+  if (parts >= processes) return;
+  throw ConfigError(
+      fmt::format("{} processes need as many parts of a batch, and phase {} has {}: give a smaller "
+                  "--batch-gpu, a larger --batch or fewer processes",
+                  processes, phase, parts));
 }
 
 }  // namespace
+
+void require_parts(const std::vector<Phase>& phases, int processes) {
+  for (const Phase& phase : phases)
+    if (phase.interval > 0)
+      require_parts(phase.name, parts(phase.samples, std::max<int64_t>(1, phase.at_once)), processes);
+}
+
+Leaves rows_of(int64_t n, int64_t at_once, const Communicator& processes) {
+  const Leaves own = share_of(parts(n, at_once), processes.rank(), processes.size());
+  return {own.first * at_once, std::min(own.last * at_once, n)};
+}
 
 bool Phase::due(int64_t iteration) const {
   return interval > 0 && iteration >= from && iteration < until && (iteration % interval == 0) != between;
@@ -86,7 +126,8 @@ Tensor PhaseResult::operator[](std::string_view name) const {
   return {};
 }
 
-PhaseResult run_phase(const Phase& phase, const TrainState& state, const Inputs& whole, Rng* rng) {
+PhaseResult run_phase(const Phase& phase, const TrainState& state, const Inputs& whole, Rng* rng,
+                      Communicator& processes) {
   std::list<FrozenScope> only_passed_through;
   for (const Role& role : state.roles)
     if (role.name != phase.trains && !std::ranges::count(phase.beside, role.name))
@@ -94,24 +135,65 @@ PhaseResult run_phase(const Phase& phase, const TrainState& state, const Inputs&
   Parameters trained = state.role(phase.trains).network->parameters().trainable();
   for (const std::string& name : phase.beside)
     for (const Parameter& p : state.role(name).network->parameters().trainable()) trained.add(p);
-  const int64_t n = whole.size(), at_once = std::max<int64_t>(1, phase.at_once);
-  PhaseResult total;
-  for (int64_t begin = 0; begin < n; begin += at_once) {
-    const int64_t end = std::min(begin + at_once, n);
+  const int64_t n = whole.size(), at_once = std::max<int64_t>(1, phase.at_once), micro_batches = parts(n, at_once);
+  require_parts(phase.name, micro_batches, processes.size());
+  std::optional<Running> running;
+  if (micro_batches > 1) running.emplace(state);
+
+  // Of one micro-batch, or the sum over several: gradients, then moves of what runs, then what is reported.
+  std::vector<Term> names;
+  bool first = true;
+  Rng last_noise;
+  const auto run = [&](int64_t i) {
+    const int64_t begin = i * at_once, end = std::min(begin + at_once, n);
     const double share = double(end - begin) / double(n);
-    std::vector<Tensor> gradients;
+    if (!std::exchange(first, false)) running->restore();
+    std::optional<Rng> noise;
+    if (rng) noise = noise_of(*rng, i);
+    std::vector<Tensor> found;
     std::vector<Term> report;
     {
-      Terms terms = phase.terms(whole.slice(begin, end), rng);
-      gradients = gradients_of(terms.total, share, trained);
+      Terms terms = phase.terms(whole.slice(begin, end), noise ? &*noise : nullptr);
+      found = gradients_of(terms.total, share, trained);
       report = std::move(terms.report);
       report.insert(report.begin(), {"loss", terms.stat, terms.total.detach()});
     }
     const NoGrad no_grad;
-    add_to(total.report, report, share);
-    add_to(total.gradients, std::move(gradients));
+    if (running) std::ranges::move(running->moves(share), std::back_inserter(found));
+    for (Term& term : report) {
+      const Tensor value = term.value.detach();
+      found.push_back(share == 1 ? value : value * share);
+      term.value = {};
+    }
+    names = std::move(report);
+    if (noise) last_noise = *noise;
+    return found;
+  };
+  const std::function<std::vector<Tensor>(Leaves)> sum = [&](Leaves node) {
+    if (node.count() == 1) return run(node.first);
+    std::vector<Tensor> low = sum({node.first, node.middle()});
+    std::vector<Tensor> high = sum({node.middle(), node.last});
+    const NoGrad no_grad;
+    for (size_t i = 0; i < low.size(); ++i) low[i] = low[i] + std::exchange(high[i], {});
+    return low;
+  };
+  std::vector<std::vector<Tensor>> sums;
+  for (const Leaves node : subtrees(micro_batches, share_of(micro_batches, processes.rank(), processes.size())))
+    sums.push_back(sum(node));
+  std::vector<Tensor> total = sum_over_processes(processes, micro_batches, std::move(sums));
+  if (rng) rng->offset = last_noise.offset;
+
+  PhaseResult result;
+  const size_t gradients = trained.size(), terms = total.size() - names.size();
+  const NoGrad no_grad;
+  if (running) running->move({total.begin() + std::ptrdiff_t(gradients), total.begin() + std::ptrdiff_t(terms)});
+  for (size_t i = 0; i < names.size(); ++i) {
+    names[i].value = total[terms + i];
+    result.report.push_back(std::move(names[i]));
   }
-  return total;
+  total.resize(gradients);
+  result.gradients = std::move(total);
+  return result;
 }
 
 }  // namespace firn

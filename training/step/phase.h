@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/tree_sum.h"
 #include "training/state/state.h"
 
 namespace firn {
@@ -96,8 +97,18 @@ struct PhaseResult {
   Tensor operator[](std::string_view name) const;  // of the report; undefined where the phase has none
 };
 
-// Runs `phase` on slices of at most phase.at_once samples, in order, and sums their gradients. Equal to one run on the
-// whole where the networks treat samples independently (minibatch-std does not). Other roles are frozen meanwhile.
-PhaseResult run_phase(const Phase& phase, const TrainState& state, const Inputs& whole, Rng* rng);
+// Runs `phase` on micro-batches, slices of at most phase.at_once samples, and sums their gradients in a binary tree
+// (engine/tree_sum.h). Equal to one run on the whole where the networks treat samples independently (minibatch-std does
+// not). Each micro-batch begins from the same running values (Parameter::running(), the state's scalars), which move
+// by the mean of their moves, and draws noise of its own: nothing depends on which came first, or on which of
+// `processes` runs it. Each of those brings the whole batch, of which it reads its own rows (rows_of). Other roles are
+// frozen meanwhile.
+PhaseResult run_phase(const Phase& phase, const TrainState& state, const Inputs& whole, Rng* rng,
+                      Communicator& processes = alone());
+
+// ConfigError where a phase has fewer micro-batches than there are processes.
+void require_parts(const std::vector<Phase>& phases, int processes);
+// Of n samples in micro-batches, those that this process runs.
+Leaves rows_of(int64_t n, int64_t at_once, const Communicator& processes);
 
 }  // namespace firn

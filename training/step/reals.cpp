@@ -50,6 +50,8 @@ Reals::Reals(const TrainOptions& options, const TrainState& state, std::shared_p
       labels_(options.batch, options.model.classes(), state.device()) {
   const RealsPlan& plan = settings.plan;
   const Shape batch = batch_shape(options);
+  const Leaves rows = rows_of(options.batch, options.batch_gpu, *settings.processes);
+  rows_ = {int(rows.first), int(rows.last)};
   LoaderOptions loading{.batch = options.batch, .seed = options.seed, .threads = settings.workers};
   if (plan.images > 0) {
     resident_.emplace(batch, dataset->stored(), options.model.type(), state.device());
@@ -59,7 +61,7 @@ Reals::Reals(const TrainOptions& options, const TrainState& state, std::shared_p
     staged_.emplace(batch, options.model.type(), state.device());
     loader_.emplace(dataset, loading);
   }
-  seek(state.data);
+  seek(state.data, rows_);
   if (plan.features > 0) compute_features(options, state.discriminator());
 }
 
@@ -89,19 +91,22 @@ void Reals::load_images(const Dataset& dataset, Loader loader, const RealsSettin
   }
 }
 
-void Reals::seek(DataPosition position) { loader_ ? loader_->seek(position) : order_.seek(position); }
+void Reals::seek(DataPosition position, BatchRows rows) {
+  loaded_ = rows;
+  loader_ ? loader_->seek(position, rows) : order_.seek(position);
+}
 
 // An epoch has every item once.
 void Reals::each(const char* what, const std::function<void()>& shown) {
   const DataPosition before = position();
   const int64_t shown_before = shown_, batch = items_.count();
-  seek({});
+  seek({}, {});
   for (int64_t done = 0; done < count_; done += batch) {
     next();
     shown();
     if (!progress_(what, std::min(done + batch, count_), count_)) throw LoadingStopped{};
   }
-  seek(before);
+  seek(before, rows_);
   shown_ = shown_before;
 }
 
@@ -125,7 +130,7 @@ void Reals::next() {
   std::vector<int> classes;
   if (loader_) {
     Batch batch = loader_->next();
-    staged_->put(batch.pixels);
+    staged_->put(batch.pixels, loaded_.first);
     items.assign(batch.items.begin(), batch.items.end());
     classes = std::move(batch.labels);
   } else {

@@ -21,7 +21,8 @@ RealsPlan plan_reals(const TrainOptions& options, const Discriminator& d, const 
 
 struct RealsSettings {
   RealsPlan plan;
-  int workers = 1;  // threads that decode images
+  int workers = 1;                           // threads that decode images
+  const Communicator* processes = &alone();  // each decodes the rows of a batch that it works on
   // Told while images are loaded and features computed; false: stop, by throwing LoadingStopped.
   std::function<bool(const char* what, int64_t done, int64_t total)> progress = [](const char*, int64_t, int64_t) {
     return true;
@@ -42,7 +43,7 @@ class Reals {
   // was: for what is kept of them. Throws LoadingStopped.
   void each(const char* what, const std::function<void()>& shown);
   int64_t items_in_all() const { return count_; }  // a mirrored one being another
-  // Of the batch; always the same tensors.
+  // Of the batch; always the same tensors. Of the images perhaps only this process's rows, but within each().
   const Tensor& images() const { return resident_ ? resident_->images() : staged_->images(); }
   const Tensor& labels() const { return labels_.labels(); }
   const Tensor& items() const { return items_; }        // [batch] i32: their numbers in the data
@@ -54,9 +55,10 @@ class Reals {
  private:
   void load_images(const Dataset& dataset, Loader loader, const RealsSettings& settings);
   void compute_features(const TrainOptions& options, Discriminator& d);
-  void seek(DataPosition position);
+  void seek(DataPosition position, BatchRows rows);
 
   int64_t count_, shown_ = 0;
+  BatchRows rows_, loaded_;  // of this process; that are loaded now
   decltype(RealsSettings::progress) progress_;
   std::optional<Loader> loader_;  // batches that are loaded as they come
   std::optional<ImageFeed> staged_;

@@ -1,0 +1,59 @@
+// The processes of one run, each of which drives one device: what they send each other. Started by mpirun or a
+// scheduler; sums over them are engine/tree_sum.h.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/core/run.h"
+
+namespace firn {
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual int on_this_machine() const = 0;          // how many of them
+  virtual std::string name_of(int rank) const = 0;  // "process 2 on HOST"
+
+  // For small things: what each process brings, by rank; and what process 0 brings.
+  virtual std::vector<std::string> gather(const std::string& mine) = 0;
+  virtual std::string broadcast(const std::string& of_first) = 0;
+
+  // Memory on the device of a stream, and the process that it goes to or comes from.
+  struct Piece {
+    int peer;
+    void* data;
+    size_t bytes;
+  };
+  // Sends and receives all of them, what one process sends another in the same order on both sides; when it returns,
+  // what comes behind on the stream finds it done.
+  void exchange(const Stream& stream, std::span<const Piece> sends, std::span<const Piece> receives);
+  int64_t bytes_sent() const { return bytes_sent_; }  // by exchange()
+
+  // Ends all processes at once, this one included, when it cannot go on: what to others must look like a failure.
+  [[noreturn]] virtual void abort(int code) = 0;
+
+ private:
+  virtual void do_exchange(const Stream& stream, std::span<const Piece> sends, std::span<const Piece> receives) = 0;
+  std::atomic<int64_t> bytes_sent_ = 0;
+};
+
+Communicator& alone();  // one process
+
+struct LaunchOptions {
+  double timeout = 60;  // seconds without a sign of life after which a process is given up
+};
+
+// Of the processes that a launcher (mpirun, srun) started with this one; null where none did. Call it once, from main.
+// DeviceError where a launcher started several and this build has no MPI.
+std::unique_ptr<Communicator> launched(const LaunchOptions& options);
+// Its number where a launcher started it, as the environment says, before launched() and in builds without MPI; else
+// -1.
+int rank_by_launcher();
+
+}  // namespace firn

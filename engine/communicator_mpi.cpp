@@ -1,0 +1,230 @@
+// Processes that a launcher started, over MPI. A thread of each tells its neighbour in the ring that it lives, and ends
+// the job when its other neighbour is silent: whoever waits for data waits as long as all live.
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "base/error.h"
+#include "engine/communicator.h"
+
+#ifdef FIRN_MPI
+#include <mpi.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+#include <thread>
+#endif
+
+namespace firn {
+
+namespace {
+
+void require_launcher() {
+  const char* const tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  if (tasks && std::atoi(tasks) > 1 && rank_by_launcher() < 0)
+    throw DeviceError(
+        fmt::format("srun started {} processes that know nothing of each other: give it --mpi=pmix or "
+                    "--mpi=pmi2",
+                    tasks));
+}
+
+}  // namespace
+
+#ifdef FIRN_MPI
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+void check(int status, const char* what) {
+  if (status == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING];
+  int length = 0;
+  MPI_Error_string(status, text, &length);
+  throw DeviceError(fmt::format("MPI: {}: {}", what, std::string(text, size_t(length))));
+}
+
+constexpr size_t kMost = size_t{1} << 30;  // bytes of a message: MPI counts them in an int
+
+class Mpi : public Communicator {
+ public:
+  explicit Mpi(const LaunchOptions& options) : timeout_(options.timeout) {
+    int provided = 0;
+    check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided), "starting");
+    if (provided < MPI_THREAD_MULTIPLE) throw DeviceError("this MPI takes calls of one thread only");
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
+    MPI_Comm_size(MPI_COMM_WORLD, &size_);
+    for (MPI_Comm* own : {&data_, &control_, &life_}) {
+      check(MPI_Comm_dup(MPI_COMM_WORLD, own), "starting");
+      MPI_Comm_set_errhandler(*own, MPI_ERRORS_RETURN);
+    }
+    char host[MPI_MAX_PROCESSOR_NAME];
+    int length = 0;
+    MPI_Get_processor_name(host, &length);
+    hosts_ = gather(std::string(host, size_t(length)));
+    if (size_ > 1) life_thread_ = std::jthread([this](std::stop_token stop) { live(stop); });
+  }
+
+  ~Mpi() override {
+    if (life_thread_.joinable()) {
+      life_thread_.request_stop();
+      woken_.notify_all();
+      life_thread_.join();
+    }
+    MPI_Finalize();
+  }
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  int on_this_machine() const override { return int(std::ranges::count(hosts_, hosts_[size_t(rank_)])); }
+  std::string name_of(int rank) const override { return fmt::format("process {} on {}", rank, hosts_[size_t(rank)]); }
+
+  std::vector<std::string> gather(const std::string& mine) override {
+    std::vector<int> sizes(static_cast<size_t>(size_)), begins(sizes.size());
+    const int own = static_cast<int>(mine.size());
+    wait([&](MPI_Request* r) { return MPI_Iallgather(&own, 1, MPI_INT, sizes.data(), 1, MPI_INT, control_, r); });
+    int all = 0;
+    for (size_t r = 0; r < sizes.size(); ++r) begins[r] = std::exchange(all, all + sizes[r]);
+    std::string text(static_cast<size_t>(all), ' ');
+    wait([&](MPI_Request* r) {
+      return MPI_Iallgatherv(mine.data(), own, MPI_CHAR, text.data(), sizes.data(), begins.data(), MPI_CHAR, control_,
+                             r);
+    });
+    std::vector<std::string> result;
+    for (size_t r = 0; r < sizes.size(); ++r) result.push_back(text.substr(size_t(begins[r]), size_t(sizes[r])));
+    return result;
+  }
+
+  std::string broadcast(const std::string& of_first) override {
+    uint64_t size = of_first.size();
+    wait([&](MPI_Request* r) { return MPI_Ibcast(&size, 1, MPI_UINT64_T, 0, control_, r); });
+    std::string text = rank_ == 0 ? of_first : std::string(size, ' ');
+    for (size_t at = 0; at < text.size(); at += kMost)
+      wait([&](MPI_Request* r) {
+        return MPI_Ibcast(text.data() + at, int(std::min(kMost, text.size() - at)), MPI_CHAR, 0, control_, r);
+      });
+    return text;
+  }
+
+  void abort(int code) override {
+    std::thread([code] {  // where a network is gone, MPI may wait for it
+      std::this_thread::sleep_for(std::chrono::seconds(5));
+      _exit(code);
+    })
+        .detach();
+    MPI_Abort(MPI_COMM_WORLD, code);
+    _exit(code);
+  }
+
+ private:
+  // Waits in naps once it has waited for a while: beside other processes of the same machine, which may be what it
+  // waits for.
+  void finish(std::vector<MPI_Request>& requests) {
+    const Clock::time_point began = Clock::now();
+    int done = 0;
+    while (true) {
+      check(MPI_Testall(int(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE), "exchanging data");
+      if (done) return;
+      if (Clock::now() - began < std::chrono::microseconds(200))
+        std::this_thread::yield();
+      else
+        std::this_thread::sleep_for(std::chrono::microseconds(20));
+    }
+  }
+
+  void wait(const auto& begin) {
+    std::vector<MPI_Request> request(1);
+    check(begin(request.data()), "a collective operation");
+    finish(request);
+  }
+
+  void do_exchange(const Stream& stream, std::span<const Piece> sends, std::span<const Piece> receives) override {
+    if (stream.is_cuda) throw DeviceError("several processes with GPUs need NCCL, which this build has not");
+    std::vector<MPI_Request> requests;
+    const auto each = [&](std::span<const Piece> pieces, const auto& begin) {
+      for (const Piece& piece : pieces)
+        for (size_t at = 0; at < piece.bytes; at += kMost)
+          check(begin(static_cast<char*>(piece.data) + at, int(std::min(kMost, piece.bytes - at)), piece.peer,
+                      &requests.emplace_back()),
+                "exchanging data");
+    };
+    each(receives,
+         [&](char* data, int n, int peer, MPI_Request* r) { return MPI_Irecv(data, n, MPI_CHAR, peer, 0, data_, r); });
+    each(sends,
+         [&](char* data, int n, int peer, MPI_Request* r) { return MPI_Isend(data, n, MPI_CHAR, peer, 0, data_, r); });
+    finish(requests);
+  }
+
+  // Beats go around the ring, so that however many processes there are, each has two neighbours.
+  void live(const std::stop_token& stop) {
+    const int left = (rank_ + size_ - 1) % size_, right = (rank_ + 1) % size_;
+    const auto period = std::chrono::duration<double>(std::min(1.0, timeout_ / 10));
+    Clock::time_point heard = Clock::now();
+    char in = 0;
+    const char out = 0;
+    MPI_Request sent = MPI_REQUEST_NULL, expected = MPI_REQUEST_NULL;
+    MPI_Irecv(&in, 1, MPI_CHAR, left, 0, life_, &expected);
+    while (!stop.stop_requested()) {
+      const Clock::time_point woke = Clock::now();
+      int done = 0;
+      if (MPI_Test(&sent, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done)
+        MPI_Isend(&out, 1, MPI_CHAR, right, 0, life_, &sent);
+      while (MPI_Test(&expected, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && done) {
+        heard = Clock::now();
+        MPI_Irecv(&in, 1, MPI_CHAR, left, 0, life_, &expected);
+      }
+      if (std::chrono::duration<double>(woke - heard).count() > timeout_) {
+        const std::string line = fmt::format(
+            "{} has given no sign of life for {:g} s: the run ends; go on from its last "
+            "snapshot\n",
+            name_of(left), timeout_);
+        std::fputs(line.c_str(), stderr);
+        abort(1);
+      }
+      std::unique_lock lock(mutex_);
+      woken_.wait_for(lock, stop, period, [] { return false; });
+      if (Clock::now() - woke > 3 * period + std::chrono::seconds(1))
+        heard = Clock::now();  // it was this one that slept
+    }
+    for (MPI_Request* r : {&sent, &expected})
+      if (*r != MPI_REQUEST_NULL) {
+        MPI_Cancel(r);
+        MPI_Request_free(r);
+      }
+  }
+
+  double timeout_;
+  int rank_ = 0, size_ = 1;
+  MPI_Comm data_, control_, life_;
+  std::vector<std::string> hosts_;
+  std::mutex mutex_;
+  std::condition_variable_any woken_;
+  std::jthread life_thread_;
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> launched(const LaunchOptions& options) {
+  require_launcher();
+  return rank_by_launcher() >= 0 ? std::make_unique<Mpi>(options) : nullptr;
+}
+
+#else
+
+std::unique_ptr<Communicator> launched(const LaunchOptions&) {
+  require_launcher();
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"})
+    if (const char* size = std::getenv(name); size && std::atoi(size) > 1)
+      throw DeviceError(
+          fmt::format("a launcher started {} processes and this build has no MPI: configure it with "
+                      "-DFIRN_MPI=ON",
+                      size));
+  return nullptr;
+}
+
+#endif
+
+}  // namespace firn

@@ -1,0 +1,252 @@
+// gan-train as several processes, for each MPI that is there: the same bits for any number of them, and a plain end
+// whatever becomes of one.
+#include <sys/types.h>
+
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "tests/tools/tools_support.h"
+#include "training/run/run_folder.h"
+
+namespace fs = std::filesystem;
+namespace firn {
+namespace {
+
+struct Launcher {
+  const char* name;
+  const char* program;
+  const char* suffix;  // of the programs that are built for it
+};
+void PrintTo(const Launcher& launcher, std::ostream* out) { *out << launcher.program; }
+constexpr Launcher launchers[] = {FIRN_LAUNCHERS};
+
+class Processes : public testing::TestWithParam<Launcher> {
+ protected:
+  void SetUp() override { write_images(scratch_ / "data", 12, 8, 3, 2); }
+
+  // As root, on fewer cores than processes, without spinning threads.
+  std::string launch(int n, const std::string& program) const {
+    const std::string settings =
+        "OMP_WAIT_POLICY=passive OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 "
+        "OMPI_MCA_rmaps_base_oversubscribe=1 ";
+    const std::string path = fmt::format("'{}/{}{}'", FIRN_BINARY_DIR, program, GetParam().suffix);
+    return settings + (n == 0 ? path : fmt::format("'{}' -n {} {}", GetParam().program, n, path));
+  }
+  std::string train_command(int n, const std::string& out, const std::string& more) const {
+    return fmt::format(
+        "{} --outdir '{}' --data '{}' --batch 8 --batch-gpu 2 --kimg 0.128 --tick 0.032 --snap 1 --grid 2x2 "
+        "--precision "
+        "fp32 --threads 1 --metrics none --no-report {} {}",
+        launch(n, "gan-train"), (scratch_ / out).string(), (scratch_ / "data").string(), model_, more);
+  }
+  // 0 processes: without a launcher.
+  Ran train(int n, const std::string& out, const std::string& more = {}) const {
+    return shell(train_command(n, out, more));
+  }
+  fs::path run_of(const std::string& out) const { return latest_snapshot(scratch_ / out).parent_path(); }
+  std::string snapshot(const std::string& out) const { return read_text(latest_snapshot(scratch_ / out)); }
+
+  // Of each tick, all losses and scores.
+  std::string losses(const std::string& out) const {
+    std::string text;
+    std::ifstream lines(run_of(out) / "stats.jsonl");
+    for (std::string line; std::getline(lines, line);) {
+      const nlohmann::json tick = nlohmann::json::parse(line);
+      for (const auto& [name, stat] : tick.items())
+        if (name.starts_with("Loss/")) text += name + stat.dump() + "\n";
+    }
+    return text;
+  }
+
+  void expect_same_bits(const std::string& more, std::initializer_list<int> counts = {2, 4}) const {
+    const Ran one = train(0, "one", more);
+    ASSERT_EQ(one.code, 0) << one.output;
+    for (const int n : counts) {
+      const std::string out = fmt::format("by{}", n);
+      const Ran ran = train(n, out, more + " --verify-processes");
+      ASSERT_EQ(ran.code, 0) << ran.output;
+      EXPECT_MENTIONS(ran.output, fmt::format("processes  {}", n));
+      EXPECT_EQ(losses("one"), losses(out)) << n;
+      EXPECT_TRUE(snapshot("one") == snapshot(out)) << more << " on " << n;
+    }
+  }
+
+  // Starts it and waits for its first snapshot.
+  pid_t begin(int n, const std::string& out, const std::string& more) const {
+    const pid_t child = fork();
+    if (child == 0) {
+      setpgid(0, 0);
+      const std::string command =
+          fmt::format("exec env {} > '{}' 2>&1", train_command(n, out, more), (scratch_ / "log").string());
+      execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+      _exit(127);
+    }
+    for (int i = 0; i < 600 && !begun(out); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    EXPECT_TRUE(begun(out)) << log();
+    return child;
+  }
+  bool begun(const std::string& out) const {
+    std::error_code none;
+    for (const fs::path& entry : entries_of(scratch_ / out, none))
+      if (fs::exists(latest_path(entry))) return true;
+    return false;
+  }
+  std::string log() const { return read_text(scratch_ / "log"); }
+  // The process of that rank.
+  pid_t process(const std::string& out, int rank) const {
+    std::error_code none;
+    for (const fs::path& entry : entries_of("/proc", none)) {
+      const std::string name = entry.filename().string();
+      if (name.find_first_not_of("0123456789") != name.npos) continue;
+      const auto text = [&](const char* file) {
+        std::ifstream in(entry / file);
+        return std::string(std::istreambuf_iterator<char>(in), {});
+      };
+      const std::string arguments = text("cmdline"), environment = '\0' + text("environ");
+      if (!arguments.starts_with(std::string(FIRN_BINARY_DIR) + "/gan-train") ||
+          arguments.find((scratch_ / out).string()) == arguments.npos)
+        continue;
+      for (const char* variable : {"OMPI_COMM_WORLD_RANK", "PMI_RANK"})
+        if (environment.find('\0' + fmt::format("{}={}", variable, rank) + '\0') != environment.npos)
+          return pid_t(std::stoi(name));
+    }
+    return -1;
+  }
+
+  const Scratch scratch_;
+  std::string model_ = "--cfg small --cbase 64 --cmax 8 --z-dim 8 --w-dim 8 --map-depth 1";
+};
+
+TEST_P(Processes, SumsAreThoseOfOneProcess) {
+  for (const int n : {1, 2, 3, 4, 5, 8}) {
+    const Ran ran = shell(launch(n, "firn_sums"));
+    EXPECT_EQ(ran.code, 0) << ran.output;
+    std::string zeros;
+    for (int i = 0; i < n; ++i) zeros += " 0";
+    EXPECT_MENTIONS(ran.output, "failures" + zeros);
+  }
+}
+
+TEST_P(Processes, MakeTheSameBitsAsOne) { expect_same_bits("--aug ada --ada-kimg 1 --mirror --cond"); }
+TEST_P(Processes, OfAnUnevenNumberMakeTheSameBits) { expect_same_bits("--precision bf16", {3}); }
+TEST_P(Processes, MakeTheSameBitsOfSngan) {
+  model_ = "--model sngan --cond --resolution 32 --resize --ch 4 --n-dis 2";
+  expect_same_bits("");
+}
+TEST_P(Processes, MakeTheSameBitsOfStyleGan) {
+  model_ = "--model stylegan --cbase 64 --cmax 8 --z-dim 8 --map-depth 1 --growth-kimg 0.032";
+  expect_same_bits("--resolution 16 --resize", {4});
+}
+
+TEST_P(Processes, MakeTheSameBitsWithFrozenLayersAndFewerBytes) {
+  ASSERT_EQ(train(0, "source").code, 0);
+  const std::string init = fmt::format("--init '{}' ", latest_snapshot(scratch_ / "source").string());
+  expect_same_bits(init + "--freeze-d 1 --cache-features", {4});
+  expect_same_bits(
+      init + "--method l2-sp+feature-matching+cdc --cdc-anchors 2 --aug diffaug-color --batch 12 --batch-gpu 3", {4});
+  const auto sent = [&](const std::string& out, const std::string& more) {
+    EXPECT_EQ(train(2, out, init + more).code, 0);
+    std::ifstream lines(run_of(out) / "stats.jsonl");
+    std::string line;
+    std::getline(lines, line);
+    return nlohmann::json::parse(line)["Resources/sent_mb"]["mean"].get<double>();
+  };
+  EXPECT_LT(sent("frozen", "--freeze-d 1"), sent("free", ""));
+}
+
+TEST_P(Processes, GoOnWhereAnotherNumberOfThemStopped) {
+  ASSERT_EQ(train(0, "whole").code, 0);
+  ASSERT_EQ(train(0, "parts", "--kimg 0.032").code, 0);
+  const auto resume = [&](int n, const char* kimg) {
+    return shell(fmt::format("{} --outdir '{}' --resume latest --kimg {} --threads 1", launch(n, "gan-train"),
+                             (scratch_ / "parts").string(), kimg));
+  };
+  Ran ran = resume(4, "0.064");
+  ASSERT_EQ(ran.code, 0) << ran.output;
+  ran = resume(0, "0.096");
+  ASSERT_EQ(ran.code, 0) << ran.output;
+  ran = resume(2, "0.128");
+  ASSERT_EQ(ran.code, 0) << ran.output;
+  const SafetensorsFile whole = read_safetensors(latest_snapshot(scratch_ / "whole")),
+                        parts = read_safetensors(latest_snapshot(scratch_ / "parts"));
+  for (const auto& [name, t] : whole.tensors)  // an end is the end of a tick
+    if (name != "state.counters" && !name.starts_with("state.stats.")) {
+      EXPECT_TRUE(t.bytes == parts.at(name).bytes) << name;
+    }
+}
+
+TEST_P(Processes, SayTheirErrorsOnce) {
+  const auto once = [](const Ran& ran, const std::string& what) {
+    EXPECT_EQ(ran.code, 2) << ran.output;
+    const size_t first = ran.output.find(what);
+    EXPECT_NE(first, ran.output.npos) << ran.output;
+    EXPECT_EQ(ran.output.find(what, first + 1), ran.output.npos) << ran.output;
+  };
+  once(train(4, "out", "--batch-gpu 4"), "4 processes need as many parts of a batch");
+  once(train(2, "out", "--no-such-option"), "--no-such-option");
+  once(train(2, "out", "--lr -1"), "--lr");
+  EXPECT_FALSE(fs::exists(scratch_ / "out"));
+  once(shell(fmt::format("{} --seed 3 : -n 1 {}", train_command(1, "out", "--dry-run"),
+                         train_command(0, "out", "--dry-run --seed 4").substr(launch(0, "").find('\'')))),
+       "process 1 on ");
+}
+
+TEST_P(Processes, EndWhenOneIsKilledAndLoseNothing) {
+  ASSERT_EQ(train(0, "whole", "--kimg 0.512").code, 0);
+  for (const int rank : {1, 0}) {
+    const std::string out = fmt::format("killed{}", rank);
+    const pid_t job = begin(4, out, "--kimg 0.512");
+    const pid_t victim = process(out, rank);
+    ASSERT_GT(victim, 0);
+    kill(victim, SIGKILL);
+    EXPECT_NE(wait_for(job), 0);
+    const Ran ran = shell(
+        fmt::format("{} --outdir '{}' --resume latest --threads 1", launch(2, "gan-train"), (scratch_ / out).string()));
+    ASSERT_EQ(ran.code, 0) << ran.output;
+    EXPECT_TRUE(snapshot("whole") == snapshot(out)) << rank;
+  }
+}
+
+TEST_P(Processes, EndWhenOneHangsAndNameIt) {
+  const pid_t job = begin(3, "hung", "--kimg 50 --timeout 2");
+  const pid_t victim = process("hung", 1);
+  ASSERT_GT(victim, 0);
+  const auto began = std::chrono::steady_clock::now();
+  kill(victim, SIGSTOP);
+  EXPECT_NE(wait_for(job), 0);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(20));
+  EXPECT_MENTIONS(log(), "process 1 on ");
+  EXPECT_MENTIONS(log(), "has given no sign of life for 2 s");
+  kill(victim, SIGKILL);
+  EXPECT_GT(images_seen(latest_snapshot(scratch_ / "hung")), 0);
+}
+
+// What a launcher says then, and with which code it ends, is its own affair; some of the last lines may be lost to it.
+TEST_P(Processes, SaveOnceAndLeaveWhenAskedTo) {
+  for (const int signal : {SIGUSR1, SIGTERM}) {
+    const std::string out = fmt::format("stopped{}", signal);
+    const pid_t job = begin(2, out, "--kimg 500");
+    kill(job, signal);
+    wait_for(job);
+    const std::string lines = read_text(run_of(out) / "log.txt");
+    const size_t stopped = lines.find("stopped; go on with"), saved = lines.rfind("saved ");
+    ASSERT_NE(stopped, lines.npos) << lines;
+    EXPECT_EQ(lines.find("stopped; go on with", stopped + 1), lines.npos);
+    EXPECT_EQ(lines.find('\n', saved) + 1, stopped) << lines;
+  }
+}
+
+TEST_P(Processes, EndWhenTheDiskIsFull) {
+  const Ran ran = shell(fmt::format(
+      "export FIRN_FAULT_CALL=write FIRN_FAULT_AT=1 FIRN_FAULT_ONWARD=1 FIRN_FAULT_ERROR=ENOSPC FIRN_FAULT_UNDER='{}'; "
+      "export LD_PRELOAD='{}/libfirn_faults.so'; {}",
+      (scratch_ / "full").string(), FIRN_BINARY_DIR, train_command(2, "full", "")));
+  EXPECT_NE(ran.code, 0);
+  EXPECT_MENTIONS(ran.output, "No space left on device");
+}
+
+INSTANTIATE_TEST_SUITE_P(Mpi, Processes, testing::ValuesIn(launchers),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace firn

@@ -1,0 +1,106 @@
+// Sums, gathering and broadcasting over the processes that a launcher started, each against what one process finds by
+// itself: bit for bit. Every process holds all leaves, so that it knows the sum.
+#include <fmt/ranges.h>
+
+#include <cstring>
+#include <iostream>
+
+#include "base/error.h"
+#include "engine/ops.h"
+#include "engine/tree_sum.h"
+
+namespace {
+
+using namespace firn;
+using List = std::vector<Tensor>;
+
+int failures = 0, checks = 0;
+void check(bool right, const std::string& what) {
+  ++checks;
+  if (!right) ++failures, std::cerr << what << "\n";
+}
+
+// Small and large ones, of both types, an empty shape, and two that are the same memory.
+List leaf(int64_t number) {
+  Rng rng{.seed = uint64_t(number) + 1};
+  const Device cpu = Device::cpu();
+  List list = {randn({3, 5}, rng, DType::f32, cpu),  randn({40000}, rng, DType::f32, cpu),
+               randn({}, rng, DType::f32, cpu),      randn({7, 2500}, rng, DType::f64, cpu),
+               randn({16384}, rng, DType::f32, cpu), randn({1}, rng, DType::f64, cpu)};
+  list.push_back(list[1]);
+  return list;
+}
+
+List sum_of(Leaves node) {
+  if (node.count() == 1) return leaf(node.first);
+  List low = sum_of({node.first, node.middle()});
+  const List high = sum_of({node.middle(), node.last});
+  for (size_t i = 0; i < low.size(); ++i) low[i] = low[i] + high[i];
+  return low;
+}
+
+bool same(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && a.type() == b.type() &&
+         std::memcmp(a.data(), b.data(), size_t(a.count()) * size_of(a.type())) == 0;
+}
+
+void check_sums(Communicator& processes) {
+  const int ranks = processes.size();
+  for (int64_t leaves = ranks; leaves <= 9; ++leaves) {
+    std::vector<List> mine;
+    for (const Leaves node : subtrees(leaves, share_of(leaves, processes.rank(), ranks))) mine.push_back(sum_of(node));
+    const List kept = mine[0];  // somebody else sees them: they must stay
+    std::vector<std::vector<double>> values;
+    for (const Tensor& t : kept) values.push_back(t.to_doubles());
+    const int64_t sent = processes.bytes_sent();
+    const List found = sum_over_processes(processes, leaves, std::move(mine)), expected = sum_of({0, leaves});
+    check(found.size() == expected.size(), "another number of tensors");
+    for (size_t i = 0; i < expected.size(); ++i) {
+      check(same(found[i], expected[i]), fmt::format("tensor {} of {} leaves on {} processes", i, leaves, ranks));
+      check(kept[i].to_doubles() == values[i], fmt::format("tensor {} of a process was written over", i));
+    }
+    if (leaves % ranks) continue;
+    int64_t bytes = 0;
+    for (const Tensor& t : expected) bytes += t.count() * int64_t(size_of(t.type()));
+    std::vector<std::string> all = processes.gather(std::to_string(processes.bytes_sent() - sent));
+    int64_t total = 0;
+    for (const std::string& n : all) total += std::stoll(n);
+    const bool one_subtree_each =
+        subtrees(leaves, share_of(leaves, 0, ranks)).size() == 1 && (ranks & (ranks - 1)) == 0;
+    if (one_subtree_each)
+      check(total == 2 * (ranks - 1) * bytes,
+            fmt::format("{} bytes on the wire, not {}", total, 2 * (ranks - 1) * bytes));
+  }
+}
+
+void check_small_things(Communicator& processes) {
+  const std::string mine(size_t(processes.rank()) * 1000, char('a' + processes.rank()));
+  const std::vector<std::string> all = processes.gather(mine);
+  check(std::ssize(all) == processes.size(), "gathered another number of texts");
+  for (size_t r = 0; r < all.size(); ++r)
+    check(all[r] == std::string(r * 1000, char('a' + r)), "gathered another text");
+  for (const size_t size : {size_t{0}, size_t{1}, size_t{1} << 22}) {
+    const std::string text(size, 'x');
+    check(processes.broadcast(processes.rank() == 0 ? text : "other") == text, "broadcast another text");
+  }
+  try {
+    sum_over_processes(processes, processes.size() - 1, {});
+    check(processes.size() == 1, "fewer leaves than processes were summed");
+  } catch (const std::exception&) {
+    check(true, "");
+  }
+}
+
+}  // namespace
+
+int main() {
+  const std::unique_ptr<Communicator> launched = firn::launched({});
+  if (!launched) return std::cerr << "start it with mpirun\n", 1;
+  const NoGrad no_grad;
+  check_sums(*launched);
+  check_small_things(*launched);
+  std::vector<std::string> all = launched->gather(std::to_string(failures));
+  if (launched->rank() == 0)
+    std::cout << checks << " checks, failures " << fmt::format("{}", fmt::join(all, " ")) << "\n";
+  return failures ? 1 : 0;
+}

@@ -1,0 +1,158 @@
+#include "training/run/team.h"
+
+#include <fmt/ranges.h>
+
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/error.h"
+#include "base/sha256.h"
+#include "base/text.h"
+#include "io/json.h"
+#include "training/methods/source.h"
+#include "training/state/snapshot.h"
+
+namespace firn {
+namespace {
+
+constexpr char kBegin = 'B', kIterate = 'I', kVerify = 'V', kLeave = 'L';
+
+// A hash a line of all that every process must have alike. What follows from weights does first.
+std::string digest(const TrainOptions& options, TrainState& state) {
+  settle_averages(state);
+  std::string text;
+  for (const auto& [name, tensor] : snapshot_of(options, state).tensors) {
+    if (name.starts_with("state.stats.") || name == "state.counters") continue;  // ticks are those of process 0
+    Sha256 hash;
+    hash.add(tensor.bytes);
+    text += fmt::format("{} {}\n", name, hash.hex());
+  }
+  return text + fmt::format("counters {} {}", state.counters.images, state.counters.iteration);
+}
+
+// The first lines in which they differ.
+std::string difference(const std::string& a, const std::string& b) {
+  const std::vector<std::string> here = parts_of(a, '\n'), there = parts_of(b, '\n');
+  for (size_t i = 0; i < std::min(here.size(), there.size()); ++i)
+    if (here[i] != there[i]) return fmt::format("\"{}\" and not \"{}\"", printable(there[i]), printable(here[i]));
+  return fmt::format("{} lines and not {}", there.size(), here.size());
+}
+
+// What a follower trains, made of what process 0 sent.
+struct Followed {
+  Followed(const nlohmann::json& sent, const SafetensorsFile& file, const Follower& f, Communicator& processes)
+      : options(train_options_from_json(sent, "process 0")),
+        data(std::make_shared<const Dataset>(options.data)),
+        state(options, f.device) {
+    if (const auto different = differences(options.fingerprint, data->fingerprint()); !different.empty())
+      throw ConfigError(
+          fmt::format("{} is not the data of process 0: {}", options.data.path.string(), fmt::join(different, ", ")));
+    refill_sources(state, options, file);
+    restore(state, file);
+    reals.emplace(options, state, data,
+                  RealsSettings{.plan = plan_reals(options, state.discriminator(), *data, f.memory),
+                                .workers = f.workers,
+                                .processes = &processes});
+    iteration.emplace(options, state, data.get(), *reals, processes);
+  }
+  TrainOptions options;
+  std::shared_ptr<const Dataset> data;
+  TrainState state;
+  std::optional<Reals> reals;
+  std::optional<Iteration> iteration;
+};
+
+void do_as_told(Communicator& processes, const Follower& f, int& code) {
+  std::optional<Followed> training;
+  for (;;) {
+    const std::string command = processes.broadcast({});
+    switch (command.at(0)) {
+      case kBegin: {
+        const auto sent = parse_json(command.substr(1), "process 0", {.depth = 8, .values = 1 << 20});
+        const std::string bytes = processes.broadcast({});
+        training.reset();
+        training.emplace(sent, parse_safetensors(std::as_bytes(std::span(bytes)), "process 0"), f, processes);
+        processes.gather({});
+        break;
+      }
+      case kIterate:
+        training->iteration->run();
+        break;
+      case kVerify:
+        processes.gather(digest(training->options, training->state));
+        break;
+      default:
+        code = std::stoi(command.substr(1));
+        return;
+    }
+  }
+}
+
+}  // namespace
+
+void Team::command(char what, const std::string& with) {
+  if (processes_.size() > 1) processes_.broadcast(what + with);
+}
+
+void Team::begin(const TrainOptions& options, const TrainState& state) {
+  if (processes_.size() == 1) return;
+  together_ = true;
+  TrainOptions sent = options;
+  sent.embed_source = true;  // others need not find its file
+  command(kBegin, to_json(options).dump());
+  processes_.broadcast(safetensors_bytes(snapshot_of(sent, state)));
+  together_ = false;
+  beginning_ = true;
+}
+
+void Team::ready() {
+  if (std::exchange(beginning_, false)) processes_.gather({});
+}
+
+void Team::iterate(Iteration& iteration) {
+  command(kIterate);
+  together_ = true;
+  iteration.run();
+  together_ = false;
+}
+
+void Team::verify(const TrainOptions& options, TrainState& state) {
+  if (processes_.size() == 1) return;
+  command(kVerify);
+  agree(processes_, digest(options, state), "another state");
+}
+
+void Team::leave(int code) {
+  if (processes_.size() == 1) return;
+  if (together_) processes_.abort(code ? code : 1);
+  ready();
+  command(kLeave, std::to_string(code));
+}
+
+int follow(Communicator& processes, const Follower& follower) {
+  int code = 0;
+  const auto named = [&](const char* what) { return fmt::format("{}: {}", processes.name_of(processes.rank()), what); };
+  try {
+    do_as_told(processes, follower, code);
+  } catch (const ConfigError& e) {
+    throw ConfigError(named(e.what()));
+  } catch (const std::bad_alloc&) {
+    throw Error(named("out of memory"));
+  } catch (const std::exception& e) {
+    throw Error(named(e.what()));
+  }
+  return code;
+}
+
+bool agree(Communicator& processes, const std::string& mine, const std::string& what) {
+  const std::vector<std::string> all = processes.gather(mine);
+  for (size_t r = 1; r < all.size(); ++r) {
+    if (all[r] == all[0]) continue;
+    if (processes.rank() > 0) return false;
+    throw ConfigError(
+        fmt::format("{} has {} than process 0: {}", processes.name_of(int(r)), what, difference(all[0], all[r])));
+  }
+  return true;
+}
+
+}  // namespace firn

@@ -1,0 +1,47 @@
+// Several processes that train one network. Process 0 leads: the run folder, the console and every decision are its
+// own. The others follow: they are given its state when training begins, and then run each iteration with it, whose
+// sums keep all states the same.
+#pragma once
+#include "engine/communicator.h"
+#include "training/step/iteration.h"
+
+namespace firn {
+
+// Of process 0. One process makes a team, too.
+class Team {
+ public:
+  explicit Team(Communicator& processes) : processes_(processes) {}
+  Team(const Team&) = delete;
+  Team& operator=(const Team&) = delete;
+  Communicator& processes() const { return processes_; }
+
+  // The others begin to make themselves what they train from this state with, in place of what they trained before;
+  // ready() waits for all of them.
+  void begin(const TrainOptions& options, const TrainState& state);
+  void ready();
+  void iterate(Iteration& iteration);
+  // Error that names a process whose state is another one, and a tensor in which.
+  void verify(const TrainOptions& options, TrainState& state);
+
+  // Ends the others, which return `code` from follow(); by force where they are in the middle of something. Behind it
+  // nothing is called.
+  void leave(int code);
+
+ private:
+  void command(char what, const std::string& with = {});
+  Communicator& processes_;
+  bool beginning_ = false, together_ = false;  // the others are in the middle of something with this process
+};
+
+struct Follower {
+  Device device = Device::cpu();
+  DataMemory memory = DataMemory::automatic;
+  int workers = 2;
+};
+// Of all other processes: follows until process 0 leaves. Errors name this process.
+int follow(Communicator& processes, const Follower& follower);
+
+// ConfigError on process 0 that names the first process for which `mine` is another text; false on all others then.
+bool agree(Communicator& processes, const std::string& mine, const std::string& what);
+
+}  // namespace firn
