@@ -30,16 +30,24 @@ class Communicator {
     void* data;
     size_t bytes;
   };
-  // Sends and receives all of them, what one process sends another in the same order on both sides; when it returns,
-  // what comes behind on the stream finds it done.
-  void exchange(const Stream& stream, std::span<const Piece> sends, std::span<const Piece> receives);
+  class Exchange {
+   public:
+    virtual ~Exchange() = default;
+    virtual bool done() { return true; }  // without waiting; it is worked on while somebody asks
+    virtual void wait() {}                // what comes behind on the stream then finds it done
+  };
+  // Begins to send and receive all of them, what one process sends another in the same order on both sides. Of several
+  // exchanges under way those of the same number belong together.
+  std::unique_ptr<Exchange> exchange(const Stream& stream, std::span<const Piece> sends,
+                                     std::span<const Piece> receives, int number = 0);
   int64_t bytes_sent() const { return bytes_sent_; }  // by exchange()
 
   // Ends all processes at once, this one included, when it cannot go on: what to others must look like a failure.
   [[noreturn]] virtual void abort(int code) = 0;
 
  private:
-  virtual void do_exchange(const Stream& stream, std::span<const Piece> sends, std::span<const Piece> receives) = 0;
+  virtual std::unique_ptr<Exchange> do_exchange(const Stream& stream, std::span<const Piece> sends,
+                                                std::span<const Piece> receives, int number) = 0;
   std::atomic<int64_t> bytes_sent_ = 0;
 };
 

@@ -49,6 +49,28 @@ void check(int status, const char* what) {
 
 constexpr size_t kMost = size_t{1} << 30;  // bytes of a message: MPI counts them in an int
 
+// What MPI is to do.
+class Requests : public Communicator::Exchange {
+ public:
+  MPI_Request* add() { return &list_.emplace_back(); }
+  bool done() override {
+    int all = 0;
+    check(MPI_Testall(int(list_.size()), list_.data(), &all, MPI_STATUSES_IGNORE), "exchanging data");
+    return all != 0;
+  }
+  // In naps once it has waited for a while: beside other processes of the same machine, which may be what it waits for.
+  void wait() override {
+    for (const Clock::time_point began = Clock::now(); !done();)
+      if (Clock::now() - began < std::chrono::microseconds(200))
+        std::this_thread::yield();
+      else
+        std::this_thread::sleep_for(std::chrono::microseconds(20));
+  }
+
+ private:
+  std::vector<MPI_Request> list_;
+};
+
 class Mpi : public Communicator {
  public:
   explicit Mpi(const LaunchOptions& options) : timeout_(options.timeout) {
@@ -110,7 +132,7 @@ class Mpi : public Communicator {
   }
 
   void abort(int code) override {
-    std::thread([code] {  // where a network is gone, MPI may wait for it
+    std::thread([code] {  // where a network is gone, MPI waits for it
       std::this_thread::sleep_for(std::chrono::seconds(5));
       _exit(code);
     })
@@ -120,42 +142,30 @@ class Mpi : public Communicator {
   }
 
  private:
-  // Waits in naps once it has waited for a while: beside other processes of the same machine, which may be what it
-  // waits for.
-  void finish(std::vector<MPI_Request>& requests) {
-    const Clock::time_point began = Clock::now();
-    int done = 0;
-    while (true) {
-      check(MPI_Testall(int(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE), "exchanging data");
-      if (done) return;
-      if (Clock::now() - began < std::chrono::microseconds(200))
-        std::this_thread::yield();
-      else
-        std::this_thread::sleep_for(std::chrono::microseconds(20));
-    }
-  }
-
   void wait(const auto& begin) {
-    std::vector<MPI_Request> request(1);
-    check(begin(request.data()), "a collective operation");
-    finish(request);
+    Requests one;
+    check(begin(one.add()), "a collective operation");
+    one.wait();
   }
 
-  void do_exchange(const Stream& stream, std::span<const Piece> sends, std::span<const Piece> receives) override {
+  std::unique_ptr<Exchange> do_exchange(const Stream& stream, std::span<const Piece> sends,
+                                        std::span<const Piece> receives, int number) override {
     if (stream.is_cuda) throw DeviceError("several processes with GPUs need NCCL, which this build has not");
-    std::vector<MPI_Request> requests;
+    auto requests = std::make_unique<Requests>();
     const auto each = [&](std::span<const Piece> pieces, const auto& begin) {
       for (const Piece& piece : pieces)
         for (size_t at = 0; at < piece.bytes; at += kMost)
           check(begin(static_cast<char*>(piece.data) + at, int(std::min(kMost, piece.bytes - at)), piece.peer,
-                      &requests.emplace_back()),
+                      requests->add()),
                 "exchanging data");
     };
-    each(receives,
-         [&](char* data, int n, int peer, MPI_Request* r) { return MPI_Irecv(data, n, MPI_CHAR, peer, 0, data_, r); });
-    each(sends,
-         [&](char* data, int n, int peer, MPI_Request* r) { return MPI_Isend(data, n, MPI_CHAR, peer, 0, data_, r); });
-    finish(requests);
+    each(receives, [&](char* data, int n, int peer, MPI_Request* r) {
+      return MPI_Irecv(data, n, MPI_CHAR, peer, number, data_, r);
+    });
+    each(sends, [&](char* data, int n, int peer, MPI_Request* r) {
+      return MPI_Isend(data, n, MPI_CHAR, peer, number, data_, r);
+    });
+    return requests;
   }
 
   // Beats go around the ring, so that however many processes there are, each has two neighbours.
@@ -177,10 +187,9 @@ class Mpi : public Communicator {
         MPI_Irecv(&in, 1, MPI_CHAR, left, 0, life_, &expected);
       }
       if (std::chrono::duration<double>(woke - heard).count() > timeout_) {
-        const std::string line = fmt::format(
-            "{} has given no sign of life for {:g} s: the run ends; go on from its last "
-            "snapshot\n",
-            name_of(left), timeout_);
+        const std::string line =
+            fmt::format("{}{} has given no sign of life for {:g} s: the run ends; go on from its last snapshot\n",
+                        isatty(STDOUT_FILENO) ? "\n" : "", name_of(left), timeout_);
         std::fputs(line.c_str(), stderr);
         abort(1);
       }

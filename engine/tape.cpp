@@ -144,22 +144,62 @@ Tensor record(const Op& op, Tensor y, const std::vector<Tensor>& inputs, GradsFn
   return put_on_tape(std::move(y), std::move(node), keep);
 }
 
-std::vector<Tensor> grad(const Tensor& y, const std::vector<Tensor>& inputs, GradOptions options) {
+namespace {
+
+// Tells of gradients of leaves: each when the last op that leads to it has been differentiated.
+class Ready {
+ public:
+  Ready(const std::vector<Tensor>& inputs, const std::vector<NodePtr>& order, const GradOptions& options)
+      : inputs_(inputs), tell_(options.ready), told_(inputs.size()) {
+    if (!tell_) return;
+    for (size_t i = 0; i < inputs.size(); ++i)
+      if (inputs[i].wants_grad()) leaves_[inputs[i].node().get()] = {i, 0};
+    for (const NodePtr& node : order)
+      for (const auto& [input, fn] : node->edges)
+        if (const auto leaf = leaves_.find(input.get()); leaf != leaves_.end()) ++leaf->second.missing;
+  }
+  void differentiated(const Node& node, std::unordered_map<Node*, std::vector<Tensor>>& gradients) {
+    for (const auto& [input, fn] : node.edges) {
+      const auto leaf = tell_ ? leaves_.find(input.get()) : leaves_.end();
+      if (leaf == leaves_.end() || --leaf->second.missing > 0) continue;
+      const auto found = gradients.find(input.get());
+      if (found == gradients.end()) continue;
+      std::vector<Tensor> parts = std::move(found->second);
+      gradients.erase(found);
+      told_[leaf->second.input] = true;
+      tell_(leaf->second.input, sum_of_parts(std::move(parts)));
+    }
+  }
+  bool told(size_t input) const { return told_[input]; }
+
+ private:
+  struct Leaf {
+    size_t input;
+    int missing;
+  };
+  const std::vector<Tensor>& inputs_;
+  const std::function<void(size_t, Tensor)>& tell_;
+  std::vector<bool> told_;
+  std::unordered_map<Node*, Leaf> leaves_;
+};
+
+}  // namespace
+
+std::vector<Tensor> grad(const Tensor& y, const std::vector<Tensor>& inputs, const GradOptions& options) {
   if (!y.wants_grad()) throw Error("grad: the result does not depend on anything that wants a gradient");
   std::unordered_set<Node*> targets;
   for (const Tensor& t : inputs)
     if (t.wants_grad()) targets.insert(t.node().get());
   std::unordered_map<Node*, bool> leads;
   std::vector<NodePtr> order = path_to(y.node(), targets, leads);
+  Ready ready(inputs, order, options);
 
   const Recording scope(options.create_graph);
   std::unordered_map<Node*, std::vector<Tensor>> gradients;
   gradients[y.node().get()] = {Tensor::full(y.shape(), 1.0, y.type(), y.device())};
-  while (!order.empty()) {
-    const NodePtr node = std::move(order.back());
-    order.pop_back();
+  const auto differentiate = [&](const NodePtr& node) {
     const auto found = gradients.find(node.get());
-    if (found == gradients.end()) continue;
+    if (found == gradients.end()) return;
     const Range range("grad.{}", node->op);
     std::vector<Tensor> parts = std::exchange(found->second, {});
     Tensor output = node->output;
@@ -177,17 +217,28 @@ std::vector<Tensor> grad(const Tensor& y, const std::vector<Tensor>& inputs, Gra
           Node* const input = node->edges[i].first.get();
           arrive(gradients[input], in_rows(std::move(found_together[i]), *input));
         }
-      continue;
+      return;
     }
     const Tensor gy = sum_of_parts(std::move(parts));
     for (const auto& [input, fn] : node->edges)
       if (leads[input.get()]) arrive(gradients[input.get()], in_rows(fn(gy, output), *input));
+  };
+  while (!order.empty()) {
+    const NodePtr node = std::move(order.back());
+    order.pop_back();
+    differentiate(node);
+    ready.differentiated(*node, gradients);
   }
 
   std::vector<Tensor> result;
-  for (const Tensor& t : inputs) {
-    const auto found = t.wants_grad() ? gradients.find(t.node().get()) : gradients.end();
-    result.push_back(found != gradients.end() ? found->second.front() : zero_gradient(t));
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (ready.told(i)) continue;
+    const auto found = inputs[i].wants_grad() ? gradients.find(inputs[i].node().get()) : gradients.end();
+    Tensor g = found != gradients.end() ? found->second.front() : zero_gradient(inputs[i]);
+    if (options.ready)
+      options.ready(i, std::move(g));
+    else
+      result.push_back(std::move(g));
   }
   return result;
 }

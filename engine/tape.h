@@ -86,11 +86,14 @@ Tensor keep_rows(Tensor y, const Tensor& x);
 
 struct GradOptions {
   bool create_graph = false;  // record the gradients themselves, to differentiate them again
+  // Is given each gradient, by the position of its input, once nothing more is added to it, while others are computed;
+  // grad() then returns none. All inputs are leaves, each given once.
+  std::function<void(size_t input, Tensor gradient)> ready{};
 };
 
 // d sum(y) / d input, for each input, of the rows that train; zeros where y does not depend on it. Visits only what
 // leads to the inputs: an op whose result leads to none is not differentiated. Throws Error if y wants no gradient.
-std::vector<Tensor> grad(const Tensor& y, const std::vector<Tensor>& inputs, GradOptions options = {});
+std::vector<Tensor> grad(const Tensor& y, const std::vector<Tensor>& inputs, const GradOptions& options = {});
 
 // False during inference, and in a backward pass whose result will not be differentiated: a gradient may then be
 // computed in any way, otherwise it must be made of ops.

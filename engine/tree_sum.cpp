@@ -11,7 +11,8 @@
 namespace firn {
 namespace {
 
-constexpr int64_t kSmall = 16384;  // numbers; tensors of fewer travel together
+constexpr int64_t kSmall = 16384;              // numbers; tensors of fewer travel together
+constexpr int64_t kBucket = int64_t{4} << 20;  // bytes
 
 // Lists of tensors as fewer, larger ones, which nobody else sees: the small ones of each type behind each other.
 class Packing {
@@ -103,89 +104,195 @@ std::vector<Leaves> subtrees(int64_t leaves, Leaves held) {
   return found;
 }
 
-std::vector<Tensor> sum_over_processes(Communicator& processes, int64_t leaves, std::vector<std::vector<Tensor>> sums) {
-  const int me = processes.rank(), ranks = processes.size();
-  if (ranks == 1) return std::move(sums.at(0));
-  const Range range("sum over processes");
-  const NoGrad no_grad;
-  std::vector<std::vector<Leaves>> held;
-  for (int r = 0; r < ranks; ++r) held.push_back(subtrees(leaves, share_of(leaves, r, ranks)));
-  if (sums.size() != held[size_t(me)].size() || std::ranges::any_of(held, &std::vector<Leaves>::empty))
-    throw ShapeError(fmt::format("a sum over processes: {} lists for {} subtrees, of {} leaves on {} processes",
-                                 sums.size(), held[size_t(me)].size(), leaves, ranks));
-  if (sums[0].empty()) return {};
-  const Packing packing(sums[0]);
-  std::vector<std::vector<Tensor>> mine;
-  for (std::vector<Tensor>& list : sums) {
-    mine.push_back(packing.pack(list));
-    list.clear();
-  }
-  sums.clear();
-  std::vector<Tensor>& result = mine[0];
-  const Stream stream = result[0].stream();
-  using Piece = Communicator::Piece;
-  const auto piece = [&](int peer, Tensor& t, Leaves s) {
-    const auto size = int64_t(size_of(t.type()));
-    return Piece{peer, static_cast<std::byte*>(t.mutable_data()) + s.first * size, size_t(s.count() * size)};
-  };
-
-  // Of every subtree of others, my slice; to others, theirs of mine.
-  std::vector<Piece> sends, receives;
-  struct Held {
-    Leaves leaves;
-    std::vector<Tensor> slices;  // of others
-    std::vector<void*> data;     // where they begin
-  };
-  std::vector<Held> nodes;
-  for (int r = 0; r < ranks; ++r)
-    for (size_t k = 0; k < held[size_t(r)].size(); ++k) {
-      Held node{held[size_t(r)][k], {}, {}};
-      for (size_t a = 0; a < result.size(); ++a) {
-        const Leaves s = share_of(result[a].count(), me, ranks);
-        if (r == me) {
-          node.data.push_back(piece(me, mine[k][a], s).data);
-        } else {
-          Tensor room = result[a].like({s.count()});
-          receives.push_back(piece(r, room, {0, s.count()}));
-          node.data.push_back(room.mutable_data());
-          node.slices.push_back(std::move(room));
+// Of every subtree of others, my slice; to others, theirs of mine; then sums of slices to all.
+class SumOverProcesses::Bucket {
+ public:
+  Bucket(const SumOverProcesses& sum, int number, std::vector<size_t> numbers,
+         const std::vector<std::vector<Tensor>>& lists)
+      : processes_(sum.processes_),
+        leaves_(sum.leaves_),
+        number_(number),
+        numbers_(std::move(numbers)),
+        packing_(lists[0]),
+        stream_(lists[0][0].stream()) {
+    const int me = processes_.rank(), ranks = processes_.size();
+    for (const std::vector<Tensor>& list : lists) mine_.push_back(packing_.pack(list));
+    std::vector<Piece> sends, receives;
+    for (int r = 0; r < ranks; ++r)
+      for (size_t k = 0; k < sum.held_[size_t(r)].size(); ++k) {
+        Node node{sum.held_[size_t(r)][k], {}, {}};
+        for (size_t a = 0; a < mine_[0].size(); ++a) {
+          const Leaves s = share_of(mine_[0][a].count(), me, ranks);
+          if (r == me) {
+            node.data.push_back(piece(me, mine_[k][a], s).data);
+          } else {
+            Tensor room = mine_[0][a].like({s.count()});
+            receives.push_back(piece(r, room, {0, s.count()}));
+            node.data.push_back(receives.back().data);
+            node.rooms.push_back(std::move(room));
+          }
         }
+        nodes_.push_back(std::move(node));
       }
-      nodes.push_back(std::move(node));
+    for (int r = 0; r < ranks; ++r)
+      for (size_t k = 0; r != me && k < mine_.size(); ++k)
+        for (Tensor& array : mine_[k]) sends.push_back(piece(r, array, share_of(array.count(), r, ranks)));
+    exchange_ = processes_.exchange(stream_, sends, receives, 2 * number_);
+  }
+
+  // Goes on as far as it can without waiting; true: it is done.
+  bool go_on() {
+    if (!exchange_) return true;
+    if (!exchange_->done()) return false;
+    if (std::exchange(adds_, false)) {
+      add();
+      return go_on();
     }
-  for (int r = 0; r < ranks; ++r)
-    for (size_t k = 0; r != me && k < mine.size(); ++k)
-      for (size_t a = 0; a < result.size(); ++a)
-        sends.push_back(piece(r, mine[k][a], share_of(result[a].count(), r, ranks)));
-  processes.exchange(stream, sends, receives);
+    exchange_ = nullptr;
+    return true;
+  }
+  void wait() {
+    while (exchange_) {
+      exchange_->wait();
+      go_on();
+    }
+  }
+  size_t last_number() const { return *std::ranges::max_element(numbers_); }
+  void put_into(std::vector<Tensor>& results) const {
+    std::vector<Tensor> list = packing_.unpack(mine_[0]);
+    for (size_t i = 0; i < list.size(); ++i) results[numbers_[i]] = std::move(list[i]);
+  }
+
+ private:
+  using Piece = Communicator::Piece;
+  struct Node {
+    Leaves leaves;
+    std::vector<Tensor> rooms;  // for what others send
+    std::vector<void*> data;    // where slices begin
+  };
+  static Piece piece(int peer, Tensor& t, Leaves s) {
+    const auto size = int64_t(size_of(t.type()));
+    return {peer, static_cast<std::byte*>(t.mutable_data()) + s.first * size, size_t(s.count() * size)};
+  }
 
   // Sums gather in the first of their leaves; the last one goes where the result is to stand.
-  for (size_t a = 0; a < result.size(); ++a) {
-    const Leaves s = share_of(result[a].count(), me, ranks);
-    void* const place = piece(me, result[a], s).data;
-    const std::function<void*(Leaves)> sum = [&](Leaves node) -> void* {
-      for (const Held& h : nodes)
-        if (h.leaves == node) return h.data[a];
-      void* const low = sum({node.first, node.middle()});
-      void* const high = sum({node.middle(), node.last});
-      void* const to = node == Leaves{0, leaves} ? place : low;
-      add_into(stream, result[a].type(), to, low, high, s.count());
-      return to;
-    };
-    sum({0, leaves});
-  }
-  nodes.clear();
-  mine.resize(1);
-
-  sends.clear();
-  receives.clear();
-  for (int r = 0; r < ranks; ++r)
-    for (size_t a = 0; r != me && a < result.size(); ++a) {
-      sends.push_back(piece(r, result[a], share_of(result[a].count(), me, ranks)));
-      receives.push_back(piece(r, result[a], share_of(result[a].count(), r, ranks)));
+  void add() {
+    const int me = processes_.rank(), ranks = processes_.size();
+    std::vector<Tensor>& result = mine_[0];
+    for (size_t a = 0; a < result.size(); ++a) {
+      const Leaves s = share_of(result[a].count(), me, ranks);
+      void* const place = piece(me, result[a], s).data;
+      const std::function<void*(Leaves)> sum = [&](Leaves node) -> void* {
+        for (const Node& held : nodes_)
+          if (held.leaves == node) return held.data[a];
+        void* const low = sum({node.first, node.middle()});
+        void* const high = sum({node.middle(), node.last});
+        void* const to = node == Leaves{0, leaves_} ? place : low;
+        add_into(stream_, result[a].type(), to, low, high, s.count());
+        return to;
+      };
+      sum({0, leaves_});
     }
-  processes.exchange(stream, sends, receives);
-  return packing.unpack(result);
+    nodes_.clear();
+    mine_.resize(1);
+    std::vector<Piece> sends, receives;
+    for (int r = 0; r < ranks; ++r)
+      for (size_t a = 0; r != me && a < result.size(); ++a) {
+        sends.push_back(piece(r, result[a], share_of(result[a].count(), me, ranks)));
+        receives.push_back(piece(r, result[a], share_of(result[a].count(), r, ranks)));
+      }
+    exchange_ = processes_.exchange(stream_, sends, receives, 2 * number_ + 1);
+  }
+
+  Communicator& processes_;
+  int64_t leaves_;
+  int number_;
+  std::vector<size_t> numbers_;
+  Packing packing_;
+  const Stream stream_;
+  std::vector<std::vector<Tensor>> mine_;  // by subtree
+  std::vector<Node> nodes_;
+  bool adds_ = true;  // next
+  std::unique_ptr<Communicator::Exchange> exchange_;
+};
+
+SumOverProcesses::SumOverProcesses(Communicator& processes, int64_t leaves) : processes_(processes), leaves_(leaves) {
+  for (int r = 0; r < processes.size(); ++r) held_.push_back(subtrees(leaves, share_of(leaves, r, processes.size())));
+  if (std::ranges::any_of(held_, &std::vector<Leaves>::empty))
+    throw ShapeError(
+        fmt::format("a sum over {} processes of {} leaves: each holds one or more", processes.size(), leaves));
+}
+
+SumOverProcesses::~SumOverProcesses() = default;
+
+bool SumOverProcesses::one_subtree_each() const {
+  return std::ranges::all_of(held_, [](const std::vector<Leaves>& own) { return own.size() == 1; });
+}
+
+void SumOverProcesses::add(size_t number, std::vector<Tensor> of_subtrees) {
+  if (of_subtrees.size() != held_[size_t(processes_.rank())].size())
+    throw ShapeError(fmt::format("a sum over processes: {} tensors for {} subtrees", of_subtrees.size(),
+                                 held_[size_t(processes_.rank())].size()));
+  bytes_ += of_subtrees[0].count() * int64_t(size_of(of_subtrees[0].type()));
+  waiting_.emplace_back(number, std::move(of_subtrees));
+  if (processes_.size() == 1) return;
+  if (bytes_ >= kBucket) begin();
+  work_on();
+}
+
+void SumOverProcesses::work_on() {
+  for (const auto& bucket : buckets_) bucket->go_on();
+}
+
+void SumOverProcesses::begin() {
+  if (waiting_.empty()) return;
+  const Range range("sum over processes");
+  const NoGrad no_grad;
+  std::vector<size_t> numbers;
+  std::vector<std::vector<Tensor>> lists(waiting_[0].second.size());
+  for (auto& [number, tensors] : waiting_) {
+    numbers.push_back(number);
+    for (size_t k = 0; k < lists.size(); ++k) lists[k].push_back(std::move(tensors[k]));
+  }
+  waiting_.clear();
+  bytes_ = 0;
+  buckets_.push_back(std::make_unique<Bucket>(*this, int(buckets_.size()), std::move(numbers), lists));
+}
+
+std::vector<Tensor> SumOverProcesses::finish() {
+  const NoGrad no_grad;
+  size_t count = 0;
+  std::vector<Tensor> results;
+  const auto room_for = [&](size_t number) {
+    count = std::max(count, number + 1);
+    results.resize(count);
+  };
+  if (processes_.size() == 1) {
+    for (auto& [number, tensors] : waiting_) {
+      room_for(number);
+      results[number] = std::move(tensors[0]);
+    }
+    return results;
+  }
+  begin();
+  const Range range("sum over processes");
+  for (const auto& bucket : buckets_) {
+    bucket->wait();
+    work_on();
+    room_for(bucket->last_number());
+    bucket->put_into(results);
+  }
+  return results;
+}
+
+std::vector<Tensor> sum_over_processes(Communicator& processes, int64_t leaves, std::vector<std::vector<Tensor>> sums) {
+  SumOverProcesses sum(processes, leaves);
+  for (size_t i = 0; !sums.empty() && i < sums[0].size(); ++i) {
+    std::vector<Tensor> of_subtrees;
+    for (std::vector<Tensor>& list : sums) of_subtrees.push_back(std::move(list[i]));
+    sum.add(i, std::move(of_subtrees));
+  }
+  return sum.finish();
 }
 
 }  // namespace firn

@@ -2,6 +2,8 @@
 // halves. Each process adds up the subtrees that it holds; of the rest, every process adds up one slice for all.
 #pragma once
 #include <cstdint>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "engine/communicator.h"
@@ -23,9 +25,34 @@ Leaves share_of(int64_t leaves, int rank, int ranks);
 // The largest subtrees of the whole tree that lie within `held`, from first to last.
 std::vector<Leaves> subtrees(int64_t leaves, Leaves held);
 
-// Sums over all leaves of lists of tensors. sums[k]: this process's, over the k-th of its subtrees (above); all lists
-// of all processes are alike in shapes and types (f32, f64), and every process holds a leaf. All get the same bits.
-// Sent by each process: 2 (R-1) / R of what a list holds, in R processes that hold a subtree each.
+// Sums over all leaves of tensors that are numbered, on all processes alike; begun as soon as enough of them are there,
+// while others are still computed. All processes get the same bits. Sent by each: 2 (R-1) / R of what the tensors hold,
+// in R processes that hold a subtree each.
+class SumOverProcesses {
+ public:
+  // ShapeError where a process has no leaf.
+  SumOverProcesses(Communicator& processes, int64_t leaves);
+  ~SumOverProcesses();
+  // Whether every process holds one subtree: whoever completes it may add() as things become ready. Otherwise processes
+  // would do so in other orders.
+  bool one_subtree_each() const;
+  // of_subtrees[k]: what this process has over the k-th of its subtrees (above), all alike: f32 or f64. Processes add
+  // the same numbers in the same order.
+  void add(size_t number, std::vector<Tensor> of_subtrees);
+  std::vector<Tensor> finish();  // by number
+
+ private:
+  class Bucket;
+  void begin();
+  void work_on();
+  Communicator& processes_;
+  std::vector<std::vector<Leaves>> held_;  // by each process
+  int64_t leaves_, bytes_ = 0;
+  std::vector<std::pair<size_t, std::vector<Tensor>>> waiting_;  // for a bucket
+  std::vector<std::unique_ptr<Bucket>> buckets_;
+};
+
+// The same of whole lists. sums[k]: over the k-th subtree.
 std::vector<Tensor> sum_over_processes(Communicator& processes, int64_t leaves, std::vector<std::vector<Tensor>> sums);
 
 }  // namespace firn

@@ -25,37 +25,6 @@ class Stopwatch {
   Clock::time_point began_ = Clock::now();
 };
 
-SafetensorsFile to_file(const FeatureTable& t) {
-  SafetensorsFile file;
-  const auto add = [&](const char* name, const Matrix& m) {
-    const std::vector<float> values(m.values.begin(), m.values.end());  // networks gave floats
-    file.tensors[name] = StoredTensor::of(std::span<const float>(values), {m.rows, m.columns});
-  };
-  add("features", t.features);
-  if (t.logits.columns) add("logits", t.logits);
-  const std::vector<int64_t> labels(t.labels.begin(), t.labels.end());
-  file.tensors["labels"] = StoredTensor::of(std::span<const int64_t>(labels), {std::ssize(labels)});
-  file.tensors["items"] = StoredTensor::of(std::span<const int64_t>(t.items), {std::ssize(t.items)});
-  return file;
-}
-
-FeatureTable from_file(const SafetensorsFile& file, int64_t features) {
-  const auto matrix = [&](const char* name) {
-    const StoredTensor& t = file.at(name);
-    if (t.shape.size() != 2) throw IoError(fmt::format("{}: {} is no matrix", file.name, name));
-    return Matrix(t.shape[0], t.shape[1], t.to_floats());
-  };
-  FeatureTable t;
-  t.features = matrix("features");
-  if (file.contains("logits")) t.logits = matrix("logits");
-  for (const double v : file.at("labels").to_doubles()) t.labels.push_back(int(v));
-  for (const double v : file.at("items").to_doubles()) t.items.push_back(int64_t(v));
-  if (t.features.columns != features || std::ssize(t.labels) != t.features.rows ||
-      std::ssize(t.items) != t.features.rows)
-    throw IoError(fmt::format("{}: features of another network", file.name));
-  return t;
-}
-
 // Of a file with the linear layers of LPIPS; empty: it is another.
 std::string network_of_heads(const fs::path& path) {
   constexpr const char *long_name = "lin1.model.1.weight", *short_name = "lin1.weight";
@@ -186,7 +155,7 @@ FeatureTable Comparison::kept_or_found(const FeatureExtractor& extractor, const 
   if (key.empty()) return found(extractor, images, count, Side::reals);
   const fs::path file = settings_.cache / (key + ".safetensors");
   try {
-    if (fs::exists(file)) return from_file(read_safetensors(file), extractor.network().features());
+    if (fs::exists(file)) return features_from(read_safetensors(file), extractor.network().features());
   } catch (const std::exception&) {
   }
   FeatureTable table = found(extractor, images, count, Side::reals);
@@ -216,7 +185,10 @@ const FeatureTable& Comparison::fakes(const MetricName& name) {
   const Key key = key_of(name);
   auto it = fake_tables_.find(key);
   if (it == fake_tables_.end())
-    it = fake_tables_.emplace(key, found(extractor(name), *fakes_, most_fakes(name), Side::fakes)).first;
+    it = fake_tables_
+             .emplace(key, settings_.fakes ? settings_.fakes(extractor(name), most_fakes(name))
+                                           : found(extractor(name), *fakes_, most_fakes(name), Side::fakes))
+             .first;
   if (it->second.features.rows <= name.fakes) return it->second;
   return slices_.insert_or_assign(name.text(), it->second.first(name.fakes)).first->second;
 }

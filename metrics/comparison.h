@@ -27,6 +27,9 @@ struct ComparisonSettings {
   Device device = Device::cpu();
   std::filesystem::path cache = {};  // a folder for what networks found in reals; empty: nothing is kept
   std::function<void(const std::string& what, int64_t done, int64_t total)> progress = {};
+  // What a network finds in the first so many of the images that are compared, where several processes share them;
+  // unset: this one reads them all.
+  std::function<FeatureTable(const FeatureExtractor&, int64_t count)> fakes = {};
 };
 
 // Metrics by their names, with the networks of these files where the names leave that open. ConfigError.

@@ -55,6 +55,48 @@ FeatureTable FeatureTable::first(int64_t rows) const {
           std::vector<int64_t>(items.begin(), items.begin() + rows)};
 }
 
+void FeatureTable::append(const FeatureTable& more) {
+  const auto behind = [](auto& list, const auto& others) { list.insert(list.end(), others.begin(), others.end()); };
+  for (const auto& [here, there] : {std::pair(&features, &more.features), std::pair(&logits, &more.logits)}) {
+    here->rows += there->rows;
+    here->columns = there->columns;
+    behind(here->values, there->values);
+  }
+  behind(labels, more.labels);
+  behind(items, more.items);
+}
+
+SafetensorsFile to_file(const FeatureTable& t) {
+  SafetensorsFile file;
+  const auto add = [&](const char* name, const Matrix& m) {
+    const std::vector<float> values(m.values.begin(), m.values.end());  // networks gave floats
+    file.tensors[name] = StoredTensor::of(std::span<const float>(values), {m.rows, m.columns});
+  };
+  add("features", t.features);
+  if (t.logits.columns) add("logits", t.logits);
+  const std::vector<int64_t> labels(t.labels.begin(), t.labels.end());
+  file.tensors["labels"] = StoredTensor::of(std::span<const int64_t>(labels), {std::ssize(labels)});
+  file.tensors["items"] = StoredTensor::of(std::span<const int64_t>(t.items), {std::ssize(t.items)});
+  return file;
+}
+
+FeatureTable features_from(const SafetensorsFile& file, int64_t features) {
+  const auto matrix = [&](const char* name) {
+    const StoredTensor& t = file.at(name);
+    if (t.shape.size() != 2) throw IoError(fmt::format("{}: {} is no matrix", file.name, name));
+    return Matrix(t.shape[0], t.shape[1], t.to_floats());
+  };
+  FeatureTable t;
+  t.features = matrix("features");
+  if (file.contains("logits")) t.logits = matrix("logits");
+  for (const double v : file.at("labels").to_doubles()) t.labels.push_back(int(v));
+  for (const double v : file.at("items").to_doubles()) t.items.push_back(int64_t(v));
+  if (t.features.columns != features || std::ssize(t.labels) != t.features.rows ||
+      std::ssize(t.items) != t.features.rows)
+    throw IoError(fmt::format("{}: features of another network", file.name));
+  return t;
+}
+
 FeatureExtractor::FeatureExtractor(const FeatureWeights& weights, Variant variant, DType type, const Device& device)
     : name_(weights.model->name),
       sha256_(weights.sha256),

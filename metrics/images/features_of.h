@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 
+#include "io/safetensors.h"
 #include "metrics/images/image_set.h"
 #include "metrics/images/resize.h"
 #include "metrics/numbers/matrix.h"
@@ -25,7 +26,12 @@ struct FeatureTable {
   std::vector<int> labels;
   std::vector<int64_t> items;  // numbers in their set
   FeatureTable first(int64_t rows) const;
+  void append(const FeatureTable& more);
 };
+
+SafetensorsFile to_file(const FeatureTable& table);
+// IoError for one that does not hold features of as many numbers.
+FeatureTable features_from(const SafetensorsFile& file, int64_t features);
 
 enum class Side { reals, fakes };
 
@@ -39,6 +45,7 @@ class FeatureExtractor {
 
   const std::string& name() const { return name_; }       // "inception"
   const std::string& weights() const { return sha256_; }  // SHA-256 of the file; empty without one
+  Variant variant() const { return variant_; }
   const FeatureNetwork& network() const { return *network_; }
 
   // Rows are the same bits however the images come: the network sees batches of one size. Error for values that are

@@ -96,14 +96,14 @@ class GeneratedImages : public ImageSet {
   }
 
   void read(int64_t count, const std::function<void(std::span<const MeasuredImage>)>& use) const override {
-    int64_t done = 0;
+    int64_t item = options_.first;
     sample(
-        *g_, count, [&](int64_t i) { return code(i); }, {},
+        *g_, count, [&](int64_t i) { return code(options_.first + i); }, {},
         [&](const Tensor& images) {
           std::vector<MeasuredImage> some;
           for (Image& one : truncated_to_bytes(images)) {
-            some.push_back({.image = std::move(one), .label = label(done), .item = done});
-            ++done;
+            some.push_back({.image = std::move(one), .label = label(item), .item = item});
+            ++item;
           }
           use(some);
         });

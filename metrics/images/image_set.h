@@ -41,6 +41,7 @@ struct Generated {
   uint64_t seed = 0;
   std::vector<int64_t> class_counts = {};
   double truncation = 1;
+  int64_t first = 0;  // number of the image that is read first
 };
 std::unique_ptr<ImageSet> generated_images(std::shared_ptr<const Generator> g, Generated options, std::string name);
 

@@ -24,6 +24,15 @@ def ticks(run):
 
 class Run:
     """One run and its many lives."""
+    options = TINY
+
+    def command(self, rng):
+        return [TRAIN]
+
+    def kill(self, process, rng):
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return process.returncode in (0, -signal.SIGKILL)
 
     def __init__(self, scratch, data, number, expected):
         self.outdir, self.data, self.expected = scratch / f'runs-{number}', data, expected
@@ -33,10 +42,10 @@ class Run:
         """Returns 'killed' with a word on when, or 'finished'."""
         before = latest_in(self.outdir)
         images = images_seen(before) if before else -1
-        where = ['--resume', 'latest', '--threads', '1'] if before else ['--data', self.data, *TINY, '--kimg', KIMG]
+        where = ['--resume', 'latest', '--threads', '1'] if before else ['--data', self.data, *self.options, '--kimg', KIMG]
         left_before, said = set(strays(self.outdir)), self.outdir.with_suffix('.said')
         with said.open('w') as file:
-            process = subprocess.Popen([TRAIN, '--outdir', self.outdir, *where], env=ENVIRONMENT,
+            process = subprocess.Popen([*self.command(rng), '--outdir', self.outdir, *where], env=ENVIRONMENT,
                                        stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
         saves, writing = rng.choice([-1, 0, 0, 1, 1, 2, 4]), rng.random() < 0.5
         while process.poll() is None and saves >= 0:  # -1: somewhere in its start
@@ -47,10 +56,9 @@ class Run:
         time.sleep(rng.uniform(0, 0.04))
         while writing and process.poll() is None and not set(strays(self.outdir)) - left_before:
             pass  # a new temporary file tells that a save is under way
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        as_expected = self.kill(process, rng)
         said = said.read_text(errors='replace')
-        if process.returncode not in (0, -signal.SIGKILL):
+        if not as_expected:
             raise Failure(f'a resumed run ended with {process.returncode}: {said[-300:]!r}')
         after = latest_in(self.outdir)
         left = set(strays(self.outdir)) - left_before
@@ -75,11 +83,11 @@ class Run:
         require('\0' not in log and log.endswith('\n'), 'a damaged log.txt')
 
 
-def campaign(count, jobs, seed):
-    tally = Tally('kills', count)
+def campaign(count, jobs, seed, kind=Run, name='kills'):
+    tally = Tally(name, count)
     with Scratch() as scratch:
         data = write_images(scratch / 'data', 10)
-        whole = train(['--outdir', scratch / 'whole', '--data', data, *TINY, '--kimg', KIMG])
+        whole = train(['--outdir', scratch / 'whole', '--data', data, *kind.options, '--kimg', KIMG])
         require(whole.returncode == 0, whole.stderr)
         latest = latest_in(scratch / 'whole')
         expected = weights_hash(latest), ticks(latest.parent)
@@ -89,7 +97,7 @@ def campaign(count, jobs, seed):
             number, run, kills = 0, None, job
             while kills < count:
                 if run is None:
-                    run, number = Run(scratch, data, f'{job}-{number}', expected), number + 1
+                    run, number = kind(scratch, data, f'{job}-{number}', expected), number + 1
                 try:
                     outcome = run.live(rng)
                     tally.add(outcome)

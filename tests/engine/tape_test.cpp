@@ -33,6 +33,26 @@ TEST(Tape, GradVisitsOnlyWhatLeadsToItsInputs) {
   EXPECT_EQ(count["conv_backward_data"], 1);
 }
 
+// The last layer's while the first one's are still to be computed; all of them the same bits, and each once.
+TEST(Tape, TellsOfEachGradientAsSoonAsItIsThere) {
+  const Tensor x = random({1, 4, 4, 2}, 1), a = random({3, 3, 3, 2}, 2).require_grad(),
+               b = random({5, 3, 3, 3}, 3).require_grad(), c = random({2}, 4).require_grad();
+  const Tensor layers = sum(square(conv2d(conv2d(x, a, {.pad = 1}), b, {.pad = 1}))), y = layers + sum(b);
+  const std::vector<Tensor> inputs = {a, b, c};
+  const auto expected = grad(y, inputs);
+  std::vector<size_t> order;
+  std::vector<int64_t> launches;
+  LaunchCounter count;
+  const auto none = grad(y, inputs, {.ready = [&](size_t i, const Tensor& g) {
+                           order.push_back(i);
+                           launches.push_back(count["conv_backward_weights"]);
+                           EXPECT_EQ(g.to_doubles(), expected[i].to_doubles()) << i;
+                         }});
+  EXPECT_TRUE(none.empty());
+  EXPECT_EQ(order, (std::vector<size_t>{1, 0, 2}));
+  EXPECT_EQ(launches, (std::vector<int64_t>{1, 2, 2}));
+}
+
 TEST(Tape, GradientOfAnUnrelatedInputIsZero) {
   const Tensor x = random({3}, 1).require_grad(), z = random({2}, 2).require_grad();
   const auto g = grad(sum(square(x)), {z});

@@ -129,6 +129,8 @@ TEST_P(Processes, SumsAreThoseOfOneProcess) {
 
 TEST_P(Processes, MakeTheSameBitsAsOne) { expect_same_bits("--aug ada --ada-kimg 1 --mirror --cond"); }
 TEST_P(Processes, OfAnUnevenNumberMakeTheSameBits) { expect_same_bits("--precision bf16", {3}); }
+// Six parts: the last process holds a subtree of the sum, the others two pieces of others.
+TEST_P(Processes, WithPiecesOfSubtreesMakeTheSameBits) { expect_same_bits("--batch 12", {3}); }
 TEST_P(Processes, MakeTheSameBitsOfSngan) {
   model_ = "--model sngan --cond --resolution 32 --resize --ch 4 --n-dis 2";
   expect_same_bits("");
@@ -152,6 +154,24 @@ TEST_P(Processes, MakeTheSameBitsWithFrozenLayersAndFewerBytes) {
     return nlohmann::json::parse(line)["Resources/sent_mb"]["mean"].get<double>();
   };
   EXPECT_LT(sent("frozen", "--freeze-d 1"), sent("free", ""));
+}
+
+// Of more images than a process takes at a time, and a last part that is not whole.
+TEST_P(Processes, MeasureTheSame) {
+  const std::string more = "--metrics fid1100_full-pixels,prdc700_full-pixels --kimg 0.064 --tick 0.032";
+  for (const int n : {0, 3}) ASSERT_EQ(train(n, fmt::format("by{}", n), more).code, 0) << n;
+  for (const char* file : {"metric-fid1100_full-pixels.jsonl", "metric-prdc700n5_full-pixels.jsonl"}) {
+    std::vector<std::string> scores;
+    for (const char* out : {"by0", "by3"}) {
+      std::ifstream lines(run_of(out) / file);
+      std::string text;
+      for (std::string line; std::getline(lines, line);) text += nlohmann::json::parse(line)["results"].dump() + "\n";
+      scores.push_back(text);
+    }
+    EXPECT_EQ(scores[0], scores[1]);
+    EXPECT_EQ(std::ranges::count(scores[0], '\n'), 2) << scores[0];
+  }
+  EXPECT_TRUE(read_bytes(run_of("by0") / "neighbours.png") == read_bytes(run_of("by3") / "neighbours.png"));
 }
 
 TEST_P(Processes, GoOnWhereAnotherNumberOfThemStopped) {
@@ -245,6 +265,40 @@ TEST_P(Processes, EndWhenTheDiskIsFull) {
   EXPECT_MENTIONS(ran.output, "No space left on device");
 }
 
+// Over TCP and a virtual cable, as between two machines; then that cable is cut.
+class AcrossNamespaces : public Processes {
+ protected:
+  Ran across(const std::string& more, const std::string& program, const std::string& arguments) const {
+    return shell(
+        fmt::format("OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 "
+                    "timeout 60 '{}/processes/across_namespaces' {} '{}' 1 '{}/{}{}' {}",
+                    FIRN_TEST_DATA, more, GetParam().program, FIRN_BINARY_DIR, program, GetParam().suffix, arguments));
+  }
+};
+
+TEST_P(AcrossNamespaces, MakeTheSameBitsAsOne) {
+  const std::string command = train_command(0, "across", ""), one = command.substr(command.find("--outdir"));
+  const Ran ran = across("", "gan-train", one);
+  if (ran.code == 77) GTEST_SKIP() << ran.output;
+  ASSERT_EQ(ran.code, 0) << ran.output;
+  EXPECT_MENTIONS(ran.output, "processes  2");
+  ASSERT_EQ(train(0, "one").code, 0);
+  EXPECT_TRUE(snapshot("one") == snapshot("across"));
+}
+
+TEST_P(AcrossNamespaces, EndWhenTheCableIsCut) {
+  if (GetParam().suffix != std::string())
+    GTEST_SKIP() << "MPICH goes through the memory of the machine that both namespaces are on";
+  const std::string command = train_command(0, "cut", "--kimg 500 --timeout 2");
+  const Ran ran = across("--cut 3", "gan-train", command.substr(command.find("--outdir")));
+  if (ran.code == 77) GTEST_SKIP() << ran.output;
+  EXPECT_NE(ran.code, 0);
+  EXPECT_MENTIONS(ran.output, "has given no sign of life for 2 s");
+  EXPECT_GT(images_seen(latest_snapshot(scratch_ / "cut")), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Mpi, AcrossNamespaces, testing::ValuesIn(launchers),
+                         [](const auto& info) { return info.param.name; });
 INSTANTIATE_TEST_SUITE_P(Mpi, Processes, testing::ValuesIn(launchers),
                          [](const auto& info) { return info.param.name; });
 

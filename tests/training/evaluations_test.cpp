@@ -184,7 +184,7 @@ TEST_F(EvaluationsTest, CanStopWithinEachPieceOfImages) {
     for (bool stopped = true; stopped; stop_at *= 2) {
       pieces = 0;
       stopped = false;
-      Evaluations evaluations(options, run.state, run.data, run.dir, progress);
+      Evaluations evaluations(options, run.state, run.data, run.dir, progress, {}, std::make_shared<Team>(alone()));
       try {
         evaluations.evaluate(events);
       } catch (const LoadingStopped&) {

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "kernels/choice/plan_store.h"
 #include "training/run/run_folder.h"
+#include "training/run/team.h"
 #include "training/step/feed.h"
 
 namespace firn {
@@ -82,32 +83,42 @@ std::optional<StopWhen> stop_when_of(const MetricOptions& m, const WeightFiles& 
 
 }  // namespace
 
+std::unique_ptr<ImageSet> generated_by(const TrainState& state, const TrainOptions& o, uint64_t others, int64_t first) {
+  const auto g = std::shared_ptr<const Generator>(std::shared_ptr<const void>(), &state.sampled());
+  return generated_images(
+      g, {.seed = seed_for(o.seed, SeedUse::grid) + others, .class_counts = o.class_counts, .first = first},
+      "generated images");
+}
+
 Measures::Measures(const TrainOptions& o, const Device& device, std::shared_ptr<const Dataset> dataset,
-                   const std::vector<std::string>& metrics, MeasuringProgress told)
+                   const std::vector<std::string>& metrics, MeasuringProgress told,
+                   std::function<FeatureTable(const FeatureExtractor&, int64_t)> fakes)
     : progress(std::move(told)),
       trained(std::make_shared<Watched>(trained_images(o, std::move(dataset)), progress)),
       left_out(left_out_images(o, progress)),
       comparison([&] {
         const WeightFiles files = weight_files(o.metrics.features);
         return Comparison(trained, left_out, parse_metrics(metrics, files),
-                          {.features = files, .device = device, .cache = kernels::cache_folder() / "features"});
+                          {.features = files,
+                           .device = device,
+                           .cache = kernels::cache_folder() / "features",
+                           .fakes = std::move(fakes)});
       }()) {}
 
 std::shared_ptr<const ImageSet> Measures::generated(const TrainState& state, const TrainOptions& o,
                                                     uint64_t others) const {
-  const auto g = std::shared_ptr<const Generator>(std::shared_ptr<const void>(), &state.sampled());
-  return std::make_shared<Watched>(
-      generated_images(g, {.seed = seed_for(o.seed, SeedUse::grid) + others, .class_counts = o.class_counts},
-                       "generated images"),
-      progress);
+  return std::make_shared<Watched>(generated_by(state, o, others), progress);
 }
 
 Evaluations::Evaluations(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
-                         std::filesystem::path run, MeasuringProgress progress, Stage stage)
+                         std::filesystem::path run, MeasuringProgress progress, Stage stage, std::shared_ptr<Team> team)
     : options_(options), state_(state), run_(std::move(run)), stage_(stage) {
   const MetricOptions& m = options.metrics;
   stop_when_ = stop_when_of(m, weight_files(m.features));
-  if (!m.names.empty()) measures_.emplace(options, state.device(), std::move(dataset), m.names, std::move(progress));
+  const auto fakes = [&options, &state, team = std::move(team), progress](const FeatureExtractor& find, int64_t count) {
+    return team->features(find, count, options, state, progress);
+  };
+  if (!m.names.empty()) measures_.emplace(options, state.device(), std::move(dataset), m.names, progress, fakes);
   log_.emplace(run_, state.counters.images);  // it may cut lines: behind all that may fail
 }
 

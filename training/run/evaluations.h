@@ -12,6 +12,13 @@
 
 namespace firn {
 
+class Team;
+
+// Images of this state from number `first` on, as all measures of it see them. `others`: of other latents, those that
+// belong to this number.
+std::unique_ptr<ImageSet> generated_by(const TrainState& state, const TrainOptions& options, uint64_t others = 0,
+                                       int64_t first = 0);
+
 // Real images that D has seen and that it has not, how it scores both, and generated ones.
 struct HeldOutScores {
   double trained = 0, left_out = 0, fake = 0;  // mean logits
@@ -29,8 +36,8 @@ void require_metrics(TrainOptions& options);
 using MeasuringProgress = std::function<void(const std::string& what, int64_t done, int64_t total)>;
 struct Measures {
   Measures(const TrainOptions& options, const Device& device, std::shared_ptr<const Dataset> dataset,
-           const std::vector<std::string>& metrics, MeasuringProgress progress);
-  // `others`: of other latents, those that belong to this number.
+           const std::vector<std::string>& metrics, MeasuringProgress progress,
+           std::function<FeatureTable(const FeatureExtractor&, int64_t)> fakes = {});
   std::shared_ptr<const ImageSet> generated(const TrainState& state, const TrainOptions& options,
                                             uint64_t others = 0) const;
 
@@ -50,9 +57,10 @@ struct Stage {
 
 class Evaluations {
  public:
-  // Loads what the metrics need: errors come before the run does anything.
+  // Loads what the metrics need: errors come before the run does anything. All of the team find features of generated
+  // images.
   Evaluations(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
-              std::filesystem::path run, MeasuringProgress progress, Stage stage = {});
+              std::filesystem::path run, MeasuringProgress progress, Stage stage, std::shared_ptr<Team> team);
 
   bool due(int64_t finished_tick) const;  // at the end of that tick
   bool missing() const;                   // where the state is now, due and not all there: a run was killed meanwhile

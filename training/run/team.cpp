@@ -15,7 +15,8 @@
 namespace firn {
 namespace {
 
-constexpr char kBegin = 'B', kIterate = 'I', kVerify = 'V', kLeave = 'L';
+constexpr char kBegin = 'B', kIterate = 'I', kFeatures = 'F', kVerify = 'V', kLeave = 'L';
+constexpr int64_t kMeasured = 256;  // images that a process takes at a time: whole batches, as one process has them
 
 // A hash a line of all that every process must have alike. What follows from weights does first.
 std::string digest(const TrainOptions& options, TrainState& state) {
@@ -38,6 +39,18 @@ std::string difference(const std::string& a, const std::string& b) {
   return fmt::format("{} lines and not {}", there.size(), here.size());
 }
 
+// A table as bytes: of this process's images among those from `first` on; empty: there are none. Behind a mark, which
+// no length of a header begins with: what went wrong.
+constexpr char kFailed = '!';
+std::string own_features(const Communicator& processes, const FeatureExtractor& find, int64_t first, int64_t count,
+                         const TrainOptions& options, const TrainState& state) try {
+  const int64_t begin = first + processes.rank() * kMeasured, n = std::min(kMeasured, count - begin);
+  if (n <= 0) return {};
+  return safetensors_bytes(to_file(find(*generated_by(state, options, 0, begin), n, Side::fakes)));
+} catch (const std::exception& e) {
+  return kFailed + std::string(e.what());
+}
+
 // What a follower trains, made of what process 0 sent.
 struct Followed {
   Followed(const nlohmann::json& sent, const SafetensorsFile& file, const Follower& f, Communicator& processes)
@@ -55,9 +68,19 @@ struct Followed {
                                 .processes = &processes});
     iteration.emplace(options, state, data.get(), *reals, processes);
   }
+  const FeatureExtractor& extractor(const std::string& network, Variant variant) {
+    const auto key = std::pair(network, variant);
+    if (const auto known = extractors.find(key); known != extractors.end()) return known->second;
+    if (network == pixel_features) return extractors.emplace(key, FeatureExtractor(variant)).first->second;
+    const WeightFiles files = weight_files(options.metrics.features);
+    const FeatureWeights weights = files.of(network) ? *files.of(network) : find_feature_weights(network, {});
+    return extractors.emplace(key, FeatureExtractor(weights, variant, DType::f32, state.device())).first->second;
+  }
+
   TrainOptions options;
   std::shared_ptr<const Dataset> data;
   TrainState state;
+  std::map<std::pair<std::string, Variant>, FeatureExtractor> extractors;
   std::optional<Reals> reals;
   std::optional<Iteration> iteration;
 };
@@ -78,6 +101,16 @@ void do_as_told(Communicator& processes, const Follower& f, int& code) {
       case kIterate:
         training->iteration->run();
         break;
+      case kFeatures: {
+        const auto sent = parse_json(command.substr(1), "process 0", {.depth = 2, .values = 100});
+        const FeatureExtractor& find = training->extractor(sent["network"], Variant(sent["variant"].get<int>()));
+        if (find.weights() != sent["weights"])
+          throw ConfigError(fmt::format("its weights of {} are other ones than those of process 0", find.name()));
+        settle_averages(training->state);
+        processes.gather(
+            own_features(processes, find, sent["first"], sent["count"], training->options, training->state));
+        break;
+      }
       case kVerify:
         processes.gather(digest(training->options, training->state));
         break;
@@ -102,7 +135,7 @@ void Team::begin(const TrainOptions& options, const TrainState& state) {
   command(kBegin, to_json(options).dump());
   processes_.broadcast(safetensors_bytes(snapshot_of(sent, state)));
   together_ = false;
-  beginning_ = true;
+  beginning_ = begun_ = true;
 }
 
 void Team::ready() {
@@ -114,6 +147,35 @@ void Team::iterate(Iteration& iteration) {
   together_ = true;
   iteration.run();
   together_ = false;
+}
+
+FeatureTable Team::features(const FeatureExtractor& find, int64_t count, const TrainOptions& options,
+                            const TrainState& state, const MeasuringProgress& progress) {
+  const std::string what = "generated images";
+  if (!begun_)
+    return find(*generated_by(state, options), count, Side::fakes, [&](int64_t done) { progress(what, done, count); });
+  ready();
+  FeatureTable all;
+  for (int64_t first = 0; first < count; first += kMeasured * processes_.size()) {
+    progress(what, first, count);
+    command(kFeatures, nlohmann::json{{"network", find.name()},
+                                      {"variant", int(find.variant())},
+                                      {"weights", find.weights()},
+                                      {"first", first},
+                                      {"count", count}}
+                           .dump());
+    together_ = true;
+    const std::vector<std::string> found =
+        processes_.gather(own_features(processes_, find, first, count, options, state));
+    together_ = false;
+    for (const std::string& bytes : found) {
+      if (bytes.starts_with(kFailed)) throw Error(bytes.substr(1));
+      if (!bytes.empty())
+        all.append(features_from(parse_safetensors(std::as_bytes(std::span(bytes)), "another process"),
+                                 find.network().features()));
+    }
+  }
+  return all;
 }
 
 void Team::verify(const TrainOptions& options, TrainState& state) {

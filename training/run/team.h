@@ -3,6 +3,7 @@
 // sums keep all states the same.
 #pragma once
 #include "engine/communicator.h"
+#include "training/run/evaluations.h"
 #include "training/step/iteration.h"
 
 namespace firn {
@@ -20,6 +21,10 @@ class Team {
   void begin(const TrainOptions& options, const TrainState& state);
   void ready();
   void iterate(Iteration& iteration);
+  // What a network finds in the first `count` images that this state makes: the same bits for any number of processes.
+  // progress("generated images", done, count) may throw.
+  FeatureTable features(const FeatureExtractor& find, int64_t count, const TrainOptions& options,
+                        const TrainState& state, const MeasuringProgress& progress);
   // Error that names a process whose state is another one, and a tensor in which.
   void verify(const TrainOptions& options, TrainState& state);
 
@@ -30,7 +35,8 @@ class Team {
  private:
   void command(char what, const std::string& with = {});
   Communicator& processes_;
-  bool beginning_ = false, together_ = false;  // the others are in the middle of something with this process
+  bool begun_ = false, beginning_ = false,
+       together_ = false;  // the others are in the middle of something with this process
 };
 
 struct Follower {

@@ -82,7 +82,7 @@ Outcome Trainer::run() try { return train(); } catch (const std::exception& e) {
 
 Outcome Trainer::train() {
   evaluations_.emplace(options_, state_, dataset_, settings_.dir, measuring_progress(console_, settings_),
-                       settings_.stage);
+                       settings_.stage, settings_.team);
   if (std::filesystem::exists(best_path(settings_.dir))) best_image_ = images_seen(best_path(settings_.dir));
   if (!resumed() || !over()) begin_folder();
   const bool missing = evaluations_->missing() && (settings_.in_place || !done());

@@ -10,13 +10,13 @@
 namespace firn {
 namespace {
 
-// Zeros for parameters that the loss does not reach, whichever they are.
-std::vector<Tensor> gradients_of(const Tensor& loss, double weight, const Parameters& parameters) {
-  const std::vector<Tensor> targets = parameters.tensors();
-  if (loss.wants_grad() && !targets.empty()) return grad(weight == 1 ? loss : loss * weight, targets);
-  std::vector<Tensor> zeros;
-  for (const Tensor& t : targets) zeros.push_back(zero_gradient(t));
-  return zeros;
+// Each as soon as it is there. Zeros for parameters that the loss does not reach, whichever they are.
+void gradients_of(const Tensor& loss, double weight, const std::vector<Tensor>& targets,
+                  const std::function<void(size_t, Tensor)>& ready) {
+  if (loss.wants_grad() && !targets.empty())
+    grad(weight == 1 ? loss : loss * weight, targets, {.ready = ready});
+  else
+    for (size_t i = 0; i < targets.size(); ++i) ready(i, zero_gradient(targets[i]));
 }
 
 // What lasts beyond a run of a phase and that its forward passes move.
@@ -140,13 +140,34 @@ PhaseResult run_phase(const Phase& phase, const TrainState& state, const Inputs&
   std::optional<Running> running;
   if (micro_batches > 1) running.emplace(state);
 
-  // Of one micro-batch, or the sum over several: gradients, then moves of what runs, then what is reported.
+  // Of a micro-batch, or the sum over several: gradients, then moves of what runs, then what is reported. Of the last
+  // one here, where that completes a sum, each goes to the other processes as soon as it is there.
+  const std::vector<Tensor> targets = trained.tensors();
+  const Leaves own = share_of(micro_batches, processes.rank(), processes.size());
+  const std::vector<Leaves> own_subtrees = subtrees(micro_batches, own);
+  SumOverProcesses sum_of_all(processes, micro_batches);
+  const bool completes = sum_of_all.one_subtree_each();
+  std::vector<std::vector<Tensor>*> first_halves;  // of the nodes in whose second half the present one is
+  const auto arrive = [&](std::vector<Tensor>& list, bool last, size_t number, Tensor t) {
+    const NoGrad no_grad;
+    list.resize(std::max(list.size(), number + 1));
+    if (!last) {
+      list[number] = std::move(t);
+      return;
+    }
+    for (auto half = first_halves.rbegin(); half != first_halves.rend(); ++half)
+      t = std::exchange((**half)[number], {}) + t;
+    std::vector<Tensor> one;
+    one.push_back(std::move(t));
+    sum_of_all.add(number, std::move(one));
+  };
   std::vector<Term> names;
   bool first = true;
   Rng last_noise;
   const auto run = [&](int64_t i) {
     const int64_t begin = i * at_once, end = std::min(begin + at_once, n);
     const double share = double(end - begin) / double(n);
+    const bool last = completes && i + 1 == own.last;
     if (!std::exchange(first, false)) running->restore();
     std::optional<Rng> noise;
     if (rng) noise = noise_of(*rng, i);
@@ -154,16 +175,17 @@ PhaseResult run_phase(const Phase& phase, const TrainState& state, const Inputs&
     std::vector<Term> report;
     {
       Terms terms = phase.terms(whole.slice(begin, end), noise ? &*noise : nullptr);
-      found = gradients_of(terms.total, share, trained);
+      gradients_of(terms.total, share, targets, [&](size_t k, Tensor g) { arrive(found, last, k, std::move(g)); });
       report = std::move(terms.report);
       report.insert(report.begin(), {"loss", terms.stat, terms.total.detach()});
     }
     const NoGrad no_grad;
-    if (running) std::ranges::move(running->moves(share), std::back_inserter(found));
+    size_t number = targets.size();
+    if (running)
+      for (Tensor& move : running->moves(share)) arrive(found, last, number++, std::move(move));
     for (Term& term : report) {
-      const Tensor value = term.value.detach();
-      found.push_back(share == 1 ? value : value * share);
-      term.value = {};
+      const Tensor value = std::exchange(term.value, {}).detach();
+      arrive(found, last, number++, share == 1 ? value : value * share);
     }
     names = std::move(report);
     if (noise) last_noise = *noise;
@@ -172,19 +194,26 @@ PhaseResult run_phase(const Phase& phase, const TrainState& state, const Inputs&
   const std::function<std::vector<Tensor>(Leaves)> sum = [&](Leaves node) {
     if (node.count() == 1) return run(node.first);
     std::vector<Tensor> low = sum({node.first, node.middle()});
+    first_halves.push_back(&low);
     std::vector<Tensor> high = sum({node.middle(), node.last});
+    first_halves.pop_back();
     const NoGrad no_grad;
-    for (size_t i = 0; i < low.size(); ++i) low[i] = low[i] + std::exchange(high[i], {});
+    for (size_t i = 0; i < low.size(); ++i)
+      if (low[i].defined()) low[i] = low[i] + std::exchange(high[i], {});
     return low;
   };
   std::vector<std::vector<Tensor>> sums;
-  for (const Leaves node : subtrees(micro_batches, share_of(micro_batches, processes.rank(), processes.size())))
-    sums.push_back(sum(node));
-  std::vector<Tensor> total = sum_over_processes(processes, micro_batches, std::move(sums));
+  for (const Leaves node : own_subtrees) sums.push_back(sum(node));
+  for (size_t i = 0; !completes && i < sums[0].size(); ++i) {
+    std::vector<Tensor> of_subtrees;
+    for (std::vector<Tensor>& list : sums) of_subtrees.push_back(std::move(list[i]));
+    sum_of_all.add(i, std::move(of_subtrees));
+  }
+  std::vector<Tensor> total = sum_of_all.finish();
   if (rng) rng->offset = last_noise.offset;
 
   PhaseResult result;
-  const size_t gradients = trained.size(), terms = total.size() - names.size();
+  const size_t gradients = targets.size(), terms = total.size() - names.size();
   const NoGrad no_grad;
   if (running) running->move({total.begin() + std::ptrdiff_t(gradients), total.begin() + std::ptrdiff_t(terms)});
   for (size_t i = 0; i < names.size(); ++i) {
