@@ -87,6 +87,18 @@ void add_into(const Stream& stream, DType type, void* y, const void* a, const vo
   });
 }
 
+// Of each process its own subtrees, the lowest first; then over processes in the order that they have for it.
+void reduce(Communicator& processes, const Stream& stream, std::vector<std::vector<Tensor>>& lists) {
+  std::vector<Communicator::Array> arrays;
+  for (size_t a = 0; a < lists[0].size(); ++a) {
+    Tensor& sum = lists[0][a];
+    for (size_t k = 1; k < lists.size(); ++k)
+      add_into(stream, sum.type(), sum.mutable_data(), sum.data(), lists[k][a].data(), sum.count());
+    arrays.push_back({sum.mutable_data(), sum.count(), sum.type()});
+  }
+  processes.reduce(stream, arrays);
+}
+
 }  // namespace
 
 Leaves share_of(int64_t leaves, int rank, int ranks) { return {leaves * rank / ranks, leaves * (rank + 1) / ranks}; }
@@ -123,6 +135,10 @@ std::vector<Tensor> sum_over_processes(Communicator& processes, int64_t leaves, 
   sums.clear();
   std::vector<Tensor>& result = mine[0];
   const Stream stream = result[0].stream();
+  if (processes.reduces(stream)) {
+    reduce(processes, stream, mine);
+    return packing.unpack(result);
+  }
   using Piece = Communicator::Piece;
   const auto piece = [&](int peer, Tensor& t, Leaves s) {
     const auto size = int64_t(size_of(t.type()));

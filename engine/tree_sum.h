@@ -24,7 +24,8 @@ Leaves share_of(int64_t leaves, int rank, int ranks);
 std::vector<Leaves> subtrees(int64_t leaves, Leaves held);
 
 // Sums over all leaves of lists of tensors. sums[k]: this process's, over the k-th of its subtrees (above); all lists
-// of all processes are alike in shapes and types (f32, f64), and every process holds a leaf. All get the same bits.
+// of all processes are alike in shapes and types (f32, f64), and every process holds a leaf. All get the same bits;
+// those of any number of processes, unless these reduce what is on the tensors' stream (Communicator::reduces).
 // Sent by each process: 2 (R-1) / R of what a list holds, in R processes that hold a subtree each.
 std::vector<Tensor> sum_over_processes(Communicator& processes, int64_t leaves, std::vector<std::vector<Tensor>> sums);
 

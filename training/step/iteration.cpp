@@ -51,6 +51,7 @@ void Iteration::run_phase(size_t i, double average_decay) {
     r->adam->set_lr(r->lr * lr_share(options_, state_.counters.images));
     r->adam->advance(average_decay);
   }
+  const int64_t sent = processes_.bytes_sent();
   runs.replay.run(state_.rng, [&](Rng& rng) {
     PhaseResult result = ::firn::run_phase(phase, state_, phase.draw(rng), &rng, processes_);
     for (const Term& term : result.report)
@@ -62,6 +63,10 @@ void Iteration::run_phase(size_t i, double average_decay) {
       next = end;
     }
   });
+  if (processes_.bytes_sent() > sent)
+    runs.sent = processes_.bytes_sent() - sent;
+  else
+    processes_.note_sent(runs.sent);  // by a graph
   runs.timer->finish();
   runs.timing.pending = typical;
 }

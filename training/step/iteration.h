@@ -41,6 +41,7 @@ class Iteration {
     Replay replay;
     std::unique_ptr<kernels::DeviceTimer> timer;  // of the run under way; read when the next one begins
     Timing timing;
+    int64_t sent = 0;  // bytes to other processes, by one run
     void collect();
   };
 
