@@ -33,13 +33,18 @@ class Control : public Communicator {
   int on_this_machine() const override { return size_; }
   int place() const override { return rank_; }
   std::string name_of(int rank) const override { return fmt::format("process {} on here", rank); }
-  std::vector<std::string> gather(const std::string& mine) override { return {size_t(size_), mine}; }
+  std::vector<std::string> gather(const std::string& mine) override {
+    std::vector<std::string> all(size_t(size_), mine);
+    if (others) all.back() = others(mine);
+    return all;
+  }
   std::string broadcast(const std::string& of_first) override {
     static std::string last;
     return rank_ == 0 ? last = of_first : last;
   }
   void abort(int) override { std::abort(); }
   static inline int exchanges = 0;
+  static inline std::function<std::string(const std::string&)> others = {};  // what the last one brings
 
  private:
   void do_exchange(const Stream& stream, std::span<const Piece>, std::span<const Piece>) override {
@@ -63,6 +68,7 @@ struct Nccl : testing::Test {
     ptx::events() = {};
     kernels::initial_numerics() = {};
     Control::exchanges = 0;
+    Control::others = {};
     cudaGetLastError();
   }
 };
@@ -321,6 +327,35 @@ TEST_F(Nccl, PhasesAreRecordedAndReplayedWithWhatTheySend) {
       }
     }
     EXPECT_GT(nccl().questions, 0);
+  }
+}
+
+// As NCCL wants it. In memory that all have alike, so that they record again together, too.
+TEST_F(Nccl, AllProcessesRecordAPhaseOrNone) {
+  for (const bool refused : {false, true}) {
+    const size_t most = 4 << 20;  // memory of the other one's phases
+    int recorded = 0;
+    Control::others = [&](const std::string& mine) {
+      if (!mine.empty()) return std::to_string(most);
+      ++recorded;
+      return std::string(refused ? "CUDA makes no graph: out of memory" : "");
+    };
+    const TrainOptions options = small_options(true);
+    TrainState state(options, Device::cuda());
+    Reals reals(options, state);
+    const auto processes = begin_turn(0, 2);
+    Iteration iteration(options, state, nullptr, reals, *processes);
+    stand_in().allocated.clear();
+    testing::internal::CaptureStderr();
+    for (int run = 0; run < 4; ++run) iteration.run_phase(0, 1);
+    const std::string said = testing::internal::GetCapturedStderr();
+    EXPECT_EQ(std::ranges::count(stand_in().allocated, most), 1);
+    EXPECT_EQ(recorded, 1);
+    EXPECT_EQ(said.find("out of memory; a phase of training runs without one") != said.npos, refused) << said;
+    nccl().calls.clear();
+    iteration.run_phase(0, 1);
+    EXPECT_EQ(nccl().count("ncclSend") > 0, refused);
+    for (const NcclCall& call : nccl().calls) EXPECT_FALSE(call.captured);
   }
 }
 

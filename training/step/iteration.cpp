@@ -13,11 +13,14 @@ Iteration::Iteration(const TrainOptions& options, TrainState& state, const Datas
   for (const Role& role : state.roles)
     if (auto* d = dynamic_cast<Discriminator*>(role.network.get())) d->settle();
   const auto arena = std::make_shared<Arena>();
-  for (const Phase& phase : phases_) runs_.emplace_back(state.device(), arena, phase.name);
+  for (const Phase& phase : phases_) runs_.emplace_back(state.device(), arena, phase.name, processes);
 }
 
-Iteration::Runs::Runs(const Device& device, const std::shared_ptr<Arena>& arena, const std::string& name)
-    : replay(device, arena), timer(std::make_unique<kernels::DeviceTimer>(device.stream())), timing{.name = name} {}
+Iteration::Runs::Runs(const Device& device, const std::shared_ptr<Arena>& arena, const std::string& name,
+                      Communicator& processes)
+    : replay(device, arena, processes),
+      timer(std::make_unique<kernels::DeviceTimer>(device.stream())),
+      timing{.name = name} {}
 
 void Iteration::Runs::collect() {
   if (!std::exchange(timing.pending, false)) return;

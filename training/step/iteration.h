@@ -37,7 +37,7 @@ class Iteration {
  private:
   // What the runs of a phase share.
   struct Runs {
-    Runs(const Device& device, const std::shared_ptr<Arena>& arena, const std::string& name);
+    Runs(const Device& device, const std::shared_ptr<Arena>& arena, const std::string& name, Communicator& processes);
     Replay replay;
     std::unique_ptr<kernels::DeviceTimer> timer;  // of the run under way; read when the next one begins
     Timing timing;
