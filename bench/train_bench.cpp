@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "engine/communicator.h"
+#include "engine/placement.h"
 #include "engine/threads.h"
 #include "io/files.h"
 #include "kernels/choice/provider_numerics.h"
@@ -222,7 +223,7 @@ nlohmann::ordered_json plan(const Options& o, const Where& gpu) {
 
 nlohmann::ordered_json planned_and_measured(const Options& o, Communicator& processes) {
   if (!o.plan_for.empty()) return plan(o, read_text(o.plan_for));
-  const Device device = Device::from_name(o.device);
+  const Device device = device_for(o.device, processes);
   nlohmann::ordered_json planned;
   if (device.is_cuda()) planned = plan(o, device.stream());
   nlohmann::ordered_json row = measure(o, device, processes);

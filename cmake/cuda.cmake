@@ -1,7 +1,9 @@
 # FIRN_CUDA=ON takes nvcc, cuBLASLt and cuDNN or stops; AUTO goes on for the CPU instead. Either way one line says what is
-# missing and how to get it. Sets FIRN_CUDA_ARCHITECTURES.
+# missing and how to get it. NCCL is for several processes alone (FIRN_MPI), which do without on CPUs. Sets
+# FIRN_CUDA_ARCHITECTURES.
 set(least_cuda 12.4)
 set(least_cudnn 9.8)
+set(least_nccl 2.20)  # of the time of that CUDA
 set(least_capability 8.0)  # tensor cores with bf16
 set(missing "")
 
@@ -121,4 +123,15 @@ else()
     set(FIRN_CUDA_ARCHITECTURES 80-real 86-real 89-real 90a-real ${blackwell} 90-virtual)  # the last for what is newer
   endif()
   message(STATUS "CUDA: nvcc ${cuda}, cuDNN ${CUDNN_VERSION} (${CUDNN_LIBRARY}), for ${FIRN_CUDA_ARCHITECTURES}")
+  find_package(NCCL ${least_nccl} QUIET)
+  if(FIRN_MPI AND NCCL_FOUND)
+    message(STATUS "CUDA: several GPUs: NCCL ${NCCL_VERSION} (${NCCL_LIBRARY})")
+  elseif(FIRN_MPI)
+    set(seen "")
+    if(NCCL_SEEN)
+      list(JOIN NCCL_SEEN ", " seen)
+      set(seen " (only ${seen})")
+    endif()
+    message(STATUS "CUDA: several GPUs: there is no NCCL ${least_nccl} or later${seen}; pip install nvidia-nccl-cu${cuda_major}, or set NCCL_ROOT to its folder")
+  endif()
 endif()

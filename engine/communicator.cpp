@@ -14,6 +14,7 @@ class Alone : public Communicator {
   int rank() const override { return 0; }
   int size() const override { return 1; }
   int on_this_machine() const override { return 1; }
+  int place() const override { return 0; }
   std::string name_of(int) const override { return "this process"; }
   std::vector<std::string> gather(const std::string& mine) override { return {mine}; }
   std::string broadcast(const std::string& of_first) override { return of_first; }
@@ -33,6 +34,17 @@ std::unique_ptr<Communicator::Exchange> Communicator::exchange(const Stream& str
                                                                std::span<const Piece> receives, int number) {
   for (const Piece& piece : sends) bytes_sent_ += int64_t(piece.bytes);
   return do_exchange(stream, sends, receives, number);
+}
+
+void Communicator::reduce(const Stream& stream, std::span<const Array> arrays) {
+  int64_t bytes = 0;
+  for (const Array& array : arrays) bytes += array.count * int64_t(size_of(array.type));
+  bytes_sent_ += 2 * (size() - 1) * bytes / size();
+  do_reduce(stream, arrays);
+}
+
+void Communicator::do_reduce(const Stream&, std::span<const Array>) {
+  throw Error("these processes add up nothing by themselves");
 }
 
 Communicator& alone() {

@@ -18,6 +18,7 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
   virtual int on_this_machine() const = 0;          // how many of them
+  virtual int place() const = 0;                    // among those, from 0 on
   virtual std::string name_of(int rank) const = 0;  // "process 2 on HOST"
 
   // For small things: what each process brings, by rank; and what process 0 brings.
@@ -40,7 +41,22 @@ class Communicator {
   // exchanges under way those of the same number belong together.
   std::unique_ptr<Exchange> exchange(const Stream& stream, std::span<const Piece> sends,
                                      std::span<const Piece> receives, int number = 0);
-  int64_t bytes_sent() const { return bytes_sent_; }  // by exchange()
+
+  // Whether sums over processes of what is on this stream may be made by reduce(), in an order of its own: the same in
+  // every run of so many processes, another one for another number. All processes answer alike.
+  virtual bool reduces(const Stream&) const { return false; }
+  struct Array {
+    void* data;
+    int64_t count;
+    DType type;  // f32 or f64
+  };
+  // Each array becomes its sum over processes; all bring the same counts and types.
+  void reduce(const Stream& stream, std::span<const Array> arrays);
+
+  // By exchange(), and by reduce() where it sends the least that it can.
+  int64_t bytes_sent() const { return bytes_sent_; }
+  // So many were sent again, by a graph in which calls were recorded.
+  void note_sent(int64_t bytes) { bytes_sent_ += bytes; }
 
   // Ends all processes at once, this one included, when it cannot go on: what to others must look like a failure.
   [[noreturn]] virtual void abort(int code) = 0;
@@ -48,6 +64,7 @@ class Communicator {
  private:
   virtual std::unique_ptr<Exchange> do_exchange(const Stream& stream, std::span<const Piece> sends,
                                                 std::span<const Piece> receives, int number) = 0;
+  virtual void do_reduce(const Stream& stream, std::span<const Array> arrays);
   std::atomic<int64_t> bytes_sent_ = 0;
 };
 

@@ -11,6 +11,10 @@
 #ifdef FIRN_MPI
 #include <mpi.h>
 
+#ifdef FIRN_NCCL
+#include "engine/communicator_nccl.h"
+#endif
+
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
@@ -102,6 +106,9 @@ class Mpi : public Communicator {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   int on_this_machine() const override { return int(std::ranges::count(hosts_, hosts_[size_t(rank_)])); }
+  int place() const override {
+    return int(std::ranges::count(hosts_.begin(), hosts_.begin() + rank_, hosts_[size_t(rank_)]));
+  }
   std::string name_of(int rank) const override { return fmt::format("process {} on {}", rank, hosts_[size_t(rank)]); }
 
   std::vector<std::string> gather(const std::string& mine) override {
@@ -218,7 +225,12 @@ class Mpi : public Communicator {
 
 std::unique_ptr<Communicator> launched(const LaunchOptions& options) {
   require_launcher();
-  return rank_by_launcher() >= 0 ? std::make_unique<Mpi>(options) : nullptr;
+  if (rank_by_launcher() < 0) return nullptr;
+  std::unique_ptr<Communicator> processes = std::make_unique<Mpi>(options);
+#ifdef FIRN_NCCL
+  if (processes->size() > 1) processes = with_nccl(std::move(processes));
+#endif
+  return processes;
 }
 
 #else

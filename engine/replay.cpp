@@ -1,5 +1,6 @@
 #include "engine/replay.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "base/error.h"
@@ -8,8 +9,8 @@
 
 namespace firn {
 
-Replay::Replay(const Device& device, std::shared_ptr<Arena> arena)
-    : device_(device), arena_(std::move(arena)), origin_(device, sizeof(uint64_t)) {}
+Replay::Replay(const Device& device, std::shared_ptr<Arena> arena, Communicator& processes)
+    : device_(device), arena_(std::move(arena)), processes_(processes), origin_(device, sizeof(uint64_t)) {}
 
 void Replay::run(Rng& rng, const std::function<void(Rng&)>& body) {
   kernels::set_values<uint64_t>(device_.stream(), origin_.data, std::span(&rng.offset, 1));
@@ -25,6 +26,9 @@ void Replay::run(Rng& rng, const std::function<void(Rng&)>& body) {
     body(counted);
     scope.drop();
     plan_ = recording.plan();
+    // Blocks that are alike in size are replaced, and graphs in them recorded again, at the same time in all processes.
+    for (const std::string& size : processes_.gather(std::to_string(plan_.size)))
+      plan_.size = std::max(plan_.size, size_t(std::stoull(size)));
   } else {
     for (const auto& weak : weights_)
       if (const auto cache = weak.lock()) cache->refresh();
@@ -36,14 +40,21 @@ void Replay::run(Rng& rng, const std::function<void(Rng&)>& body) {
 }
 
 void Replay::try_record(Rng rng, const std::function<void(Rng&)>& body) {
+  std::string why_not;
   try {
     record(rng, body);
   } catch (const kernels::GraphError& e) {
-    refused_ = true;
-    kernels::forget_weight_caches();  // what was to be written into them was not
-    std::fputs(fmt::format("warning: {}; a phase of training runs without one, which is slower\n", e.what()).c_str(),
-               stderr);
+    why_not = e.what();
   }
+  const std::vector<std::string> all = processes_.gather(why_not);
+  const auto refusal = std::ranges::find_if(all, [](const std::string& why) { return !why.empty(); });
+  if (refusal == all.end()) return;
+  graph_ = nullptr;
+  refused_ = true;
+  kernels::forget_weight_caches();  // what was to be written into them was not
+  if (processes_.rank() > 0) return;
+  std::fputs(fmt::format("warning: {}; a phase of training runs without one, which is slower\n", *refusal).c_str(),
+             stderr);
 }
 
 void Replay::record(Rng& rng, const std::function<void(Rng&)>& body) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "engine/communicator.h"
 #include "engine/random.h"
 #include "kernels/device/arena.h"
 #include "kernels/device/graph.h"
@@ -18,7 +19,8 @@ struct Arena {
 
 class Replay {
  public:
-  Replay(const Device& device, std::shared_ptr<Arena> arena);
+  // Several processes run it alike: graphs that exchange data must be recorded and launched by all or none of them.
+  Replay(const Device& device, std::shared_ptr<Arena> arena, Communicator& processes = alone());
 
   // Runs `body`. Its first run chooses providers, the second notes its allocations, the third is recorded; from then on
   // `body` is no longer called. All random numbers come from the Rng that it is given, which continues `rng`.
@@ -36,9 +38,10 @@ class Replay {
 
   Device device_;
   std::shared_ptr<Arena> arena_;
+  Communicator& processes_;
   Storage origin_;  // the number of the first draw
   int runs_ = 0;
-  bool refused_ = false;  // by CUDA
+  bool refused_ = false;  // by CUDA, to one of the processes
   kernels::ArenaPlan plan_;
   std::weak_ptr<kernels::ArenaBlock> block_;  // where graph_ works, if it is still there
   std::unique_ptr<kernels::Graph> graph_;

@@ -88,6 +88,18 @@ void add_into(const Stream& stream, DType type, void* y, const void* a, const vo
   });
 }
 
+// Of each process its own subtrees, the lowest first; then over processes in the order that they have for it.
+void reduce(Communicator& processes, const Stream& stream, std::vector<std::vector<Tensor>>& lists) {
+  std::vector<Communicator::Array> arrays;
+  for (size_t a = 0; a < lists[0].size(); ++a) {
+    Tensor& sum = lists[0][a];
+    for (size_t k = 1; k < lists.size(); ++k)
+      add_into(stream, sum.type(), sum.mutable_data(), sum.data(), lists[k][a].data(), sum.count());
+    arrays.push_back({sum.mutable_data(), sum.count(), sum.type()});
+  }
+  processes.reduce(stream, arrays);
+}
+
 }  // namespace
 
 Leaves share_of(int64_t leaves, int rank, int ranks) { return {leaves * rank / ranks, leaves * (rank + 1) / ranks}; }
@@ -117,6 +129,10 @@ class SumOverProcesses::Bucket {
         stream_(lists[0][0].stream()) {
     const int me = processes_.rank(), ranks = processes_.size();
     for (const std::vector<Tensor>& list : lists) mine_.push_back(packing_.pack(list));
+    if (processes_.reduces(stream_)) {
+      reduce(processes_, stream_, mine_);
+      return;
+    }
     std::vector<Piece> sends, receives;
     for (int r = 0; r < ranks; ++r)
       for (size_t k = 0; k < sum.held_[size_t(r)].size(); ++k) {

@@ -56,6 +56,6 @@ class Group {
 // CLI11's own messages: help and version are 0, any misuse is 2.
 int parse(CLI::App& app, int argc, char** argv, bool& proceed);
 
-std::string version_text(const std::string& tool);  // of the build, the libraries and the processor
+std::string version_text(const std::string& tool, int gpu = 0);  // of the build, the libraries, a GPU, the processor
 
 }  // namespace firn::tools

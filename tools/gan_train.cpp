@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "engine/communicator.h"
+#include "engine/placement.h"
 #include "engine/threads.h"
 #include "io/files.h"
 #include "kernels/choice/plan_store.h"
@@ -165,7 +166,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop, cons
   a.set = tools::OptionRows::of_runs().given(app);
   tools::check_contradictions(app, a);
   const DataMemory memory = tools::data_memory(a.data_memory);
-  const Device device = a.plan_for.empty() ? Device::from_name(a.device) : Device::dry();
+  const Device device = a.plan_for.empty() ? device_for(a.device, team->processes()) : Device::dry();
 
   const bool in_place = a.resume == "latest";
   std::optional<SafetensorsFile> source;
@@ -329,12 +330,12 @@ int follow(const TrainArguments& a, tools::StopRequest& stop, Communicator& proc
   stop.note_first();  // process 0 stops
   return firn::follow(
       processes,
-      {.device = Device::from_name(a.device), .memory = tools::data_memory(a.data_memory), .workers = a.workers});
+      {.device = device_for(a.device, processes), .memory = tools::data_memory(a.data_memory), .workers = a.workers});
 }
 
 // The command line, and what a process is made of.
-std::string origins(int argc, char** argv) {
-  std::string text = tools::version_text("gan-train");
+std::string origins(int argc, char** argv, const Communicator& processes) {
+  std::string text = tools::version_text("gan-train", processes.place());
   for (int i = 1; i < argc; ++i) text += fmt::format("\nargument {}: {}", i, argv[i]);
   return text;
 }
@@ -362,7 +363,7 @@ int main(int argc, char** argv) {
     }
     launched = firn::launched({.timeout = arguments.timeout});
     Communicator& processes = launched ? *launched : alone();
-    if (!agree(processes, origins(argc, argv), "another build or command line")) return 2;
+    if (!agree(processes, origins(argc, argv, processes), "another build or command line")) return 2;
     set_threads(arguments, processes);
     if (processes.rank() > 0) {
       in_order = false;

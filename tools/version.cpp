@@ -17,16 +17,17 @@
 #ifdef FIRN_CUDA
 #include "kernels/choice/provider_cuda.h"
 #include "kernels/device/device_info.h"
+#include "kernels/device/memory.h"
 #endif
 
 namespace firn::tools {
 namespace {
 
-std::string cuda() {
+std::string cuda([[maybe_unused]] int gpu) {
 #ifdef FIRN_CUDA
   const size_t cudnn = kernels::cudnn::version();
   std::string text = fmt::format("built with CUDA, cuDNN {}", cudnn);
-  if (const Device device = Device::best(); device.is_cuda()) {
+  if (const Device device = gpu < kernels::cuda_device_count() ? Device::cuda(gpu) : Device::best(); device.is_cuda()) {
     const kernels::DeviceInfo info = kernels::device_info(device.stream());
     text += fmt::format("; {} {}, driver {}, runtime {}", info.name, info.architecture, info.driver, info.runtime);
   }
@@ -48,7 +49,7 @@ std::string processor() {
 
 }  // namespace
 
-std::string version_text(const std::string& tool) {
+std::string version_text(const std::string& tool, int gpu) {
   const dnnl_version_t& onednn = *dnnl_version();
   constexpr int jpeg = LIBJPEG_TURBO_VERSION_NUMBER;
   const int webp = WebPGetDecoderVersion();
@@ -65,7 +66,7 @@ std::string version_text(const std::string& tool) {
       GOOGLE_PROTOBUF_VERSION % 1000, FMT_VERSION / 10000, FMT_VERSION / 100 % 100, FMT_VERSION % 100, CLI11_VERSION,
       NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR, NLOHMANN_JSON_VERSION_PATCH,
       png_get_libpng_ver(nullptr), jpeg / 1000000, jpeg / 1000 % 1000, jpeg % 1000, webp >> 16, webp >> 8 & 255,
-      webp & 255, cuda(), processor());
+      webp & 255, cuda(gpu), processor());
 }
 
 }  // namespace firn::tools

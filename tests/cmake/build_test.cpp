@@ -48,6 +48,15 @@ class Build : public testing::Test {
     return configure("set(CUDAToolkit_VERSION_MAJOR 12)\nset(CUDNN_ROOT " + root +
                      ")\nfind_package(CUDNN 99.8 QUIET)\nmessage(\"${CUDNN_FOUND} ${CUDNN_LIBRARY} ${CUDNN_SEEN}\")\n");
   }
+  void nccl(const std::string& folder, int major, int minor) const {
+    file(folder + "/include/nccl.h",
+         fmt::format("#define NCCL_MAJOR {}\n#define NCCL_MINOR {}\n#define NCCL_PATCH 3\n", major, minor));
+    file(folder + "/lib/libnccl.so.2", "");
+  }
+  Ran find_nccl(const std::string& root = {}) const {
+    return configure("set(NCCL_ROOT " + root +
+                     ")\nfind_package(NCCL 99.20 QUIET)\nmessage(\"${NCCL_FOUND} ${NCCL_LIBRARY} ${NCCL_SEEN}\")\n");
+  }
   Ran script(const std::string& lines) const {
     return run("bash -euo pipefail -c 'source \"" + (source / "cmake/packages.sh").string() + "\"; " + lines + "'");
   }
@@ -126,6 +135,23 @@ TEST_F(Build, TakesNoCudnnThatIsOldOrOfAnotherCuda) {
   ran = find_cudnn(path("site/nvidia/cudnn"));
   EXPECT_TRUE(says(ran, "FALSE")) << ran.output;
   EXPECT_TRUE(says(ran, "99.10.1 for another CUDA in ")) << ran.output;
+}
+
+TEST_F(Build, FindsNcclInAFolderOfItsOwnOrOfAPythonPackage) {
+  nccl("nccl", 99, 21);
+  Ran ran = find_nccl(path("nccl"));
+  EXPECT_TRUE(says(ran, "TRUE " + path("nccl/lib/libnccl.so.2") + " 99.21.3 in ")) << ran.output;
+  nccl("site/nvidia/nccl", 99, 20);
+  command("python3", "echo '" + path("site/nvidia") + "'");
+  ran = find_nccl();
+  EXPECT_TRUE(says(ran, "TRUE " + path("site/nvidia/nccl/lib/libnccl.so.2"))) << ran.output;
+}
+
+TEST_F(Build, TakesNoNcclThatIsOld) {
+  nccl("nccl", 99, 19);
+  const Ran ran = find_nccl(path("nccl"));
+  EXPECT_TRUE(says(ran, "FALSE")) << ran.output;
+  EXPECT_TRUE(says(ran, "99.19.3 in " + path("nccl/include"))) << ran.output;
 }
 
 TEST_F(Build, AsksForCudaWhereThereIsAGpu) {

@@ -74,6 +74,7 @@ void check_sums(Communicator& processes) {
 }
 
 void check_small_things(Communicator& processes) {
+  check(processes.place() == processes.rank(), "another place among the processes of one machine");
   const std::string mine(size_t(processes.rank()) * 1000, char('a' + processes.rank()));
   const std::vector<std::string> all = processes.gather(mine);
   check(std::ssize(all) == processes.size(), "gathered another number of texts");

@@ -13,11 +13,14 @@ Iteration::Iteration(const TrainOptions& options, TrainState& state, const Datas
   for (const Role& role : state.roles)
     if (auto* d = dynamic_cast<Discriminator*>(role.network.get())) d->settle();
   const auto arena = std::make_shared<Arena>();
-  for (const Phase& phase : phases_) runs_.emplace_back(state.device(), arena, phase.name);
+  for (const Phase& phase : phases_) runs_.emplace_back(state.device(), arena, phase.name, processes);
 }
 
-Iteration::Runs::Runs(const Device& device, const std::shared_ptr<Arena>& arena, const std::string& name)
-    : replay(device, arena), timer(std::make_unique<kernels::DeviceTimer>(device.stream())), timing{.name = name} {}
+Iteration::Runs::Runs(const Device& device, const std::shared_ptr<Arena>& arena, const std::string& name,
+                      Communicator& processes)
+    : replay(device, arena, processes),
+      timer(std::make_unique<kernels::DeviceTimer>(device.stream())),
+      timing{.name = name} {}
 
 void Iteration::Runs::collect() {
   if (!std::exchange(timing.pending, false)) return;
@@ -51,6 +54,7 @@ void Iteration::run_phase(size_t i, double average_decay) {
     r->adam->set_lr(r->lr * lr_share(options_, state_.counters.images));
     r->adam->advance(average_decay);
   }
+  const int64_t sent = processes_.bytes_sent();
   runs.replay.run(state_.rng, [&](Rng& rng) {
     PhaseResult result = ::firn::run_phase(phase, state_, phase.draw(rng), &rng, processes_);
     for (const Term& term : result.report)
@@ -62,6 +66,10 @@ void Iteration::run_phase(size_t i, double average_decay) {
       next = end;
     }
   });
+  if (processes_.bytes_sent() > sent)
+    runs.sent = processes_.bytes_sent() - sent;
+  else
+    processes_.note_sent(runs.sent);  // by a graph
   runs.timer->finish();
   runs.timing.pending = typical;
 }

@@ -37,10 +37,11 @@ class Iteration {
  private:
   // What the runs of a phase share.
   struct Runs {
-    Runs(const Device& device, const std::shared_ptr<Arena>& arena, const std::string& name);
+    Runs(const Device& device, const std::shared_ptr<Arena>& arena, const std::string& name, Communicator& processes);
     Replay replay;
     std::unique_ptr<kernels::DeviceTimer> timer;  // of the run under way; read when the next one begins
     Timing timing;
+    int64_t sent = 0;  // bytes to other processes, by one run
     void collect();
   };
 
