@@ -5,6 +5,7 @@ build_packages=(
   libopenblas-pthread-dev libprotobuf-dev protobuf-compiler libstb-dev libgtest-dev libbenchmark-dev
 )
 data_packages=(dataset-fashion-mnist)
+process_packages=(openmpi-bin libopenmpi-dev mpich libmpich-dev iproute2)  # -DFIRN_MPI=ON, and its tests
 
 install_missing() {
   if ! command -v dpkg-query > /dev/null; then

@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/sha256.h"
+#include "base/text.h"
 
 namespace firn {
 namespace fs = std::filesystem;
@@ -268,12 +269,26 @@ std::vector<fs::path> entries_of(const fs::path& directory, std::error_code& err
 DirectoryLock::DirectoryLock(const fs::path& path) {
   fd_ = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd_ < 0) fail("read", path, errno);
-  if (::flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;  // some file systems have no locks
+  const fs::path note = path / ".lock";
+  if (::flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) {  // some file systems have no locks
+    char host[256] = {};
+    ::gethostname(host, sizeof host - 1);
+    std::ofstream(note) << fmt::format("process {} on {}", ::getpid(), host);  // for people: it may fail
+    note_ = note;
+    return;
+  }
   ::close(fd_);
-  throw IoError(fmt::format("{}: another process is using it", path.string()));
+  std::string holder;
+  std::getline(std::ifstream(note), holder);
+  throw IoError(fmt::format("{}: another process is using it{}", path.string(),
+                            holder.empty() ? "" : fmt::format(" ({})", printable(holder, 300))));
 }
 
-DirectoryLock::~DirectoryLock() { ::close(fd_); }
+DirectoryLock::~DirectoryLock() {
+  std::error_code none;
+  fs::remove(note_, none);
+  ::close(fd_);
+}
 
 AppendFile::AppendFile(const fs::path& path, Start start) : path_(path) {
   const int mode = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (start == Start::empty ? O_TRUNC : 0);

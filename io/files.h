@@ -66,7 +66,8 @@ void make_directories(const std::filesystem::path& path);
 // By name. On an error what was read before it. (libstdc++'s directory_iterator ends the process where memory is out.)
 std::vector<std::filesystem::path> entries_of(const std::filesystem::path& directory, std::error_code& error);
 
-// Keeps other processes that ask for it out of a directory, for as long as this lives; IoError when one is in it.
+// Keeps other processes that ask for it out of a directory, for as long as this lives; IoError when one is in it, with
+// its number and machine, which stand in a file .lock there meanwhile.
 class DirectoryLock {
  public:
   explicit DirectoryLock(const std::filesystem::path& path);
@@ -76,6 +77,7 @@ class DirectoryLock {
 
  private:
   int fd_ = -1;
+  std::filesystem::path note_;
 };
 
 // A log that only grows. Each write is one system call, so a killed run leaves at most one torn record.
