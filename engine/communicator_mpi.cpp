@@ -195,8 +195,8 @@ class Mpi : public Communicator {
       }
       if (std::chrono::duration<double>(woke - heard).count() > timeout_) {
         const std::string line =
-            fmt::format("{}{} has given no sign of life for {:g} s: the run ends; go on from its last snapshot\n",
-                        isatty(STDOUT_FILENO) ? "\n" : "", name_of(left), timeout_);
+            fmt::format("{} has given no sign of life for {:g} s: the run ends; go on from its last snapshot\n",
+                        name_of(left), timeout_);
         std::fputs(line.c_str(), stderr);
         abort(1);
       }

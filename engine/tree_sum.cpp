@@ -173,6 +173,7 @@ class SumOverProcesses::Bucket {
       go_on();
     }
   }
+  bool under_way() const { return exchange_ != nullptr; }
   size_t last_number() const { return *std::ranges::max_element(numbers_); }
   void put_into(std::vector<Tensor>& results) const {
     std::vector<Tensor> list = packing_.unpack(mine_[0]);
@@ -239,7 +240,12 @@ SumOverProcesses::SumOverProcesses(Communicator& processes, int64_t leaves) : pr
         fmt::format("a sum over {} processes of {} leaves: each holds one or more", processes.size(), leaves));
 }
 
-SumOverProcesses::~SumOverProcesses() = default;
+// After an error others may still write to what an unfinished exchange holds: it stays until the process ends.
+SumOverProcesses::~SumOverProcesses() {
+  for (std::unique_ptr<Bucket>& bucket : buckets_)
+    if (bucket->under_way()) [[maybe_unused]]
+      Bucket* const kept = bucket.release();
+}
 
 bool SumOverProcesses::one_subtree_each() const {
   return std::ranges::all_of(held_, [](const std::vector<Leaves>& own) { return own.size() == 1; });

@@ -282,7 +282,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop, cons
                        .reals = reals,
                        .workers = a.workers,
                        .stop = &stop.signal(),
-                       .live = isatty(STDOUT_FILENO) == 1,
+                       .live = isatty(STDOUT_FILENO) == 1 && rank_by_launcher() < 0,  // a launcher's is none
                        .report = [&] { write_report({dir}, dir / "report.html"); },
                        .team = team,
                        .verify = a.verify_processes};
@@ -328,9 +328,9 @@ void set_threads(const TrainArguments& a, const Communicator& processes) {
 
 int follow(const TrainArguments& a, tools::StopRequest& stop, Communicator& processes) {
   stop.note_first();  // process 0 stops
-  return firn::follow(
-      processes,
-      {.device = device_for(a.device, processes), .memory = tools::data_memory(a.data_memory), .workers = a.workers});
+  return firn::follow(processes, {.device = [&] { return device_for(a.device, processes); },
+                                  .memory = [&] { return tools::data_memory(a.data_memory); },
+                                  .workers = a.workers});
 }
 
 // The command line, and what a process is made of.

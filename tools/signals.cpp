@@ -62,8 +62,9 @@ void StopRequest::take() {
     signal_ = signal;
     if (rank_by_launcher() > 0) continue;  // process 0 says it
     char line[200];                        // nothing is allocated here: it must not fail
-    const int size = std::snprintf(line, sizeof line, "%s%s: %s: saving and leaving; once more ends it at once\n",
-                                   isatty(STDERR_FILENO) ? "\r\033[K" : "", tool_, strsignal(signal));
+    const int size =
+        std::snprintf(line, sizeof line, "%s%s: %s: saving and leaving%s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "",
+                      tool_, strsignal(signal), launched ? "" : "; once more ends it at once");
     [[maybe_unused]] const ssize_t shown = ::write(STDERR_FILENO, line, size_t(size));
   }
 }

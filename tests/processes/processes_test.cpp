@@ -58,6 +58,14 @@ class Processes : public testing::TestWithParam<Launcher> {
     return text;
   }
 
+  // Of each evaluation.
+  std::vector<std::string> scores(const std::string& out, const std::string& file) const {
+    std::ifstream lines(run_of(out) / file);
+    std::vector<std::string> all;
+    for (std::string line; std::getline(lines, line);) all.push_back(nlohmann::json::parse(line)["results"].dump());
+    return all;
+  }
+
   void expect_same_bits(const std::string& more, std::initializer_list<int> counts = {2, 4}) const {
     const Ran one = train(0, "one", more);
     ASSERT_EQ(one.code, 0) << one.output;
@@ -161,17 +169,29 @@ TEST_P(Processes, MeasureTheSame) {
   const std::string more = "--metrics fid1100_full-pixels,prdc700_full-pixels --kimg 0.064 --tick 0.032";
   for (const int n : {0, 3}) ASSERT_EQ(train(n, fmt::format("by{}", n), more).code, 0) << n;
   for (const char* file : {"metric-fid1100_full-pixels.jsonl", "metric-prdc700n5_full-pixels.jsonl"}) {
-    std::vector<std::string> scores;
-    for (const char* out : {"by0", "by3"}) {
-      std::ifstream lines(run_of(out) / file);
-      std::string text;
-      for (std::string line; std::getline(lines, line);) text += nlohmann::json::parse(line)["results"].dump() + "\n";
-      scores.push_back(text);
-    }
-    EXPECT_EQ(scores[0], scores[1]);
-    EXPECT_EQ(std::ranges::count(scores[0], '\n'), 2) << scores[0];
+    const std::vector<std::string> here = scores("by0", file);
+    EXPECT_EQ(here, scores("by3", file));
+    EXPECT_EQ(here.size(), 2u);
   }
   EXPECT_TRUE(read_bytes(run_of("by0") / "neighbours.png") == read_bytes(run_of("by3") / "neighbours.png"));
+}
+
+// Several runs in one: each candidate begins, the best one goes on.
+TEST_P(Processes, FindTheSameDepth) {
+  ASSERT_EQ(train(0, "source").code, 0);
+  const std::string more = fmt::format(
+      "--init '{}' --freeze-d auto --holdout 0.2 --metrics fid300_full-pixels --metric-every 1 --kimg 0.4 --tick 0.088 "
+      "--snap 3",
+      latest_snapshot(scratch_ / "source").string());
+  for (const int n : {0, 3}) {
+    const Ran ran = train(n, fmt::format("by{}", n), more);
+    ASSERT_EQ(ran.code, 0) << ran.output;
+  }
+  EXPECT_TRUE(snapshot("by0") == snapshot("by3"));
+  EXPECT_EQ(read_text(run_of("by0") / "selection.json"), read_text(run_of("by3") / "selection.json"));
+  const std::vector<std::string> here = scores("by0", "metric-fid300_full-pixels.jsonl");
+  EXPECT_EQ(here, scores("by3", "metric-fid300_full-pixels.jsonl"));
+  EXPECT_GT(here.size(), 1u);
 }
 
 TEST_P(Processes, GoOnWhereAnotherNumberOfThemStopped) {

@@ -100,7 +100,7 @@ class Candidates {
     TrainOptions o = at_depth(options_, depth);
     o.metrics = {};
     o.report = false;
-    o.snap = INT32_MAX;
+    o.snap = 1'000'000'000;  // never
     o.keep = 1;
     const fs::path folder = candidate_folder(run_.dir, depth);
     const bool begun = fs::exists(latest_path(folder));

@@ -42,13 +42,14 @@ std::string difference(const std::string& a, const std::string& b) {
 // A table as bytes: of this process's images among those from `first` on; empty: there are none. Behind a mark, which
 // no length of a header begins with: what went wrong.
 constexpr char kFailed = '!';
-std::string own_features(const Communicator& processes, const FeatureExtractor& find, int64_t first, int64_t count,
-                         const TrainOptions& options, const TrainState& state) try {
+std::string own_features(const Communicator& processes, int64_t first, int64_t count, const TrainOptions& options,
+                         const TrainState& state, const std::function<const FeatureExtractor&()>& network) try {
   const int64_t begin = first + processes.rank() * kMeasured, n = std::min(kMeasured, count - begin);
   if (n <= 0) return {};
+  const FeatureExtractor& find = network();
   return safetensors_bytes(to_file(find(*generated_by(state, options, 0, begin), n, Side::fakes)));
 } catch (const std::exception& e) {
-  return kFailed + std::string(e.what());
+  return fmt::format("{}{}: {}", kFailed, processes.name_of(processes.rank()), e.what());
 }
 
 // What a follower trains, made of what process 0 sent.
@@ -56,24 +57,26 @@ struct Followed {
   Followed(const nlohmann::json& sent, const SafetensorsFile& file, const Follower& f, Communicator& processes)
       : options(train_options_from_json(sent, "process 0")),
         data(std::make_shared<const Dataset>(options.data)),
-        state(options, f.device) {
+        state(options, f.device()) {
     if (const auto different = differences(options.fingerprint, data->fingerprint()); !different.empty())
       throw ConfigError(
           fmt::format("{} is not the data of process 0: {}", options.data.path.string(), fmt::join(different, ", ")));
     refill_sources(state, options, file);
     restore(state, file);
     reals.emplace(options, state, data,
-                  RealsSettings{.plan = plan_reals(options, state.discriminator(), *data, f.memory),
+                  RealsSettings{.plan = plan_reals(options, state.discriminator(), *data, f.memory()),
                                 .workers = f.workers,
                                 .processes = &processes});
     iteration.emplace(options, state, data.get(), *reals, processes);
   }
-  const FeatureExtractor& extractor(const std::string& network, Variant variant) {
+  const FeatureExtractor& extractor(const std::string& network, Variant variant, const std::string& sha256) {
     const auto key = std::pair(network, variant);
     if (const auto known = extractors.find(key); known != extractors.end()) return known->second;
     if (network == pixel_features) return extractors.emplace(key, FeatureExtractor(variant)).first->second;
     const WeightFiles files = weight_files(options.metrics.features);
     const FeatureWeights weights = files.of(network) ? *files.of(network) : find_feature_weights(network, {});
+    if (weights.sha256 != sha256)
+      throw ConfigError(fmt::format("{} holds other weights than process 0 has", weights.path.string()));
     return extractors.emplace(key, FeatureExtractor(weights, variant, DType::f32, state.device())).first->second;
   }
 
@@ -103,12 +106,12 @@ void do_as_told(Communicator& processes, const Follower& f, int& code) {
         break;
       case kFeatures: {
         const auto sent = parse_json(command.substr(1), "process 0", {.depth = 2, .values = 100});
-        const FeatureExtractor& find = training->extractor(sent["network"], Variant(sent["variant"].get<int>()));
-        if (find.weights() != sent["weights"])
-          throw ConfigError(fmt::format("its weights of {} are other ones than those of process 0", find.name()));
-        settle_averages(training->state);
-        processes.gather(
-            own_features(processes, find, sent["first"], sent["count"], training->options, training->state));
+        processes.gather(own_features(processes, sent["first"], sent["count"], training->options, training->state,
+                                      [&]() -> const FeatureExtractor& {
+                                        settle_averages(training->state);
+                                        return training->extractor(sent["network"], Variant(sent["variant"].get<int>()),
+                                                                   sent["weights"]);
+                                      }));
         break;
       }
       case kVerify:
@@ -129,6 +132,7 @@ void Team::command(char what, const std::string& with) {
 
 void Team::begin(const TrainOptions& options, const TrainState& state) {
   if (processes_.size() == 1) return;
+  ready();
   together_ = true;
   TrainOptions sent = options;
   sent.embed_source = true;  // others need not find its file
@@ -136,6 +140,11 @@ void Team::begin(const TrainOptions& options, const TrainState& state) {
   processes_.broadcast(safetensors_bytes(snapshot_of(sent, state)));
   together_ = false;
   beginning_ = begun_ = true;
+}
+
+void Team::end() {
+  ready();
+  begun_ = false;
 }
 
 void Team::ready() {
@@ -165,8 +174,8 @@ FeatureTable Team::features(const FeatureExtractor& find, int64_t count, const T
                                       {"count", count}}
                            .dump());
     together_ = true;
-    const std::vector<std::string> found =
-        processes_.gather(own_features(processes_, find, first, count, options, state));
+    const std::vector<std::string> found = processes_.gather(
+        own_features(processes_, first, count, options, state, [&]() -> const FeatureExtractor& { return find; }));
     together_ = false;
     for (const std::string& bytes : found) {
       if (bytes.starts_with(kFailed)) throw Error(bytes.substr(1));
@@ -181,7 +190,10 @@ FeatureTable Team::features(const FeatureExtractor& find, int64_t count, const T
 void Team::verify(const TrainOptions& options, TrainState& state) {
   if (processes_.size() == 1) return;
   command(kVerify);
-  agree(processes_, digest(options, state), "another state");
+  together_ = true;
+  const std::string mine = digest(options, state);
+  together_ = false;
+  agree(processes_, mine, "another state");
 }
 
 void Team::leave(int code) {

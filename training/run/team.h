@@ -20,6 +20,7 @@ class Team {
   // ready() waits for all of them.
   void begin(const TrainOptions& options, const TrainState& state);
   void ready();
+  void end();  // they have no state any more that counts, until begin()
   void iterate(Iteration& iteration);
   // What a network finds in the first `count` images that this state makes: the same bits for any number of processes.
   // progress("generated images", done, count) may throw.
@@ -39,9 +40,10 @@ class Team {
        together_ = false;  // the others are in the middle of something with this process
 };
 
+// Asked for when training begins: process 0 says first what is wrong with what all are given.
 struct Follower {
-  Device device = Device::cpu();
-  DataMemory memory = DataMemory::automatic;
+  std::function<Device()> device = [] { return Device::cpu(); };
+  std::function<DataMemory()> memory = [] { return DataMemory::automatic; };
   int workers = 2;
 };
 // Of all other processes: follows until process 0 leaves. Errors name this process.

@@ -81,6 +81,7 @@ Outcome Trainer::run() try { return train(); } catch (const std::exception& e) {
 }
 
 Outcome Trainer::train() {
+  settings_.team->end();  // of a run before this one
   evaluations_.emplace(options_, state_, dataset_, settings_.dir, measuring_progress(console_, settings_),
                        settings_.stage, settings_.team);
   if (std::filesystem::exists(best_path(settings_.dir))) best_image_ = images_seen(best_path(settings_.dir));
