@@ -26,9 +26,9 @@ Leaves share_of(int64_t leaves, int rank, int ranks);
 std::vector<Leaves> subtrees(int64_t leaves, Leaves held);
 
 // Sums over all leaves of tensors that are numbered, on all processes alike; begun as soon as enough of them are there,
-// while others are still computed. All processes get the same bits, those of any number of processes, unless these reduce
-// what is on the tensors' stream (Communicator::reduces). Sent by each: 2 (R-1) / R of what the tensors hold, in R
-// processes that hold a subtree each.
+// while others are still computed. All processes get the same bits, those of any number of processes, unless these
+// reduce what is on the tensors' stream (Communicator::reduces). Sent by each: 2 (R-1) / R of what the tensors hold, in
+// R processes that hold a subtree each.
 class SumOverProcesses {
  public:
   // ShapeError where a process has no leaf.
