@@ -231,6 +231,23 @@ TEST_P(Processes, SayTheirErrorsOnce) {
        "process 1 on ");
 }
 
+// The second process has another folder at the path of the data.
+TEST_P(Processes, RefuseOtherDataByName) {
+  if (shell("unshare -m true").code != 0) GTEST_SKIP() << "no mount namespaces are allowed here";
+  write_images(scratch_ / "other", 11, 8, 3, 2);
+  std::ofstream(scratch_ / "start.sh") << fmt::format(
+      "[ \"$OMPI_COMM_WORLD_RANK$PMI_RANK\" = 1 ] || exec \"$@\"\n"
+      "exec unshare -m sh -c 'mount --bind \"{0}/other\" \"{0}/data\" && exec \"$@\"' sh \"$@\"\n",
+      scratch_.path().string());
+  std::string command = train_command(2, "out", "");
+  const std::string program = fmt::format("'{}/gan-train", FIRN_BINARY_DIR);
+  command.insert(command.find(program), fmt::format("sh '{}' ", (scratch_ / "start.sh").string()));
+  const Ran ran = shell(command);
+  EXPECT_NE(ran.code, 0);
+  EXPECT_MENTIONS(ran.output, "process 1 on ");
+  EXPECT_MENTIONS(ran.output, "is not the data of process 0: it has 11 images, not 12");
+}
+
 TEST_P(Processes, EndWhenOneIsKilledAndLoseNothing) {
   ASSERT_EQ(train(0, "whole", "--kimg 0.512").code, 0);
   for (const int rank : {1, 0}) {
