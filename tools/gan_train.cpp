@@ -218,7 +218,8 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop, cons
   if (!a.plan_for.empty()) return plan_aloud(a.plan_for, widest, *data);
   std::optional<TrainState> made(std::in_place, options, device);
   TrainState& state = *made;
-  require_parts(phases_of({.options = options, .state = state}), team->processes().size());
+  if (const int processes = team->processes().size(); processes > 1)  // some phases load networks
+    require_parts(phases_of({.options = options, .state = state}), processes);
   const RealsPlan reals = plan_reals(widest, state.discriminator(), *data, memory);
   if (resumed.empty() && keeps_sources(state)) {  // which the run that goes on will look for
     options.init = fs::absolute(snapshot_file(options.init)).string();
