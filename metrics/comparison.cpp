@@ -46,6 +46,11 @@ const FeatureWeights* WeightFiles::of(const std::string& network) const {
   return nullptr;
 }
 
+FeatureWeights WeightFiles::find(const std::string& network) const {
+  const FeatureWeights* given = of(network);
+  return given ? *given : find_feature_weights(network, {});
+}
+
 WeightFiles weight_files(const std::vector<std::string>& paths) {
   WeightFiles files;
   for (const fs::path path : paths) {
@@ -114,8 +119,7 @@ const FeatureExtractor& Comparison::extractor(const MetricName& name) {
   const Key key = key_of(name);
   if (const auto it = extractors_.find(key); it != extractors_.end()) return it->second;
   if (name.network == pixel_features) return extractors_.emplace(key, FeatureExtractor(name.variant)).first->second;
-  const FeatureWeights* given = settings_.features.of(name.network);
-  const FeatureWeights weights = given ? *given : find_feature_weights(name.network, {});
+  const FeatureWeights weights = settings_.features.find(name.network);
   return extractors_.emplace(key, FeatureExtractor(weights, name.variant, settings_.type, settings_.device))
       .first->second;
 }

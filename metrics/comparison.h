@@ -14,6 +14,7 @@ struct WeightFiles {
   std::vector<FeatureWeights> networks;                        // of these, in the order that they were named
   std::map<std::string, std::filesystem::path> heads;          // of LPIPS, by the network that they are for
   const FeatureWeights* of(const std::string& network) const;  // null: none of these
+  FeatureWeights find(const std::string& network) const;       // of these, or in $FIRN_WEIGHTS; IoError
 };
 WeightFiles weight_files(const std::vector<std::string>& paths);  // IoError for a file that holds neither
 

@@ -141,8 +141,7 @@ class PerceptualDistance {
     for (const char* name : {"vgg16", "squeezenet"}) {
       try {
         const fs::path heads = heads_for(name, files);
-        const FeatureWeights* given = files.of(name);
-        const FeatureWeights weights = given ? *given : find_feature_weights(name, {});
+        const FeatureWeights weights = files.find(name);
         network_ = load_features(weights, {.type = a.precision == "bf16" ? DType::bf16 : DType::f32}, device);
         lpips_.emplace(*network_, read_weights(heads));
         name_ = name;

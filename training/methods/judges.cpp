@@ -6,9 +6,7 @@
 namespace firn {
 
 FeatureWeights judge_weights(const TrainOptions& o, const std::string& network) {
-  const WeightFiles files = weight_files(o.metrics.features);
-  const FeatureWeights* given = files.of(network);
-  return given ? *given : find_feature_weights(network, {});
+  return weight_files(o.metrics.features).find(network);
 }
 
 FeatureWeights judge_weights(const TrainOptions& o, const std::string& network, const std::string& sha256) {

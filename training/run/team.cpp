@@ -73,8 +73,7 @@ struct Followed {
     const auto key = std::pair(network, variant);
     if (const auto known = extractors.find(key); known != extractors.end()) return known->second;
     if (network == pixel_features) return extractors.emplace(key, FeatureExtractor(variant)).first->second;
-    const WeightFiles files = weight_files(options.metrics.features);
-    const FeatureWeights weights = files.of(network) ? *files.of(network) : find_feature_weights(network, {});
+    const FeatureWeights weights = weight_files(options.metrics.features).find(network);
     if (weights.sha256 != sha256)
       throw ConfigError(fmt::format("{} holds other weights than process 0 has", weights.path.string()));
     return extractors.emplace(key, FeatureExtractor(weights, variant, DType::f32, state.device())).first->second;
