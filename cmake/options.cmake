@@ -12,6 +12,8 @@ if(FIRN_NATIVE)
   target_compile_options(firn_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=native;-mprefer-vector-width=512>)
 endif()
 if(FIRN_SANITIZE)
-  target_compile_options(firn_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined;-fno-sanitize-recover=all;-fno-omit-frame-pointer>)
+  # Without those checks of UndefinedBehaviorSanitizer that take long to compile for what AddressSanitizer or a segmentation
+  # fault says as well.
+  target_compile_options(firn_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined;-fno-sanitize=null,object-size,vptr,nonnull-attribute,returns-nonnull-attribute;-fno-sanitize-recover=all;-fno-omit-frame-pointer>)
   target_link_options(firn_options INTERFACE -fsanitize=address,undefined)
 endif()
