@@ -11,6 +11,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <thread>
@@ -42,7 +43,7 @@ struct Options {
   int warm_up = 1, repeats = 5, cycles = 0, threads = 2;
   double seconds = 0;
   std::string model, type = "f32", device = "cpu", plan_for;
-  bool json = false, cache_features = false;
+  bool json = false, cache_features = false, bf16_gradients = false;
   Overlay set;  // options of the model
 };
 
@@ -83,11 +84,37 @@ TrainOptions training_options(const Options& o) {
   t.batch_gpu = o.batch_gpu;
   t.freeze = {.blocks = o.frozen_blocks, .layers = o.frozen_layers, .patterns = o.freeze};
   t.cache_features = o.cache_features;
+  t.bf16_gradients = o.bf16_gradients;
   t.init = "noise";  // in whose place methods have the networks as they are
   t.dataset_size = o.batch;
   settle_methods(t, o.set);
   t.check();
   return t;
+}
+
+// What rounding on the way between processes does to all gradients of a phase: |rounded - exact| / |exact|.
+double rounding_error(const Phase& phase, TrainState& state, Communicator& processes) {
+  std::vector<Tensor> scalars;
+  for (const auto& [name, t] : state.scalars) {
+    scalars.push_back(t.like());
+    scalars.back().copy_from(t);
+  }
+  const auto gradients = [&](Wire wire) {
+    Rng rng = state.rng;
+    return run_phase(phase, state, phase.draw(rng), &rng, processes, wire).gradients;
+  };
+  const std::vector<Tensor> exact = gradients(Wire::as_is);
+  for (size_t i = 0; i < scalars.size(); ++i) state.scalars[i].second.copy_from(scalars[i]);
+  const std::vector<Tensor> rounded = gradients(Wire::bf16);
+  double error = 0, all = 0;
+  for (size_t i = 0; i < exact.size(); ++i) {
+    const std::vector<double> a = rounded[i].to_doubles(), b = exact[i].to_doubles();
+    for (size_t k = 0; k < a.size(); ++k) {
+      error += (a[k] - b[k]) * (a[k] - b[k]);
+      all += b[k] * b[k];
+    }
+  }
+  return std::sqrt(error / all);
 }
 
 // Runs the phases, and tells how long they took; on a dry device, where each is only noted, nothing.
@@ -187,7 +214,9 @@ nlohmann::ordered_json measure(const Options& o, const Device& device, Communica
     row["processes"] = n;
     row["batch_gpu"] = options.batch_gpu;
     row["sent_mb"] = sent / 1e6;  // by this process in an iteration; and by 2 (n-1) / n of what it trains
-    row["sent_mb_of_gradients"] = 2.0 * (n - 1) / n * gradients / 1e6;
+    row["sent_mb_of_gradients"] = 2.0 * (n - 1) / n * gradients / 1e6 / (o.bf16_gradients ? 2 : 1);
+    for (const Timed& p : phases)
+      if (o.bf16_gradients) row[p.phase->name + "_rounding"] = rounding_error(*p.phase, state, processes);
   }
   row["images_per_s"] = double(iteration.images()) / total * 1e3;
   if (!cycles.empty()) {
@@ -261,6 +290,7 @@ int main(int argc, char** argv) {
   app.add_option("--freeze", o.freeze, "by name or by number of filters, as gan-train has it");
   app.add_option("--frozen-layers", o.frozen_layers, "D's first layers, counted as stylegan2-ada-pytorch does")
       ->capture_default_str();
+  app.add_flag("--bf16-gradients", o.bf16_gradients, "processes send each other gradients in bf16");
   app.add_flag("--cache-features", o.cache_features, "the reals enter D behind its frozen blocks");
   app.add_option("--warm-up", o.warm_up, "rounds before the first that counts")->capture_default_str();
   app.add_option("--repeats", o.repeats)->check(CLI::PositiveNumber)->capture_default_str();

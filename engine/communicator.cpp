@@ -36,14 +36,14 @@ std::unique_ptr<Communicator::Exchange> Communicator::exchange(const Stream& str
   return do_exchange(stream, sends, receives, number);
 }
 
-void Communicator::reduce(const Stream& stream, std::span<const Array> arrays) {
+std::unique_ptr<Communicator::Exchange> Communicator::reduce(const Stream& stream, std::span<const Array> arrays) {
   int64_t bytes = 0;
   for (const Array& array : arrays) bytes += array.count * int64_t(size_of(array.type));
   bytes_sent_ += 2 * (size() - 1) * bytes / size();
-  do_reduce(stream, arrays);
+  return do_reduce(stream, arrays);
 }
 
-void Communicator::do_reduce(const Stream&, std::span<const Array>) {
+std::unique_ptr<Communicator::Exchange> Communicator::do_reduce(const Stream&, std::span<const Array>) {
   throw Error("these processes add up nothing by themselves");
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -34,11 +35,13 @@ class Communicator {
   class Exchange {
    public:
     virtual ~Exchange() = default;
-    virtual bool done() { return true; }  // without waiting; it is worked on while somebody asks
-    virtual void wait() {}                // what comes behind on the stream then finds it done
+    // Without waiting; it is worked on while somebody asks. On a GPU it is once somebody has waited.
+    virtual bool done() { return true; }
+    virtual void wait() {}  // what comes behind on the stream then finds it done: on a GPU the stream waits
   };
-  // Begins to send and receive all of them, what one process sends another in the same order on both sides. Of several
-  // exchanges under way those of the same number belong together.
+  // Begins to send and receive all of them, behind what is on the stream: what one process sends another in the same
+  // order on both sides. Of several exchanges under way those of the same number belong together. Until it is done,
+  // nothing else may be done with that memory, and it stays.
   std::unique_ptr<Exchange> exchange(const Stream& stream, std::span<const Piece> sends,
                                      std::span<const Piece> receives, int number = 0);
 
@@ -50,13 +53,17 @@ class Communicator {
     int64_t count;
     DType type;  // f32 or f64
   };
-  // Each array becomes its sum over processes; all bring the same counts and types.
-  void reduce(const Stream& stream, std::span<const Array> arrays);
+  // Each array is to become its sum over processes; all bring the same counts and types.
+  std::unique_ptr<Exchange> reduce(const Stream& stream, std::span<const Array> arrays);
 
   // By exchange(), and by reduce() where it sends the least that it can.
   int64_t bytes_sent() const { return bytes_sent_; }
   // So many were sent again, by a graph in which calls were recorded.
   void note_sent(int64_t bytes) { bytes_sent_ += bytes; }
+
+  // Asked every second from another thread: what has gone wrong, which nobody who waits would learn; "" for nothing.
+  // It ends all processes. An empty function: it is asked no more, and is not being asked.
+  virtual void watch(std::function<std::string()>) {}
 
   // Ends all processes at once, this one included, when it cannot go on: what to others must look like a failure.
   [[noreturn]] virtual void abort(int code) = 0;
@@ -64,14 +71,14 @@ class Communicator {
  private:
   virtual std::unique_ptr<Exchange> do_exchange(const Stream& stream, std::span<const Piece> sends,
                                                 std::span<const Piece> receives, int number) = 0;
-  virtual void do_reduce(const Stream& stream, std::span<const Array> arrays);
+  virtual std::unique_ptr<Exchange> do_reduce(const Stream& stream, std::span<const Array> arrays);
   std::atomic<int64_t> bytes_sent_ = 0;
 };
 
 Communicator& alone();  // one process
 
 struct LaunchOptions {
-  double timeout = 60;  // seconds without a sign of life after which a process is given up
+  double timeout = 60;  // seconds without a sign of life, or of work, after which a process is given up
 };
 
 // Of the processes that a launcher (mpirun, srun) started with this one; null where none did. Call it once, from main.

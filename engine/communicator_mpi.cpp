@@ -1,5 +1,6 @@
 // Processes that a launcher started, over MPI. A thread of each tells its neighbour in the ring that it lives, and ends
-// the job when its other neighbour is silent: whoever waits for data waits as long as all live.
+// the job when its other neighbour is silent, or this process neither works nor waits for others: whoever waits for
+// data waits as long as all live and work.
 #include <unistd.h>
 
 #include <cstdio>
@@ -15,6 +16,8 @@
 #include "engine/communicator_nccl.h"
 #endif
 
+#include <time.h>
+
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
@@ -25,21 +28,18 @@
 
 namespace firn {
 
-namespace {
-
-void require_launcher() {
-  const char* const tasks = std::getenv("SLURM_STEP_NUM_TASKS");
-  if (tasks && std::atoi(tasks) > 1 && rank_by_launcher() < 0)
-    throw DeviceError(
-        fmt::format("srun started {} processes that know nothing of each other: give it --mpi=pmix or "
-                    "--mpi=pmi2",
-                    tasks));
-}
-
-}  // namespace
-
 #ifdef FIRN_MPI
 namespace {
+
+// DeviceError where srun started several processes of which each sees itself alone.
+void require_together(int processes) {
+  const char* const tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  if (tasks && std::atoi(tasks) > 1 && processes < 2)
+    throw DeviceError(
+        fmt::format("srun started {} processes that know nothing of each other: give it --mpi=pmix for "
+                    "OpenMPI, --mpi=pmi2 for MPICH",
+                    tasks));
+}
 
 using Clock = std::chrono::steady_clock;
 
@@ -53,9 +53,10 @@ void check(int status, const char* what) {
 
 constexpr size_t kMost = size_t{1} << 30;  // bytes of a message: MPI counts them in an int
 
-// What MPI is to do.
+// What MPI is to do; and whether the process waits for it.
 class Requests : public Communicator::Exchange {
  public:
+  explicit Requests(std::atomic<bool>& waits) : waits_(waits) {}
   MPI_Request* add() { return &list_.emplace_back(); }
   bool done() override {
     int all = 0;
@@ -64,15 +65,45 @@ class Requests : public Communicator::Exchange {
   }
   // In naps once it has waited for a while: beside other processes of the same machine, which may be what it waits for.
   void wait() override {
+    waits_ = true;
     for (const Clock::time_point began = Clock::now(); !done();)
       if (Clock::now() - began < std::chrono::microseconds(200))
         std::this_thread::yield();
       else
         std::this_thread::sleep_for(std::chrono::microseconds(20));
+    waits_ = false;
   }
 
  private:
+  std::atomic<bool>& waits_;
   std::vector<MPI_Request> list_;
+};
+
+double seconds_of(clockid_t clock) {
+  timespec t{};
+  clock_gettime(clock, &t);
+  return double(t.tv_sec) + double(t.tv_nsec) * 1e-9;
+}
+
+// For how long a process has used no processor time worth the name, that of this thread aside. Some libraries' threads
+// look around now and then.
+class Idleness {
+ public:
+  double seconds() {
+    const double used = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - seconds_of(CLOCK_THREAD_CPUTIME_ID);
+    const double passed = std::chrono::duration<double>(Clock::now() - since_).count();
+    if (used - used_ > kWorks * passed + 0.001) reset();
+    return std::chrono::duration<double>(Clock::now() - since_).count();
+  }
+  void reset() {
+    since_ = Clock::now();
+    used_ = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - seconds_of(CLOCK_THREAD_CPUTIME_ID);
+  }
+
+ private:
+  static constexpr double kWorks = 0.005;  // of the time on the clock
+  Clock::time_point since_ = Clock::now();
+  double used_ = 0;
 };
 
 class Mpi : public Communicator {
@@ -138,7 +169,12 @@ class Mpi : public Communicator {
     return text;
   }
 
-  void abort(int code) override {
+  void watch(std::function<std::string()> ask) override {
+    const std::scoped_lock lock(asking_);
+    ask_ = std::move(ask);
+  }
+
+  [[noreturn]] void abort(int code) override {
     std::thread([code] {  // where a network is gone, MPI waits for it
       std::this_thread::sleep_for(std::chrono::seconds(5));
       _exit(code);
@@ -150,7 +186,7 @@ class Mpi : public Communicator {
 
  private:
   void wait(const auto& begin) {
-    Requests one;
+    Requests one(waits_);
     check(begin(one.add()), "a collective operation");
     one.wait();
   }
@@ -158,7 +194,7 @@ class Mpi : public Communicator {
   std::unique_ptr<Exchange> do_exchange(const Stream& stream, std::span<const Piece> sends,
                                         std::span<const Piece> receives, int number) override {
     if (stream.is_cuda) throw DeviceError("several processes with GPUs need NCCL, which this build has not");
-    auto requests = std::make_unique<Requests>();
+    auto requests = std::make_unique<Requests>(waits_);
     const auto each = [&](std::span<const Piece> pieces, const auto& begin) {
       for (const Piece& piece : pieces)
         for (size_t at = 0; at < piece.bytes; at += kMost)
@@ -180,6 +216,7 @@ class Mpi : public Communicator {
     const int left = (rank_ + size_ - 1) % size_, right = (rank_ + 1) % size_;
     const auto period = std::chrono::duration<double>(std::min(1.0, timeout_ / 10));
     Clock::time_point heard = Clock::now();
+    Idleness idle;
     char in = 0;
     const char out = 0;
     MPI_Request sent = MPI_REQUEST_NULL, expected = MPI_REQUEST_NULL;
@@ -193,17 +230,16 @@ class Mpi : public Communicator {
         heard = Clock::now();
         MPI_Irecv(&in, 1, MPI_CHAR, left, 0, life_, &expected);
       }
-      if (std::chrono::duration<double>(woke - heard).count() > timeout_) {
-        const std::string line =
-            fmt::format("{} has given no sign of life for {:g} s: the run ends; go on from its last snapshot\n",
-                        name_of(left), timeout_);
-        std::fputs(line.c_str(), stderr);
-        abort(1);
-      }
+      if (std::chrono::duration<double>(woke - heard).count() > timeout_)
+        end(fmt::format("{} has given no sign of life for {:g} s", name_of(left), timeout_));
+      if (waits_) idle.reset();
+      if (idle.seconds() > timeout_)
+        end(fmt::format("{} has done nothing for {:g} s, and others wait for it", name_of(rank_), timeout_));
+      if (const std::string wrong = ask(); !wrong.empty()) end(fmt::format("{}: {}", name_of(rank_), wrong));
       std::unique_lock lock(mutex_);
       woken_.wait_for(lock, stop, period, [] { return false; });
       if (Clock::now() - woke > 3 * period + std::chrono::seconds(1))
-        heard = Clock::now();  // it was this one that slept
+        heard = Clock::now(), idle.reset();  // it was this one that slept
     }
     for (MPI_Request* r : {&sent, &expected})
       if (*r != MPI_REQUEST_NULL) {
@@ -212,11 +248,22 @@ class Mpi : public Communicator {
       }
   }
 
+  std::string ask() {
+    const std::scoped_lock lock(asking_);
+    return ask_ ? ask_() : "";
+  }
+  [[noreturn]] void end(const std::string& why) {
+    std::fputs((why + ": the run ends; go on from its last snapshot\n").c_str(), stderr);
+    abort(1);
+  }
+
   double timeout_;
   int rank_ = 0, size_ = 1;
   MPI_Comm data_, control_, life_;
   std::vector<std::string> hosts_;
-  std::mutex mutex_;
+  std::atomic<bool> waits_ = false;  // for others
+  std::mutex asking_, mutex_;
+  std::function<std::string()> ask_;
   std::condition_variable_any woken_;
   std::jthread life_thread_;
 };
@@ -224,9 +271,9 @@ class Mpi : public Communicator {
 }  // namespace
 
 std::unique_ptr<Communicator> launched(const LaunchOptions& options) {
-  require_launcher();
-  if (rank_by_launcher() < 0) return nullptr;
+  if (rank_by_launcher() < 0) return require_together(1), nullptr;
   std::unique_ptr<Communicator> processes = std::make_unique<Mpi>(options);
+  require_together(processes->size());
 #ifdef FIRN_NCCL
   if (processes->size() > 1) processes = with_nccl(std::move(processes));
 #endif
@@ -236,8 +283,7 @@ std::unique_ptr<Communicator> launched(const LaunchOptions& options) {
 #else
 
 std::unique_ptr<Communicator> launched(const LaunchOptions&) {
-  require_launcher();
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"})
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"})
     if (const char* size = std::getenv(name); size && std::atoi(size) > 1)
       throw DeviceError(
           fmt::format("a launcher started {} processes and this build has no MPI: configure it with "

@@ -34,11 +34,33 @@ void in_group(const auto& calls) {
   check(ncclGroupEnd(), "ncclGroupEnd");
 }
 
+// What runs on another stream: the one that began it may go on until it waits. Events are lent.
+class Beside : public Communicator::Exchange {
+ public:
+  Beside(cudaStream_t stream, cudaEvent_t end, std::vector<cudaEvent_t>& spare)
+      : stream_(stream), end_(end), spare_(spare) {}
+  ~Beside() override { spare_.push_back(end_); }
+  void ends(cudaStream_t side) { firn::check(cudaEventRecord(end_, side)); }
+  bool done() override { return waited_for_; }
+  void wait() override {
+    if (!std::exchange(waited_for_, true)) firn::check(cudaStreamWaitEvent(stream_, end_));
+  }
+
+ private:
+  cudaStream_t stream_;
+  cudaEvent_t end_;
+  std::vector<cudaEvent_t>& spare_;
+  bool waited_for_ = false;
+};
+
 class Nccl : public Communicator {
  public:
   explicit Nccl(std::unique_ptr<Communicator> processes) : processes_(std::move(processes)) {}
   ~Nccl() override {
+    processes_->watch({});
     if (communicator_) ncclCommDestroy(communicator_);
+    for (const cudaEvent_t event : spare_) cudaEventDestroy(event);
+    if (side_) cudaStreamDestroy(side_);
   }
 
   int rank() const override { return processes_->rank(); }
@@ -54,6 +76,7 @@ class Nccl : public Communicator {
     require_working();
     return processes_->broadcast(of_first);
   }
+  void watch(std::function<std::string()> ask) override { processes_->watch(std::move(ask)); }
   void abort(int code) override { processes_->abort(code); }
 
   bool reduces(const Stream& stream) const override {
@@ -83,43 +106,71 @@ class Nccl : public Communicator {
     const std::string sent = processes_->broadcast(std::string(id.internal, sizeof id.internal));
     std::memcpy(id.internal, sent.data(), std::min(sent.size(), sizeof id.internal));
     current(stream);
+    firn::check(cudaStreamCreateWithFlags(&side_, cudaStreamNonBlocking));
     check(ncclCommInitRank(&communicator_, size(), id, rank()), "ncclCommInitRank");
     gpu_ = stream.device;
+    processes_->watch([this]() -> std::string {  // who waits for a stream would wait for ever
+      try {
+        require_working();
+        return {};
+      } catch (const DeviceError& e) {
+        return e.what();
+      }
+    });
     return communicator_;
   }
 
-  // It is done as soon as it is on the stream.
+  cudaEvent_t event() {
+    cudaEvent_t made = nullptr;
+    if (spare_.empty())
+      firn::check(cudaEventCreateWithFlags(&made, cudaEventDisableTiming));
+    else
+      made = spare_.back(), spare_.pop_back();
+    return made;
+  }
+  // Behind all that is on the stream, whose GPU is the communicator's.
+  std::unique_ptr<Exchange> beside(const Stream& stream, const auto& calls) {
+    cudaStream_t const main = current(stream);
+    auto exchange = std::make_unique<Beside>(main, event(), spare_);
+    const cudaEvent_t begin = event();
+    firn::check(cudaEventRecord(begin, main));
+    firn::check(cudaStreamWaitEvent(side_, begin));
+    spare_.push_back(begin);
+    in_group(calls);
+    exchange->ends(side_);
+    return exchange;
+  }
+
   std::unique_ptr<Exchange> do_exchange(const Stream& stream, std::span<const Piece> sends,
                                         std::span<const Piece> receives, int number) override {
     if (!stream.is_cuda) return processes_->exchange(stream, sends, receives, number);
     if (stream.dry) return std::make_unique<Exchange>();
     ncclComm_t const with = working(stream);
-    cudaStream_t const on = current(stream);
-    in_group([&] {
+    return beside(stream, [&] {
       for (const Piece& p : sends)
-        if (p.bytes > 0) check(ncclSend(p.data, p.bytes, ncclUint8, p.peer, with, on), "ncclSend");
+        if (p.bytes > 0) check(ncclSend(p.data, p.bytes, ncclUint8, p.peer, with, side_), "ncclSend");
       for (const Piece& p : receives)
-        if (p.bytes > 0) check(ncclRecv(p.data, p.bytes, ncclUint8, p.peer, with, on), "ncclRecv");
+        if (p.bytes > 0) check(ncclRecv(p.data, p.bytes, ncclUint8, p.peer, with, side_), "ncclRecv");
     });
-    return std::make_unique<Exchange>();
   }
 
-  void do_reduce(const Stream& stream, std::span<const Array> arrays) override {
+  std::unique_ptr<Exchange> do_reduce(const Stream& stream, std::span<const Array> arrays) override {
     if (!stream.is_cuda) return processes_->reduce(stream, arrays);
-    if (stream.dry) return;
+    if (stream.dry) return std::make_unique<Exchange>();
     ncclComm_t const with = working(stream);
-    cudaStream_t const on = current(stream);
-    in_group([&] {
+    return beside(stream, [&] {
       for (const Array& a : arrays) {
         if (a.count == 0) continue;
         const ncclDataType_t type = a.type == DType::f64 ? ncclFloat64 : ncclFloat32;
-        check(ncclAllReduce(a.data, a.data, size_t(a.count), type, ncclSum, with, on), "ncclAllReduce");
+        check(ncclAllReduce(a.data, a.data, size_t(a.count), type, ncclSum, with, side_), "ncclAllReduce");
       }
     });
   }
 
   std::unique_ptr<Communicator> processes_;
   ncclComm_t communicator_ = nullptr;
+  cudaStream_t side_ = nullptr;
+  std::vector<cudaEvent_t> spare_;
   int gpu_ = 0;
 };
 

@@ -1,5 +1,6 @@
-// Processes whose GPUs exchange data by NCCL, on their streams: nothing waits, and calls may be recorded in a graph.
-// Trade-off: a failure shows with a later call.
+// Processes whose GPUs exchange data by NCCL, on a stream of its own beside the one that computes, which waits where
+// somebody waits for the exchange; both may be recorded in a graph. The host never waits. Trade-off: a failure shows
+// with a later call.
 #pragma once
 #include <memory>
 

@@ -14,18 +14,21 @@ namespace {
 constexpr int64_t kSmall = 16384;              // numbers; tensors of fewer travel together
 constexpr int64_t kBucket = int64_t{4} << 20;  // bytes
 
-// Lists of tensors as fewer, larger ones, which nobody else sees: the small ones of each type behind each other.
+// Lists of tensors as fewer, larger ones, which nobody else sees: the small ones of each type behind each other, where
+// they travel alike.
 class Packing {
  public:
-  explicit Packing(const std::vector<Tensor>& like) {
+  Packing(const std::vector<Tensor>& like, const std::vector<Wire>& wires) {
     for (size_t i = 0; i < like.size(); ++i) {
       shapes_.push_back(like[i].shape());
       const DType type = like[i].type();
       if (type != DType::f32 && type != DType::f64)
         throw ShapeError(fmt::format("a sum over processes of {}; f32 or f64 is expected", name_of(type)));
       const bool small = like[i].count() < kSmall;
-      auto pack = std::ranges::find_if(packs_, [&](const Pack& p) { return small && p.small && p.type == type; });
-      if (pack == packs_.end()) pack = packs_.insert(pack, {.type = type, .small = small, .members = {}});
+      auto pack = std::ranges::find_if(
+          packs_, [&](const Pack& p) { return small && p.small && p.type == type && p.wire == wires[i]; });
+      if (pack == packs_.end())
+        pack = packs_.insert(pack, {.type = type, .small = small, .wire = wires[i], .members = {}});
       pack->members.push_back(i);
     }
   }
@@ -48,6 +51,8 @@ class Packing {
     return all;
   }
 
+  bool rounded(size_t packed) const { return packs_[packed].wire == Wire::bf16; }
+
   std::vector<Tensor> unpack(const std::vector<Tensor>& packed) const {
     std::vector<Tensor> list(shapes_.size());
     for (size_t k = 0; k < packs_.size(); ++k) {
@@ -65,6 +70,7 @@ class Packing {
   struct Pack {
     DType type;
     bool small;
+    Wire wire;
     std::vector<size_t> members;
   };
   std::vector<Shape> shapes_;
@@ -88,8 +94,17 @@ void add_into(const Stream& stream, DType type, void* y, const void* a, const vo
   });
 }
 
+void round_into(const Stream& stream, DType type, bf16* y, const void* x, int64_t n) {
+  if (n == 0) return;
+  dispatch_acc(type, [&](auto tag) {
+    using T = decltype(tag);
+    run(stream, kernels::Cast<bf16, T>{y, static_cast<const T*>(x), n});
+  });
+}
+
 // Of each process its own subtrees, the lowest first; then over processes in the order that they have for it.
-void reduce(Communicator& processes, const Stream& stream, std::vector<std::vector<Tensor>>& lists) {
+std::unique_ptr<Communicator::Exchange> reduce(Communicator& processes, const Stream& stream,
+                                               std::vector<std::vector<Tensor>>& lists) {
   std::vector<Communicator::Array> arrays;
   for (size_t a = 0; a < lists[0].size(); ++a) {
     Tensor& sum = lists[0][a];
@@ -97,7 +112,7 @@ void reduce(Communicator& processes, const Stream& stream, std::vector<std::vect
       add_into(stream, sum.type(), sum.mutable_data(), sum.data(), lists[k][a].data(), sum.count());
     arrays.push_back({sum.mutable_data(), sum.count(), sum.type()});
   }
-  processes.reduce(stream, arrays);
+  return processes.reduce(stream, arrays);
 }
 
 }  // namespace
@@ -119,20 +134,25 @@ std::vector<Leaves> subtrees(int64_t leaves, Leaves held) {
 // Of every subtree of others, my slice; to others, theirs of mine; then sums of slices to all.
 class SumOverProcesses::Bucket {
  public:
-  Bucket(const SumOverProcesses& sum, int number, std::vector<size_t> numbers,
+  Bucket(const SumOverProcesses& sum, int number, std::vector<size_t> numbers, const std::vector<Wire>& wires,
          const std::vector<std::vector<Tensor>>& lists)
       : processes_(sum.processes_),
         leaves_(sum.leaves_),
         number_(number),
         numbers_(std::move(numbers)),
-        packing_(lists[0]),
+        packing_(lists[0], wires),
         stream_(lists[0][0].stream()) {
     const int me = processes_.rank(), ranks = processes_.size();
     for (const std::vector<Tensor>& list : lists) mine_.push_back(packing_.pack(list));
-    if (processes_.reduces(stream_)) {
-      reduce(processes_, stream_, mine_);
+    if (processes_.reduces(stream_) && std::ranges::count(wires, Wire::bf16) == 0) {
+      adds_ = false;
+      exchange_ = reduce(processes_, stream_, mine_);
       return;
     }
+    sent_ = mine_;
+    for (std::vector<Tensor>& list : sent_)
+      for (size_t a = 0; a < list.size(); ++a)
+        if (packing_.rounded(a)) list[a] = cast(list[a], DType::bf16);
     std::vector<Piece> sends, receives;
     for (int r = 0; r < ranks; ++r)
       for (size_t k = 0; k < sum.held_[size_t(r)].size(); ++k) {
@@ -142,17 +162,17 @@ class SumOverProcesses::Bucket {
           if (r == me) {
             node.data.push_back(piece(me, mine_[k][a], s).data);
           } else {
-            Tensor room = mine_[0][a].like({s.count()});
+            Tensor room = sent_[0][a].like({s.count()});
             receives.push_back(piece(r, room, {0, s.count()}));
-            node.data.push_back(receives.back().data);
+            node.data.push_back(nullptr);
             node.rooms.push_back(std::move(room));
           }
         }
         nodes_.push_back(std::move(node));
       }
     for (int r = 0; r < ranks; ++r)
-      for (size_t k = 0; r != me && k < mine_.size(); ++k)
-        for (Tensor& array : mine_[k]) sends.push_back(piece(r, array, share_of(array.count(), r, ranks)));
+      for (size_t k = 0; r != me && k < sent_.size(); ++k)
+        for (Tensor& array : sent_[k]) sends.push_back(piece(r, array, share_of(array.count(), r, ranks)));
     exchange_ = processes_.exchange(stream_, sends, receives, 2 * number_);
   }
 
@@ -165,13 +185,16 @@ class SumOverProcesses::Bucket {
       return go_on();
     }
     exchange_ = nullptr;
+    for (size_t a = 0; a < mine_[0].size(); ++a)
+      if (!sent_.empty() && packing_.rounded(a)) mine_[0][a] = cast(sent_[0][a], mine_[0][a].type());
+    sent_.clear();
     return true;
   }
+  void wait_until_added() {
+    if (adds_) wait_once();
+  }
   void wait() {
-    while (exchange_) {
-      exchange_->wait();
-      go_on();
-    }
+    while (exchange_) wait_once();
   }
   bool under_way() const { return exchange_ != nullptr; }
   size_t last_number() const { return *std::ranges::max_element(numbers_); }
@@ -185,17 +208,27 @@ class SumOverProcesses::Bucket {
   struct Node {
     Leaves leaves;
     std::vector<Tensor> rooms;  // for what others send
-    std::vector<void*> data;    // where slices begin
+    std::vector<void*> data;    // where slices begin, once they are there
   };
   static Piece piece(int peer, Tensor& t, Leaves s) {
     const auto size = int64_t(size_of(t.type()));
     return {peer, static_cast<std::byte*>(t.mutable_data()) + s.first * size, size_t(s.count() * size)};
   }
 
+  void wait_once() {
+    exchange_->wait();
+    go_on();
+  }
+
   // Sums gather in the first of their leaves; the last one goes where the result is to stand.
   void add() {
     const int me = processes_.rank(), ranks = processes_.size();
     std::vector<Tensor>& result = mine_[0];
+    for (Node& node : nodes_)
+      for (size_t a = 0; a < node.rooms.size(); ++a) {
+        if (packing_.rounded(a)) node.rooms[a] = cast(node.rooms[a], result[a].type());
+        node.data[a] = node.rooms[a].mutable_data();
+      }
     for (size_t a = 0; a < result.size(); ++a) {
       const Leaves s = share_of(result[a].count(), me, ranks);
       void* const place = piece(me, result[a], s).data;
@@ -209,14 +242,18 @@ class SumOverProcesses::Bucket {
         return to;
       };
       sum({0, leaves_});
+      if (packing_.rounded(a))
+        round_into(stream_, result[a].type(), static_cast<bf16*>(piece(me, sent_[0][a], s).data), place, s.count());
     }
     nodes_.clear();
     mine_.resize(1);
+    sent_.resize(1);
     std::vector<Piece> sends, receives;
     for (int r = 0; r < ranks; ++r)
-      for (size_t a = 0; r != me && a < result.size(); ++a) {
-        sends.push_back(piece(r, result[a], share_of(result[a].count(), me, ranks)));
-        receives.push_back(piece(r, result[a], share_of(result[a].count(), r, ranks)));
+      for (Tensor& array : sent_[0]) {
+        if (r == me) break;
+        sends.push_back(piece(r, array, share_of(array.count(), me, ranks)));
+        receives.push_back(piece(r, array, share_of(array.count(), r, ranks)));
       }
     exchange_ = processes_.exchange(stream_, sends, receives, 2 * number_ + 1);
   }
@@ -227,7 +264,7 @@ class SumOverProcesses::Bucket {
   std::vector<size_t> numbers_;
   Packing packing_;
   const Stream stream_;
-  std::vector<std::vector<Tensor>> mine_;  // by subtree
+  std::vector<std::vector<Tensor>> mine_, sent_;  // by subtree; where they travel as they are, the same tensors
   std::vector<Node> nodes_;
   bool adds_ = true;  // next
   std::unique_ptr<Communicator::Exchange> exchange_;
@@ -251,12 +288,12 @@ bool SumOverProcesses::one_subtree_each() const {
   return std::ranges::all_of(held_, [](const std::vector<Leaves>& own) { return own.size() == 1; });
 }
 
-void SumOverProcesses::add(size_t number, std::vector<Tensor> of_subtrees) {
+void SumOverProcesses::add(size_t number, std::vector<Tensor> of_subtrees, Wire wire) {
   if (of_subtrees.size() != held_[size_t(processes_.rank())].size())
     throw ShapeError(fmt::format("a sum over processes: {} tensors for {} subtrees", of_subtrees.size(),
                                  held_[size_t(processes_.rank())].size()));
   bytes_ += of_subtrees[0].count() * int64_t(size_of(of_subtrees[0].type()));
-  waiting_.emplace_back(number, std::move(of_subtrees));
+  waiting_.push_back({number, std::move(of_subtrees), wire});
   if (processes_.size() == 1) return;
   if (bytes_ >= kBucket) begin();
   work_on();
@@ -271,14 +308,16 @@ void SumOverProcesses::begin() {
   const Range range("sum over processes");
   const NoGrad no_grad;
   std::vector<size_t> numbers;
-  std::vector<std::vector<Tensor>> lists(waiting_[0].second.size());
-  for (auto& [number, tensors] : waiting_) {
+  std::vector<Wire> wires;
+  std::vector<std::vector<Tensor>> lists(waiting_[0].tensors.size());
+  for (auto& [number, tensors, wire] : waiting_) {
     numbers.push_back(number);
+    wires.push_back(wire);
     for (size_t k = 0; k < lists.size(); ++k) lists[k].push_back(std::move(tensors[k]));
   }
   waiting_.clear();
   bytes_ = 0;
-  buckets_.push_back(std::make_unique<Bucket>(*this, int(buckets_.size()), std::move(numbers), lists));
+  buckets_.push_back(std::make_unique<Bucket>(*this, int(buckets_.size()), std::move(numbers), wires, lists));
 }
 
 std::vector<Tensor> SumOverProcesses::finish() {
@@ -290,7 +329,7 @@ std::vector<Tensor> SumOverProcesses::finish() {
     results.resize(count);
   };
   if (processes_.size() == 1) {
-    for (auto& [number, tensors] : waiting_) {
+    for (auto& [number, tensors, wire] : waiting_) {
       room_for(number);
       results[number] = std::move(tensors[0]);
     }
@@ -298,6 +337,10 @@ std::vector<Tensor> SumOverProcesses::finish() {
   }
   begin();
   const Range range("sum over processes");
+  for (const auto& bucket : buckets_) {
+    bucket->wait_until_added();
+    work_on();
+  }
   for (const auto& bucket : buckets_) {
     bucket->wait();
     work_on();
@@ -307,12 +350,13 @@ std::vector<Tensor> SumOverProcesses::finish() {
   return results;
 }
 
-std::vector<Tensor> sum_over_processes(Communicator& processes, int64_t leaves, std::vector<std::vector<Tensor>> sums) {
+std::vector<Tensor> sum_over_processes(Communicator& processes, int64_t leaves, std::vector<std::vector<Tensor>> sums,
+                                       Wire wire) {
   SumOverProcesses sum(processes, leaves);
   for (size_t i = 0; !sums.empty() && i < sums[0].size(); ++i) {
     std::vector<Tensor> of_subtrees;
     for (std::vector<Tensor>& list : sums) of_subtrees.push_back(std::move(list[i]));
-    sum.add(i, std::move(of_subtrees));
+    sum.add(i, std::move(of_subtrees), wire);
   }
   return sum.finish();
 }

@@ -25,10 +25,13 @@ Leaves share_of(int64_t leaves, int rank, int ranks);
 // The largest subtrees of the whole tree that lie within `held`, from first to last.
 std::vector<Leaves> subtrees(int64_t leaves, Leaves held);
 
+// What tensors travel as: as they are, or rounded to bf16: what each process has over a subtree, and the sum.
+enum class Wire { as_is, bf16 };
+
 // Sums over all leaves of tensors that are numbered, on all processes alike; begun as soon as enough of them are there,
-// while others are still computed. All processes get the same bits, those of any number of processes, unless these
-// reduce what is on the tensors' stream (Communicator::reduces). Sent by each: 2 (R-1) / R of what the tensors hold, in
-// R processes that hold a subtree each.
+// while others are still computed. All processes get the same bits. Those are of any number of processes, unless these
+// reduce what is on the tensors' stream (Communicator::reduces), or it travels as bf16. Sent by each: 2 (R-1) / R of
+// what the tensors hold, in R processes that hold a subtree each.
 class SumOverProcesses {
  public:
   // ShapeError where a process has no leaf.
@@ -39,7 +42,7 @@ class SumOverProcesses {
   bool one_subtree_each() const;
   // of_subtrees[k]: what this process has over the k-th of its subtrees (above), all alike: f32 or f64. Processes add
   // the same numbers in the same order.
-  void add(size_t number, std::vector<Tensor> of_subtrees);
+  void add(size_t number, std::vector<Tensor> of_subtrees, Wire wire = Wire::as_is);
   std::vector<Tensor> finish();  // by number
 
  private:
@@ -49,11 +52,17 @@ class SumOverProcesses {
   Communicator& processes_;
   std::vector<std::vector<Leaves>> held_;  // by each process
   int64_t leaves_, bytes_ = 0;
-  std::vector<std::pair<size_t, std::vector<Tensor>>> waiting_;  // for a bucket
+  struct Waiting {
+    size_t number;
+    std::vector<Tensor> tensors;
+    Wire wire;
+  };
+  std::vector<Waiting> waiting_;  // for a bucket
   std::vector<std::unique_ptr<Bucket>> buckets_;
 };
 
 // The same of whole lists. sums[k]: over the k-th subtree.
-std::vector<Tensor> sum_over_processes(Communicator& processes, int64_t leaves, std::vector<std::vector<Tensor>> sums);
+std::vector<Tensor> sum_over_processes(Communicator& processes, int64_t leaves, std::vector<std::vector<Tensor>> sums,
+                                       Wire wire = Wire::as_is);
 
 }  // namespace firn

@@ -109,7 +109,8 @@ std::string overview(const RealsPlan& plan, const Discriminator& d) {
   const auto megabytes = [](int64_t bytes) { return double(bytes) / 1e6; };
   std::string text;
   if (plan.images > 0)
-    text += fmt::format("images     {:.1f} MB, kept on {}\n", megabytes(plan.images), d.device().name());
+    text += fmt::format("images     {:.1f} MB{}, kept on {}\n", megabytes(plan.images),
+                        plan.sharded ? " or less, a part in each process" : "", d.device().name());
   if (plan.features > 0)
     text += fmt::format("features   {:.1f} MB, of all images behind D's frozen blocks ({}), kept on {}\n",
                         megabytes(plan.features), d.frozen_blocks(), d.device().name());
@@ -220,7 +221,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop, cons
   TrainState& state = *made;
   if (const int processes = team->processes().size(); processes > 1)  // some phases load networks
     require_parts(phases_of({.options = options, .state = state}), processes);
-  const RealsPlan reals = plan_reals(widest, state.discriminator(), *data, memory);
+  const RealsPlan reals = plan_reals(widest, state.discriminator(), *data, memory, team->processes().size());
   if (resumed.empty() && keeps_sources(state)) {  // which the run that goes on will look for
     options.init = fs::absolute(snapshot_file(options.init)).string();
     options.init_sha256 = sha256_of_file(options.init);
@@ -299,7 +300,7 @@ int train(const CLI::App& app, TrainArguments& a, tools::StopRequest& stop, cons
     go_on_from(dir, options, state);
     log.emplace(dir, AppendFile::Start::append);
     settings.in_place = true;
-    settings.reals = plan_reals(options, state.discriminator(), *data, memory);
+    settings.reals = plan_reals(options, state.discriminator(), *data, memory, team->processes().size());
     preamble = fmt::format("{}{}goes on    at {:g} kimg", overview(settings.reals, state.discriminator()),
                            freezing(state), double(state.counters.images) / 1000);
   }

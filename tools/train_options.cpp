@@ -65,7 +65,9 @@ void add_options(CLI::App& app, TrainArguments& a) {
   machine.add("--workers", a.workers, "threads that decode images")->capture_default_str()->check(whole(1, 256));
   machine
       .add("--data-memory", a.data_memory,
-           "where the images wait: host, device, or auto: the device if it is a GPU with room")
+           "where the images wait: host, device, shards (a part on each process's device), or auto: the device if it "
+           "is a "
+           "GPU with room, else shards if they have")
       ->capture_default_str();
   machine.add("--precision", a.precision,
               "fp32, tf32 (products on a GPU's tensor cores) or bf16 activations [bf16 on GPUs and CPUs with AMX]");
@@ -112,7 +114,8 @@ DataMemory data_memory(const std::string& name) {
   if (name == "auto") return DataMemory::automatic;
   if (name == "host") return DataMemory::host;
   if (name == "device") return DataMemory::device;
-  throw ConfigError(fmt::format("--data-memory {}: there are auto, host and device", name));
+  if (name == "shards") return DataMemory::shards;
+  throw ConfigError(fmt::format("--data-memory {}: there are auto, host, device and shards", name));
 }
 
 void check_contradictions(const CLI::App& app, const TrainArguments& a) {

@@ -164,6 +164,39 @@ TEST_P(Processes, MakeTheSameBitsWithFrozenLayersAndFewerBytes) {
   EXPECT_LT(sent("frozen", "--freeze-d 1"), sent("free", ""));
 }
 
+// A set that lies in the memories of all, with an image that another one stands for.
+TEST_P(Processes, KeepImagesInShards) {
+  const std::vector<std::byte> png = read_bytes(scratch_ / "data" / "class1" / "0007.png");
+  put(scratch_ / "data" / "class1" / "0007.png", std::span(png).first(png.size() / 2));
+  ASSERT_EQ(train(0, "source", "--mirror --cond").code, 0);
+  for (const int n : {0, 2, 3}) {
+    const Ran ran = train(n, fmt::format("by{}", n), "--mirror --cond --verify-processes --data-memory shards");
+    ASSERT_EQ(ran.code, 0) << ran.output;
+    EXPECT_MENTIONS(ran.output, "MB or less, a part in each process");
+    EXPECT_TRUE(snapshot("source") == snapshot(fmt::format("by{}", n))) << n;
+  }
+  const std::string features = fmt::format("--mirror --cond --init '{}' --freeze-d 1 --cache-features ",
+                                           latest_snapshot(scratch_ / "source").string());
+  ASSERT_EQ(train(0, "features", features).code, 0);
+  ASSERT_EQ(train(4, "shards", features + "--data-memory shards").code, 0);
+  EXPECT_TRUE(snapshot("features") == snapshot("shards"));
+}
+
+TEST_P(Processes, SendRoundedGradients) {
+  const auto sent = [&](const std::string& out) {
+    std::ifstream lines(run_of(out) / "stats.jsonl");
+    std::string line;
+    std::getline(lines, line);
+    return nlohmann::json::parse(line)["Resources/sent_mb"]["mean"].get<double>();
+  };
+  ASSERT_EQ(train(2, "exact").code, 0);
+  for (const char* out : {"rounded", "again"})
+    ASSERT_EQ(train(2, out, "--bf16-gradients --verify-processes").code, 0) << out;
+  EXPECT_LT(sent("rounded"), 0.55 * sent("exact"));
+  EXPECT_TRUE(snapshot("rounded") == snapshot("again"));
+  EXPECT_NE(losses("rounded"), losses("exact"));
+}
+
 // Of more images than a process takes at a time, and a last part that is not whole.
 TEST_P(Processes, MeasureTheSame) {
   const std::string more = "--metrics fid1100_full-pixels,prdc700_full-pixels --kimg 0.064 --tick 0.032";
@@ -231,6 +264,13 @@ TEST_P(Processes, SayTheirErrorsOnce) {
        "process 1 on ");
 }
 
+// srun spoke another protocol than MPI.
+TEST_P(Processes, OfSlurmThatSeeThemselvesAloneSaySo) {
+  const Ran ran = shell("SLURM_STEP_NUM_TASKS=2 " + launch(1, "firn_sums"));
+  EXPECT_NE(ran.code, 0);
+  EXPECT_MENTIONS(ran.output, "srun started 2 processes that know nothing of each other");
+}
+
 // The second process has another folder at the path of the data.
 TEST_P(Processes, RefuseOtherDataByName) {
   if (shell("unshare -m true").code != 0) GTEST_SKIP() << "no mount namespaces are allowed here";
@@ -276,6 +316,15 @@ TEST_P(Processes, EndWhenOneHangsAndNameIt) {
   EXPECT_MENTIONS(log(), "has given no sign of life for 2 s");
   kill(victim, SIGKILL);
   EXPECT_GT(images_seen(latest_snapshot(scratch_ / "hung")), 0);
+}
+
+TEST_P(Processes, EndWhenOneDoesNothingAndNameIt) {
+  const auto began = std::chrono::steady_clock::now();
+  const Ran ran = shell(launch(3, "firn_sums") + " idle");
+  EXPECT_NE(ran.code, 0);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(30));
+  EXPECT_MENTIONS(ran.output, "process 1 on ");
+  EXPECT_MENTIONS(ran.output, "has done nothing for 2 s");
 }
 
 // What a launcher says then, and with which code it ends, is its own affair; some of the last lines may be lost to it.

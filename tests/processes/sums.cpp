@@ -2,8 +2,12 @@
 // itself: bit for bit. Every process holds all leaves, so that it knows the sum.
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <cstring>
 #include <iostream>
+#include <thread>
 
 #include "base/error.h"
 #include "engine/ops.h"
@@ -73,6 +77,45 @@ void check_sums(Communicator& processes) {
   }
 }
 
+// What each process has over a subtree is rounded, and so is the sum: by 2^-8 of itself at most.
+void check_rounded_sums(Communicator& processes) {
+  const int ranks = processes.size();
+  for (int64_t leaves = ranks; leaves <= 6; ++leaves) {
+    std::vector<List> mine;
+    for (const Leaves node : subtrees(leaves, share_of(leaves, processes.rank(), ranks))) mine.push_back(sum_of(node));
+    const int64_t sent = processes.bytes_sent();
+    const List found = sum_over_processes(processes, leaves, std::move(mine), Wire::bf16),
+               expected = sum_of({0, leaves});
+    const int64_t bytes = processes.bytes_sent() - sent;
+    std::string mine_found;
+    int64_t count = 0;
+    for (size_t i = 0; i < expected.size(); ++i) {
+      const std::vector<double> values = found[i].to_doubles(), right = expected[i].to_doubles();
+      std::vector<double> sizes(right.size());
+      for (int64_t k = 0; k < leaves; ++k) {
+        const std::vector<double> term = leaf(k)[i].to_doubles();
+        for (size_t j = 0; j < term.size(); ++j) sizes[j] += std::abs(term[j]);
+      }
+      bool near = found[i].shape() == expected[i].shape() && found[i].type() == expected[i].type(), exact = true;
+      for (size_t j = 0; j < right.size(); ++j) {
+        near = near && std::abs(values[j] - right[j]) <= 0x1.02p-7 * sizes[j];
+        exact = exact && values[j] == right[j];
+      }
+      check(near, fmt::format("tensor {} of {} leaves on {} processes, rounded", i, leaves, ranks));
+      if (expected[i].count() > 1000) check(exact == (ranks == 1), "rounded, or not");
+      mine_found.append(static_cast<const char*>(found[i].data()), size_t(found[i].count()) * size_of(found[i].type()));
+      count += expected[i].count();
+    }
+    const std::vector<std::string> all = processes.gather(mine_found);
+    check(std::ranges::count(all, mine_found) == ranks, "processes found other sums");
+    if (leaves == ranks && (ranks & (ranks - 1)) == 0) {
+      int64_t total = 0;
+      for (const std::string& n : processes.gather(std::to_string(bytes))) total += std::stoll(n);
+      check(total == 2 * (ranks - 1) * 2 * count, fmt::format("{} bytes on the wire for {} numbers", total, count));
+    }
+  }
+}
+
 void check_small_things(Communicator& processes) {
   check(processes.place() == processes.rank(), "another place among the processes of one machine");
   const std::string mine(size_t(processes.rank()) * 1000, char('a' + processes.rank()));
@@ -94,14 +137,19 @@ void check_small_things(Communicator& processes) {
 
 }  // namespace
 
-int main() {
-  const std::unique_ptr<Communicator> launched = firn::launched({});
+// With an argument, process 1 does nothing.
+int main(int argc, char**) try {
+  const std::unique_ptr<Communicator> launched = firn::launched({.timeout = argc > 1 ? 2.0 : 60});
   if (!launched) return std::cerr << "start it with mpirun\n", 1;
   const NoGrad no_grad;
+  if (argc > 1 && launched->rank() == 1) std::this_thread::sleep_for(std::chrono::seconds(60));
   check_sums(*launched);
+  check_rounded_sums(*launched);
   check_small_things(*launched);
   std::vector<std::string> all = launched->gather(std::to_string(failures));
   if (launched->rank() == 0)
     std::cout << checks << " checks, failures " << fmt::format("{}", fmt::join(all, " ")) << "\n";
   return failures ? 1 : 0;
+} catch (const std::exception& e) {
+  return std::cerr << e.what() << "\n", 1;
 }

@@ -42,7 +42,9 @@ class Control : public Communicator {
     static std::string last;
     return rank_ == 0 ? last = of_first : last;
   }
+  void watch(std::function<std::string()> ask) override { asked = std::move(ask); }
   void abort(int) override { std::abort(); }
+  static inline std::function<std::string()> asked = {};
   static inline int exchanges = 0;
   static inline std::function<std::string(const std::string&)> others = {};  // what the last one brings
 
@@ -71,6 +73,7 @@ struct Nccl : testing::Test {
     kernels::initial_numerics() = {};
     Control::exchanges = 0;
     Control::others = {};
+    Control::asked = {};
     cudaGetLastError();
   }
 };
@@ -86,6 +89,7 @@ void take_turns(int size, const std::function<void(Communicator&, bool last)>& w
     for (int rank = 0; rank < size; ++rank) {
       const auto processes = begin_turn(rank, size);
       work(*processes, round + 1 == rounds);
+      EXPECT_TRUE(stand_in().beside.empty()) << "nobody waits for it";
       EXPECT_EQ(ptx::finish(), cudaSuccess);
     }
 }
@@ -137,18 +141,23 @@ int64_t bytes_of(const List& list) {
   return bytes;
 }
 
-TEST_F(Nccl, AnExchangeIsOneGroupOnTheTensorsStream) {
+TEST_F(Nccl, AnExchangeIsOneGroupBesideTheTensorsStream) {
   const auto processes = begin_turn(0, 3);
   Tensor a = Tensor::full({100}, 1, DType::f32, Device::cuda()), b = Tensor::zeros({100}, DType::f32, Device::cuda());
   auto* const from = static_cast<float*>(a.mutable_data());
   auto* const to = static_cast<float*>(b.mutable_data());
   const std::vector<Communicator::Piece> sends = {{1, from, 40}, {2, from + 10, 0}, {2, from + 10, 80}};
   const std::vector<Communicator::Piece> receives = {{1, to, 120}, {2, to + 30, 4}};
-  processes->exchange(a.stream(), sends, receives);
+  const auto exchange = processes->exchange(a.stream(), sends, receives);
   EXPECT_EQ(names_of_calls(), (Names{"ncclGetUniqueId", "ncclCommInitRank", "ncclGroupStart", "ncclSend", "ncclSend",
                                      "ncclRecv", "ncclRecv", "ncclGroupEnd"}));
   const std::vector<NcclCall>& calls = nccl().calls;
-  for (size_t i = 3; i < 7; ++i) EXPECT_EQ(calls[i].stream, a.stream().cuda);
+  for (size_t i = 3; i < 7; ++i) EXPECT_TRUE(is_second(calls[i].stream));
+  EXPECT_FALSE(exchange->done());
+  EXPECT_EQ(stand_in().beside.size(), 1u) << "the stream goes on meanwhile";
+  exchange->wait();
+  EXPECT_TRUE(exchange->done());
+  EXPECT_TRUE(stand_in().beside.empty());
   EXPECT_EQ(calls[3].data, from);
   EXPECT_EQ(calls[4].data, from + 10);
   EXPECT_EQ(calls[5].data, to);
@@ -160,7 +169,7 @@ TEST_F(Nccl, AnExchangeIsOneGroupOnTheTensorsStream) {
   }
   EXPECT_EQ(processes->bytes_sent(), 120);
   nccl().calls.clear();
-  processes->exchange(a.stream(), sends, receives);
+  processes->exchange(a.stream(), sends, receives)->wait();
   EXPECT_EQ(nccl().count("ncclCommInitRank"), 0) << "once";
   EXPECT_EQ(nccl().living, 1);
 }
@@ -227,6 +236,85 @@ TEST_F(Nccl, OtherSumsAreItsOwn) {
         EXPECT_EQ(processes.bytes_sent(), 2 * (size - 1) * bytes_of(kept) / size);
       },
       2);
+}
+
+TEST_F(Nccl, SumsThatTravelAsBf16AreRoundedAndAlike) {
+  for (const bool deterministic : {true, false})
+    for (const int size : {2, 3}) {
+      nccl() = {};
+      const int64_t leaves = 5;
+      const List expected = sum_of({0, leaves}, Device::cpu());
+      std::vector<Values> of_each;
+      take_turns(size, [&](Communicator& processes, bool last) {
+        const List found = sum_over_processes(
+            processes, leaves, sums_of_subtrees(leaves, processes.rank(), size, gpu(deterministic)), Wire::bf16);
+        EXPECT_EQ(nccl().count("ncclAllReduce"), 0);
+        EXPECT_EQ(processes.bytes_sent(), int64_t(nccl().bytes("ncclSend")));
+        for (const NcclCall& call : nccl().calls) {
+          EXPECT_EQ(call.count % size_of(DType::bf16), 0u);
+        }
+        if (!last) return;
+        of_each.push_back(values(found));
+        for (size_t i = 0; i < expected.size(); ++i) {
+          const std::vector<double> right = expected[i].to_doubles(), near = found[i].to_doubles();
+          EXPECT_EQ(found[i].type(), expected[i].type());
+          for (size_t k = 0; k < right.size(); ++k) ASSERT_NEAR(near[k], right[k], 0x1p-7 * 20) << i;
+        }
+      });
+      for (const Values& one : of_each) EXPECT_EQ(one, of_each[0]);
+      EXPECT_NE(of_each[0], values(expected));
+    }
+}
+
+// What fills a bucket goes to the others while the rest is computed, all waits come at the end.
+TEST_F(Nccl, SumsAreMadeWhileTheStreamGoesOn) {
+  for (const bool deterministic : {true, false}) {
+    nccl() = {};
+    stand_in().joins = 0;
+    const auto processes = begin_turn(0, 2);
+    SumOverProcesses sum(*processes, 2);
+    for (size_t number = 0; number < 2; ++number) {
+      std::vector<Tensor> one;
+      one.push_back(Tensor::zeros({(1 << 20) + 1}, DType::f32, gpu(deterministic)));
+      sum.add(number, std::move(one));
+      EXPECT_EQ(stand_in().beside.size(), number + 1);
+    }
+    EXPECT_EQ(stand_in().joins, 0);
+    EXPECT_EQ(sum.finish().size(), 2u);
+    EXPECT_TRUE(stand_in().beside.empty());
+    EXPECT_EQ(stand_in().joins, deterministic ? 4 : 2);
+  }
+}
+
+TEST_F(Nccl, ImagesComeFromWhoKeepsThem) {
+  constexpr int64_t count = 7, image = 2 * 2 * 3;
+  const Shape shape{4, 2, 2, 3};
+  const std::vector<int32_t> items = {13, 0, 6, 9};  // from 7 on mirrored
+  std::vector<uint8_t> pixels(count * image);
+  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = uint8_t(3 * i + 1);
+  ResidentImages whole(shape, count, DType::f32, Device::cpu());
+  whole.store(0, pixels);
+  Tensor numbers = Tensor::empty({4}, DType::i32, Device::cpu());
+  numbers.put(items);
+  const std::vector<double> expected = whole.put(numbers).to_doubles();
+  for (const std::vector<Leaves>& rows :
+       {std::vector<Leaves>{{0, 1}, {1, 4}}, {{0, 4}, {0, 4}}, {{0, 1}, {1, 2}, {2, 4}}}) {
+    nccl() = {};
+    take_turns(
+        int(rows.size()),
+        [&](Communicator& processes, bool last) {
+          ShardedImages images(shape, count, DType::f32, Device::cuda(), processes);
+          const Leaves own = images.own(), mine = rows[size_t(processes.rank())];
+          images.store(own.first, std::span(pixels).subspan(size_t(own.first * image), size_t(own.count() * image)));
+          EXPECT_MENTIONS(message_of<ShapeError>([&] { images.store(own.last, std::span(pixels).first(image)); }),
+                          "are not of images");
+          const std::vector<double> found = images.put(items, rows).to_doubles();
+          for (int64_t i = mine.first * image; last && i < mine.last * image; ++i)
+            ASSERT_EQ(found[size_t(i)], expected[size_t(i)]) << i;
+          EXPECT_EQ(nccl().count("ncclGroupStart"), 1);
+        },
+        2);
+  }
 }
 
 TrainOptions small_options(bool deterministic) {
@@ -317,7 +405,7 @@ TEST_F(Nccl, PhasesAreRecordedAndReplayedWithWhatTheySend) {
           for (const NcclCall& c : nccl().calls) {
             EXPECT_EQ(c.captured, run == std::string("records")) << c.name << " where it " << run;
             if (c.data) {
-              EXPECT_EQ(c.stream, Device::cuda().stream().cuda) << c.name;
+              EXPECT_TRUE(is_second(c.stream)) << c.name;
             }
           }
           if (each == 0) each = processes->bytes_sent() - before, messages = moved() - had;
@@ -385,7 +473,9 @@ TEST_F(Nccl, ItsErrorsNameTheCall) {
   }
   const auto processes = begin_turn(0, 2);
   sum(*processes, true);
+  EXPECT_EQ(Control::asked(), "");
   nccl().under_way = ncclSystemError;
+  EXPECT_EQ(Control::asked(), "NCCL: an exchange under way: unhandled system error") << "of another thread";
   for (const std::function<void()>& next : {std::function<void()>([&] { sum(*processes, true); }),
                                             {[&] { processes->gather({}); }},
                                             {[&] { processes->broadcast({}); }}})

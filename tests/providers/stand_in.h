@@ -33,11 +33,16 @@ struct StandIn {
   std::vector<size_t> allocated;                       // bytes
   int gpus = 1, device = 0;                            // how many there are, all alike; which is current
   cudaError_t lost = cudaSuccess;                      // what every call returns once the GPU is lost
-  int64_t faulty = -1;                                 // the engine that loses it,
-  bool says_so = false;                                // with an error of its own
+  // Of a second stream of the GPU: what is on it is done as late as it may be, where the first one waits for it.
+  std::vector<ptx::Work> beside;
+  bool behind = false;   // it waits for all that is on the first one
+  int joins = 0;         // waits of the first one that had something to wait for
+  int64_t faulty = -1;   // the engine that loses it,
+  bool says_so = false;  // with an error of its own
 };
 StandIn& stand_in();
 int device_of(cudaStream_t);
+bool is_second(cudaStream_t);
 
 // Device memory as what is queued finds it; the interpreter's checker sees it.
 template <class T>

@@ -55,6 +55,8 @@ size_t size_of(ncclDataType_t type) {
 constexpr char kId[] = "of the one world that there is";
 int depth = 0;  // of groups
 std::vector<std::function<void()>> group;
+cudaStream_t stream_of_group = nullptr;
+ncclResult_t error_of_group = ncclSuccess;  // of a call in it: then none of them is done
 
 ncclResult_t misused(const std::string& what) {
   ptx::note_finding("NCCL: " + what);
@@ -68,25 +70,28 @@ ncclResult_t noted(NcclCall call) {
 }
 
 // What the group's end, or the call itself, gives the stream.
-ncclResult_t queue(std::vector<std::function<void()>> works) {
+ncclResult_t queue(std::vector<std::function<void()>> works, cudaStream_t stream) {
   const auto run = [works = std::move(works)] {
     return ptx::guarded([&] {
       for (const auto& work : works) work();
       return cudaSuccess;
     });
   };
+  if (is_second(stream)) return stand_in().beside.push_back({run}), ncclSuccess;
   return ptx::submit({run}) == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError;
 }
 
 ncclResult_t accept(const NcclCall& call, const ncclComm* c, bool outside_of_groups, std::function<void()> work) {
-  if (const ncclResult_t status = noted(call); status != ncclSuccess) return status;
+  if (const ncclResult_t status = noted(call); status != ncclSuccess)
+    return depth > 0 ? error_of_group = status : status;
   if (!c) return misused(call.name + " without a communicator");
   if (call.stream == nullptr || device_of(call.stream) != c->gpu || stand_in().device != c->gpu)
     return misused(call.name + " on a stream that is not of the communicator's GPU");
   if (call.peer >= c->size || call.peer == c->rank) return misused(call.name + " with a process that is no peer");
-  if (depth > 0) return group.push_back(std::move(work)), ncclSuccess;
+  if (is_second(call.stream) && !stand_in().behind) return misused(call.name + " before what its data comes from");
+  if (depth > 0) return group.push_back(std::move(work)), stream_of_group = call.stream, ncclSuccess;
   if (!outside_of_groups) return misused(call.name + " outside of a group");
-  return queue({std::move(work)});
+  return queue({std::move(work)}, call.stream);
 }
 
 std::vector<std::byte> bytes_at(const void* p, size_t bytes) {
@@ -168,10 +173,11 @@ ncclResult_t ncclGroupStart() {
 }
 ncclResult_t ncclGroupEnd() {
   if (depth == 0) return misused("ncclGroupEnd without a start");
-  const ncclResult_t status = noted({.name = "ncclGroupEnd"});
+  ncclResult_t status = noted({.name = "ncclGroupEnd"});
   if (--depth > 0) return status;
+  if (const ncclResult_t error = std::exchange(error_of_group, ncclSuccess); error != ncclSuccess) status = error;
   std::vector<std::function<void()>> works = std::exchange(group, {});
-  return status != ncclSuccess || works.empty() ? status : queue(std::move(works));
+  return status != ncclSuccess || works.empty() ? status : queue(std::move(works), stream_of_group);
 }
 ncclResult_t ncclSend(const void* data, size_t count, ncclDataType_t type, int peer, ncclComm_t c,
                       cudaStream_t stream) {

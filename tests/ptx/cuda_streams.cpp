@@ -28,6 +28,8 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = reinterpret_cast<cudaStream_t>(&only);
   return cudaSuccess;
 }
+cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }  // of the only stream
 cudaError_t cudaStreamSynchronize(cudaStream_t) {
   if (unless_captured() != cudaSuccess) return runtime().error;
   const cudaError_t status = finish();

@@ -268,6 +268,12 @@ void TrainOptions::visit(OptionVisitor& v) {
      .group = "Machine",
      .may_change = true},
     deterministic);
+  v({.key = "bf16_gradients",
+     .flag = "--bf16-gradients",
+     .help = "several processes send each other gradients in bf16: half the bytes, rounded twice",
+     .group = "Machine",
+     .may_change = true},
+    bf16_gradients);
 }
 
 void TrainOptions::check() const {

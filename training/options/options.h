@@ -30,6 +30,7 @@ struct TrainOptions {
   int batch = 32, batch_gpu = 32;
   uint64_t seed = 0;
   bool tf32 = false, deterministic = false;  // of products on a GPU (kernels/choice/provider_numerics.h)
+  bool bf16_gradients = false;               // as processes send them to each other (engine/tree_sum.h)
   AugmentOptions augment;
   std::vector<std::string> method_names;  // --method: of the table in training/methods/method.cpp
   FreezeOptions freeze;

@@ -41,14 +41,14 @@ bool is_better(double a, double b, Better better) { return better == Better::low
 
 }  // namespace
 
-nlohmann::json metric_record(const MetricResult& result, const std::string& snapshot, int64_t images) {
+nlohmann::json metric_record(const MetricResult& result, const std::string& snapshot, int64_t images, int processes) {
   nlohmann::json record = {
       {"metric", result.name.text()},
       {"results", nlohmann::json::object()},
       {"better", nlohmann::json::object()},
       {"total_time", result.seconds},
       {"total_time_str", duration(result.seconds)},
-      {"num_gpus", 1},
+      {"num_gpus", processes},
       {"snapshot_pkl", snapshot},
       {"timestamp", std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count()},
       {"images", images}};
@@ -130,8 +130,8 @@ void MetricLog::take(const nlohmann::json& record, int64_t images) {
 
 // As a whole, so that no line is ever torn: each took much longer to measure than the few before take to be written.
 // Another program's torn last line ends here.
-void MetricLog::add(const MetricResult& result, const std::string& snapshot, int64_t images) {
-  const nlohmann::json record = metric_record(result, snapshot, images);
+void MetricLog::add(const MetricResult& result, const std::string& snapshot, int64_t images, int processes) {
+  const nlohmann::json record = metric_record(result, snapshot, images, processes);
   const fs::path file = file_of(run_, result.name.text());
   std::string text = fs::exists(file) ? read_text(file) : "";
   text.resize(text.rfind('\n') + 1);

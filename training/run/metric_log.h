@@ -13,8 +13,10 @@
 
 namespace firn {
 
-// Of one evaluation of one metric; `snapshot` names what was measured, `images` how many it had seen.
-nlohmann::json metric_record(const MetricResult& result, const std::string& snapshot, int64_t images);
+// Of one evaluation of one metric by so many processes; `snapshot` names what was measured, `images` how many it had
+// seen.
+nlohmann::json metric_record(const MetricResult& result, const std::string& snapshot, int64_t images,
+                             int processes = 1);
 
 // The values that a metric's lines have of one score, in the order of images. Of lines about the same images the last
 // counts: a killed run may have measured them again.
@@ -35,7 +37,7 @@ class MetricLog {
   // the folder's lock may cut and add.
   MetricLog(std::filesystem::path run, int64_t images);
 
-  void add(const MetricResult& result, const std::string& snapshot, int64_t images);
+  void add(const MetricResult& result, const std::string& snapshot, int64_t images, int processes = 1);
   const std::map<std::string, MetricCurve>& curves() const { return curves_; }  // by score
   double seconds() const { return seconds_; }                                   // of all evaluations
   const std::vector<std::string>& remarks() const { return remarks_; }          // what could not be read

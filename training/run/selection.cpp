@@ -116,7 +116,7 @@ class Candidates {
     Trainer trainer(o, state, data_, log,
                     {.dir = folder,
                      .in_place = begun,
-                     .reals = plan_reals(o, state.discriminator(), *data_, memory_),
+                     .reals = plan_reals(o, state.discriminator(), *data_, memory_, run_.team->processes().size()),
                      .workers = run_.workers,
                      .stop = run_.stop,
                      .live = run_.live,

@@ -54,7 +54,8 @@ std::string own_features(const Communicator& processes, int64_t first, int64_t c
 
 // What a follower trains, made of what process 0 sent.
 struct Followed {
-  Followed(const nlohmann::json& sent, const SafetensorsFile& file, const Follower& f, Communicator& processes)
+  Followed(const nlohmann::json& sent, bool shards, const SafetensorsFile& file, const Follower& f,
+           Communicator& processes)
       : options(train_options_from_json(sent, "process 0")),
         data(std::make_shared<const Dataset>(options.data)),
         state(options, f.device()) {
@@ -63,10 +64,12 @@ struct Followed {
           fmt::format("{} is not the data of process 0: {}", options.data.path.string(), fmt::join(different, ", ")));
     refill_sources(state, options, file);
     restore(state, file);
-    reals.emplace(options, state, data,
-                  RealsSettings{.plan = plan_reals(options, state.discriminator(), *data, f.memory()),
-                                .workers = f.workers,
-                                .processes = &processes});
+    reals.emplace(
+        options, state, data,
+        RealsSettings{.plan = plan_reals(options, state.discriminator(), *data,
+                                         shards ? DataMemory::shards : f.memory(), shards ? processes.size() : 1),
+                      .workers = f.workers,
+                      .processes = &processes});
     iteration.emplace(options, state, data.get(), *reals, processes);
   }
   const FeatureExtractor& extractor(const std::string& network, Variant variant, const std::string& sha256) {
@@ -93,10 +96,11 @@ void do_as_told(Communicator& processes, const Follower& f, int& code) {
     const std::string command = processes.broadcast({});
     switch (command.at(0)) {
       case kBegin: {
-        const auto sent = parse_json(command.substr(1), "process 0", {.depth = 8, .values = 1 << 20});
+        const auto sent = parse_json(command.substr(1), "process 0", {.depth = 9, .values = 1 << 20});
         const std::string bytes = processes.broadcast({});
         training.reset();
-        training.emplace(sent, parse_safetensors(std::as_bytes(std::span(bytes)), "process 0"), f, processes);
+        training.emplace(sent["options"], sent["shards"].get<bool>(),
+                         parse_safetensors(std::as_bytes(std::span(bytes)), "process 0"), f, processes);
         processes.gather({});
         break;
       }
@@ -129,15 +133,15 @@ void Team::command(char what, const std::string& with) {
   if (processes_.size() > 1) processes_.broadcast(what + with);
 }
 
-void Team::begin(const TrainOptions& options, const TrainState& state) {
+void Team::begin(const TrainOptions& options, const TrainState& state, bool together) {
   if (processes_.size() == 1) return;
   ready();
   together_ = true;
   TrainOptions sent = options;
   sent.embed_source = true;  // others need not find its file
-  command(kBegin, to_json(options).dump());
+  command(kBegin, nlohmann::json{{"options", to_json(options)}, {"shards", together}}.dump());
   processes_.broadcast(safetensors_bytes(snapshot_of(sent, state)));
-  together_ = false;
+  together_ = together;
   beginning_ = begun_ = true;
 }
 
@@ -147,6 +151,7 @@ void Team::end() {
 }
 
 void Team::ready() {
+  together_ = false;
   if (std::exchange(beginning_, false)) processes_.gather({});
 }
 

@@ -17,8 +17,8 @@ class Team {
   Communicator& processes() const { return processes_; }
 
   // The others begin to make themselves what they train from this state with, in place of what they trained before;
-  // ready() waits for all of them.
-  void begin(const TrainOptions& options, const TrainState& state);
+  // ready() waits for all of them. `together`: until then this process has to make itself Reals in shards, as they do.
+  void begin(const TrainOptions& options, const TrainState& state, bool together);
   void ready();
   void end();  // they have no state any more that counts, until begin()
   void iterate(Iteration& iteration);

@@ -53,7 +53,7 @@ void Trainer::begin_folder() {
 
 bool Trainer::prepare() {
   loading_ = last_shown_ = Clock::now();
-  settings_.team->begin(options_, state_);
+  settings_.team->begin(options_, state_, settings_.reals.sharded);
   Communicator& processes = settings_.team->processes();
   try {
     reals_.emplace(options_, state_, dataset_,

@@ -68,6 +68,59 @@ const Tensor& ResidentImages::put(const Tensor& items) {
   return images_;
 }
 
+ShardedImages::ShardedImages(const Shape& batch, int64_t count, DType type, const Device& device,
+                             Communicator& processes)
+    : processes_(processes),
+      count_(count),
+      image_(firn::count(batch) / batch[0]),
+      own_(share_of(count, processes.rank(), processes.size())),
+      images_(batch_of(batch, type, device)),
+      mirrored_(Tensor::zeros({batch[0]}, DType::i32, device)),
+      kept_(device, static_cast<size_t>(own_.count() * image_)),
+      arrived_(device, static_cast<size_t>(batch[0] * image_)) {}
+
+uint8_t* ShardedImages::kept(int64_t number) const {
+  return static_cast<uint8_t*>(kept_.data) + (number - own_.first) * image_;
+}
+
+void ShardedImages::store(int64_t first, std::span<const uint8_t> pixels) {
+  if (first < own_.first || first * image_ + std::ssize(pixels) > own_.last * image_)
+    throw ShapeError(fmt::format("{} bytes from image {} on are not of images {} to {}", pixels.size(), first,
+                                 own_.first, own_.last));
+  kernels::copy_from_host(images_.stream(), kept(first), pixels.data(), pixels.size());
+}
+
+const Tensor& ShardedImages::put(std::span<const int32_t> items, std::span<const Leaves> rows) {
+  const Leaves mine = rows[static_cast<size_t>(processes_.rank())];
+  std::vector<int32_t> mirrored(items.size());
+  std::vector<const uint8_t*> sources;
+  std::vector<Communicator::Piece> sends, receives;
+  for (int64_t row = mine.first; row < mine.last; ++row) {
+    const auto item = items[static_cast<size_t>(row)], number = static_cast<int32_t>(item % count_);
+    mirrored[static_cast<size_t>(row)] = item >= count_;
+    if (number >= own_.first && number < own_.last) {
+      sources.push_back(kept(number));
+      continue;
+    }
+    int owner = 0;
+    while (number >= share_of(count_, owner, processes_.size()).last) ++owner;
+    uint8_t* const place = static_cast<uint8_t*>(arrived_.data) + row * image_;
+    receives.push_back({owner, place, static_cast<size_t>(image_)});
+    sources.push_back(place);
+  }
+  for (int r = 0; r < processes_.size(); ++r)
+    for (int64_t row = rows[static_cast<size_t>(r)].first; row < rows[static_cast<size_t>(r)].last; ++row) {
+      const int64_t number = items[static_cast<size_t>(row)] % count_;
+      if (r != processes_.rank() && number >= own_.first && number < own_.last)
+        sends.push_back({r, kept(number), static_cast<size_t>(image_)});
+    }
+  mirrored_.put(mirrored);
+  processes_.exchange(images_.stream(), sends, receives)->wait();
+  for (int64_t row = mine.first; row < mine.last; ++row)
+    decode(images_, row, 1, sources[static_cast<size_t>(row - mine.first)], mirrored_.as<int32_t>() + row, 1);
+  return images_;
+}
+
 LabelFeed::LabelFeed(int64_t n, int classes, const Device& device)
     : classes_(classes), labels_(classes ? Tensor::zeros({n}, DType::i32, device) : Tensor{}) {}
 

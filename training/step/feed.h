@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <span>
 
-#include "engine/tensor.h"
+#include "engine/tree_sum.h"
 #include "kernels/device/staging.h"
 
 namespace firn {
@@ -40,6 +40,25 @@ class ResidentImages {
   int64_t count_;
   Tensor images_;
   Storage pixels_;
+};
+
+// The same of a set that does not fit one device: each process keeps a part of it, and sends others what they ask for.
+class ShardedImages {
+ public:
+  ShardedImages(const Shape& batch, int64_t count, DType type, const Device& device, Communicator& processes);
+  const Tensor& images() const { return images_; }
+  Leaves own() const { return own_; }                          // numbers of the images that this process keeps
+  void store(int64_t first, std::span<const uint8_t> pixels);  // of those, whole images from number `first` on
+  // Fills rows[r] of images() on each process r; all of them call it alike.
+  const Tensor& put(std::span<const int32_t> items, std::span<const Leaves> rows);
+
+ private:
+  uint8_t* kept(int64_t number) const;
+  Communicator& processes_;
+  int64_t count_, image_;  // images in all; bytes of one
+  Leaves own_;
+  Tensor images_, mirrored_;  // [N] i32: whether an image is
+  Storage kept_, arrived_;    // of arrived_, as many images as a batch has
 };
 
 // Class labels.

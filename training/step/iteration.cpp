@@ -56,7 +56,8 @@ void Iteration::run_phase(size_t i, double average_decay) {
   }
   const int64_t sent = processes_.bytes_sent();
   runs.replay.run(state_.rng, [&](Rng& rng) {
-    PhaseResult result = ::firn::run_phase(phase, state_, phase.draw(rng), &rng, processes_);
+    PhaseResult result = ::firn::run_phase(phase, state_, phase.draw(rng), &rng, processes_,
+                                           options_.bf16_gradients ? Wire::bf16 : Wire::as_is);
     for (const Term& term : result.report)
       if (!term.stat.empty()) state_.stats.add(term.stat, term.value);
     auto next = result.gradients.begin();

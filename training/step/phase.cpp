@@ -72,8 +72,8 @@ void require_parts(const std::vector<Phase>& phases, int processes) {
       require_parts(phase.name, parts(phase.samples, std::max<int64_t>(1, phase.at_once)), processes);
 }
 
-Leaves rows_of(int64_t n, int64_t at_once, const Communicator& processes) {
-  const Leaves own = share_of(parts(n, at_once), processes.rank(), processes.size());
+Leaves rows_of(int64_t n, int64_t at_once, int rank, int ranks) {
+  const Leaves own = share_of(parts(n, at_once), rank, ranks);
   return {own.first * at_once, std::min(own.last * at_once, n)};
 }
 
@@ -127,7 +127,7 @@ Tensor PhaseResult::operator[](std::string_view name) const {
 }
 
 PhaseResult run_phase(const Phase& phase, const TrainState& state, const Inputs& whole, Rng* rng,
-                      Communicator& processes) {
+                      Communicator& processes, Wire wire) {
   std::list<FrozenScope> only_passed_through;
   for (const Role& role : state.roles)
     if (role.name != phase.trains && !std::ranges::count(phase.beside, role.name))
@@ -147,6 +147,7 @@ PhaseResult run_phase(const Phase& phase, const TrainState& state, const Inputs&
   const std::vector<Leaves> own_subtrees = subtrees(micro_batches, own);
   SumOverProcesses sum_of_all(processes, micro_batches);
   const bool completes = sum_of_all.one_subtree_each();
+  const auto wire_of = [&](size_t number) { return number < targets.size() ? wire : Wire::as_is; };
   std::vector<std::vector<Tensor>*> first_halves;  // of the nodes in whose second half the present one is
   const auto arrive = [&](std::vector<Tensor>& list, bool last, size_t number, Tensor t) {
     const NoGrad no_grad;
@@ -159,7 +160,7 @@ PhaseResult run_phase(const Phase& phase, const TrainState& state, const Inputs&
       t = std::exchange((**half)[number], {}) + t;
     std::vector<Tensor> one;
     one.push_back(std::move(t));
-    sum_of_all.add(number, std::move(one));
+    sum_of_all.add(number, std::move(one), wire_of(number));
   };
   std::vector<Term> names;
   bool first = true;
@@ -207,7 +208,7 @@ PhaseResult run_phase(const Phase& phase, const TrainState& state, const Inputs&
   for (size_t i = 0; !completes && i < sums[0].size(); ++i) {
     std::vector<Tensor> of_subtrees;
     for (std::vector<Tensor>& list : sums) of_subtrees.push_back(std::move(list[i]));
-    sum_of_all.add(i, std::move(of_subtrees));
+    sum_of_all.add(i, std::move(of_subtrees), wire_of(i));
   }
   std::vector<Tensor> total = sum_of_all.finish();
   if (rng) rng->offset = last_noise.offset;

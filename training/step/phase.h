@@ -101,14 +101,14 @@ struct PhaseResult {
 // (engine/tree_sum.h). Equal to one run on the whole where the networks treat samples independently (minibatch-std does
 // not). Each micro-batch begins from the same running values (Parameter::running(), the state's scalars), which move
 // by the mean of their moves, and draws noise of its own: nothing depends on which came first, or on which of
-// `processes` runs it. Each of those brings the whole batch, of which it reads its own rows (rows_of). Other roles are
-// frozen meanwhile.
+// `processes` runs it. Each of those brings the whole batch, of which it reads its own rows (rows_of). Gradients travel
+// between them by `wire`. Other roles are frozen meanwhile.
 PhaseResult run_phase(const Phase& phase, const TrainState& state, const Inputs& whole, Rng* rng,
-                      Communicator& processes = alone());
+                      Communicator& processes = alone(), Wire wire = Wire::as_is);
 
 // ConfigError where a phase has fewer micro-batches than there are processes.
 void require_parts(const std::vector<Phase>& phases, int processes);
 // Of n samples in micro-batches, those that this process runs.
-Leaves rows_of(int64_t n, int64_t at_once, const Communicator& processes);
+Leaves rows_of(int64_t n, int64_t at_once, int rank, int ranks);
 
 }  // namespace firn

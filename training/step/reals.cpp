@@ -17,7 +17,8 @@ Shape batch_shape(const TrainOptions& o) {
 
 }  // namespace
 
-RealsPlan plan_reals(const TrainOptions& options, const Discriminator& d, const Dataset& dataset, DataMemory memory) {
+RealsPlan plan_reals(const TrainOptions& options, const Discriminator& d, const Dataset& dataset, DataMemory memory,
+                     int processes) {
   RealsPlan plan;
   const bool on_gpu = d.device().is_cuda();
   const auto available = static_cast<int64_t>(kernels::available_memory(d.device().stream()));
@@ -27,16 +28,20 @@ RealsPlan plan_reals(const TrainOptions& options, const Discriminator& d, const 
       throw ConfigError(fmt::format("{}: {:.2f} GB for {} do not fit in three quarters of the {:.2f} GB that are free",
                                     option, double(plan.images + plan.features) / gb, what, double(available) / gb));
   };
-  const int64_t images = dataset.stored() * dataset.width() * dataset.height() * dataset.channels();
+  const int64_t image = dataset.width() * dataset.height() * dataset.channels(), images = dataset.stored() * image;
+  const int64_t shard = share_of(dataset.stored(), processes - 1, processes).count() * image;  // the largest
   if (options.cache_features) {
     plan.features = count(d.features_shape(dataset.size())) * static_cast<int64_t>(size_of(d.features_type()));
     require("--cache-features", "the features");
   }
-  if (memory == DataMemory::device) {
+  const int64_t quarter = on_gpu ? (available - plan.features) / 4 : 0;
+  if (memory == DataMemory::device || (memory == DataMemory::automatic && images <= quarter)) {
     plan.images = images;
-    require("--data-memory device", "images and features");
-  } else if (memory == DataMemory::automatic && on_gpu && images <= (available - plan.features) / 4) {
-    plan.images = images;
+    if (memory == DataMemory::device) require("--data-memory device", "images and features");
+  } else if (memory == DataMemory::shards || (memory == DataMemory::automatic && shard <= quarter)) {
+    plan.images = shard;
+    plan.sharded = true;
+    if (memory == DataMemory::shards) require("--data-memory shards", "a process's part of the images and features");
   }
   return plan;
 }
@@ -50,18 +55,27 @@ Reals::Reals(const TrainOptions& options, const TrainState& state, std::shared_p
       labels_(options.batch, options.model.classes(), state.device()) {
   const RealsPlan& plan = settings.plan;
   const Shape batch = batch_shape(options);
-  const Leaves rows = rows_of(options.batch, options.batch_gpu, *settings.processes);
-  rows_ = {int(rows.first), int(rows.last)};
+  Communicator& processes = *settings.processes;
+  rank_ = processes.rank();
+  for (int r = 0; r < processes.size(); ++r)
+    rows_.push_back(rows_of(options.batch, options.batch_gpu, r, processes.size()));
   LoaderOptions loading{.batch = options.batch, .seed = options.seed, .threads = settings.workers};
-  if (plan.images > 0) {
+  if (plan.images > 0 && plan.sharded) {
+    sharded_.emplace(batch, dataset->stored(), options.model.type(), state.device(), processes);
+    loading.shuffle = false;
+    load_images(sharded_->own(), Loader(dataset, loading), settings,
+                [&](int64_t first, std::span<const uint8_t> pixels) { sharded_->store(first, pixels); });
+    share_labels(processes);
+  } else if (plan.images > 0) {
     resident_.emplace(batch, dataset->stored(), options.model.type(), state.device());
     loading.shuffle = false;
-    load_images(*dataset, Loader(dataset, loading), settings);
+    load_images({0, dataset->stored()}, Loader(dataset, loading), settings,
+                [&](int64_t first, std::span<const uint8_t> pixels) { resident_->store(first, pixels); });
   } else {
     staged_.emplace(batch, options.model.type(), state.device());
     loader_.emplace(dataset, loading);
   }
-  seek(state.data, rows_);
+  seek(state.data, false);
   if (plan.features > 0) compute_features(options, state.discriminator());
 }
 
@@ -80,33 +94,47 @@ Reals::Reals(const TrainOptions& options, const TrainState& state)
 }
 
 // The loader replaces broken images. Number n + i is number i mirrored, also where both are replaced.
-void Reals::load_images(const Dataset& dataset, Loader loader, const RealsSettings& settings) {
-  const int64_t count = dataset.stored();
-  while (std::ssize(resident_labels_) < count) {
+void Reals::load_images(Leaves numbers, Loader loader, const RealsSettings& settings, const auto& store) {
+  loader.seek({.index = numbers.first});
+  while (std::ssize(resident_labels_) < numbers.count()) {
     const Batch batch = loader.next();
-    const auto first = std::ssize(resident_labels_), n = std::min(std::ssize(batch.labels), count - first);
-    resident_->store(first, std::span(batch.pixels).first(batch.pixels.size() / batch.labels.size() * size_t(n)));
+    const auto done = std::ssize(resident_labels_), n = std::min(std::ssize(batch.labels), numbers.count() - done);
+    store(numbers.first + done, std::span(batch.pixels).first(batch.pixels.size() / batch.labels.size() * size_t(n)));
     resident_labels_.insert(resident_labels_.end(), batch.labels.begin(), batch.labels.begin() + n);
-    if (!settings.progress("images loaded", first + n, count)) throw LoadingStopped{};
+    if (!settings.progress("images loaded", done + n, numbers.count())) throw LoadingStopped{};
   }
 }
 
-void Reals::seek(DataPosition position, BatchRows rows) {
-  loaded_ = rows;
-  loader_ ? loader_->seek(position, rows) : order_.seek(position);
+// Of all processes, behind each other.
+void Reals::share_labels(Communicator& processes) {
+  const std::span<const std::byte> own = std::as_bytes(std::span(resident_labels_));
+  std::vector<int> all;
+  for (const std::string& text : processes.gather({reinterpret_cast<const char*>(own.data()), own.size()})) {
+    const size_t before = all.size();
+    all.resize(before + text.size() / sizeof(int));
+    std::ranges::copy(text, reinterpret_cast<char*>(all.data() + before));
+  }
+  resident_labels_ = std::move(all);
+}
+
+void Reals::seek(DataPosition position, bool whole_batches) {
+  present_.assign(rows_.size(), {0, items_.count()});
+  if (!whole_batches) present_ = rows_;
+  if (!loader_) return order_.seek(position);
+  loader_->seek(position, {int(present_[size_t(rank_)].first), int(present_[size_t(rank_)].last)});
 }
 
 // An epoch has every item once.
 void Reals::each(const char* what, const std::function<void()>& shown) {
   const DataPosition before = position();
   const int64_t shown_before = shown_, batch = items_.count();
-  seek({}, {});
+  seek({}, true);
   for (int64_t done = 0; done < count_; done += batch) {
     next();
     shown();
     if (!progress_(what, std::min(done + batch, count_), count_)) throw LoadingStopped{};
   }
-  seek(before, rows_);
+  seek(before, false);
   shown_ = shown_before;
 }
 
@@ -130,7 +158,7 @@ void Reals::next() {
   std::vector<int> classes;
   if (loader_) {
     Batch batch = loader_->next();
-    staged_->put(batch.pixels, loaded_.first);
+    staged_->put(batch.pixels, present_[size_t(rank_)].first);
     items.assign(batch.items.begin(), batch.items.end());
     classes = std::move(batch.labels);
   } else {
@@ -142,6 +170,7 @@ void Reals::next() {
   shown_ += items_.count();
   items_.put(items);
   if (resident_) resident_->put(items_);
+  if (sharded_) sharded_->put(items, present_);
   labels_.put(classes);
   if (features_.defined()) copy_rows(features_, all_features_, nullptr, items_.as<int32_t>(), items_.count());
 }
