@@ -142,19 +142,30 @@ class Mpi : public Communicator {
   }
   std::string name_of(int rank) const override { return fmt::format("process {} on {}", rank, hosts_[size_t(rank)]); }
 
+  // In pieces, of which those of all processes make one message.
   std::vector<std::string> gather(const std::string& mine) override {
-    std::vector<int> sizes(static_cast<size_t>(size_)), begins(sizes.size());
-    const int own = static_cast<int>(mine.size());
-    wait([&](MPI_Request* r) { return MPI_Iallgather(&own, 1, MPI_INT, sizes.data(), 1, MPI_INT, control_, r); });
-    int all = 0;
-    for (size_t r = 0; r < sizes.size(); ++r) begins[r] = std::exchange(all, all + sizes[r]);
-    std::string text(static_cast<size_t>(all), ' ');
+    const auto processes = size_t(size_);
+    const size_t piece = kMost / processes;
+    const uint64_t own = mine.size();
+    std::vector<uint64_t> sizes(processes);
     wait([&](MPI_Request* r) {
-      return MPI_Iallgatherv(mine.data(), own, MPI_CHAR, text.data(), sizes.data(), begins.data(), MPI_CHAR, control_,
-                             r);
+      return MPI_Iallgather(&own, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, control_, r);
     });
-    std::vector<std::string> result;
-    for (size_t r = 0; r < sizes.size(); ++r) result.push_back(text.substr(size_t(begins[r]), size_t(sizes[r])));
+    std::vector<std::string> result(processes);
+    for (size_t at = 0; at < std::ranges::max(sizes); at += piece) {
+      std::vector<int> counts, begins;
+      int all = 0;
+      for (const size_t size : sizes) {
+        counts.push_back(int(std::min(piece, size - std::min(at, size))));
+        begins.push_back(std::exchange(all, all + counts.back()));
+      }
+      std::string text(size_t(all), ' ');
+      wait([&](MPI_Request* r) {
+        return MPI_Iallgatherv(mine.data() + std::min(at, mine.size()), counts[size_t(rank_)], MPI_CHAR, text.data(),
+                               counts.data(), begins.data(), MPI_CHAR, control_, r);
+      });
+      for (size_t r = 0; r < processes; ++r) result[r].append(text, size_t(begins[r]), size_t(counts[r]));
+    }
     return result;
   }
 

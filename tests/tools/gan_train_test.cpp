@@ -51,7 +51,7 @@ TEST_F(GanTrain, ContradictoryOptionsAreOneLineAndExitTwo) {
   expect_one_line(tiny_train(scratch, "--cache-features"), 2, "frozen as a whole");
   expect_one_line(tiny_train(scratch, "--cache-features --freezed 1"), 2, "frozen as a whole");
   expect_one_line(tiny_train(scratch, "--freeze-d 1 --cache-features --no-cache-features"), 2, "contradict");
-  expect_one_line(tiny_train(scratch, "--data-memory gpu"), 2, "auto, host and device");
+  expect_one_line(tiny_train(scratch, "--data-memory gpu"), 2, "auto, host, device and shards");
   expect_one_line(tiny_train(scratch, "--grid 3"), 2, "--grid");
   expect_one_line(tiny_train(scratch, "--device gpu7"), 2, "gpu7");
   expect_one_line(tiny_train(scratch, "--frobnicate"), 2, "frobnicate");
