@@ -36,7 +36,8 @@ def main():
         'mpirun -n 2, 1 thread each': ([*mpirun, '-n', '2'], ['--threads', '1']),
         'mpirun -n 2, 1 thread each, 4 layers of D frozen': ([*mpirun, '-n', '2'],
                                                              ['--threads', '1', '--frozen-layers', '4']),
-        'mpirun -n 2, 1 thread each, gradients in bf16': ([*mpirun, '-n', '2'], ['--threads', '1', '--bf16-gradients']),
+        'mpirun -n 2, 1 thread each, gradients in bf16': ([*mpirun, '-n', '2'],
+                                                          ['--threads', '1', '--bf16-gradients']),
     }
     rows = {name: [] for name in cases}
     for _ in range(a.rounds):
@@ -44,7 +45,7 @@ def main():
             rows[name].append(run(launcher, bench, [*options, *more]))
     kept = ('iteration_ms', 'Gmain_ms', 'Greg_ms', 'Dmain_ms', 'Dreg_ms', 'sent_mb', 'sent_mb_of_gradients', 'peak_mb',
             'Gmain_rounding', 'Greg_rounding', 'Dmain_rounding', 'Dreg_rounding')
-    table = {name: {key: round(statistics.median(r[key] for r in found), 5 if key.endswith('rounding') else 2) for key in kept if key in found[0]}
+    table = {name: {key: round(statistics.median(r[key] for r in found), 5 if 'rounding' in key else 2) for key in kept if key in found[0]}
              for name, found in rows.items()}
     first = table['alone, 2 threads']['iteration_ms']
     for name, row in table.items():

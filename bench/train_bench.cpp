@@ -94,17 +94,20 @@ TrainOptions training_options(const Options& o) {
 
 // What rounding on the way between processes does to all gradients of a phase: |rounded - exact| / |exact|.
 double rounding_error(const Phase& phase, TrainState& state, Communicator& processes) {
-  std::vector<Tensor> scalars;
-  for (const auto& [name, t] : state.scalars) {
-    scalars.push_back(t.like());
-    scalars.back().copy_from(t);
+  std::vector<Tensor> running, before;  // which a phase moves
+  for (const Role& role : state.roles)
+    for (const Parameter& p : role.network->parameters().running()) running.push_back(p.value());
+  for (const auto& [name, t] : state.scalars) running.push_back(t);
+  for (const Tensor& t : running) {
+    before.push_back(t.like());
+    before.back().copy_from(t);
   }
   const auto gradients = [&](Wire wire) {
     Rng rng = state.rng;
     return run_phase(phase, state, phase.draw(rng), &rng, processes, wire).gradients;
   };
   const std::vector<Tensor> exact = gradients(Wire::as_is);
-  for (size_t i = 0; i < scalars.size(); ++i) state.scalars[i].second.copy_from(scalars[i]);
+  for (size_t i = 0; i < running.size(); ++i) running[i].copy_from(before[i]);
   const std::vector<Tensor> rounded = gradients(Wire::bf16);
   double error = 0, all = 0;
   for (size_t i = 0; i < exact.size(); ++i) {
@@ -114,7 +117,7 @@ double rounding_error(const Phase& phase, TrainState& state, Communicator& proce
       all += b[k] * b[k];
     }
   }
-  return std::sqrt(error / all);
+  return all > 0 ? std::sqrt(error / all) : 0;
 }
 
 // Runs the phases, and tells how long they took; on a dry device, where each is only noted, nothing.

@@ -14,6 +14,8 @@ endif()
 if(FIRN_SANITIZE)
   # Without those checks of UndefinedBehaviorSanitizer that take long to compile for what AddressSanitizer or a segmentation
   # fault says as well.
-  target_compile_options(firn_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined;-fno-sanitize=null,object-size,vptr,nonnull-attribute,returns-nonnull-attribute;-fno-sanitize-recover=all;-fno-omit-frame-pointer>)
+  set(left_out null,object-size,vptr,nonnull-attribute,returns-nonnull-attribute)
+  set(sanitizers -fsanitize=address,undefined -fno-sanitize=${left_out} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_options(firn_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${sanitizers}>")
   target_link_options(firn_options INTERFACE -fsanitize=address,undefined)
 endif()

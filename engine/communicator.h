@@ -41,7 +41,7 @@ class Communicator {
   };
   // Begins to send and receive all of them, behind what is on the stream: what one process sends another in the same
   // order on both sides. Of several exchanges under way those of the same number belong together. Until it is done,
-  // nothing else may be done with that memory, and it stays.
+  // nothing else may be done with that memory, and it stays. DeviceError where a transport fails.
   std::unique_ptr<Exchange> exchange(const Stream& stream, std::span<const Piece> sends,
                                      std::span<const Piece> receives, int number = 0);
 
@@ -53,7 +53,7 @@ class Communicator {
     int64_t count;
     DType type;  // f32 or f64
   };
-  // Each array is to become its sum over processes; all bring the same counts and types.
+  // Each array is to become its sum over processes; all bring the same counts and types. DeviceError as above.
   std::unique_ptr<Exchange> reduce(const Stream& stream, std::span<const Array> arrays);
 
   // By exchange(), and by reduce() where it sends the least that it can.

@@ -22,6 +22,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
+#include <fstream>
 #include <mutex>
 #include <thread>
 #endif
@@ -31,10 +32,11 @@ namespace firn {
 #ifdef FIRN_MPI
 namespace {
 
-// DeviceError where srun started several processes of which each sees itself alone.
+// DeviceError where srun started several processes of which each sees itself alone, and no mpirun says that it is.
 void require_together(int processes) {
   const char* const tasks = std::getenv("SLURM_STEP_NUM_TASKS");
-  if (tasks && std::atoi(tasks) > 1 && processes < 2)
+  const bool by_mpirun = std::getenv("OMPI_COMM_WORLD_SIZE") || std::getenv("PMI_SIZE");
+  if (tasks && std::atoi(tasks) > 1 && processes < 2 && !by_mpirun)
     throw DeviceError(
         fmt::format("srun started {} processes that know nothing of each other: give it --mpi=pmix for "
                     "OpenMPI, --mpi=pmi2 for MPICH",
@@ -85,25 +87,36 @@ double seconds_of(clockid_t clock) {
   return double(t.tv_sec) + double(t.tv_nsec) * 1e-9;
 }
 
-// For how long a process has used no processor time worth the name, that of this thread aside. Some libraries' threads
-// look around now and then.
+// For how long a process has used no processor time worth the name, that of this thread aside (some libraries' threads
+// look around now and then), and has read and written next to nothing.
 class Idleness {
  public:
   double seconds() {
-    const double used = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - seconds_of(CLOCK_THREAD_CPUTIME_ID);
+    const Work work = so_far();
     const double passed = std::chrono::duration<double>(Clock::now() - since_).count();
-    if (used - used_ > kWorks * passed + 0.001) reset();
+    if (work.seconds - before_.seconds > 0.001 + 0.005 * passed || work.bytes - before_.bytes > 1e5 + 1e3 * passed)
+      reset();
     return std::chrono::duration<double>(Clock::now() - since_).count();
   }
   void reset() {
     since_ = Clock::now();
-    used_ = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - seconds_of(CLOCK_THREAD_CPUTIME_ID);
+    before_ = so_far();
   }
 
  private:
-  static constexpr double kWorks = 0.005;  // of the time on the clock
+  struct Work {
+    double seconds = 0, bytes = 0;
+  };
+  static Work so_far() {
+    Work work{.seconds = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - seconds_of(CLOCK_THREAD_CPUTIME_ID)};
+    std::ifstream io("/proc/self/io");
+    std::string name;
+    for (double bytes = 0; io >> name >> bytes;)
+      if (name == "rchar:" || name == "wchar:") work.bytes += bytes;
+    return work;
+  }
   Clock::time_point since_ = Clock::now();
-  double used_ = 0;
+  Work before_;
 };
 
 class Mpi : public Communicator {
@@ -245,7 +258,8 @@ class Mpi : public Communicator {
         end(fmt::format("{} has given no sign of life for {:g} s", name_of(left), timeout_));
       if (waits_) idle.reset();
       if (idle.seconds() > timeout_)
-        end(fmt::format("{} has done nothing for {:g} s, and others wait for it", name_of(rank_), timeout_));
+        end(fmt::format("{} has done nothing for {:g} s (--timeout), and others wait for it", name_of(rank_),
+                        timeout_));
       if (const std::string wrong = ask(); !wrong.empty()) end(fmt::format("{}: {}", name_of(rank_), wrong));
       std::unique_lock lock(mutex_);
       woken_.wait_for(lock, stop, period, [] { return false; });

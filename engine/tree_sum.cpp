@@ -150,9 +150,12 @@ class SumOverProcesses::Bucket {
       return;
     }
     sent_ = mine_;
-    for (std::vector<Tensor>& list : sent_)
-      for (size_t a = 0; a < list.size(); ++a)
-        if (packing_.rounded(a)) list[a] = cast(list[a], DType::bf16);
+    for (size_t k = 0; k < mine_.size(); ++k)
+      for (size_t a = 0; a < mine_[k].size(); ++a)
+        if (packing_.rounded(a)) {
+          sent_[k][a] = cast(mine_[k][a], DType::bf16);
+          mine_[k][a] = cast(sent_[k][a], mine_[k][a].type());
+        }
     std::vector<Piece> sends, receives;
     for (int r = 0; r < ranks; ++r)
       for (size_t k = 0; k < sum.held_[size_t(r)].size(); ++k) {

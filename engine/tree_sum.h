@@ -30,8 +30,8 @@ enum class Wire { as_is, bf16 };
 
 // Sums over all leaves of tensors that are numbered, on all processes alike; begun as soon as enough of them are there,
 // while others are still computed. All processes get the same bits. Those are of any number of processes, unless these
-// reduce what is on the tensors' stream (Communicator::reduces), or it travels as bf16. Sent by each: 2 (R-1) / R of
-// what the tensors hold, in R processes that hold a subtree each.
+// reduce what is on the tensors' stream (Communicator::reduces; never what travels as bf16), or it travels as bf16.
+// Sent by each: 2 (R-1) / R of what the tensors hold as they travel, in R processes that hold a subtree each.
 class SumOverProcesses {
  public:
   // ShapeError where a process has no leaf.

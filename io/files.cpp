@@ -67,7 +67,7 @@ class FileBuffer : public std::streambuf {
  public:
   FileBuffer(int fd, const fs::path& path) : fd_(fd), path_(path), buffer_(1 << 16) { reset(); }
   void drain() {
-    write_all(fd_, pbase(), size_t(pptr() - pbase()), path_);
+    write(pbase(), size_t(pptr() - pbase()));
     reset();
   }
 
@@ -83,15 +83,29 @@ class FileBuffer : public std::streambuf {
       pbump(int(size));
     } else {
       drain();
-      write_all(fd_, data, size_t(size), path_);
+      write(data, size_t(size));
     }
     return size;
   }
   int sync() override { return drain(), 0; }
 
  private:
+  static constexpr size_t kAtOnce = 32 << 20;  // bytes: no wait for a slow disk is long (engine/communicator_mpi.cpp)
+  void write(const char* data, size_t size) {
+    while (size > 0) {
+      const size_t n = std::min(size, kAtOnce - since_sync_);
+      write_all(fd_, data, n, path_);
+      data += n;
+      size -= n;
+      since_sync_ += n;
+      if (since_sync_ < kAtOnce) continue;
+      sync_descriptor(fd_, path_);
+      since_sync_ = 0;
+    }
+  }
   void reset() { setp(buffer_.data(), buffer_.data() + buffer_.size()); }
   int fd_;
+  size_t since_sync_ = 0;
   fs::path path_;
   std::vector<char> buffer_;
 };

@@ -66,8 +66,7 @@ void add_options(CLI::App& app, TrainArguments& a) {
   machine
       .add("--data-memory", a.data_memory,
            "where the images wait: host, device, shards (a part on each process's device), or auto: the device if it "
-           "is a "
-           "GPU with room, else shards if they have")
+           "is a GPU with room, else shards if they have")
       ->capture_default_str();
   machine.add("--precision", a.precision,
               "fp32, tf32 (products on a GPU's tensor cores) or bf16 activations [bf16 on GPUs and CPUs with AMX]");
@@ -75,7 +74,7 @@ void add_options(CLI::App& app, TrainArguments& a) {
   machine.flag("--bf16", a.bf16, "--precision bf16");
   machine
       .add("--timeout", a.timeout,
-           "of several processes: end the run when one has given no sign of life for so many seconds")
+           "of several processes: end the run when one has given no sign of life, or of work, for so many seconds")
       ->capture_default_str()
       ->check(number(1, 1e6));
   machine.flag("--verify-processes", a.verify_processes, "compare the states of all processes at the end of each tick");

@@ -173,6 +173,7 @@ TEST_P(Processes, KeepImagesInShards) {
     const Ran ran = train(n, fmt::format("by{}", n), "--mirror --cond --verify-processes --data-memory shards");
     ASSERT_EQ(ran.code, 0) << ran.output;
     EXPECT_MENTIONS(ran.output, "MB or less, a part in each process");
+    EXPECT_MENTIONS(ran.output, "1 broken images skipped so far; the last is class1/0007.png");
     EXPECT_TRUE(snapshot("source") == snapshot(fmt::format("by{}", n))) << n;
   }
   const std::string features = fmt::format("--mirror --cond --init '{}' --freeze-d 1 --cache-features ",
@@ -266,7 +267,9 @@ TEST_P(Processes, SayTheirErrorsOnce) {
 
 // srun spoke another protocol than MPI.
 TEST_P(Processes, OfSlurmThatSeeThemselvesAloneSaySo) {
-  const Ran ran = shell("SLURM_STEP_NUM_TASKS=2 " + launch(1, "firn_sums"));
+  Ran ran = shell("SLURM_STEP_NUM_TASKS=2 " + launch(1, "firn_sums"));
+  EXPECT_EQ(ran.code, 0) << "mpirun says that it is alone: " << ran.output;
+  ran = shell("SLURM_STEP_NUM_TASKS=2 " + launch(0, "firn_sums"));
   EXPECT_NE(ran.code, 0);
   EXPECT_MENTIONS(ran.output, "srun started 2 processes that know nothing of each other");
 }

@@ -112,10 +112,10 @@ std::shared_ptr<const ImageSet> Measures::generated(const TrainState& state, con
 
 Evaluations::Evaluations(const TrainOptions& options, const TrainState& state, std::shared_ptr<const Dataset> dataset,
                          std::filesystem::path run, MeasuringProgress progress, Stage stage, std::shared_ptr<Team> team)
-    : options_(options), state_(state), run_(std::move(run)), stage_(stage), processes_(team->processes().size()) {
+    : options_(options), state_(state), run_(std::move(run)), stage_(stage), team_(std::move(team)) {
   const MetricOptions& m = options.metrics;
   stop_when_ = stop_when_of(m, weight_files(m.features));
-  const auto fakes = [&options, &state, team = std::move(team), progress](const FeatureExtractor& find, int64_t count) {
+  const auto fakes = [&options, &state, team = team_, progress](const FeatureExtractor& find, int64_t count) {
     return team->features(find, count, options, state, progress);
   };
   if (!m.names.empty()) measures_.emplace(options, state.device(), std::move(dataset), m.names, progress, fakes);
@@ -168,7 +168,7 @@ std::vector<std::string> Evaluations::evaluate(EventFile& events) {
   std::vector<std::string> lines;
   std::string line = "metrics  ";
   for (const MetricResult& result : found.metrics) {
-    log_->add(result, numbered("snapshot", images, "safetensors"), images, processes_);
+    log_->add(result, numbered("snapshot", images, "safetensors"), images, team_->measuring());
     for (const Score& score : result.scores) {
       events.scalar("Metrics/" + score.name, float(score.value), images);
       line += fmt::format("  {} {:.5g}", score.name, score.value);

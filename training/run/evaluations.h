@@ -78,7 +78,7 @@ class Evaluations {
   const TrainState& state_;
   std::filesystem::path run_;
   Stage stage_;
-  int processes_;
+  std::shared_ptr<Team> team_;
   std::optional<Measures> measures_;
   std::optional<MetricLog> log_;
   std::optional<StopWhen> stop_when_;

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 
 #include "base/error.h"
 #include "base/sha256.h"
@@ -15,7 +16,7 @@
 namespace firn {
 namespace {
 
-constexpr char kBegin = 'B', kIterate = 'I', kFeatures = 'F', kVerify = 'V', kLeave = 'L';
+constexpr char kBegin = 'B', kIterate = 'I', kFeatures = 'F', kVerify = 'V', kSkipped = 'S', kLeave = 'L';
 constexpr int64_t kMeasured = 256;  // images that a process takes at a time: whole batches, as one process has them
 
 // A hash a line of all that every process must have alike. What follows from weights does first.
@@ -117,6 +118,10 @@ void do_as_told(Communicator& processes, const Follower& f, int& code) {
                                       }));
         break;
       }
+      case kSkipped:
+        processes.gather(nlohmann::json(training->data->bad_images())
+                             .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+        break;
       case kVerify:
         processes.gather(digest(training->options, training->state));
         break;
@@ -135,7 +140,7 @@ void Team::command(char what, const std::string& with) {
 
 void Team::begin(const TrainOptions& options, const TrainState& state, bool together) {
   if (processes_.size() == 1) return;
-  ready();
+  apart();
   together_ = true;
   TrainOptions sent = options;
   sent.embed_source = true;  // others need not find its file
@@ -146,8 +151,13 @@ void Team::begin(const TrainOptions& options, const TrainState& state, bool toge
 }
 
 void Team::end() {
-  ready();
+  apart();
   begun_ = false;
+}
+
+void Team::apart() {
+  if (together_) processes_.abort(1);
+  ready();
 }
 
 void Team::ready() {
@@ -167,7 +177,7 @@ FeatureTable Team::features(const FeatureExtractor& find, int64_t count, const T
   const std::string what = "generated images";
   if (!begun_)
     return find(*generated_by(state, options), count, Side::fakes, [&](int64_t done) { progress(what, done, count); });
-  ready();
+  apart();
   FeatureTable all;
   for (int64_t first = 0; first < count; first += kMeasured * processes_.size()) {
     progress(what, first, count);
@@ -187,6 +197,23 @@ FeatureTable Team::features(const FeatureExtractor& find, int64_t count, const T
         all.append(features_from(parse_safetensors(std::as_bytes(std::span(bytes)), "another process"),
                                  find.network().features()));
     }
+  }
+  return all;
+}
+
+std::vector<BadImage> Team::skipped(const Dataset& data) {
+  std::vector<BadImage> all = data.bad_images();
+  if (!begun_ || processes_.size() == 1) return all;
+  command(kSkipped);
+  together_ = true;
+  const std::vector<std::string> lists = processes_.gather({});
+  together_ = false;
+  std::set<BadImage> known(all.begin(), all.end());
+  for (const std::string& list : lists) {
+    if (list.empty()) continue;  // this process's
+    const auto sent = parse_json(list, "another process", {.depth = 3, .values = 1 << 26});
+    for (const BadImage& image : sent.get<std::vector<BadImage>>())
+      if (known.insert(image).second) all.push_back(image);
   }
   return all;
 }

@@ -15,6 +15,7 @@ class Team {
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
   Communicator& processes() const { return processes_; }
+  int measuring() const { return begun_ ? processes_.size() : 1; }  // processes that features() has
 
   // The others begin to make themselves what they train from this state with, in place of what they trained before;
   // ready() waits for all of them. `together`: until then this process has to make itself Reals in shards, as they do.
@@ -26,6 +27,8 @@ class Team {
   // progress("generated images", done, count) may throw.
   FeatureTable features(const FeatureExtractor& find, int64_t count, const TrainOptions& options,
                         const TrainState& state, const MeasuringProgress& progress);
+  // Of all processes, in their order, what each has skipped of the data since training began.
+  std::vector<BadImage> skipped(const Dataset& data);
   // Error that names a process whose state is another one, and a tensor in which.
   void verify(const TrainOptions& options, TrainState& state);
 
@@ -34,6 +37,7 @@ class Team {
   void leave(int code);
 
  private:
+  void apart();  // ready(), but for what leaves the others in the middle of something: that ends all
   void command(char what, const std::string& with = {});
   Communicator& processes_;
   bool begun_ = false, beginning_ = false,

@@ -154,7 +154,7 @@ void Trainer::end_tick() {
   say(tick_line(stats, options_));
   log_.stats(stats_record(stats));
   for (const auto& [name, stat] : stats) log_.events().scalar(name, float(stat.mean()), c.images);
-  if (const auto bad = dataset_->bad_images(); bad.size() > bad_images_) {
+  if (const auto bad = settings_.team->skipped(*dataset_); bad.size() > bad_images_) {
     say(fmt::format("{} broken images skipped so far; the last is {}: {}", bad.size(), printable(bad.back().first),
                     printable(bad.back().second)));
     bad_images_ = bad.size();

@@ -45,11 +45,14 @@ class ResidentImages {
 // The same of a set that does not fit one device: each process keeps a part of it, and sends others what they ask for.
 class ShardedImages {
  public:
+  // batch [N,H,W,C], f32 or f64; `count` images in all.
   ShardedImages(const Shape& batch, int64_t count, DType type, const Device& device, Communicator& processes);
   const Tensor& images() const { return images_; }
-  Leaves own() const { return own_; }                          // numbers of the images that this process keeps
-  void store(int64_t first, std::span<const uint8_t> pixels);  // of those, whole images from number `first` on
-  // Fills rows[r] of images() on each process r; all of them call it alike.
+  Leaves own() const { return own_; }  // numbers of the images that this process keeps
+  // Of those, whole images from number `first` on; ShapeError for others.
+  void store(int64_t first, std::span<const uint8_t> pixels);
+  // Fills rows[r] of images() on each process r, which all call it with the same N items, numbers as for
+  // ResidentImages, and rows. The errors of Communicator::exchange.
   const Tensor& put(std::span<const int32_t> items, std::span<const Leaves> rows);
 
  private:

@@ -41,7 +41,8 @@ RealsPlan plan_reals(const TrainOptions& options, const Discriminator& d, const 
   } else if (memory == DataMemory::shards || (memory == DataMemory::automatic && shard <= quarter)) {
     plan.images = shard;
     plan.sharded = true;
-    if (memory == DataMemory::shards) require("--data-memory shards", "a process's part of the images and features");
+    if (memory == DataMemory::shards)
+      require("--data-memory shards (host needs none)", "a process's part of the images and features");
   }
   return plan;
 }
