@@ -279,7 +279,7 @@ class Mpi : public Communicator {
   }
   [[noreturn]] void end(const std::string& why) {
     std::fputs((why + ": the run ends; go on from its last snapshot\n").c_str(), stderr);
-    abort(1);
+    Mpi::abort(1);
   }
 
   double timeout_;
