@@ -28,7 +28,7 @@ class Processes : public testing::TestWithParam<Launcher> {
   std::string launch(int n, const std::string& program) const {
     const std::string settings =
         "OMP_WAIT_POLICY=passive OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 "
-        "OMPI_MCA_rmaps_base_oversubscribe=1 ";
+        "OMPI_MCA_rmaps_base_oversubscribe=1 PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe ";
     const std::string path = fmt::format("'{}/{}{}'", FIRN_BINARY_DIR, program, GetParam().suffix);
     return settings + (n == 0 ? path : fmt::format("'{}' -n {} {}", GetParam().program, n, path));
   }
@@ -260,9 +260,12 @@ TEST_P(Processes, SayTheirErrorsOnce) {
   once(train(2, "out", "--no-such-option"), "--no-such-option");
   once(train(2, "out", "--lr -1"), "--lr");
   EXPECT_FALSE(fs::exists(scratch_ / "out"));
-  once(shell(fmt::format("{} --seed 3 : -n 1 {}", train_command(1, "out", "--dry-run"),
-                         train_command(0, "out", "--dry-run --seed 4").substr(launch(0, "").find('\'')))),
-       "process 1 on ");
+  std::ofstream(scratch_ / "start.sh")
+      << "[ \"$OMPI_COMM_WORLD_RANK$PMI_RANK\" = 1 ] && set -- \"$@\" --seed 4\nexec \"$@\"\n";
+  std::string command = train_command(2, "out", "--dry-run");
+  const std::string program = fmt::format("'{}/gan-train", FIRN_BINARY_DIR);
+  command.insert(command.find(program), fmt::format("sh '{}' ", (scratch_ / "start.sh").string()));
+  once(shell(command), "process 1 on ");
 }
 
 // srun spoke another protocol than MPI.
