@@ -94,10 +94,7 @@ TrainOptions training_options(const Options& o) {
 
 // What rounding on the way between processes does to all gradients of a phase: |rounded - exact| / |exact|.
 double rounding_error(const Phase& phase, TrainState& state, Communicator& processes) {
-  std::vector<Tensor> running, before;  // which a phase moves
-  for (const Role& role : state.roles)
-    for (const Parameter& p : role.network->parameters().running()) running.push_back(p.value());
-  for (const auto& [name, t] : state.scalars) running.push_back(t);
+  std::vector<Tensor> running = running_values(state), before;
   for (const Tensor& t : running) {
     before.push_back(t.like());
     before.back().copy_from(t);

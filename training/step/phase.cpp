@@ -19,13 +19,10 @@ void gradients_of(const Tensor& loss, double weight, const std::vector<Tensor>& 
     for (size_t i = 0; i < targets.size(); ++i) ready(i, zero_gradient(targets[i]));
 }
 
-// What lasts beyond a run of a phase and that its forward passes move.
+// running_values(), as they were.
 class Running {
  public:
-  explicit Running(const TrainState& state) {
-    for (const Role& role : state.roles)
-      for (const Parameter& p : role.network->parameters().running()) values_.push_back(p.value());
-    for (const auto& [name, t] : state.scalars) values_.push_back(t);
+  explicit Running(const TrainState& state) : values_(running_values(state)) {
     for (const Tensor& t : values_) {
       before_.push_back(t.like());
       before_.back().copy_from(t);
@@ -65,6 +62,14 @@ void require_parts(const std::string& phase, int64_t parts, int processes) {
 }
 
 }  // namespace
+
+std::vector<Tensor> running_values(const TrainState& state) {
+  std::vector<Tensor> values;
+  for (const Role& role : state.roles)
+    for (const Parameter& p : role.network->parameters().running()) values.push_back(p.value());
+  for (const auto& [name, t] : state.scalars) values.push_back(t);
+  return values;
+}
 
 void require_parts(const std::vector<Phase>& phases, int processes) {
   for (const Phase& phase : phases)

@@ -106,6 +106,9 @@ struct PhaseResult {
 PhaseResult run_phase(const Phase& phase, const TrainState& state, const Inputs& whole, Rng* rng,
                       Communicator& processes = alone(), Wire wire = Wire::as_is);
 
+// What lasts beyond a run of a phase and that its forward passes move: the tensors themselves.
+std::vector<Tensor> running_values(const TrainState& state);
+
 // ConfigError where a phase has fewer micro-batches than there are processes.
 void require_parts(const std::vector<Phase>& phases, int processes);
 // Of n samples in micro-batches, those that this process runs.
